@@ -1,0 +1,44 @@
+# On a machine with only Python >= 3.11, git and make, each target does its own set-up.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+# Two torch processes that spin against each other on a busy machine can be 50 times slower.
+export OMP_WAIT_POLICY := PASSIVE
+
+help:  ## Say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/'
+	@echo '  Another Python: make PYTHON=/path/to/python3.12 demo'
+
+demo: $(READY)  ## Train a small grid, measure its drift, print the comparison table (minutes)
+	@$(BIN)/fp-lab grid experiments/grids/demo.yaml
+
+test: lint  ## Run the linters, the type checker, the import contracts and the tests
+	@$(BIN)/python -m pytest
+
+lint: $(READY)  ## Run all of the checks but the tests
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+# Debian's python3 comes without ensurepip, so a Python that cannot make environments is passed over.
+$(READY): pyproject.toml constraints.txt
+	@python=""; \
+	for candidate in $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python); do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    python="$$candidate"; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "No Python >= 3.11 with venv and ensurepip among: $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)." >&2; \
+	  echo "Install one (on Debian: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$("$$python" --version): a few minutes, about 7 GB"; \
+	"$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,36 @@
+"""Who must not import whom: the contracts of pyproject.toml, and what they cannot express."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_contracts_of_the_rooms_are_kept() -> None:
+    contracts = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_logo=True))"
+    done = run(sys.executable, "-c", contracts)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("module", ["fp_lab.recipe", "fp_lab.orders", "fp_lab.packing.importance"])
+def test_names_and_orders_import_the_standard_library_alone(module: str) -> None:
+    graph = grimp.build_graph("fp_lab", include_external_packages=True, cache_dir=None)
+    needed = graph.find_upstream_modules(module) | {module}
+    outside = {name for name in needed if not name.startswith("fp_lab")}
+    assert outside <= set(sys.stdlib_module_names)
+
+
+def test_importing_the_package_is_cheap() -> None:
+    heavy = "torch", "transformers", "mlflow", "diffusers", "lightning", "pandas", "matplotlib", "ray"
+    loaded = f"import fp_lab, fp_lab.recipe, sys; print(*[m for m in {heavy} if m in sys.modules])"
+    done = run(sys.executable, "-c", loaded)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
