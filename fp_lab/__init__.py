@@ -1,0 +1,1 @@
+"""FramePack as a laboratory: the method, and the lab around it."""
