@@ -1,0 +1,214 @@
+"""Any folder of video files as random crops and windows.
+
+Every item is decided by its seed; only the window that is wanted is decoded, straight to its small size.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from fp_data.video import VideoInfo, probe, read_video, write_mp4
+
+__all__ = [
+    "Clip",
+    "ClipsConfig",
+    "Scan",
+    "Skipped",
+    "VideoInfo",
+    "probe",
+    "read_video",
+    "sample",
+    "scan",
+    "write_mp4",
+]
+
+EXTENSIONS = frozenset(
+    {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
+)
+
+
+@dataclass(frozen=True)
+class ClipsConfig:
+    """A folder of videos and how windows are cut from it.
+
+    Attributes:
+        folder: Searched recursively for video files.
+        size: Height and width of a crop, pixels.
+        frames: Length of a window.
+        stride: Every how many frames of the file.
+        zoom: A window's short side is scaled to at most `zoom * size` (and never above the file's own, unless
+            that is below `size`) before the crop; 1 always shows the whole short side.
+        split: `train` takes windows from each video's beginning, `held_out` from its end, `all` anywhere.
+        held_out: Share of each video's frames that lies in its held-out end.
+    """
+
+    folder: str
+    size: int = 64
+    frames: int = 64
+    stride: int = 1
+    zoom: float = 2.0
+    split: Literal["train", "held_out", "all"] = "train"
+    held_out: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if min(self.size, self.frames, self.stride) < 1:
+            raise ValueError(
+                f"got size={self.size}, frames={self.frames}, stride={self.stride}; expected 1 or more"
+            )
+        if self.zoom < 1:
+            raise ValueError(
+                f"got zoom={self.zoom}, expected 1 or more: a crop is cut from a picture at least its size"
+            )
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"got held_out={self.held_out}, expected a share in [0, 1)")
+
+    @property
+    def span(self) -> int:
+        """Frames of the file from a window's first to its last."""
+        return (self.frames - 1) * self.stride + 1
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a folder holds: in the order of the files' names."""
+
+    usable: tuple[VideoInfo, ...]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A window of a video.
+
+    Attributes:
+        frames: uint8 RGB `t h w c`.
+        caption: The text beside the file (same name, .txt), or "".
+        video: Where the window comes from.
+        start: Index of its first frame there.
+    """
+
+    frames: UInt8[np.ndarray, "t h w 3"]
+    caption: str
+    video: VideoInfo
+    start: int
+
+
+def scan(config: ClipsConfig, progress: Callable[[str], None] | None = None) -> Scan:
+    """Look at every video file of a folder: which can be used, which cannot, and why.
+
+    Each file is decoded once from end to end, so that damage is found here and not hours into a run.
+    Each skipped file is warned of by name.
+
+    Args:
+        config: The folder, and the window that a video must be long enough for.
+        progress: Called with each file's path before it is looked at.
+
+    Raises:
+        ValueError: There is no such folder, or no usable video in it.
+    """
+    folder = Path(config.folder)
+    if not folder.is_dir():
+        raise ValueError(
+            f"got folder={config.folder!r}, expected a folder of video files: there is none there"
+        )
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and not f.name.startswith(".")]
+    usable: list[VideoInfo] = []
+    skipped: list[Skipped] = []
+    for file in (f for f in files if f.suffix.lower() in EXTENSIONS):
+        if progress:
+            progress(str(file))
+        try:
+            video = probe(file)
+            _require_length(video, config)
+            usable.append(video)
+        except ValueError as error:
+            skipped.append(Skipped(str(file), str(error).removeprefix(f"{file}: ")))
+            warnings.warn(f"skipped {file}: {skipped[-1].reason}", stacklevel=2)
+    if not usable:
+        raise ValueError(_nothing_usable(folder, len(files), skipped))
+    return Scan(tuple(usable), tuple(skipped))
+
+
+def sample(videos: Sequence[VideoInfo], config: ClipsConfig, seed: int) -> Clip:
+    """Cut one random window, with one random crop held over all of it.
+
+    Args:
+        videos: The usable videos of a `scan` with the same config; each is equally likely.
+        config: How to cut.
+        seed: Decides the video, the window, the scale and the crop.
+
+    Raises:
+        ValueError: No videos, or one that is too short or cannot be decoded any more.
+    """
+    if not videos:
+        raise ValueError("got no videos to cut windows from; scan() a folder for some")
+    random = np.random.default_rng(seed)
+    video = videos[int(random.integers(len(videos)))]
+    part = _require_length(video, config)
+    start = int(random.integers(part.start, part.stop - config.span + 1))
+    short = min(video.width, video.height)
+    largest = max(config.size, min(short, round(config.size * config.zoom)))
+    scale = random.integers(config.size, largest + 1) / short
+    height, width = (
+        max(config.size, round(video.height * scale)),
+        max(config.size, round(video.width * scale)),
+    )
+    top, left = random.integers(height - config.size + 1), random.integers(width - config.size + 1)
+    window = read_video(video, start, start + config.span, config.stride, size=(height, width))
+    crop = [frame[top : top + config.size, left : left + config.size] for frame in window]
+    return Clip(np.stack(crop), caption(video.path), video, start)
+
+
+def caption(path: str | Path) -> str:
+    """The text of the .txt file beside a video, its white space made single; "" if there is none.
+
+    Raises:
+        ValueError: The text is not UTF-8.
+    """
+    text = Path(path).with_suffix(".txt")
+    if not text.is_file():
+        return ""
+    try:
+        return " ".join(text.read_text(encoding="utf-8").split())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{text}: the caption is not UTF-8 text ({error})") from error
+
+
+def _require_length(video: VideoInfo, config: ClipsConfig) -> range:
+    """The frames of a video that windows may use, if a window fits."""
+    boundary = video.frames - round(video.frames * config.held_out)
+    part = {
+        "train": range(boundary),
+        "held_out": range(boundary, video.frames),
+        "all": range(video.frames),
+    }[config.split]
+    if len(part) < config.span:
+        raise ValueError(
+            f"{video.path}: has {len(part)} frames for split={config.split} (of {video.frames}, "
+            f"held_out={config.held_out}), a window of {config.frames} frames at stride {config.stride} "
+            f"needs {config.span}"
+        )
+    return part
+
+
+def _nothing_usable(folder: Path, files: int, skipped: Sequence[Skipped]) -> str:
+    listed = "".join(f"\n  {s.path}: {s.reason}" for s in skipped[:10])
+    more = f"\n  and {len(skipped) - 10} more" if len(skipped) > 10 else ""
+    return (
+        f"no usable video in {folder}: {files} files, {len(skipped)} of them with a video's extension "
+        f"({', '.join(sorted(EXTENSIONS))}){listed}{more}"
+    )

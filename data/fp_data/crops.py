@@ -1,0 +1,105 @@
+"""Single frames for training a codec: fresh renders of the world and random crops of real clips."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from fp_data.clips import read_video
+from fp_data.worlds import WorldConfig, render
+
+_WORLDS = (
+    WorldConfig(frames=1),
+    WorldConfig(frames=1, variant="occlusion"),
+    WorldConfig(frames=1, sprites=2),
+)
+
+
+@dataclass(frozen=True)
+class CropsConfig:
+    """A batch of codec training frames.
+
+    Attributes:
+        size: height and width, pixels.
+        world: frames of the synthetic world per batch (the last two are of the harder variants).
+        real: crops of real clips per batch.
+        every: keep every n-th frame of a clip in the pool.
+        object_weight: further weight of the pixels of sprites, whose edges and textures are hardest.
+        short_side: clips are kept at this short side (if theirs is longer), pixels.
+    """
+
+    size: int = 64
+    world: int = 12
+    real: int = 6
+    every: int = 4
+    short_side: int = 160
+    object_weight: float = 0.0
+
+
+class Crops(TypedDict):
+    """Frames ``n c h w`` in [-1, 1], and how much each pixel counts, ``n 1 h w``."""
+
+    frames: Tensor
+    weights: Tensor
+
+
+class FrameCrops(IterableDataset[Crops]):
+    """Endless batches; batch ``i`` depends on (seed, i) alone."""
+
+    def __init__(self, config: CropsConfig, videos: Sequence[Path], seed: int, first_batch: int = 0) -> None:
+        super().__init__()
+        self.config, self.seed, self.first_batch = config, seed, first_batch
+        self.pool = [frame for path in videos for frame in _frames(path, config)]
+        if config.real and not self.pool:
+            raise ValueError(
+                f"codec training asks for {config.real} real crops per batch, but no clips were given"
+            )
+
+    def __iter__(self) -> Iterator[Crops]:
+        """Yield batches, beginning at `first_batch` (for resuming)."""
+        batch = self.first_batch
+        while True:
+            yield self.batch(batch)
+            batch += 1
+
+    def batch(self, index: int) -> Crops:
+        """The batch of a given index."""
+        config = self.config
+        random = np.random.Generator(np.random.Philox(key=[self.seed, index]))
+        seeds = random.integers(10_000, 2**62, size=config.world).tolist()
+        parts = [seeds[:-2], seeds[-2:-1], seeds[-1:]]
+        worlds = [render(world, part) for world, part in zip(_WORLDS, parts, strict=True) if part]
+        frames = torch.cat([world.frames[:, 0] for world in worlds]).movedim(-1, 1).float()
+        objects = torch.cat([world.masks[:, 0].any(1, keepdim=True) for world in worlds]).float()
+        crops = [self._crop(random) for _ in range(config.real)]
+        weights = torch.cat((1 + config.object_weight * objects, torch.ones(len(crops), *objects.shape[1:])))
+        return Crops(frames=torch.cat((frames, *crops)) / 127.5 - 1, weights=weights)
+
+    def _crop(self, random: np.random.Generator) -> Tensor:
+        frame = self.pool[random.integers(len(self.pool))]
+        height, width = frame.shape[:2]
+        side = int(random.integers(self.config.size, min(height, width) + 1))
+        top, left = random.integers(height - side + 1), random.integers(width - side + 1)
+        crop = frame[top : top + side, left : left + side].movedim(-1, 0)[None].float()
+        return F.interpolate(crop, (self.config.size, self.config.size), mode="bilinear", antialias=True)
+
+
+def _frames(path: Path, config: CropsConfig) -> Iterator[Tensor]:
+    """Every n-th frame, uint8 ``h w c``, at most `short_side` pixels along its short side."""
+    for index, array in enumerate(read_video(path)):
+        if index % config.every == 0:
+            frame = torch.from_numpy(array)
+            scale = config.short_side / min(frame.shape[:2])
+            if scale < 1:
+                size = [round(side * scale) for side in frame.shape[:2]]
+                small = F.interpolate(
+                    frame.movedim(-1, 0)[None].float(), size, mode="bilinear", antialias=True
+                )
+                frame = small[0].round().to(torch.uint8).movedim(0, -1)
+            yield frame

@@ -1,0 +1,131 @@
+"""Encoded videos: made once, stored as safetensors, delivered in seeded batches."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+
+class Batch(TypedDict):
+    """Latents ``b c t h w``, a caption and a seed per video."""
+
+    latents: Tensor
+    captions: list[str]
+    seeds: list[int]
+
+
+@dataclass(frozen=True)
+class LatentVideos:
+    """Encoded videos of equal length: latents ``n c t h w``, captions and the seeds they were made from."""
+
+    latents: Tensor
+    captions: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class VideoChunk:
+    """A few videos before encoding: frames uint8 ``b t h w c``, captions and seeds."""
+
+    frames: Tensor
+    captions: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+def encode_videos(chunks: Iterable[VideoChunk], encode: Callable[[Tensor], Tensor]) -> LatentVideos:
+    """Encode chunk by chunk.
+
+    Args:
+        chunks: videos of equal length.
+        encode: pixels ``b c t h w`` in [-1, 1] -> latents ``b c t h w``.
+    """
+    latents: list[Tensor] = []
+    captions: list[str] = []
+    seeds: list[int] = []
+    for chunk in chunks:
+        latents.append(encode(to_pixels(chunk.frames)))
+        captions += chunk.captions
+        seeds += chunk.seeds
+    if not latents:
+        raise ValueError("no videos to encode")
+    return LatentVideos(torch.cat(latents), tuple(captions), tuple(seeds))
+
+
+def to_pixels(frames: Tensor) -> Tensor:
+    """Frames uint8 ``b t h w c`` as pixels float32 ``b c t h w`` in [-1, 1]."""
+    return frames.movedim(-1, 1).float() / 127.5 - 1
+
+
+def to_frames(pixels: Tensor) -> Tensor:
+    """Pixels ``b c t h w`` in [-1, 1] as frames uint8 ``b t h w c``."""
+    return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1)
+
+
+def cached(folder: Path, description: dict[str, object], make: Callable[[], LatentVideos]) -> LatentVideos:
+    """Encoded videos from a cache, made and stored if they are not there.
+
+    Args:
+        folder: the cache.
+        description: everything that the latents depend on (data config, seeds, codec sha256); its hash is the key.
+        make: encodes the videos.
+    """
+    text = json.dumps(description, sort_keys=True)
+    path = folder / f"latents-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+    if not path.is_file():
+        videos = make()
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        metadata = {
+            "captions": json.dumps(videos.captions),
+            "seeds": json.dumps(videos.seeds),
+            "made_from": text,
+        }
+        save_file({"latents": videos.latents.contiguous()}, partial, metadata)
+        partial.replace(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        return LatentVideos(
+            file.get_tensor("latents"),
+            tuple(json.loads(metadata["captions"])),
+            tuple(json.loads(metadata["seeds"])),
+        )
+
+
+class LatentBatches(IterableDataset[Batch]):
+    """Endless batches; batch ``i`` depends on (seed, rank, i) alone, so training resumes where it stopped."""
+
+    def __init__(
+        self, videos: LatentVideos, size: int, seed: int, *, rank: int = 0, first_batch: int = 0
+    ) -> None:
+        super().__init__()
+        if not 1 <= size <= len(videos.latents):
+            raise ValueError(
+                f"batch size must lie between 1 and the {len(videos.latents)} videos, got {size}"
+            )
+        self.videos, self.size, self.seed, self.rank, self.first_batch = videos, size, seed, rank, first_batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield batches from `first_batch` on."""
+        index = self.first_batch
+        while True:
+            yield self.batch(index)
+            index += 1
+
+    def batch(self, index: int) -> Batch:
+        """The batch of a given index: different videos, drawn without replacement."""
+        random = np.random.Generator(np.random.Philox(key=[self.seed * 65_537 + self.rank, index]))
+        rows = random.choice(len(self.videos.latents), self.size, replace=False).tolist()
+        return Batch(
+            latents=self.videos.latents[rows],
+            captions=[self.videos.captions[row] for row in rows],
+            seeds=[self.videos.seeds[row] for row in rows],
+        )
