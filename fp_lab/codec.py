@@ -1,0 +1,170 @@
+"""Pixels to latents and back, over diffusers autoencoders.
+
+A codec normalises its latents exactly once, with per-channel statistics stored beside its weights,
+so everything behind it sees latents of zero mean and unit variance.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Self
+
+import torch
+from diffusers import AutoencoderDC
+from einops import rearrange
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+_FRAMES_AT_ONCE = 256  # bounds activation memory; the result does not depend on it
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Architecture of the small convolutional autoencoder (`diffusers.AutoencoderDC` without attention).
+
+    Attributes:
+        latent_channels: channels of a latent frame.
+        channels: width per resolution, full resolution first; 8x spatial compression takes four.
+        encoder_layers: residual blocks per resolution; 0 at full resolution goes straight to pixel-unshuffle.
+        decoder_layers: the same for the decoder.
+    """
+
+    latent_channels: int = 8
+    channels: tuple[int, ...] = (16, 32, 64, 64)
+    encoder_layers: tuple[int, ...] = (0, 1, 1, 1)
+    decoder_layers: tuple[int, ...] = (0, 2, 2, 2)
+
+    def __post_init__(self) -> None:
+        """Check that every resolution is described once."""
+        if not len(self.channels) == len(self.encoder_layers) == len(self.decoder_layers):
+            raise ValueError(
+                "codec channels, encoder_layers and decoder_layers need one entry per resolution, "
+                f"got {len(self.channels)}, {len(self.encoder_layers)} and {len(self.decoder_layers)}"
+            )
+
+
+class Codec(nn.Module):
+    """Encode videos frame by frame: pixels ``b c t h w`` in [-1, 1] <-> latents ``b c t h/8 w/8``."""
+
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        resolutions = len(config.channels)
+        self.autoencoder = AutoencoderDC(
+            in_channels=3,
+            latent_channels=config.latent_channels,
+            encoder_block_types="ResBlock",
+            decoder_block_types="ResBlock",
+            encoder_block_out_channels=config.channels,
+            decoder_block_out_channels=config.channels,
+            encoder_layers_per_block=config.encoder_layers,
+            decoder_layers_per_block=config.decoder_layers,
+            encoder_qkv_multiscales=((),) * resolutions,
+            decoder_qkv_multiscales=((),) * resolutions,
+            downsample_block_type="pixel_unshuffle",
+            upsample_block_type="pixel_shuffle",
+            scaling_factor=1.0,
+        )
+        self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
+        self.register_buffer("latent_std", torch.ones(config.latent_channels))
+        self.sha256 = "untrained"
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent frame."""
+        return self.config.latent_channels
+
+    @property
+    def spatial(self) -> int:
+        """Pixels per latent, along height and along width."""
+        return int(2 ** (len(self.config.channels) - 1))
+
+    @property
+    def encoder_sha256(self) -> str:
+        """Digest of what latents depend on: the encoder and the latent statistics, not the decoder."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            if ".decoder." not in name:
+                digest.update(name.encode() + value.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Encode a batch of videos.
+
+        Args:
+            pixels: ``b c t h w`` in [-1, 1]; h and w multiples of `spatial`.
+
+        Returns:
+            Normalised latents ``b c t h w``.
+        """
+        height, width = pixels.shape[-2:]
+        if height % self.spatial or width % self.spatial:
+            raise ValueError(f"codec needs height and width divisible by {self.spatial}, got {height}x{width}")
+        frames = rearrange(pixels, "b c t h w -> (b t) c h w")
+        latents = torch.cat([self.encode_raw(part) for part in frames.split(_FRAMES_AT_ONCE)])
+        latents = (latents - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
+        return rearrange(latents, "(b t) c h w -> b c t h w", b=len(pixels))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode normalised latents ``b c t h w`` to pixels ``b c t h w``, clamped to [-1, 1]."""
+        frames = rearrange(latents, "b c t h w -> (b t) c h w")
+        frames = frames * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
+        pixels = torch.cat([self.decode_raw(part) for part in frames.split(_FRAMES_AT_ONCE)])
+        return rearrange(pixels, "(b t) c h w -> b c t h w", b=len(latents)).clamp(-1, 1)
+
+    def encode_raw(self, frames: Tensor) -> Tensor:
+        """Latents ``n c h w`` of frames ``n c h w`` as the autoencoder gives them, not normalised."""
+        latents: Tensor = self.autoencoder.encode(frames).latent
+        return latents
+
+    def decode_raw(self, latents: Tensor) -> Tensor:
+        """Frames ``n c h w`` of latents that are not normalised."""
+        frames: Tensor = self.autoencoder.decode(latents).sample
+        return frames
+
+    def save(self, folder: Path) -> None:
+        """Write config and weights (safetensors) into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS_FILE)
+        self.sha256 = file_sha256(folder / WEIGHTS_FILE)
+
+    @classmethod
+    def load(cls, source: str | Path = "shipped") -> Self:
+        """Load a codec.
+
+        Args:
+            source: ``shipped`` for the one that comes with fp_lab, or a folder written by `save`.
+
+        Raises:
+            ValueError: if the folder holds no codec.
+        """
+        folder = shipped_folder("codec") if source == "shipped" else Path(source)
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise ValueError(
+                f"no codec in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
+                "train one with `fp-lab codec train` or use codec.source=shipped"
+            )
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        codec = cls(CodecConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
+        codec.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        codec.sha256 = file_sha256(folder / WEIGHTS_FILE)
+        return codec.eval().requires_grad_(False)
+
+
+def shipped_folder(name: str) -> Path:
+    """The folder of a model that is shipped with fp_lab (``codec`` or ``base``)."""
+    return Path(str(resources.files("fp_lab"))) / "pretrained" / name
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

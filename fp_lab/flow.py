@@ -1,0 +1,106 @@
+"""Flow matching: times, shift, interpolation, targets and loss.
+
+Time runs with the noise level: ``sigma = 1`` is pure noise, ``sigma = 0`` is data;
+``x_t = (1 - sigma) x_0 + sigma * noise`` and the velocity is ``v = dx_t/dsigma = noise - x_0``.
+Sampling integrates from 1 down to 0. The model is told ``1000 * sigma``.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+Output = Literal["velocity", "clean"]
+Shift = Literal["section", "full", "none"]
+
+SMALLEST_SIGMA = 0.05
+"""A clean prediction becomes a velocity by division by sigma, which is held above this."""
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """How times are drawn and what the network predicts.
+
+    Attributes:
+        output: what the network gives: ``velocity`` or ``clean`` latents; the loss is on velocities either way.
+        shift: token count that drives the shift: of the ``section``, of the ``full`` video, or ``none``.
+        mean: of the normal distribution behind logit-normal times.
+        std: of the same.
+    """
+
+    output: Output = "clean"
+    shift: Shift = "section"
+    mean: float = 0.0
+    std: float = 1.0
+
+
+def shift_of_tokens(tokens: int) -> float:
+    """Shift e^mu with mu linear in the token count from (256, 0.5) to (4096, 1.15), at most ln 7.
+
+    As in the released FramePack inference (https://github.com/lllyasviel/FramePack).
+    """
+    slope = (1.15 - 0.5) / (4096 - 256)
+    return math.exp(min(0.5 + slope * (tokens - 256), math.log(7.0)))
+
+
+def shift_for(shift: Shift, section_tokens: int, video_tokens: int) -> float:
+    """The shift that an ablation option asks for; 1 leaves times as they are."""
+    return {
+        "section": shift_of_tokens(section_tokens),
+        "full": shift_of_tokens(video_tokens),
+        "none": 1.0,
+    }[shift]
+
+
+def shift_sigmas(sigmas: Tensor, shift: float) -> Tensor:
+    """Move times towards the noise: s*sigma / (1 + (s-1)*sigma)."""
+    return shift * sigmas / (1 + (shift - 1) * sigmas)
+
+
+def schedule(steps: int, shift: float) -> Tensor:
+    """Times of a solver, ``steps + 1`` values from 1 down to 0, float64."""
+    if steps < 1:
+        raise ValueError(f"a solver needs at least 1 step, got {steps}")
+    return shift_sigmas(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift)
+
+
+def draw_sigmas(items: int, shift: float, config: FlowConfig, generator: Generator) -> Tensor:
+    """Training times ``b``: logit-normal (https://arxiv.org/abs/2403.03206, section 3.1), then shifted."""
+    normal = torch.randn(items, generator=generator, device=generator.device)
+    return shift_sigmas(torch.sigmoid(config.mean + config.std * normal), shift)
+
+
+def interpolate(clean: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+    """x_t = (1 - sigma) x_0 + sigma * noise; sigmas ``b``, the rest ``b ...``."""
+    sigma = _per_item(sigmas, clean)
+    return (1 - sigma) * clean + sigma * noise
+
+
+def to_velocity(prediction: Tensor, noisy: Tensor, sigmas: Tensor, output: Output) -> Tensor:
+    """Velocity of what the network gave; v = (x_t - x_0) / sigma for clean outputs."""
+    if output == "velocity":
+        return prediction
+    return (noisy - prediction) / _per_item(sigmas, noisy).clamp_min(SMALLEST_SIGMA)
+
+
+def to_clean(velocity: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
+    """x_0 = x_t - sigma v."""
+    return noisy - _per_item(sigmas, noisy) * velocity
+
+
+def velocity_loss(velocity: Tensor, clean: Tensor, noise: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
+    """Squared velocity error per item, ``b``.
+
+    The target is ``(x_t - x_0) / max(sigma, SMALLEST_SIGMA)``, which is ``noise - x_0`` but for times
+    next to 0, where a clean output could not be weighted without bound.
+    """
+    target = torch.where(
+        _per_item(sigmas, clean) >= SMALLEST_SIGMA, noise - clean, to_velocity(clean, noisy, sigmas, "clean")
+    )
+    return (velocity - target).square().flatten(1).mean(1)
+
+
+def _per_item(sigmas: Tensor, like: Tensor) -> Tensor:
+    return sigmas.to(like.dtype).view(-1, *([1] * (like.ndim - 1)))

@@ -1,0 +1,111 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fp_lab.packing.packer import ContextPacker, interpolate_projection, kernels_of, pad_to_kernel
+from fp_lab.packing.rope import RopeConfig
+from fp_lab.recipe import BASE, Kernel, parse
+from fp_lab.shapes import ContextLevel
+
+ROPE = RopeConfig(256.0, (4, 6, 6))
+CHANNELS, WIDTH = 3, 16
+
+
+def level(kernel: Kernel, frames: int, *, items: int = 2, size: int = 8, known: int | None = None) -> ContextLevel:
+    generator = torch.Generator().manual_seed(frames)
+    flags = torch.arange(frames)[None].expand(items, -1) < (frames if known is None else known)
+    return ContextLevel(
+        kernel=kernel,
+        latents=torch.randn(items, CHANNELS, frames, size, size, generator=generator),
+        times=torch.arange(frames)[None] + 10 * torch.arange(items)[:, None],
+        known=flags,
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 8])
+def test_an_interpolated_level_is_the_base_projection_of_the_pooled_latent(n: int) -> None:
+    base = nn.Conv3d(CHANNELS, WIDTH, (1, 2, 2), stride=(1, 2, 2))
+    latents = torch.randn(2, CHANNELS, 2 * n, 4 * n, 4 * n)
+    weight, bias = interpolate_projection(base, Kernel(n, 2 * n, 2 * n))
+    projected = F.conv3d(latents, weight, bias, stride=(n, 2 * n, 2 * n))
+    torch.testing.assert_close(projected, base(F.avg_pool3d(latents, n)), atol=1e-5, rtol=1e-5)
+
+
+def test_kernels_that_are_not_cubes_pool_each_axis_alone() -> None:
+    base = nn.Conv3d(CHANNELS, WIDTH, (1, 2, 2), stride=(1, 2, 2))
+    latents = torch.randn(1, CHANNELS, 3, 8, 8)
+    weight, bias = interpolate_projection(base, Kernel(1, 4, 2))
+    pooled = F.avg_pool3d(latents, (1, 2, 1))
+    torch.testing.assert_close(F.conv3d(latents, weight, bias, stride=(1, 4, 2)), base(pooled), atol=1e-5, rtol=1e-5)
+
+
+def test_a_kernel_that_is_no_multiple_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 6, 6\) is not a multiple .* \(1, 4, 4\)"):
+        interpolate_projection(nn.Conv3d(1, 1, (1, 4, 4)), Kernel(2, 6, 6))
+
+
+def test_frames_that_do_not_fill_a_kernel_repeat_the_last() -> None:
+    latents = torch.arange(3.0).view(1, 1, 3, 1, 1).expand(1, 1, 3, 5, 6)
+    padded = pad_to_kernel(latents, Kernel(4, 8, 8))
+    assert padded.shape == (1, 1, 4, 8, 8)
+    assert padded[0, 0, :, 7, 7].tolist() == [0, 1, 2, 2]
+
+
+def test_the_recipe_names_the_projections() -> None:
+    packer = ContextPacker(kernels_of(parse("f1k1_x_f16k4f2k2f1k1_g9")), CHANNELS, WIDTH, ROPE)
+    assert sorted(packer.projections) == ["1x2x2", "2x4x4", "4x8x8"]
+
+
+def test_gradient_reaches_every_projection() -> None:
+    recipe = parse("td_f8k8f4k4f2k2f1k1_g9")
+    packer = ContextPacker(kernels_of(recipe), CHANNELS, WIDTH, ROPE)
+    context = tuple(level(entry.kernel, entry.frames) for entry in recipe.left.runs[0].levels)
+    packed = packer(context)
+    assert packed is not None
+    packed.tokens.square().sum().backward()
+    gradients = {name: parameter.grad for name, parameter in packer.named_parameters()}
+    assert all(g is not None and g.abs().sum() > 0 for g in gradients.values()), gradients
+
+
+def test_initialised_levels_give_different_tokens_from_one_base() -> None:
+    packer = ContextPacker([BASE, Kernel(2, 4, 4)], CHANNELS, WIDTH, ROPE)
+    base = nn.Conv3d(CHANNELS, WIDTH, (1, 2, 2), stride=(1, 2, 2))
+    packer.initialise_from(base)
+    torch.testing.assert_close(packer.base_projection().weight, base.weight)
+    coarse = packer.projections["2x4x4"]
+    assert isinstance(coarse, nn.Conv3d)
+    torch.testing.assert_close(coarse.weight.sum((2, 3, 4)), base.weight.sum((2, 3, 4)))
+
+
+def test_a_batch_equals_its_items_one_by_one() -> None:
+    packer = ContextPacker([Kernel(2, 4, 4)], CHANNELS, WIDTH, ROPE)
+    whole = level(Kernel(2, 4, 4), 4)
+    packed = packer((whole,))
+    assert packed is not None
+    for item in range(2):
+        part = ContextLevel(whole.kernel, *(x[item : item + 1] for x in (whole.latents, whole.times, whole.known)))
+        alone = packer((part,))
+        assert alone is not None
+        torch.testing.assert_close(packed.tokens[item], alone.tokens[0], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(packed.phases.cos[item], alone.phases.cos[0])
+    assert not torch.equal(packed.phases.cos[0], packed.phases.cos[1]), "frame indices are per item"
+
+
+def test_tokens_without_a_known_frame_are_left_out() -> None:
+    packer = ContextPacker([Kernel(2, 4, 4)], CHANNELS, WIDTH, ROPE)
+    packed = packer((level(Kernel(2, 4, 4), 6, known=3),))
+    assert packed is not None
+    assert packed.tokens.shape[1] == 2 * 4, "two of three kernels hold a known frame"
+    assert packed.mask is None
+    assert packer((level(Kernel(2, 4, 4), 6, known=0),)) is None
+
+
+def test_items_of_unequal_history_are_masked() -> None:
+    packer = ContextPacker([BASE], CHANNELS, WIDTH, ROPE)
+    whole = level(BASE, 2)
+    known = torch.tensor([[True, True], [True, False]])
+    packed = packer((ContextLevel(BASE, whole.latents, whole.times, known),))
+    assert packed is not None
+    assert packed.mask is not None
+    assert packed.mask.sum(1).tolist() == [32, 16]

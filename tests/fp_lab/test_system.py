@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from fp_data.latents import LatentBatches, LatentVideos
+from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.flow import FlowConfig
+from fp_lab.model import FramePackModel
+from fp_lab.packing.packer import kernels_of
+from fp_lab.recipe import parse
+from fp_lab.samples import PlannedSections
+from fp_lab.system import FramePackSystem, ObjectiveConfig, OptimizerConfig, step_generator
+
+RECIPE = parse("td_f4k2f1k1_g4")
+FRAMES = 17
+
+
+def videos() -> LatentVideos:
+    """Videos that stand still: the first frame tells everything."""
+    generator = torch.Generator().manual_seed(0)
+    still = torch.randn(6, 4, 1, 4, 4, generator=generator).expand(-1, -1, FRAMES, -1, -1)
+    return LatentVideos(still.contiguous(), ("still",) * 6, tuple(range(6)))
+
+
+def system(steps: int = 6, objective: ObjectiveConfig | None = None, seed: int = 0) -> FramePackSystem:
+    torch.manual_seed(0)
+    backbone = TinyDiT(TinyDiTConfig(channels=4, width=32, depth=2, head_width=16))
+    objective = objective or ObjectiveConfig()
+    model = FramePackModel(backbone, kernels_of(RECIPE), objective.flow.output)
+    optimizer = OptimizerConfig(learning_rate=5e-3, warmup=2)
+    return FramePackSystem(model, PlannedSections(RECIPE), objective, optimizer, steps=steps, seed=seed)
+
+
+def fit(subject: FramePackSystem, folder: Path, steps: int, checkpoint: Path | None = None) -> None:
+    checkpoints = ModelCheckpoint(folder, save_last=True, every_n_train_steps=1, save_top_k=0, enable_version_counter=False)
+    trainer = Trainer(
+        max_steps=steps, accelerator="cpu", devices=1, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[EMAWeightAveraging(decay=0.9), checkpoints], gradient_clip_val=1.0,
+    )  # fmt: skip
+    first = 0 if checkpoint is None else steps // 2
+    loader = DataLoader(LatentBatches(videos(), 4, seed=0, first_batch=first), batch_size=None)
+    trainer.fit(subject, loader, ckpt_path=checkpoint, weights_only=True)
+
+
+def test_training_learns_to_copy_the_history(tmp_path: Path) -> None:
+    subject = system(steps=80)
+    batch = LatentBatches(videos(), 6, seed=0).batch(0)
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(subject.section_loss(batch, torch.Generator().manual_seed(7)))  # type: ignore[arg-type]
+
+    before = loss()
+    fit(subject, tmp_path, 80)
+    assert loss() < 0.5 * before
+
+
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
+    whole, half, resumed = system(), system(), system()
+    fit(whole, tmp_path / "whole", 6)
+    fit(half, tmp_path / "half", 3)
+    fit(resumed, tmp_path / "half", 6, tmp_path / "half" / "last.ckpt")
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert not torch.equal(whole.model.backbone.embed.weight, half.model.backbone.embed.weight)
+
+
+def test_a_step_depends_on_seed_rank_and_number() -> None:
+    draws = {torch.rand((), generator=step_generator(*key)).item() for key in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]}
+    assert len(draws) == 4
+    batch = LatentBatches(videos(), 4, seed=0).batch(0)
+    losses = [system().section_loss(batch, step_generator(0, 0, 5)).item() for _ in range(2)]  # type: ignore[arg-type]
+    assert losses[0] == losses[1]
+
+
+def test_history_noise_reaches_the_context_and_nothing_else() -> None:
+    batch = LatentBatches(videos(), 4, seed=0).batch(0)
+    noisy = system(objective=ObjectiveConfig(history_noise=1.0, history_clean=0.0))
+    seen = []
+    noisy.model.packer.register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    noisy.section_loss(batch, step_generator(0, 0, 0))  # type: ignore[arg-type]
+    clean = system()
+    clean.model.packer.register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    clean.section_loss(batch, step_generator(0, 0, 0))  # type: ignore[arg-type]
+    corrupted, untouched = (levels[-1].latents for levels in seen)
+    assert (corrupted - untouched).abs().mean() > 0.1
+
+
+def test_parameters_that_are_vectors_do_not_decay() -> None:
+    configured = system().configure_optimizers()
+    groups = configured["optimizer"].param_groups  # type: ignore[index, call-overload, union-attr]
+    assert {p.ndim for p in groups[1]["params"]} == {1}
+    assert groups[0]["weight_decay"] > 0 == groups[1]["weight_decay"]
+
+
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    subject = system(steps=100)
+    rates = [subject._learning_rate_at(step) for step in (0, 1, 2, 51, 100, 200)]
+    assert rates[0] == 0.5
+    assert rates[1] == rates[2] == 1
+    assert 0.3 < rates[3] < 0.7
+    assert rates[4] == rates[5] == pytest.approx(0.05)
+
+
+def test_bf16_autocast_gives_a_finite_loss() -> None:
+    batch = LatentBatches(videos(), 4, seed=0).batch(0)
+    subject = system()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = subject.section_loss(batch, step_generator(0, 0, 0))  # type: ignore[arg-type]
+    full = subject.section_loss(batch, step_generator(0, 0, 0))  # type: ignore[arg-type]
+    assert loss.item() == pytest.approx(full.item(), rel=0.05)
+
+
+def test_the_output_of_model_and_objective_must_agree() -> None:
+    model = system().model
+    with pytest.raises(ValueError, match="'clean', but flow.output asks for 'velocity'"):
+        FramePackSystem(
+            model, PlannedSections(RECIPE), ObjectiveConfig(FlowConfig(output="velocity")), OptimizerConfig(),
+            steps=1, seed=0,
+        )  # fmt: skip
