@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from diffusers import AutoencoderDC
@@ -106,7 +106,9 @@ class Codec(nn.Module):
         """
         height, width = pixels.shape[-2:]
         if height % self.spatial or width % self.spatial:
-            raise ValueError(f"codec needs height and width divisible by {self.spatial}, got {height}x{width}")
+            raise ValueError(
+                f"codec needs height and width divisible by {self.spatial}, got {height}x{width}"
+            )
         frames = rearrange(pixels, "b c t h w -> (b t) c h w")
         latents = torch.cat([self.encode_raw(part) for part in frames.split(_FRAMES_AT_ONCE)])
         latents = (latents - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
@@ -152,8 +154,9 @@ class Codec(nn.Module):
                 f"no codec in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
                 "train one with `fp-lab codec train` or use codec.source=shipped"
             )
-        config = json.loads((folder / CONFIG_FILE).read_text())
-        codec = cls(CodecConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
+        stored: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text())
+        config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+        codec = cls(CodecConfig(**config))
         codec.load_state_dict(load_file(folder / WEIGHTS_FILE))
         codec.sha256 = file_sha256(folder / WEIGHTS_FILE)
         return codec.eval().requires_grad_(False)

@@ -65,7 +65,10 @@ class CodecSystem(LightningModule):
         """AdamW under a one-cycle schedule."""
         config = self.training_config
         optimizer = torch.optim.AdamW(
-            [p for p in self.parameters() if p.requires_grad], config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+            [p for p in self.parameters() if p.requires_grad],
+            config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.06, anneal_strategy="cos"

@@ -24,7 +24,7 @@ class FlowConfig:
     """How times are drawn and what the network predicts.
 
     Attributes:
-        output: what the network gives: ``velocity`` or ``clean`` latents; the loss is on velocities either way.
+        output: what the network gives, ``velocity`` or ``clean`` latents; the loss is on velocities.
         shift: token count that drives the shift: of the ``section``, of the ``full`` video, or ``none``.
         mean: of the normal distribution behind logit-normal times.
         std: of the same.

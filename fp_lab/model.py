@@ -37,7 +37,7 @@ class FramePackModel(nn.Module):
     def forward(
         self, noisy: Tensor, times: Tensor, sigmas: Tensor, text: TextCondition, context: PackedContext | None
     ) -> Tensor:
-        """The network's output for a noisy section ``b c t h w`` at noise levels ``b`` (or ``b n``) in [0, 1]."""
+        """Predict for a noisy section ``b c t h w`` at noise levels ``b`` (or ``b n``) in [0, 1]."""
         prediction: Tensor = self.backbone(noisy, times, 1000 * sigmas, text, context)
         return prediction
 
@@ -78,7 +78,7 @@ class FramePackModel(nn.Module):
         return model
 
     def with_kernels(self, kernels: Iterable[Kernel]) -> "FramePackModel":
-        """A model for another schedule: the same backbone, projections interpolated from the base kernel's."""
+        """A model for another schedule: the same backbone, projections interpolated from the base's."""
         model = FramePackModel(self.backbone, kernels, self.output)
         model.packer.initialise_from(self.packer.base_projection())
         return model

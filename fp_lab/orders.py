@@ -36,7 +36,7 @@ def implied_fill(recipe: Recipe) -> Fill:
 
 
 def plan(
-    recipe: Recipe, frames: int, *, given: frozenset[int] = frozenset({0}), fill: Fill = "forward"
+    recipe: Recipe, frames: int, *, given: frozenset[int] = frozenset({0}), fill: Fill | None = None
 ) -> tuple[Section, ...]:
     """Cover every frame that is not given exactly once, in generation order.
 
@@ -47,7 +47,7 @@ def plan(
         frames: Length of the video in latent frames, at least 1.
         given: Frames that exist from the start, by default the first one.
         fill: How the endpoint order fills its gap: ``forward``, or ``bisect`` (the middle first, then the
-            middle of each remaining gap). Only that order has the choice.
+            middle of each remaining gap); None for what the name stands for. Only that order has the choice.
 
     Returns:
         The sections; empty when everything is given.
@@ -60,6 +60,7 @@ def plan(
         raise ValueError(f"frames: got {frames}, expected at least 1")
     if outside := sorted(frame for frame in given if not 0 <= frame < frames):
         raise ValueError(f"given: got {outside} outside the video, expected frames from 0 to {frames - 1}")
+    fill = implied_fill(recipe) if fill is None else fill
     if fill not in ("forward", "bisect"):
         raise ValueError(f"fill: got {fill!r}, expected 'forward' or 'bisect'")
     if fill == "bisect" and recipe.order != "endpoint":

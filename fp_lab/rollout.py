@@ -25,7 +25,7 @@ class SamplingConfig:
         rescale: share of guidance rescale (https://arxiv.org/abs/2305.08891, section 3.4).
         shift: token count that drives the shift of times.
         missing: treatment of history that does not exist.
-        fill: how the endpoint order fills its gap.
+        fill: how the endpoint order fills its gap; None for the way that the recipe's shape implies.
     """
 
     solver: SolverConfig = field(default_factory=SolverConfig)
@@ -33,7 +33,7 @@ class SamplingConfig:
     rescale: float = 0.0
     shift: Shift = "section"
     missing: Missing = "drop"
-    fill: Fill = "forward"
+    fill: Fill | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def rollout(
     """
     batch, channels, _, rows, columns = first.shape
     if not batch == len(captions) == len(seeds):
-        raise ValueError(f"got {batch} first frames, {len(captions)} captions and {len(seeds)} seeds, expected as many")
+        raise ValueError(
+            f"got {batch} first frames, {len(captions)} captions and {len(seeds)} seeds, expected as many"
+        )
     if history is not None and history.shape[2] != frames:
         raise ValueError(f"true history has {history.shape[2]} frames, expected {frames}")
     canvas = first.new_zeros(batch, channels, frames, rows, columns)

@@ -42,10 +42,15 @@ def arrange(recipe: Recipe, section: Section, frames: int) -> Arrangement:
 
 @dataclass(frozen=True)
 class PlannedSections:
-    """Sections of the plan that the sampler walks, each as likely as the plan has it."""
+    """Sections of the plan that the sampler walks, each as likely as the plan has it.
+
+    Attributes:
+        recipe: compression and order.
+        fill: how the endpoint order fills its gap; None for the way that the recipe's shape implies.
+    """
 
     recipe: Recipe
-    fill: Fill = "forward"
+    fill: Fill | None = None
 
     def draw(self, items: int, frames: int, generator: Generator) -> list[Arrangement]:
         """Draw sections; those of one batch have the same number of targets.
@@ -86,8 +91,8 @@ class FreeSections:
         blocks = 2 if torch.rand((), generator=generator).item() < self.double else 1
         if frames < blocks * self.section + self.known:
             raise ValueError(
-                f"videos of {frames} frames cannot hold {blocks} sections of {self.section} and {self.known} known "
-                f"frames; use at least {2 * self.section + self.known} frames"
+                f"videos of {frames} frames cannot hold {blocks} sections of {self.section} and "
+                f"{self.known} known frames; use at least {2 * self.section + self.known} frames"
             )
         known = _integer(self.known + 1, generator)
         return [self._one(frames, blocks, known, generator) for _ in range(items)]
@@ -96,11 +101,15 @@ class FreeSections:
         slack = frames - blocks * self.section
         starts = sorted(_integer(slack + 1, generator) for _ in range(blocks))
         targets = tuple(
-            start + block * self.section + i for block, start in enumerate(starts) for i in range(self.section)
+            start + block * self.section + i
+            for block, start in enumerate(starts)
+            for i in range(self.section)
         )
-        before = [frame for frame in range(targets[0])][::-1]
+        before = list(range(targets[0]))[::-1]
         after = list(range(targets[-1] + 1, frames))
-        others = [frame for frame in range(frames) if targets[0] < frame < targets[-1] and frame not in targets]
+        others = [
+            frame for frame in range(frames) if targets[0] < frame < targets[-1] and frame not in targets
+        ]
         chosen: list[int] = []
         while len(chosen) < known:
             draw = torch.rand((), generator=generator).item()
@@ -130,10 +139,13 @@ def assemble(latents: Tensor, arrangements: Sequence[Arrangement], missing: Miss
     if len(arrangements) == 1:
         arrangements = list(arrangements) * len(latents)
     if len(arrangements) != len(latents):
-        raise ValueError(f"got {len(arrangements)} arrangements for {len(latents)} videos, expected one per video")
+        raise ValueError(
+            f"got {len(arrangements)} arrangements for {len(latents)} videos, expected one per video"
+        )
     times = torch.tensor([a.targets for a in arrangements], device=latents.device)
     levels = tuple(
-        _level(latents, [a.slots[index] for a in arrangements], missing) for index in range(len(arrangements[0].slots))
+        _level(latents, [a.slots[index] for a in arrangements], missing)
+        for index in range(len(arrangements[0].slots))
     )
     return PackedSample(times, levels, _take(latents, times))
 

@@ -30,7 +30,7 @@ class ContextLevel:
 
     Attributes:
         kernel: latent frames, rows and columns per token.
-        latents: ``b c t h w``; where fewer frames are known than fit, they come first and the rest repeats the last.
+        latents: ``b c t h w``; where fewer frames are known than fit, they come first, the last repeated.
         times: frame indices, int64 ``b t``.
         known: bool ``b t``; a token counts if any of its frames is known.
     """

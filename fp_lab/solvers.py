@@ -45,7 +45,7 @@ def heun(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def unipc(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
-    """UniPC through diffusers with flow sigmas (https://arxiv.org/abs/2302.04867), a fresh scheduler each call."""
+    """UniPC (https://arxiv.org/abs/2302.04867) through diffusers with flow sigmas, a fresh one each call."""
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
     scheduler.set_timesteps(len(sigmas) - 1, device=x.device)
     scheduler.sigmas = sigmas.to(torch.float32)
@@ -55,4 +55,8 @@ def unipc(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     return x
 
 
-SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {"euler": euler, "heun": heun, "unipc": unipc}
+SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {
+    "euler": euler,
+    "heun": heun,
+    "unipc": unipc,
+}

@@ -48,7 +48,7 @@ class ObjectiveConfig:
     Attributes:
         flow: times and output.
         missing: treatment of history that does not exist, see `fp_lab.samples.assemble`.
-        caption_dropout: share of captions replaced by the empty one, so that guidance has something to guide from.
+        caption_dropout: share of captions replaced by the empty one, for guidance to start from.
         history_noise: context latents become (1-s) x + s * noise with s ~ U(0, history_noise) per item.
         history_clean: share of items whose context stays clean.
     """
@@ -79,7 +79,8 @@ class FramePackSystem(LightningModule):
         super().__init__()
         if objective.flow.output != model.output:
             raise ValueError(
-                f"the model was built to predict {model.output!r}, but flow.output asks for {objective.flow.output!r}"
+                f"the model was built to predict {model.output!r}, but flow.output asks for "
+                f"{objective.flow.output!r}"
             )
         self.model = model
         self.source = source

@@ -75,7 +75,7 @@ def cached(folder: Path, description: dict[str, object], make: Callable[[], Late
 
     Args:
         folder: the cache.
-        description: everything that the latents depend on (data config, seeds, codec sha256); its hash is the key.
+        description: all that the latents depend on (data config, seeds, encoder); its hash is the key.
         make: encodes the videos.
     """
     text = json.dumps(description, sort_keys=True)

@@ -10,7 +10,7 @@ viewport away from the sprites and back, so that the same place is revisited.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -116,7 +116,7 @@ class World:
         positions: float32 ``b t s 2``, sprite centres (x, y) in pixels of the view.
         velocities: float32 ``b t s 2``, pixels per frame in the scene (camera motion not included).
         masks: bool ``b t s h w``, the visible part of each sprite.
-        backgrounds: uint8 ``b t h w c`` for the camera variant, else ``b 1 h w c``: the scene without sprites.
+        backgrounds: the scene without sprites, uint8 ``b t h w c`` for a moving camera, else ``b 1 h w c``.
         scenes: the attributes each video was rendered from.
     """
 
@@ -146,7 +146,15 @@ def describe(config: WorldConfig, seed: int) -> SceneAttributes:
         config.variant
     ]
     return SceneAttributes(
-        seed, sprites, background_colour, background_texture, *(float(a) for a in angles), pillar, caption
+        seed=seed,
+        sprites=sprites,
+        background_colour=background_colour,
+        background_texture=background_texture,
+        gradient_angle=float(angles[0]),
+        wave_angle=float(angles[1]),
+        wave_phase=float(angles[2]),
+        pillar=pillar,
+        caption=caption,
     )
 
 
@@ -186,16 +194,16 @@ def render(config: WorldConfig, seeds: Sequence[int]) -> World:
     positions = positions - torch.stack((camera, torch.zeros_like(camera)), -1)[None, :, None]
     moving_view = config.variant == "camera"
     background = _backgrounds(config, scenes, camera if moving_view else camera[:1])  # b t|1 c h w
-    image = background.expand(-1, config.frames, -1, -1, -1).clone()
-    alphas = []
+    image = background.expand(-1, config.frames, -1, -1, -1)
+    alphas: list[Tensor] = []
     for index in range(config.sprites):
         sprites = [scene.sprites[index] for scene in scenes]
         alpha, colour = _sprite_layer(config, sprites, positions[:, :, index])
-        image.lerp_(colour, alpha[:, :, None])
+        image = image.lerp(colour, alpha[:, :, None])
         alphas = [a * (1 - alpha) for a in alphas] + [alpha]
     if config.variant == "occlusion":
         pillar, pillar_colour = _pillar_layer(config, scenes)
-        image.lerp_(pillar_colour[:, None], pillar[:, None, None])
+        image = image.lerp(pillar_colour[:, None], pillar[:, None, None])
         background = background.lerp(pillar_colour[:, None], pillar[:, None, None])
         alphas = [a * (1 - pillar[:, None]) for a in alphas]
     return World(
@@ -282,7 +290,7 @@ def _backgrounds(config: WorldConfig, scenes: Sequence[SceneAttributes], camera:
 
 def _shape_distance(sprites: Sequence[SpriteAttributes], dx: Tensor, dy: Tensor) -> Tensor:
     """Signed distance to each sprite's outline (inside < 0), in units of its radius."""
-    distances = {
+    distances: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "ball": lambda x, y: (x.square() + y.square()).sqrt() - 1,
         "square": lambda x, y: torch.maximum(x.abs(), y.abs()) - 0.86,
         "diamond": lambda x, y: (x.abs() + y.abs() - 1) * math.sqrt(0.5),

@@ -49,7 +49,8 @@ class TinyDiTConfig:
         """Heads must fill the width, and their rotary pairs the axes."""
         if self.width % self.head_width or self.head_width % 8:
             raise ValueError(
-                f"head_width must be a multiple of 8 that divides the width, got {self.head_width} and {self.width}"
+                "head_width must be a multiple of 8 that divides the width, "
+                f"got {self.head_width} and {self.width}"
             )
 
     @property
@@ -70,9 +71,13 @@ class TinyDiT(nn.Module):
         self.embed = nn.Conv3d(config.channels, config.width, size, stride=size)
         self.place = nn.Linear(_PLACE_FEATURES, config.width)
         self.text = WordEmbedding(config.words, config.width)
-        self.time = nn.Sequential(nn.Linear(_TIME_FEATURES, config.width), nn.SiLU(), nn.Linear(config.width, config.width))
+        self.time = nn.Sequential(
+            nn.Linear(_TIME_FEATURES, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
+        )
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(config.width, 6 * config.width))
-        self.blocks = nn.ModuleList(_Block(config, text=i % config.text_every == 0) for i in range(config.depth))
+        self.blocks = nn.ModuleList(
+            _Block(config, text=i % config.text_every == 0) for i in range(config.depth)
+        )
         self.final_table = nn.Parameter(torch.randn(2, config.width) / math.sqrt(config.width))
         self.final = nn.Linear(config.width, config.channels * BASE.volume)
         nn.init.zeros_(self.final.weight)
@@ -102,7 +107,9 @@ class TinyDiT(nn.Module):
         mask = None if attention_mask is None else attention_mask[:, None]
         if context is not None:
             x = torch.cat((context.tokens.to(x.dtype), x), 1)
-            phase = Phases(torch.cat((context.phases.cos, phase.cos), 1), torch.cat((context.phases.sin, phase.sin), 1))
+            phase = Phases(
+                torch.cat((context.phases.cos, phase.cos), 1), torch.cat((context.phases.sin, phase.sin), 1)
+            )
             mask = _join_masks(mask, context.mask, count)
         embedded = self.time(_time_features(timesteps).to(x.dtype))
         if embedded.ndim == 2:
@@ -142,7 +149,9 @@ class _Block(nn.Module):
         return x + gate_m * self.down(F.relu(hidden).square())
 
     def _attend(self, x: Tensor, phase: Phases, mask: Tensor | None) -> Tensor:
-        q, k, v = rearrange(self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, d=self.head_width)
+        q, k, v = rearrange(
+            self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, d=self.head_width
+        )
         q, k = rotate(self.query_norm(q), phase), rotate(self.key_norm(k), phase)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(rearrange(x, "b heads n d -> b n (heads d)"))
@@ -159,7 +168,9 @@ class _CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, text: TextCondition) -> Tensor:
         q = rearrange(self.query(x), "b n (heads d) -> b heads n d", d=self.head_width)
-        k, v = rearrange(self.key_value(text.tokens), "b l (two heads d) -> two b heads l d", two=2, d=self.head_width)
+        k, v = rearrange(
+            self.key_value(text.tokens), "b l (two heads d) -> two b heads l d", two=2, d=self.head_width
+        )
         mask = None if text.mask.all() else text.mask[:, None, None]
         x = F.scaled_dot_product_attention(self.query_norm(q), self.key_norm(k), v, attn_mask=mask)
         return self.out(rearrange(x, "b heads n d -> b n (heads d)"))

@@ -32,7 +32,9 @@ def interpolate_projection(base: nn.Conv3d, kernel: Kernel) -> tuple[Tensor, Ten
     size = tuple(base.kernel_size)
     wanted = (kernel.t, kernel.h, kernel.w)
     if any(large % small for large, small in zip(wanted, size, strict=True)):
-        raise ValueError(f"kernel {wanted} is not a multiple of the base projection's kernel {size} along every axis")
+        raise ValueError(
+            f"kernel {wanted} is not a multiple of the base projection's kernel {size} along every axis"
+        )
     weight = base.weight.detach()
     for axis, (large, small) in enumerate(zip(wanted, size, strict=True), start=2):
         weight = weight.repeat_interleave(large // small, dim=axis) / (large // small)
@@ -76,7 +78,9 @@ class ContextPacker(nn.Module):
         """
         name = projection_name(BASE)
         if name not in self.projections:
-            raise ValueError(f"this packer has no projection at the base kernel, only {sorted(self.projections)}")
+            raise ValueError(
+                f"this packer has no projection at the base kernel, only {sorted(self.projections)}"
+            )
         projection = self.projections[name]
         assert isinstance(projection, nn.Conv3d)
         return projection
@@ -95,8 +99,11 @@ class ContextPacker(nn.Module):
             known = _token_mask(level)
             if not known.any():
                 continue
-            projected = self.projections[projection_name(level.kernel)](pad_to_kernel(level.latents, level.kernel))
-            phase = phases(level.times, *level.latents.shape[-2:], level.kernel, self.rope)
+            projected = self.projections[projection_name(level.kernel)](
+                pad_to_kernel(level.latents, level.kernel)
+            )
+            rows, columns = level.latents.shape[-2:]
+            phase = phases(level.times, rows, columns, level.kernel, self.rope)
             used = known.any(0)
             tokens.append(projected.flatten(2).mT[:, used])
             cosines.append(phase.cos[:, used])

@@ -32,7 +32,7 @@ class RopeConfig:
 
 
 def axis_angles(positions: Tensor, channels: int, theta: float) -> Tensor:
-    """Angles ``... channels/2`` of positions ``...`` (https://arxiv.org/abs/2104.09864, equation 15), float32."""
+    """Angles ``... channels/2``, float32, of positions (https://arxiv.org/abs/2104.09864, equation 15)."""
     exponents = torch.arange(0, channels, 2, dtype=torch.float32, device=positions.device) / channels
     return positions.to(torch.float32)[..., None] / theta**exponents
 
@@ -44,7 +44,9 @@ def pool_axis(phases: Tensor, size: int, dim: int) -> Tensor:
     missing = -phases.shape[dim] % size
     if missing:
         last = phases.narrow(dim, phases.shape[dim] - 1, 1)
-        phases = torch.cat((phases, last.expand(*(missing if i == dim else -1 for i in range(phases.ndim)))), dim)
+        phases = torch.cat(
+            (phases, last.expand(*(missing if i == dim else -1 for i in range(phases.ndim)))), dim
+        )
     return phases.unflatten(dim, (-1, size)).mean(dim + 1)
 
 
@@ -66,7 +68,9 @@ def phases(times: Tensor, rows: int, columns: int, kernel: Kernel, config: RopeC
     column = torch.arange(-(-columns // BASE.w), device=times.device)[None]
     sizes = (kernel.t, kernel.h // BASE.h, kernel.w // BASE.w)
     with torch.autocast(times.device.type, enabled=False):
-        angles = [axis_angles(p, c, config.theta) for p, c in zip((times, row, column), config.axes, strict=True)]
+        angles = [
+            axis_angles(p, c, config.theta) for p, c in zip((times, row, column), config.axes, strict=True)
+        ]
         cos = [pool_axis(a.cos(), size, 1) for a, size in zip(angles, sizes, strict=True)]
         sin = [pool_axis(a.sin(), size, 1) for a, size in zip(angles, sizes, strict=True)]
         return Phases(_box(*cos), _box(*sin))

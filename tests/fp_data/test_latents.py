@@ -3,12 +3,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from fp_data.latents import LatentBatches, LatentVideos, VideoChunk, cached, encode_videos, to_frames, to_pixels
+from fp_data.latents import (
+    LatentBatches,
+    LatentVideos,
+    VideoChunk,
+    cached,
+    encode_videos,
+    to_frames,
+    to_pixels,
+)
 
 
 def chunk(first: int, items: int = 2) -> VideoChunk:
     frames = torch.randint(0, 256, (items, 3, 8, 8, 3), dtype=torch.uint8)
-    return VideoChunk(frames, tuple(f"video {first + i}" for i in range(items)), tuple(range(first, first + items)))
+    return VideoChunk(
+        frames, tuple(f"video {first + i}" for i in range(items)), tuple(range(first, first + items))
+    )
 
 
 def videos(items: int = 8) -> LatentVideos:

@@ -30,7 +30,9 @@ def test_captions_use_the_vocabulary_and_name_every_attribute(variant: str) -> N
         scene = describe(config, seed)
         assert set(re.findall(r"\w+", scene.caption)) <= set(VOCABULARY)
         for sprite in scene.sprites:
-            wanted = f"{sprite.colour} {sprite.texture} {sprite.shape} moving {sprite.speed} {sprite.direction}"
+            wanted = (
+                f"{sprite.colour} {sprite.texture} {sprite.shape} moving {sprite.speed} {sprite.direction}"
+            )
             assert wanted in scene.caption
 
 

@@ -22,7 +22,9 @@ def backbone() -> TinyDiT:
 def context() -> PackedContext:
     torch.manual_seed(1)
     packer = ContextPacker([BASE], 4, 32, CONFIG.rope)
-    level = ContextLevel(BASE, torch.randn(2, 4, 2, 4, 4), torch.tensor([[0, 1], [0, 5]]), torch.ones(2, 2).bool())
+    level = ContextLevel(
+        BASE, torch.randn(2, 4, 2, 4, 4), torch.tensor([[0, 1], [0, 5]]), torch.ones(2, 2).bool()
+    )
     packed = packer((level,))
     assert packed is not None
     return PackedContext(packed.tokens.detach(), packed.phases)
@@ -88,9 +90,11 @@ def test_equal_timesteps_per_token_are_one_timestep(backbone: TinyDiT, context: 
     text, steps = backbone.encode_text(["red", "ball"]), torch.tensor([700.0, 300.0])
     per_token = steps[:, None].expand(2, context.tokens.shape[1] + 3 * 4)
     torch.testing.assert_close(
-        backbone(noisy, times, per_token, text, context), backbone(noisy, times, steps, text, context),
-        atol=1e-5, rtol=1e-4,
-    )  # fmt: skip
+        backbone(noisy, times, per_token, text, context),
+        backbone(noisy, times, steps, text, context),
+        atol=1e-5,
+        rtol=1e-4,
+    )
     history_at_zero = per_token.clone()
     history_at_zero[:, : context.tokens.shape[1]] = 0
     changed = backbone(noisy, times, history_at_zero, text, context)

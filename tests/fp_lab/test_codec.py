@@ -8,7 +8,9 @@ from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec, CodecConfig
 from fp_lab.codec_system import fit_latent_statistics
 
-TINY = CodecConfig(latent_channels=4, channels=(8, 8, 8, 8), encoder_layers=(0, 1, 1, 1), decoder_layers=(0, 1, 1, 1))
+TINY = CodecConfig(
+    latent_channels=4, channels=(8, 8, 8, 8), encoder_layers=(0, 1, 1, 1), decoder_layers=(0, 1, 1, 1)
+)
 
 
 def test_shapes_and_frames_are_independent() -> None:
@@ -31,7 +33,9 @@ def test_latents_are_normalised_exactly_once() -> None:
         torch.testing.assert_close(latents.mean((0, 2, 3, 4)), torch.zeros(4), atol=1e-4, rtol=0)
         torch.testing.assert_close(latents.std((0, 2, 3, 4)), torch.ones(4), atol=1e-2, rtol=0)
         raw = codec.encode_raw(frames)
-        torch.testing.assert_close(codec.decode(latents)[:, :, 0], codec.decode_raw(raw).clamp(-1, 1), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            codec.decode(latents)[:, :, 0], codec.decode_raw(raw).clamp(-1, 1), atol=1e-4, rtol=0
+        )
 
 
 def test_save_and_load_round_trip(tmp_path: Path) -> None:

@@ -20,13 +20,16 @@ from fp_lab.flow import (
 
 
 @pytest.mark.parametrize(
-    ("tokens", "shift"), [(64, 1.60), (256, 1.65), (576, 1.74), (1024, 1.88), (4096, 3.16), (8798, 7), (100_000, 7)]
+    ("tokens", "shift"),
+    [(64, 1.60), (256, 1.65), (576, 1.74), (1024, 1.88), (4096, 3.16), (8798, 7), (100_000, 7)],
 )
 def test_published_shifts(tokens: int, shift: float) -> None:
     assert shift_of_tokens(tokens) == pytest.approx(shift, abs=0.006)
 
 
-@pytest.mark.parametrize(("section", "shift"), [(1, 2.06), (2, 2.68), (3, 3.49), (4, 4.54), (5, 5.91), (6, 7), (9, 7)])
+@pytest.mark.parametrize(
+    ("section", "shift"), [(1, 2.06), (2, 2.68), (3, 3.49), (4, 4.54), (5, 5.91), (6, 7), (9, 7)]
+)
 def test_balanced_diffusion_at_480p_ends_at_six_frames(section: int, shift: float) -> None:
     assert shift_of_tokens(section * 1560) == pytest.approx(shift, abs=0.006)
 

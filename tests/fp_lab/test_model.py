@@ -9,7 +9,9 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
 
-CONFIG = TinyDiTConfig(channels=4, width=32, depth=1, head_width=16, words=WordsConfig(words=("red",), buckets=3))
+CONFIG = TinyDiTConfig(
+    channels=4, width=32, depth=1, head_width=16, words=WordsConfig(words=("red",), buckets=3)
+)
 
 
 def test_save_and_load_round_trip(tmp_path: Path) -> None:

@@ -26,15 +26,25 @@ def model_for(name: str) -> FramePackModel:
 
 
 def run(
-    model: FramePackModel, name: str, first: Tensor, seeds: Sequence[int] = (1, 2), sampling: SamplingConfig = SAMPLING,
+    model: FramePackModel,
+    name: str,
+    first: Tensor,
+    seeds: Sequence[int] = (1, 2),
+    sampling: SamplingConfig = SAMPLING,
     history: Tensor | None = None,
-) -> tuple[Tensor, list[tuple[int, ...]]]:  # fmt: skip
+) -> tuple[Tensor, list[tuple[int, ...]]]:
     video = torch.zeros(len(first), 4, FRAMES, 4, 4)
     order = []
     for done in rollout(
-        model, parse(name), first, frames=FRAMES, captions=["red"] * len(first), seeds=seeds, sampling=sampling,
+        model,
+        parse(name),
+        first,
+        frames=FRAMES,
+        captions=["red"] * len(first),
+        seeds=seeds,
+        sampling=sampling,
         history=history,
-    ):  # fmt: skip
+    ):
         video[:, :, list(done.section.targets)] = done.latents
         order.append(done.section.targets)
     return video, order

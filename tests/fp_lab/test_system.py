@@ -36,11 +36,19 @@ def system(steps: int = 6, objective: ObjectiveConfig | None = None, seed: int =
 
 
 def fit(subject: FramePackSystem, folder: Path, steps: int, checkpoint: Path | None = None) -> None:
-    checkpoints = ModelCheckpoint(folder, save_last=True, every_n_train_steps=1, save_top_k=0, enable_version_counter=False)
+    checkpoints = ModelCheckpoint(
+        folder, save_last=True, every_n_train_steps=1, save_top_k=0, enable_version_counter=False
+    )
     trainer = Trainer(
-        max_steps=steps, accelerator="cpu", devices=1, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[EMAWeightAveraging(decay=0.9), checkpoints], gradient_clip_val=1.0,
-    )  # fmt: skip
+        max_steps=steps,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[EMAWeightAveraging(decay=0.9), checkpoints],
+        gradient_clip_val=1.0,
+    )
     first = 0 if checkpoint is None else steps // 2
     loader = DataLoader(LatentBatches(videos(), 4, seed=0, first_batch=first), batch_size=None)
     trainer.fit(subject, loader, ckpt_path=checkpoint, weights_only=True)
@@ -70,7 +78,10 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_a_step_depends_on_seed_rank_and_number() -> None:
-    draws = {torch.rand((), generator=step_generator(*key)).item() for key in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]}
+    draws = {
+        torch.rand((), generator=step_generator(*key)).item()
+        for key in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]
+    }
     assert len(draws) == 4
     batch = LatentBatches(videos(), 4, seed=0).batch(0)
     losses = [system().section_loss(batch, step_generator(0, 0, 5)).item() for _ in range(2)]  # type: ignore[arg-type]
@@ -117,8 +128,12 @@ def test_bf16_autocast_gives_a_finite_loss() -> None:
 
 def test_the_output_of_model_and_objective_must_agree() -> None:
     model = system().model
-    with pytest.raises(ValueError, match="'clean', but flow.output asks for 'velocity'"):
+    with pytest.raises(ValueError, match=r"'clean', but flow\.output asks for 'velocity'"):
         FramePackSystem(
-            model, PlannedSections(RECIPE), ObjectiveConfig(FlowConfig(output="velocity")), OptimizerConfig(),
-            steps=1, seed=0,
-        )  # fmt: skip
+            model,
+            PlannedSections(RECIPE),
+            ObjectiveConfig(FlowConfig(output="velocity")),
+            OptimizerConfig(),
+            steps=1,
+            seed=0,
+        )

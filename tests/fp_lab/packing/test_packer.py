@@ -12,7 +12,9 @@ ROPE = RopeConfig(256.0, (4, 6, 6))
 CHANNELS, WIDTH = 3, 16
 
 
-def level(kernel: Kernel, frames: int, *, items: int = 2, size: int = 8, known: int | None = None) -> ContextLevel:
+def level(
+    kernel: Kernel, frames: int, *, items: int = 2, size: int = 8, known: int | None = None
+) -> ContextLevel:
     generator = torch.Generator().manual_seed(frames)
     flags = torch.arange(frames)[None].expand(items, -1) < (frames if known is None else known)
     return ContextLevel(
@@ -37,7 +39,9 @@ def test_kernels_that_are_not_cubes_pool_each_axis_alone() -> None:
     latents = torch.randn(1, CHANNELS, 3, 8, 8)
     weight, bias = interpolate_projection(base, Kernel(1, 4, 2))
     pooled = F.avg_pool3d(latents, (1, 2, 1))
-    torch.testing.assert_close(F.conv3d(latents, weight, bias, stride=(1, 4, 2)), base(pooled), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        F.conv3d(latents, weight, bias, stride=(1, 4, 2)), base(pooled), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_a_kernel_that_is_no_multiple_is_refused() -> None:
@@ -84,7 +88,9 @@ def test_a_batch_equals_its_items_one_by_one() -> None:
     packed = packer((whole,))
     assert packed is not None
     for item in range(2):
-        part = ContextLevel(whole.kernel, *(x[item : item + 1] for x in (whole.latents, whole.times, whole.known)))
+        part = ContextLevel(
+            whole.kernel, *(x[item : item + 1] for x in (whole.latents, whole.times, whole.known))
+        )
         alone = packer((part,))
         assert alone is not None
         torch.testing.assert_close(packed.tokens[item], alone.tokens[0], atol=1e-6, rtol=1e-5)

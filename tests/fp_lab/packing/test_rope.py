@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from diffusers.models.transformers.transformer_hunyuan_video_framepack import HunyuanVideoFramepackRotaryPosEmbed
+from diffusers.models.transformers.transformer_hunyuan_video_framepack import (
+    HunyuanVideoFramepackRotaryPosEmbed,
+)
 from torch import Tensor
 
 from fp_lab.packing.rope import RopeConfig, phases, rotate
@@ -38,7 +40,9 @@ def test_separable_pooling_equals_pooling_the_whole_grid(kernel: Kernel) -> None
 
 
 def test_base_phases_equal_those_of_diffusers() -> None:
-    reference = HunyuanVideoFramepackRotaryPosEmbed(patch_size=2, patch_size_t=1, rope_dim=list(CONFIG.axes), theta=256.0)
+    reference = HunyuanVideoFramepackRotaryPosEmbed(
+        patch_size=2, patch_size_t=1, rope_dim=list(CONFIG.axes), theta=256.0
+    )
     times = torch.tensor([3, 4, 9])
     cos, sin = reference(times, 8, 12, torch.device("cpu"))
     phase = phases(times[None], 8, 12, BASE, CONFIG)
@@ -67,7 +71,8 @@ def test_attention_depends_on_distances_alone() -> None:
 
     def score(first: int, second: int) -> float:
         rotated = [
-            rotate(x, phases(torch.tensor([[t]]), 2, 2, BASE, CONFIG)) for x, t in ((query, first), (key, second))
+            rotate(x, phases(torch.tensor([[t]]), 2, 2, BASE, CONFIG))
+            for x, t in ((query, first), (key, second))
         ]
         return (rotated[0] * rotated[1]).sum().item()
 

@@ -1,0 +1,65 @@
+"""``fp-lab pretrain`` and ``fp-lab codec train``: make the models that are shipped."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as steps=200.")
+]
+
+codec_app = typer.Typer(no_args_is_help=True, help="Train the codec: pixels to latents and back.")
+
+
+def pretrain(
+    config: Annotated[
+        str, typer.Argument(help="Settings file, or its name under experiments/.")
+    ] = "pretrain/base",
+    overrides: Overrides = None,
+    to: Annotated[Path, typer.Option(help="Folder of the model and its checkpoints.")] = Path("runs/base"),
+    runs: Annotated[Path, typer.Option(help="Folder whose cache holds the encoded videos.")] = Path("runs"),
+) -> None:
+    """Train the base that arms fine-tune from; interrupted, the same command continues.
+
+    For example:
+
+      fp-lab pretrain pretrain/base --to runs/base
+
+      fp-lab pretrain pretrain/base steps=200 videos=64 --to runs/quick-base
+    """
+    from fp_lab.lab.config import load_settings
+    from fp_lab.lab.pretrain import PretrainConfig, pretrain_base
+
+    settings = load_settings(PretrainConfig, config, overrides or [])
+    model = pretrain_base(settings, to, runs / "cache")
+    Console().print(f"Base: {to}  (sha256 {model.sha256})", highlight=False, soft_wrap=True)
+
+
+@codec_app.command("train")
+def train(
+    config: Annotated[
+        str, typer.Argument(help="Settings file, or its name under experiments/.")
+    ] = "pretrain/codec",
+    overrides: Overrides = None,
+    to: Annotated[Path, typer.Option(help="Folder of the codec.")] = Path("runs/codec"),
+) -> None:
+    """Train a codec on the world and on the real clips (fetched when missing).
+
+    For example:
+
+      fp-lab codec train pretrain/codec --to runs/codec
+
+      fp-lab codec train pretrain/codec_decoder start=runs/codec --to runs/codec_decoder
+    """
+    from fp_data.carriers import cache_folder, get_clips
+    from fp_lab.lab.config import load_settings
+    from fp_lab.lab.pretrain import CodecRunConfig, train_codec
+
+    settings = load_settings(CodecRunConfig, config, overrides or [])
+    clips = Path(settings.clips) if settings.clips is not None else cache_folder() / "clips"
+    if settings.clips is None and settings.crops.real:
+        get_clips(clips, progress=typer.echo)
+    codec = train_codec(settings, clips, to)
+    Console().print(f"Codec: {to}  (sha256 {codec.sha256})", highlight=False, soft_wrap=True)
