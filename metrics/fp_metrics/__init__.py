@@ -1,0 +1,51 @@
+"""Scores of videos and their drift: iterators of frames in, figures out.
+
+Knows nothing of how a video was made and never decodes one.
+"""
+
+from fp_metrics.companions import COMPANIONS
+from fp_metrics.drift import (
+    Drift,
+    Drifted,
+    DriftResult,
+    DriftSummary,
+    Segments,
+    segment,
+    summarise_drift,
+)
+from fp_metrics.estimator import SCORES, Estimator, Score
+from fp_metrics.exposure_bias import ExposureBias, exposure_bias
+from fp_metrics.families import FAMILIES
+from fp_metrics.flags import Flags
+from fp_metrics.series import Series
+from fp_metrics.statistics import Interval, cluster_interval, holm, paired_interval
+from fp_metrics.suite import VideoScores, choose, protocol, score_video
+from fp_metrics.truth import WorldTruth
+
+__all__ = [
+    "COMPANIONS",
+    "FAMILIES",
+    "SCORES",
+    "Drift",
+    "DriftResult",
+    "DriftSummary",
+    "Drifted",
+    "Estimator",
+    "ExposureBias",
+    "Flags",
+    "Interval",
+    "Score",
+    "Segments",
+    "Series",
+    "VideoScores",
+    "WorldTruth",
+    "choose",
+    "cluster_interval",
+    "exposure_bias",
+    "holm",
+    "paired_interval",
+    "protocol",
+    "score_video",
+    "segment",
+    "summarise_drift",
+]

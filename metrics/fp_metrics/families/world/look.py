@@ -1,0 +1,50 @@
+"""Clarity and aesthetic of the world's frames."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from fp_metrics.estimator import Estimator, Score
+from fp_metrics.functional.colour import colourful_contrast, luma
+from fp_metrics.functional.fidelity import energy_agreement
+from fp_metrics.functional.sharpness import tenengrad
+
+
+class RenderSharpness(Estimator):
+    """Gradient energy against the true render, less the noise on the background; 1 for the true video.
+
+    Only the energy of the whole frame is compared with the render, so an object at a wrong place costs
+    nothing. Noise is the standard deviation of the error where neither the true object nor anything that
+    differs clearly from the background is; a constant cast is not noise.
+    """
+
+    score: ClassVar[Score] = "clarity"
+    name: ClassVar[str] = "world/render-sharpness"
+    family: ClassVar[str] = "world"
+    needs_truth: ClassVar[bool] = True
+    noise: ClassVar[float] = 0.05
+    """Standard deviation at which the noise factor is a half."""
+
+    def measure(self, window: Sequence[Tensor], position: int) -> float:
+        """``sqrt(min / max)`` of the gradient energies times ``noise / (noise + s)``."""
+        assert self.truth is not None
+        frame, background = window[0], self.truth.background(position)
+        energies = [tenengrad(luma(image[None])) for image in (frame, self.truth.frame(position))]
+        error = frame - background
+        deviation = (error - error.flatten(1).median(1).values[:, None, None]).abs()
+        # a robust spread: the object, wherever it is, covers less than half of the frame
+        spread = float(deviation.flatten(1).median(1).values.mean()) / 0.6745
+        return float(energy_agreement(energies[0], energies[1])) * self.noise / (self.noise + spread)
+
+
+class ColourfulContrast(Estimator):
+    """Colourfulness and contrast, the same hand-made measure as in the plain family."""
+
+    score: ClassVar[Score] = "aesthetic"
+    name: ClassVar[str] = "world/colourfulness-contrast"
+    family: ClassVar[str] = "world"
+
+    def measure(self, window: Sequence[Tensor], position: int) -> float:
+        """`colourful_contrast` of the frame."""
+        return float(colourful_contrast(window[0][None]))

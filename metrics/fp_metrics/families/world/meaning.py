@@ -1,0 +1,116 @@
+"""Semantic, anatomy and identity of the world's object."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fp_metrics.estimator import Score
+from fp_metrics.families.world.sighted import SightedEstimator
+from fp_metrics.functional.colour import bhattacharyya, colour_histogram
+from fp_metrics.functional.features import cosine
+from fp_metrics.functional.objects import Sighting, centred, nearest_colour, soft_iou
+
+
+class ShapeIou(SightedEstimator):
+    """Overlap of the object's outline with the true one's, both moved to the middle; 0 where it vanished.
+
+    The true outline is the one seen in the true frame, by the same means. Where the object is does not count,
+    what it looks like inside does not count: only its shape and size.
+    """
+
+    score: ClassVar[Score] = "anatomy"
+    name: ClassVar[str] = "world/shape-iou"
+
+    def measure(self, window: Sequence[Sighting], position: int) -> float:
+        """`soft_iou` with the true object as it is seen in the true frame."""
+        if self.hidden(position):
+            return float("nan")
+        if self.vanished(window[0], position):
+            return 0.0
+        seen, true = window[0], self.world.sighting(position)
+        return soft_iou(centred(seen.mask, seen.centre), centred(true.mask, true.centre))
+
+
+class CaptionReadback(SightedEstimator):
+    """Share of four attributes of the caption that are read back: presence, colour, texture, direction.
+
+    Presence is a must: 0 where the object vanished. Colour: the caption's colour (or the second colour of its
+    texture) is the most frequent among the palette's. Texture: the share of pixels in the second colour is
+    within 0.2 of the true one. Direction: the centre moves along the caption's axis, within 30 degrees, by at
+    least a quarter of the caption's speed. Shape is anatomy's, how fast it is, is dynamic's.
+    """
+
+    score: ClassVar[Score] = "semantic"
+    name: ClassVar[str] = "world/caption-readback"
+    unit: ClassVar[str] = "share of attributes, [0, 1]"
+    span: ClassVar[int] = 3
+    least_frames: ClassVar[int] = 3
+
+    def measure(self, window: Sequence[Sighting], position: int) -> float:
+        """Share of attributes read back in the middle frame."""
+        frames = range(position - 1, position + 2)
+        if any(self.hidden(frame) for frame in frames):
+            return float("nan")
+        if any(self.vanished(seen, frame) for seen, frame in zip(window, frames, strict=True)):
+            return 0.0
+        colour, second_share = self._read_colours(window[1].frame, window[1].mask)
+        truth = self.world
+        _, true_share = self._read_colours(truth.frame(position), truth.masks[position])
+        read = [True, colour == truth.palette.index(truth.colour), abs(second_share - true_share) <= 0.2]
+        read.append(self._moves_as_said(window, position))
+        return sum(read) / len(read)
+
+    def _read_colours(self, frame: Tensor, mask: Tensor) -> tuple[int, float]:
+        """The palette index of most pixels, and the share of these that show its second colour."""
+        truth = self.world
+        palette = torch.tensor(truth.palette)
+        shade = torch.tensor(truth.second_colour) / torch.tensor(truth.colour)
+        count = len(palette)
+        nearest = nearest_colour(frame[:, mask].T, torch.cat((palette, palette * shade)))
+        votes = torch.bincount(nearest, minlength=2 * count)
+        winner = int((votes[:count] + votes[count:]).argmax())
+        return winner, float(votes[count + winner]) / max(1, int(votes[winner] + votes[count + winner]))
+
+    def _moves_as_said(self, window: Sequence[Sighting], position: int) -> bool:
+        view = (self.world.offsets[position + 1] - self.world.offsets[position - 1]).numpy()
+        moved = np.array(window[2].centre) - np.array(window[0].centre) + view
+        along = abs(float(moved @ np.array(self.world.direction)))
+        distance = float(np.linalg.norm(moved))
+        return along >= 0.5 * self.world.speed and along >= math.cos(math.pi / 6) * distance
+
+
+class LookAgainstFirst(SightedEstimator):
+    """Likeness of the object to its look in the true frame 0, wherever it is; 0 where it vanished.
+
+    Mean of the Bhattacharyya coefficient of the colour histograms and of the cosine of the cut-outs (RGB
+    inside the mask, 0 outside), so colours, texture and outline all count.
+    """
+
+    score: ClassVar[Score] = "identity"
+    name: ClassVar[str] = "world/look-against-first"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._first: tuple[Tensor, Tensor] | None = None
+
+    def measure(self, window: Sequence[Sighting], position: int) -> float:
+        """Likeness in one frame."""
+        if self.hidden(position):
+            return float("nan")
+        if self.vanished(window[0], position):
+            return 0.0
+        if self._first is None:
+            self._first = _look(self.world.sighting(0))
+        colours, cutout = _look(window[0])
+        likeness = bhattacharyya(colours, self._first[0]), cosine(cutout, self._first[1]).clamp(min=0)
+        return float(torch.mean(torch.cat(likeness)))
+
+
+def _look(seen: Sighting) -> tuple[Tensor, Tensor]:
+    """Colour histogram ``(1, 125)`` of the object, and the object alone in the middle of a frame, flat."""
+    pixels = seen.frame[:, seen.mask][None, :, None]
+    return colour_histogram(pixels), centred(seen.frame * seen.mask, seen.centre).flatten()[None]

@@ -1,0 +1,1 @@
+"""One pure function per formula: tensors in, tensors out, no state."""

@@ -1,0 +1,129 @@
+"""Ground truth of one synthetic video, as plain tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fp_metrics.functional.objects import Sighting, sight
+
+Rgb = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class WorldTruth:
+    """What is known of a synthetic video with one moving object.
+
+    Attributes:
+        frames: uint8 ``(t, h, w, 3)``, the true video; frame 0 is the one a generated video starts from.
+        backgrounds: uint8 ``(t, h, w, 3)``, or ``(1, h, w, 3)`` when the view stands still: without the
+            object.
+        masks: bool ``(t, h, w)``, the visible part of the object.
+        positions: float ``(t, 2)``, its centre (x, y) in pixels.
+        shape: bool ``(h, w)``, the whole object alone at the centre of the view.
+        colour: the object's first colour, RGB in [0, 1].
+        second_colour: the colour its texture alternates with.
+        palette: all first colours that a caption can name (`colour` is one of them).
+        texture: the texture's name.
+        radius: pixels.
+        speed: pixels per frame that the caption asks for.
+        direction: unit vector (x, y) that the caption asks for; the object may turn round at the border.
+        view: float ``(t, 2)``, how far (x, y) a moving camera has gone; None: it stands still. `positions`
+            are pixels of the view, ``positions + view`` pixels of the scene.
+    """
+
+    frames: Tensor
+    backgrounds: Tensor
+    masks: Tensor
+    positions: Tensor
+    shape: Tensor
+    colour: Rgb
+    second_colour: Rgb
+    palette: tuple[Rgb, ...]
+    texture: str
+    radius: float
+    speed: float
+    direction: tuple[float, float]
+    view: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse tensors that do not fit together."""
+        t, h, w = self.frames.shape[:3]
+        expected = {"frames": (t, h, w, 3), "masks": (t, h, w), "positions": (t, 2), "shape": (h, w)}
+        for field, size in expected.items():
+            if tuple(getattr(self, field).shape) != size:
+                raise ValueError(f"{field} has shape {tuple(getattr(self, field).shape)}, expected {size}")
+        if tuple(self.backgrounds.shape) not in {(t, h, w, 3), (1, h, w, 3)}:
+            raise ValueError(
+                f"backgrounds has shape {tuple(self.backgrounds.shape)}, expected (1 or {t}, {h}, {w}, 3)"
+            )
+        if self.frames.dtype != torch.uint8 or self.backgrounds.dtype != torch.uint8:
+            raise ValueError(
+                f"frames and backgrounds must be uint8, got {self.frames.dtype}, {self.backgrounds.dtype}"
+            )
+        if self.view is not None and self.view.shape != self.positions.shape:
+            raise ValueError(
+                f"view has shape {tuple(self.view.shape)}, expected {tuple(self.positions.shape)}"
+            )
+        if tuple(self.colour) not in {tuple(colour) for colour in self.palette}:
+            raise ValueError(f"colour {self.colour} is not in the palette {self.palette}")
+
+    @property
+    def length(self) -> int:
+        """Frames that are known."""
+        return len(self.frames)
+
+    @property
+    def area(self) -> int:
+        """Pixels of the whole object."""
+        return int(self.shape.sum())
+
+    def frame(self, position: int) -> Tensor:
+        """The true frame, float32 ``(3, h, w)`` in [0, 1]."""
+        return self.frames[position].movedim(-1, 0).float() / 255
+
+    def background(self, position: int) -> Tensor:
+        """The true background of a frame, float32 ``(3, h, w)`` in [0, 1]."""
+        return self._backgrounds[min(position, len(self._backgrounds) - 1)]
+
+    def visible_area(self, position: int) -> int:
+        """Pixels of the object that truly show in a frame."""
+        return self._visible_areas[position]
+
+    def turns(self, position: int) -> bool:
+        """Whether the true object turns round within a frame of this one."""
+        around = (self.positions + self.offsets)[max(0, position - 1) : position + 2].double()
+        return bool(len(around) == 3 and (around[2] - 2 * around[1] + around[0]).norm() > 0.1 * self.speed)
+
+    def near_border(self, centre: Sequence[float]) -> bool:
+        """Whether an object at this centre (x, y) of the scene comes within 2 frames' way of a border."""
+        height, width = self.shape.shape
+        reach = self.radius + max(2.0, 2 * self.speed)
+        x, y = float(centre[0]), float(centre[1])
+        return min(x, y, width - 1 - x, height - 1 - y) < reach
+
+    @cached_property
+    def _visible_areas(self) -> list[int]:
+        areas: list[int] = self.masks.flatten(1).sum(1).tolist()
+        return areas
+
+    @cached_property
+    def _backgrounds(self) -> Tensor:
+        return self.backgrounds.movedim(-1, 1).float() / 255
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """How far the camera has gone, float ``(t, 2)``."""
+        return torch.zeros_like(self.positions) if self.view is None else self.view
+
+    def sighting(self, position: int) -> Sighting:
+        """The object as it is seen in a true frame (a colour like the background's hides a part of it)."""
+        if position not in self._sightings:
+            self._sightings[position] = sight(self.frame(position), self.background(position))
+        return self._sightings[position]
+
+    @cached_property
+    def _sightings(self) -> dict[int, Sighting]:
+        return {}
