@@ -1,0 +1,56 @@
+"""The command line: every command is thin, and nothing heavy is imported before it is needed."""
+
+from importlib import metadata
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from fp_lab.cli import compare, data, evaluate, explain, generate, grid, pretrain, train
+
+
+class _Group(TyperGroup):
+    """Turns the errors that a user can put right into a short message and exit code 2, in this one place."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ValueError as error:
+            typer.secho(str(error), fg="red", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    name="fp-lab",
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    help="A lab for FramePack-style video generation: train arms, generate videos, measure drift, compare.",
+    epilog="Begin with: [bold]fp-lab grid demo[/bold]  (or: fp-lab explain td_f16k4f2k2f1k1_g9)",
+)
+app.command("explain")(explain.explain)
+app.command("train")(train.train)
+app.command("generate")(generate.generate)
+app.command("grid")(grid.grid)
+app.command("compare")(compare.compare)
+app.command("evaluate")(evaluate.evaluate)
+app.command("pretrain")(pretrain.pretrain)
+app.add_typer(pretrain.codec_app, name="codec")
+app.add_typer(data.app, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fp-lab {metadata.version('fp_lab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A lab for FramePack-style video generation: train arms, generate videos, measure drift, compare."""

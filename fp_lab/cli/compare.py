@@ -1,0 +1,43 @@
+"""``fp-lab compare RUNS...``: tables of scored runs, from their folders."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of grids, arms or runs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write table.md, .csv and .html and the verdict here.")
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Write the page of a grid again.")] = False,
+) -> None:
+    """Compare scored runs: drift, scores, exposure-bias gap and cost, paired by prompt and seed.
+
+    Such as: fp-lab compare runs/demo
+
+    or: fp-lab compare runs/demo/g9 runs/other --out comparison/
+
+    or: fp-lab compare runs/demo --report
+    """
+    from fp_lab.lab.compare import compare_runs
+    from fp_lab.lab.tables import to_rich
+
+    console = Console()
+    comparison = compare_runs(runs)
+    for table in comparison.tables:
+        console.print(to_rich(table))
+        console.print()
+    console.print(comparison.verdict.text, markup=False, highlight=False)
+    for run in comparison.gathered.waiting:
+        console.print(f"Not scored yet: {run}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if out is not None:
+        comparison.write(out)
+        console.print(f"Written: {out}", markup=False, highlight=False, soft_wrap=True)
+    if report:
+        from fp_lab.lab.report import write_report
+
+        for run in runs:
+            console.print(f"Report: {write_report(run)}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,52 @@
+"""``fp-lab generate``: one video from a trained arm."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def generate(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as sampling.guidance=3."),
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of a run: runs/<grid>/<arm>/seed<k>.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of a model instead; needs --recipe.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="The recipe that the model was trained for.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to begin with.")] = None,
+    caption: Annotated[str | None, typer.Option(help="What is to be seen and how it moves.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise and, without a picture, of the first frame.")] = 0,
+    frames: Annotated[int, typer.Option(min=2, help="Length of the video.")] = 64,
+    out: Annotated[Path, typer.Option(help="The mp4 file to write.")] = Path("generated.mp4"),
+) -> None:
+    """Generate a video, section by section.
+
+    For example:
+
+      fp-lab generate --run runs/demo/g9/seed0 --seed 3 --frames 100
+
+      fp-lab generate --model my/model --recipe td_f16k4f2k2f1k1_g9 --image dog.png --caption "a dog runs"
+    """
+    if (run is None) == (model is None) or (model is None) != (recipe is None):
+        raise ValueError("give --run FOLDER, or --model FOLDER with --recipe NAME")
+    from fp_lab.lab import generate as making
+    from fp_lab.lab.config import load
+    from fp_lab.lab.stages import RunFolder
+    from fp_lab.model import FramePackModel
+
+    if run is not None:
+        config = making.config_of_run(run, overrides or [])
+        loaded = FramePackModel.load(RunFolder(run).model)
+    else:
+        assert model is not None
+        config = load("base", [f"recipe={recipe}", *(overrides or [])])
+        loaded = FramePackModel.load(model)
+    if image is not None:
+        opening = making.opening_from_image(image, making.picture_size(config), caption or "")
+    else:
+        opening = making.opening_from_seed(config, seed)
+        opening = opening if caption is None else making.Opening(opening.frame, caption)
+    for progressed in making.generate(loaded, config, opening, frames, seed, out):
+        typer.echo(f"section {progressed.done} of {progressed.sections}")
+    typer.echo(f"{out}: {opening.caption or 'no caption'}")

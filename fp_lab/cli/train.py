@@ -1,0 +1,55 @@
+"""``fp-lab train CONFIG``: train one arm."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fp_lab.lab.stages import STAGES, Stage
+
+INTERRUPTED = 130
+
+
+def train(
+    config: Annotated[
+        str, typer.Argument(help="Experiment file, or its name under experiments/ such as base.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as training.steps=200."),
+    ] = None,
+    score: Annotated[
+        bool, typer.Option("--score", help="Generate and score the evaluation videos too.")
+    ] = False,
+    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+) -> None:
+    """Fine-tune one arm; interrupted, the same command continues.
+
+    For example:
+
+      fp-lab train base order=inverted training.steps=200
+
+      fp-lab train base recipe=td_f8k8f4k4f2k2f1k1_g9 seed=1 --score
+    """
+    from fp_lab.lab.grid import single
+    from fp_lab.lab.grid_run import fetch_data, run_grid
+
+    console = Console()
+    alone = single(config, overrides or [])
+    fetch_data(alone, console)
+    stages: tuple[Stage, ...] = STAGES if score else STAGES[:1]
+    command = shlex.join(["fp-lab", "train", config, *(overrides or [])])
+    try:
+        result = run_grid(alone, runs, console, command=command, stages=stages)
+    except KeyboardInterrupt:
+        console.print("Interrupted. The same command continues.")
+        raise typer.Exit(INTERRUPTED) from None
+    if result.failed:
+        raise typer.Exit(1)
+    folder = result.folder / alone.arms[0].folder
+    console.print(f"Trained: {folder}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"Videos: fp-lab generate --run {folder} --seed 1", markup=False, highlight=False, soft_wrap=True
+    )

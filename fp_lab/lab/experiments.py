@@ -1,0 +1,48 @@
+"""Where experiment files live, in a source checkout and in an installed wheel (standard library only)."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import fp_lab
+
+SUFFIX = ".yaml"
+
+
+def experiments_folder() -> Path:
+    """The YAML files that come with fp_lab."""
+    package = Path(fp_lab.__file__).parent
+    checkout = package.parent / "experiments"
+    return checkout if (checkout / f"base{SUFFIX}").is_file() else package / "experiments"
+
+
+def find_experiment(name: str | Path, beside: Path | None = None) -> Path:
+    """Find an experiment file.
+
+    Args:
+        name: a path, or a name in `experiments_folder` or its ``grids``; with or without .yaml.
+        beside: a file that names this one: its own folder is looked into first.
+
+    Raises:
+        ValueError: there is no such file; the message lists those that there are.
+    """
+    path, shipped = Path(name).expanduser(), experiments_folder()
+    inside = Path(*path.parts[1:]) if path.parts[:1] == ("experiments",) else path
+    own = beside.parent / path if beside else path
+    for place in (own, shipped / inside, shipped / "grids" / inside):
+        for candidate in (place, place.with_name(f"{place.name}{SUFFIX}")):
+            if candidate.is_file() and (beside is None or not candidate.samefile(beside)):
+                return candidate
+    available = available_experiments()
+    close = get_close_matches(str(path), available, n=1) or get_close_matches(
+        f"{inside.with_suffix('')}{SUFFIX}", available, n=1
+    )
+    hint = f"; did you mean {close[0]}?" if close else ""
+    listed = "".join(f"\n  {file}" for file in available)
+    raise ValueError(f"no experiment file {name}{hint} In {shipped} there are:{listed}")
+
+
+def available_experiments() -> list[str]:
+    """Names of the experiment files that come with fp_lab, relative to their folder."""
+    folder = experiments_folder()
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob(f"*{SUFFIX}"))
+    return sorted(name for name in found if not name.startswith("reference/"))

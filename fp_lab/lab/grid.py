@@ -1,0 +1,158 @@
+"""What a grid is: a base, axes and further arms, seeds; every arm is a small difference from the base."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from fp_lab.lab.config import (
+    ExperimentConfig,
+    Layer,
+    dotted_layer,
+    flatten,
+    merge,
+    override_layer,
+    read_layers,
+    read_yaml,
+    yaml_of,
+)
+from fp_lab.lab.experiments import find_experiment
+from fp_lab.lab.recipes import PARTS
+from fp_lab.lab.stages import digest
+
+GRID_KEYS = ("name", "base", "common", "axes", "arms", "exclude", "seeds")
+_LONGEST_NAME = 160
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm with one seed.
+
+    Attributes:
+        name: the recipe, and what else sets the arm apart; a folder's name.
+        seed: of training.
+        config: resolved.
+    """
+
+    name: str
+    seed: int
+    config: ExperimentConfig
+
+    @property
+    def folder(self) -> Path:
+        """Where it runs, relative to the grid's folder."""
+        return Path(self.name) / f"seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Arms that are compared.
+
+    Attributes:
+        name: of its folder under runs.
+        arms: in the order in which they run.
+        files: every file that was read.
+    """
+
+    name: str
+    arms: tuple[Arm, ...]
+    files: tuple[Path, ...]
+
+    def to_yaml(self) -> str:
+        """The resolved grid: its name and the folder of every arm; each folder holds its config."""
+        arms = [{"name": arm.name, "seed": arm.seed, "folder": arm.folder.as_posix()} for arm in self.arms]
+        return yaml_of({"name": self.name, "arms": arms})
+
+
+def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
+    """A grid from its file; the keys are `GRID_KEYS`.
+
+    ``axes`` maps keys to lists of values, whose product makes arms, less those that match an entry of
+    ``exclude``; ``arms`` lists further arms; ``common`` holds what differs from the base in every arm.
+
+    Args:
+        name: of the file, see `find_experiment`.
+        overrides: ``key=value`` entries that apply to every arm.
+
+    Raises:
+        ValueError: unknown keys, values of the wrong type, or two arms that are the same.
+    """
+    path = find_experiment(name)
+    values = read_yaml(path)
+    _check_keys(path, values)
+    base = read_layers(find_experiment(str(values.get("base", "base")), beside=path))
+    common = dotted_layer(_mapping(path, "common", values.get("common") or {}), f"{path}: common")
+    arms = [
+        _arm(
+            [*base, common, dotted_layer(own, f"{path}: arm {own}"), override_layer(overrides)],
+            own,
+            int(seed),
+        )
+        for own in _differences(path, values)
+        for seed in _list(path, "seeds", values.get("seeds", [0]))
+    ]
+    names = [(arm.name, arm.seed) for arm in arms]
+    for twice in {label for label in names if names.count(label) > 1}:
+        raise ValueError(
+            f"{path}: the arm {twice[0]} with seed {twice[1]} is there twice; remove or exclude one"
+        )
+    files = (path, *(Path(layer.origin) for layer in base))
+    return Grid(str(values.get("name", path.stem)), tuple(arms), files)
+
+
+def single(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
+    """An experiment file as a grid of one arm."""
+    path = find_experiment(name)
+    layers = read_layers(path)
+    arm = _arm([*layers, override_layer(overrides)], {}, None)
+    return Grid(path.stem, (arm,), tuple(Path(layer.origin) for layer in layers))
+
+
+def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> Arm:
+    config = merge(layers if seed is None else [*layers, Layer("seeds", {"seed": seed})])
+    apart = {key: value for key, value in flatten(own).items() if key not in (*PARTS, "recipe")}
+    name = "".join([config.recipe, *(f"--{key}={value}" for key, value in apart.items())])
+    safe = re.sub(r"[^\w.+=,-]+", "-", name)
+    if len(safe) > _LONGEST_NAME:
+        safe = f"{safe[: _LONGEST_NAME - 9]}-{digest({'name': name})[:8]}"
+    return Arm(safe, config.seed, config)
+
+
+def _differences(path: Path, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    axes = _mapping(path, "axes", values.get("axes") or {})
+    further = _list(path, "arms", values.get("arms") or [])
+    excluded = _list(path, "exclude", values.get("exclude") or [])
+    for name in axes:
+        _list(path, f"axes.{name}", axes[name])
+    if axes or not further:
+        for chosen in itertools.product(*axes.values()):
+            own = dict(zip(axes, chosen, strict=True))
+            if not any(all(own.get(k) == v for k, v in entry.items()) for entry in excluded):
+                yield own
+    for own in further:
+        yield dict(_mapping(path, "arms", own))
+
+
+def _check_keys(path: Path, values: Mapping[str, Any]) -> None:
+    for key in values:
+        if key not in GRID_KEYS:
+            close = get_close_matches(key, GRID_KEYS, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; the keys are {', '.join(GRID_KEYS)}"
+            raise ValueError(
+                f"{path}: unknown key {key!r} in a grid{hint} Settings of all arms go under common."
+            )
+
+
+def _mapping(path: Path, key: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{path}: {key}: got {value!r}, expected keys with values")
+    return value
+
+
+def _list(path: Path, key: str, value: Any) -> list[Any]:
+    if not isinstance(value, list) or (key.startswith(("axes.", "seeds")) and not value):
+        raise ValueError(f"{path}: {key}: got {value!r}, expected a list")
+    return value

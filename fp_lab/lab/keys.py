@@ -1,0 +1,58 @@
+"""What each stage of a run depends on, as a hash: a stage with the same key need not be done again."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fp_lab.codec import WEIGHTS_FILE, file_sha256
+from fp_lab.lab.build import data_identity, source_folder
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.stages import digest
+from fp_metrics.suite import PROTOCOL_VERSION
+
+
+@dataclass(frozen=True)
+class StageKeys:
+    """Keys of the three stages, and of the ground truth's scores."""
+
+    train: str
+    sample: str
+    score: str
+    truth: str
+
+
+def stage_keys(config: ExperimentConfig) -> StageKeys:
+    """Hash only what each stage depends on.
+
+    Raises:
+        ValueError: the codec or the base is not there.
+    """
+    content = asdict(config)
+    codec = _weights_sha256("codec", config.codec.source)
+    data = data_identity(config.data)
+    training = {k: v for k, v in content["training"].items() if k != "checkpoint_every"}
+    start: dict[str, Any] = {"backbone": content["model"]["backbone"]}
+    if config.model.base is not None:
+        start = {"base": _weights_sha256("base", config.model.base)}
+    train = digest(
+        {name: content[name] for name in ("recipe", "objective", "optimizer", "seed")}
+        | {"data": data, "first_seed": config.data.first_seed, "train_videos": config.data.train_videos}
+        | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
+    )
+    evaluation = {k: v for k, v in content["evaluation"].items() if k not in ("families", "fps", "strips")}
+    videos = {"data": data, "codec": codec, "evaluation": evaluation}
+    written = {"fps": config.evaluation.fps, "strips": config.evaluation.strips}
+    sample = digest({"train": train, "sampling": content["sampling"], "videos": videos, "written": written})
+    measured = {"families": config.evaluation.families, "protocol": PROTOCOL_VERSION}
+    truth = digest({"videos": videos, "measured": measured, "fps": config.evaluation.fps})
+    return StageKeys(train, sample, digest({"sample": sample, "truth": truth}), truth)
+
+
+def _weights_sha256(what: str, source: str) -> str:
+    path = source_folder(what, source) / WEIGHTS_FILE
+    if not path.is_file():
+        command = {"codec": "fp-lab codec train", "base": "fp-lab pretrain"}[what]
+        raise ValueError(
+            f"no {what} in {path.parent}: expected {WEIGHTS_FILE} and a config; train one with `{command}` "
+            f"or point {'codec.source' if what == 'codec' else 'model.base'} at a folder that has one"
+        )
+    return file_sha256(path)

@@ -1,0 +1,246 @@
+"""Training of the two models that are shipped: the codec, and the base that arms fine-tune from."""
+
+import csv
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from fp_data.crops import CropsConfig, FrameCrops
+from fp_data.latents import LatentBatches, LatentVideos, VideoChunk, cached, encode_videos
+from fp_data.worlds import VOCABULARY, WorldConfig, iterate
+from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.codec import Codec, CodecConfig
+from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
+from fp_lab.conditions import WordsConfig
+from fp_lab.model import FramePackModel
+from fp_lab.recipe import BASE
+from fp_lab.samples import FreeSections
+from fp_lab.system import FramePackSystem, ObjectiveConfig, OptimizerConfig
+
+CURVE_FILE = "curve.csv"
+PROVENANCE_FILE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class CodecRunConfig:
+    """Everything that `fp-lab codec train` depends on.
+
+    Attributes:
+        codec: architecture.
+        training: optimisation.
+        crops: contents of a batch.
+        start: codec to go on from; none begins with random weights.
+        clips: folder of real clips, whose crops train together with renders of the world; none stands for
+            the clips of `fp-lab data get clips`.
+        statistics_batches: held-out batches that the latent statistics are fitted on.
+        seed: of everything random.
+        threads: intra-op threads.
+    """
+
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    training: CodecTrainingConfig = field(default_factory=CodecTrainingConfig)
+    crops: CropsConfig = field(default_factory=CropsConfig)
+    start: str | None = None
+    clips: str | None = None
+    statistics_batches: int = 20
+    seed: int = 0
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Everything that `fp-lab pretrain` depends on.
+
+    Attributes:
+        backbone: size of the transformer; its vocabulary is the world's.
+        sections: the arrangements that are drawn.
+        objective: loss and history corruption.
+        optimizer: AdamW and its schedule.
+        world: the videos.
+        videos: how many of them are encoded.
+        first_seed: of the first video; seeds below 10,000 are kept for evaluation.
+        batch: videos per step.
+        steps: optimiser steps.
+        ema: decay of the averaged weights.
+        gradient_clip: largest gradient norm.
+        checkpoint_every: steps between checkpoints to resume from.
+        codec: where latents come from.
+        seed: of everything random.
+        threads: intra-op threads.
+    """
+
+    backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
+    sections: FreeSections = field(default_factory=FreeSections)
+    objective: ObjectiveConfig = field(
+        default_factory=lambda: ObjectiveConfig(history_noise=0.3, history_clean=0.3)
+    )
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    world: WorldConfig = field(default_factory=WorldConfig)
+    videos: int = 800
+    first_seed: int = 10_000
+    batch: int = 16
+    steps: int = 5000
+    ema: float = 0.998
+    gradient_clip: float = 1.0
+    checkpoint_every: int = 250
+    codec: str = "shipped"
+    seed: int = 0
+    threads: int = 2
+
+
+class _Curve(Callback):
+    """Appends step, logged value and seconds to a CSV file, so that a curve survives its run."""
+
+    def __init__(self, path: Path, metric: str, every: int = 10) -> None:
+        self.path, self.metric, self.every = path, metric, every
+        self.values: list[float] = []
+        self.started = perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.values.append(float(trainer.callback_metrics[self.metric]))
+        if trainer.global_step % self.every == 0:
+            with self.path.open("a", newline="") as file:
+                mean = sum(self.values) / len(self.values)
+                csv.writer(file).writerow(
+                    [trainer.global_step, f"{mean:.5f}", f"{perf_counter() - self.started:.1f}"]
+                )
+            self.values.clear()
+
+
+def train_codec(config: CodecRunConfig, clips: Path, folder: Path) -> Codec:
+    """Train a codec on renders of the world and crops of a folder of clips, and write it to `folder`."""
+    torch.set_num_threads(config.threads)
+    seed_everything(config.seed, verbose=False)
+    clips = sorted(
+        path for path in Path(config.clips).glob("*") if path.suffix in {".mp4", ".mpg", ".avi", ".mkv"}
+    )
+    crops = FrameCrops(config.crops, clips, config.seed)
+    if config.training.decoder_only and config.start is None:
+        raise ValueError("training.decoder_only keeps an encoder as it is, so it needs start=FOLDER")
+    codec = (
+        Codec(config.codec) if config.start is None else Codec.load(config.start).train().requires_grad_(True)
+    )
+    system = CodecSystem(codec, config.training)
+    system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _fit(system, crops, folder, "codec/psnr", config.training.steps, callbacks=[], gradient_clip=1.0)
+    codec.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    codec.eval()
+    if not config.training.decoder_only:
+        held_out = FrameCrops(config.crops, files, config.seed + 1)
+        batches = [held_out.batch(index)["frames"] for index in range(config.statistics_batches)]
+        fit_latent_statistics(codec, torch.cat(batches))
+    codec.save(folder)
+    _write_provenance(folder, "fp-lab codec train", asdict(config), codec.sha256)
+    return codec
+
+
+def pretrain_base(config: PretrainConfig, folder: Path, cache: Path) -> FramePackModel:
+    """Train the base on uncompressed known frames, resuming from the folder's last checkpoint."""
+    torch.set_num_threads(config.threads)
+    seed_everything(config.seed, verbose=False)
+    codec = Codec.load(config.codec)
+    videos = world_latents(
+        config.world, range(config.first_seed, config.first_seed + config.videos), codec, cache
+    )
+    backbone = TinyDiTConfig(**{**_shallow(config.backbone), "words": WordsConfig(words=VOCABULARY)})
+    model = FramePackModel(TinyDiT(backbone), [BASE], config.objective.flow.output)
+    system = FramePackSystem(
+        model, config.sections, config.objective, config.optimizer, steps=config.steps, seed=config.seed
+    )
+    batches = LatentBatches(videos, config.batch, config.seed)
+    averaging = EMAWeightAveraging(decay=config.ema)
+    checkpoints = ModelCheckpoint(
+        folder,
+        save_last=True,
+        every_n_train_steps=config.checkpoint_every,
+        save_top_k=0,
+        enable_version_counter=False,
+    )
+    _fit(
+        system, batches, folder, "train/loss", config.steps,
+        callbacks=[averaging, checkpoints], gradient_clip=config.gradient_clip,
+    )  # fmt: skip
+    model.eval().save(folder)
+    _write_provenance(
+        folder, "fp-lab pretrain", {**asdict(config), "encoder_sha256": codec.encoder_sha256}, model.sha256
+    )
+    return model
+
+
+def world_latents(world: WorldConfig, seeds: range, codec: Codec, cache: Path) -> LatentVideos:
+    """Encoded videos of the world, from the cache where they are there already."""
+    description: dict[str, object] = {
+        "world": asdict(world),
+        "seeds": [seeds.start, seeds.stop],
+        "codec": codec.sha256,
+    }
+
+    def chunks() -> Iterator[VideoChunk]:
+        for chunk in iterate(world, seeds):
+            yield VideoChunk(chunk.frames, chunk.captions, tuple(scene.seed for scene in chunk.scenes))
+
+    @torch.no_grad()
+    def make() -> LatentVideos:
+        return encode_videos(chunks(), codec.encode)
+
+    return cached(cache, description, make)
+
+
+def _fit(
+    system: LightningModule,
+    batches: FrameCrops | LatentBatches,
+    folder: Path,
+    metric: str,
+    steps: int,
+    *,
+    callbacks: list[Callback],
+    gradient_clip: float,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    last = folder / "last.ckpt"
+    if last.is_file():
+        batches.first_batch = int(torch.load(last, map_location="cpu", weights_only=True)["global_step"])
+    trainer = Trainer(
+        max_steps=steps,
+        accelerator="auto",
+        devices=1,
+        logger=False,
+        enable_model_summary=False,
+        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
+        gradient_clip_val=gradient_clip,
+        callbacks=[*callbacks, _Curve(folder / CURVE_FILE, metric)],
+    )
+    trainer.fit(
+        system,
+        DataLoader(batches, batch_size=None),
+        ckpt_path=last if last.is_file() else None,
+        weights_only=True,
+    )
+
+
+def _shallow(config: TinyDiTConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+def _write_provenance(folder: Path, command: str, config: dict[str, Any], sha256: str) -> None:
+    record = {
+        "command": command,
+        "config": config,
+        "sha256": sha256,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "curve": CURVE_FILE,
+    }
+    (folder / PROVENANCE_FILE).write_text(json.dumps(record, indent=2) + "\n")

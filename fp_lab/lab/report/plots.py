@@ -1,0 +1,279 @@
+"""Plots of a comparison: scores over video time, drift with its noise floor, exposure-bias gaps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from scipy import stats
+
+from fp_lab.lab.evaluate import NOISE_FLOOR
+from fp_lab.lab.gathered import Arm, Gathered
+from fp_lab.lab.report.style import FAINT, INK, TRUTH_COLOUR, LineStyle, Look, hide, paper, save
+from fp_lab.lab.summary import clusters
+from fp_lab.lab.tables import Table
+
+SMOOTHING = 5
+"""Frames of the running mean that curves are drawn with."""
+_COLUMNS = 4
+
+
+class Curves:
+    """Mean scores of prompts over video time, smoothed; sorted out once for all plots.
+
+    Attributes:
+        gathered: the scores they come from.
+    """
+
+    def __init__(self, gathered: Gathered) -> None:
+        self.gathered = gathered
+        parts = [part for part in (gathered.frames, gathered.floor_frames) if len(part)]
+        frames = pd.concat(parts, ignore_index=True)
+        frames = frames.assign(cluster=clusters(frames))
+        self._curves: dict[tuple[object, ...], Curve] = {}
+        for key, rows in frames.groupby(["arm", "history", "estimator"]):
+            by_prompt = rows.pivot_table(index="cluster", columns="frame", values="value")
+            if by_prompt.size:
+                values = by_prompt.to_numpy(float)
+                self._curves[tuple(key)] = Curve(
+                    by_prompt.columns.to_numpy(float), running_mean(values, SMOOTHING)
+                )
+
+    def of(self, arm: str, history: str, estimator: str) -> "Curve | None":
+        """The curve of an arm (or of the ground truth); None where nothing is defined."""
+        return self._curves.get((arm, history, estimator))
+
+    def truth(self, estimator: str) -> "Curve | None":
+        """The ground truth's curve, through the codec."""
+        return self.of(NOISE_FLOOR, NOISE_FLOOR, estimator)
+
+    def defined(self, estimators: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Score and estimator of those that have a curve in some arm."""
+        known = {estimator for _, _, estimator in self._curves}
+        return [(score, estimator) for score, estimator in estimators.items() if estimator in known]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Values of prompts ``k t`` at times ``t``; NaN where undefined."""
+
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Centred running mean along the last axis of ``k t``, over the finite values of each window."""
+    finite = np.isfinite(values)
+    window = np.ones(min(width, values.shape[1]))
+    sums = np.array([np.convolve(row, window, "same") for row in np.where(finite, values, 0.0)])
+    counts = np.array([np.convolve(row, window, "same") for row in finite.astype(float)])
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0.5)
+
+
+def score_curves(
+    curves: Curves, family: str, arms_looks: Mapping[str, Look], borders: Sequence[int], path: Path
+) -> Path:
+    """One panel per score: mean over videos at each frame, own history, all arms, with 95 % bands.
+
+    Args:
+        curves: of all arms.
+        family: of estimators; PSNR, where there is a reference, gets a panel too.
+        arms_looks: by arm.
+        borders: first frames of sections, drawn faintly.
+        path: of the PNG.
+    """
+    companions = curves.gathered.estimators("companion")
+    wanted = {**curves.gathered.estimators(family), **{s: e for s, e in companions.items() if s == "psnr"}}
+    panels = curves.defined(wanted)
+    with paper():
+        figure, grid = _panels(len(panels), height=2.35)
+        for axes, (score, estimator) in zip(grid, panels, strict=False):
+            _sections(axes, borders)
+            _draw(axes, curves.truth(estimator), TRUTH_COLOUR, "-", 1.0, band=False)
+            for arm in curves.gathered.arms:
+                look = arms_looks[arm.name]
+                _draw(axes, curves.of(arm.name, "own", estimator), look.colour, look.dash, 1.7)
+            _dress(axes, score, estimator)
+        _legend(figure, curves.gathered.arms, arms_looks)
+        return save(figure, path)
+
+
+def history_curves(
+    curves: Curves,
+    estimators: Mapping[str, str],
+    arms_looks: Mapping[str, Look],
+    borders: Sequence[int],
+    path: Path,
+) -> Path:
+    """One row per arm, one column per score: own history against true history, with the ground truth.
+
+    Args:
+        curves: of all arms.
+        estimators: score -> estimator of the columns.
+        arms_looks: by arm.
+        borders: first frames of sections, drawn faintly.
+        path: of the PNG.
+    """
+    panels, arms = curves.defined(estimators), curves.gathered.arms
+    with paper():
+        figure = Figure(figsize=(2.9 * len(panels) + 1.2, 1.25 * len(arms) + 0.6), layout="constrained")
+        grid = figure.subplots(len(arms), len(panels), squeeze=False, sharex=True, sharey="col")
+        for row, arm in zip(grid, arms, strict=True):
+            look = arms_looks[arm.name]
+            for axes, (score, estimator) in zip(row, panels, strict=True):
+                _sections(axes, borders)
+                _draw(axes, curves.truth(estimator), TRUTH_COLOUR, "-", 0.8, band=False)
+                _draw(
+                    axes, curves.of(arm.name, "true", estimator), look.colour, (0, (2, 1.5)), 1.2, band=False
+                )
+                _draw(axes, curves.of(arm.name, "own", estimator), look.colour, "-", 1.8)
+                axes.grid(axis="y")
+                if arm is arms[0]:
+                    axes.set_title(score)
+                if arm is arms[-1]:
+                    axes.set_xlabel("frame")
+            row[0].set_ylabel(
+                _wrapped(arm.label, 16), rotation=0, ha="right", va="center", fontsize=8.5, color=INK
+            )
+        handles = [
+            Line2D([], [], color=INK, lw=1.8, label="own history, with 95 % band"),
+            Line2D([], [], color=INK, lw=1.2, ls=(0, (2, 1.5)), label="true history"),
+            Line2D([], [], color=TRUTH_COLOUR, lw=0.8, label="ground truth through the codec"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
+        return save(figure, path)
+
+
+def drift_bars(gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path) -> Path:
+    """Mean |d| with its interval as bars, the signed mean as a dot, the ground truth's mean |d| as a line."""
+    return _bars(gathered, table, arms_looks, path, floor=True)
+
+
+def gap_bars(gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path) -> Path:
+    """Exposure-bias gap per score and arm, with intervals."""
+    return _bars(gathered, table, arms_looks, path, floor=False)
+
+
+def _bars(
+    gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path, *, floor: bool
+) -> Path:
+    labels = {arm.name: arm.label for arm in gathered.arms}
+    defined = [
+        i
+        for i, _ in enumerate(table.columns)
+        if any(np.isfinite(line.cells[i].value) for line in table.lines)
+    ]
+    lines = [line for line in table.lines if line.kind != "floor"]
+    truths = [line for line in table.lines if line.kind == "floor"]
+    with paper():
+        figure, grid = _panels(len(defined), height=0.3 * len(lines) + 1.0, sharey=True, width=3.1)
+        for axes, index in zip(grid, defined, strict=False):
+            column = table.columns[index]
+            axes.grid(axis="x")
+            axes.set_axisbelow(True)
+            for place, line in enumerate(lines):
+                cell, look = line.cells[index], arms_looks[line.name]
+                if np.isfinite(cell.value):
+                    axes.barh(place, cell.value, 0.62, color=look.colour, alpha=0.85)
+                if np.isfinite(cell.low):
+                    axes.plot([cell.low, cell.high], [place, place], color=INK, lw=1.2, solid_capstyle="butt")
+            for truth in truths if floor else ():
+                if np.isfinite(truth.cells[index].value):
+                    axes.axvline(truth.cells[index].value, color=TRUTH_COLOUR, lw=1.2, ls=(0, (3, 2)))
+            axes.axvline(0, color="#888888", lw=0.8)
+            axes.set_title(column.title)
+            axes.set_xlabel(column.subtitle, fontsize=7.5, color="#666666")
+            axes.set_yticks(range(len(lines)), [_wrapped(labels[line.name], 26) for line in lines], color=INK)
+            axes.tick_params(axis="y", length=0, labelsize=8.5)
+        grid[0].invert_yaxis()
+        handles = [Line2D([], [], color=INK, lw=1.2, label="95 % interval")]
+        if floor and truths:
+            label = "noise floor: ground truth through the codec"
+            handles.append(Line2D([], [], color=TRUTH_COLOUR, lw=1.2, ls=(0, (3, 2)), label=label))
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5)
+        return save(figure, path)
+
+
+def _panels(
+    count: int, *, height: float, sharey: bool = False, width: float = 3.25
+) -> tuple[Figure, list[Axes]]:
+    columns = min(_COLUMNS, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
+    grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
+    for axes in grid[count:]:
+        hide(axes)
+    return figure, grid
+
+
+def _draw(
+    axes: Axes, curve: Curve | None, colour: str, dash: LineStyle, width: float, *, band: bool = True
+) -> None:
+    """Mean over prompts at each frame, with its 95 % interval (Student's t)."""
+    if curve is None:
+        return
+    count = np.isfinite(curve.values).sum(0)
+    known = count > 0
+    times, values, count = curve.times[known], curve.values[:, known], count[known]
+    mean = np.nanmean(values, 0)
+    axes.plot(times, mean, color=colour, ls=dash, lw=width, zorder=3)
+    if band and (count > 1).all():
+        half = np.nanstd(values, 0, ddof=1) / np.sqrt(count) * stats.t.ppf(0.975, count - 1)
+        axes.fill_between(times, mean - half, mean + half, color=colour, alpha=0.12, lw=0, zorder=2)
+
+
+def _sections(axes: Axes, borders: Sequence[int]) -> None:
+    for border in borders:
+        axes.axvline(border - 0.5, color=FAINT, lw=0.7, zorder=1)
+
+
+def _dress(axes: Axes, score: str, estimator: str) -> None:
+    axes.set_title(score)
+    axes.set_xlabel("frame")
+    axes.text(
+        1, 1.02, estimator, transform=axes.transAxes, ha="right", va="bottom", fontsize=6.8, color="#777777"
+    )
+    axes.grid(axis="y")
+    axes.margins(x=0.01)
+
+
+def _legend(figure: Figure, arms: Sequence[Arm], arms_looks: Mapping[str, Look]) -> None:
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=arms_looks[arm.name].colour,
+            ls=arms_looks[arm.name].dash,
+            lw=2,
+            label=_described(arm),
+        )
+        for arm in arms
+    ]
+    handles.append(Line2D([], [], color=TRUTH_COLOUR, lw=1.0, label="ground truth through the codec"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=2,
+        fontsize=8.5,
+        handlelength=3.2,
+        columnspacing=2.5,
+    )
+
+
+def _described(arm: Arm) -> str:
+    return arm.name if arm.label == arm.name else f"{arm.label}:  {arm.name}"
+
+
+def _wrapped(label: str, width: int) -> str:
+    """Break a long label at underscores, blanks and dashes."""
+    lines = [""]
+    for word in label.replace("_", "_\0").replace(" ", " \0").replace("--", "\0--").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(line.strip() for line in lines)

@@ -1,0 +1,101 @@
+"""The protocol box of a report: how its figures were made, so that they can be made again."""
+
+import inspect
+from html import escape
+from pathlib import Path
+
+from fp_lab.codec import file_sha256
+from fp_lab.lab.gathered import Arm, Gathered
+from fp_lab.lab.summary import measures
+
+
+def protocol_html(gathered: Gathered, grid_folder: Path) -> str:
+    """Estimators, segment rule, sizes, versions, seeds, weights' sha256, resolved configs, command."""
+    protocol = gathered.protocol
+    size = f"{protocol['videos']} videos of {protocol['frames']} frames"
+    size += f", {protocol['width']}x{protocol['height']} pixels"
+    seeds = sorted({int(seed) for seed in gathered.videos["seed"]})
+    entries = {
+        "command": _command(grid_folder),
+        "videos": escape(f"{size}, {protocol['fps']:g} frames/s; seeds {_ranges(seeds)}"),
+        "training seeds": escape(
+            ", ".join(str(s) for s in sorted({s for arm in gathered.arms for s in arm.seeds}))
+        ),
+        "segments": escape(protocol["segments"]),
+        "intervals": "95 %, BCa bootstrap over prompts, seeds nested; ranks from paired differences; verdict "
+        "by sign-flip permutation tests, Holm's correction",
+        "noise floor": "the same figures on the true videos after the codec's round trip",
+        "protocol": escape(f"version {protocol['protocol']}"),
+        "versions": escape(", ".join(f"{name} {version}" for name, version in protocol["versions"].items())),
+    }
+    listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in entries.items())
+    return "\n".join(
+        [f"<dl>{listed}</dl>", _estimators(gathered), _weights(gathered), _configs(gathered, grid_folder)]
+    )
+
+
+def _command(grid_folder: Path) -> str:
+    note = grid_folder / "command.txt"
+    command = note.read_text(encoding="utf-8").strip() if note.is_file() else f"fp-lab compare {grid_folder}"
+    return f"<code>{escape(command)}</code>"
+
+
+def _estimators(gathered: Gathered) -> str:
+    kinds = measures()
+    rows = "".join(
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(str(row['score']))}</td><td>{escape(str(row['family']))}</td>"
+        f"<td>{escape(kinds[name].unit)}</td><td>{_direction(kinds[name].higher_is_better)}</td>"
+        f"<td>{escape((inspect.getdoc(kinds[name]) or '').partition(chr(10))[0])}</td></tr>"
+        for name, row in gathered.videos.drop_duplicates("estimator").set_index("estimator").iterrows()
+    )
+    heads = "".join(
+        f"<th>{head}</th>" for head in ("estimator", "score", "family", "unit", "better", "what it is")
+    )
+    return (
+        "<details open><summary>Estimators (none uses learned weights)</summary>"
+        f'<div class="scroll"><table class="protocol"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+def _direction(higher_is_better: bool | None) -> str:
+    return {True: "higher", False: "lower", None: "neither"}[higher_is_better]
+
+
+def _weights(gathered: Gathered) -> str:
+    rows = []
+    for arm in gathered.arms:
+        for seed, folder in zip(arm.seeds, arm.folders, strict=True):
+            model = folder / "train" / "model" / "model.safetensors"
+            digest = file_sha256(model) if model.is_file() else "not kept"
+            rows.append(f"<tr><td>{_code(arm)}</td><td>{seed}</td><td><code>{digest}</code></td></tr>")
+    heads = "<th>arm</th><th>training seed</th><th>sha256 of the weights</th>"
+    return (
+        '<details><summary>Weights</summary><div class="scroll"><table class="protocol">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
+    )
+
+
+def _configs(gathered: Gathered, grid_folder: Path) -> str:
+    files = {"grid.yaml": grid_folder / "grid.yaml"}
+    files |= {f"{arm.name}, seed {arm.seeds[0]}": arm.folders[0] / "config.yaml" for arm in gathered.arms}
+    return "\n".join(
+        f"<details><summary>Config: {escape(name)}</summary><pre>{escape(text)}</pre></details>"
+        for name, path in files.items()
+        if path.is_file() and (text := path.read_text(encoding="utf-8"))
+    )
+
+
+def _code(arm: Arm) -> str:
+    return f"<code>{escape(arm.name)}</code>"
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending integers as ranges: 0-15, 20."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

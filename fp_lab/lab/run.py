@@ -1,0 +1,96 @@
+"""One run: train, sample, score; each stage is done once for what it depends on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fp_lab.lab.atomic import write_text
+from fp_lab.lab.build import Materials
+from fp_lab.lab.config import ExperimentConfig, to_yaml
+from fp_lab.lab.evaluate import score_run, score_truth
+from fp_lab.lab.keys import StageKeys, stage_keys
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.sample import sample
+from fp_lab.lab.stages import STAGES, RunFolder, Stage
+from fp_lab.lab.train import train
+
+
+def run(
+    folder: Path,
+    config: ExperimentConfig,
+    materials: Materials,
+    reporter: Reporter,
+    *,
+    truth: Path | None = None,
+    stages: Sequence[Stage] = STAGES,
+) -> list[Stage]:
+    """Bring a run's stages up to date.
+
+    Args:
+        folder: of the run, ``runs/<grid>/<arm>/seed<k>``.
+        config: of the run.
+        materials: what arms have in common.
+        reporter: hears of progress.
+        truth: folder of the ground truth's scores (see `prepare_truth`), by default that of the grid.
+        stages: which ones, a beginning of `STAGES`.
+
+    Returns:
+        The stages that had to be done.
+
+    Raises:
+        ValueError: for what a user can put right.
+    """
+    place, keys = RunFolder(folder), stage_keys(config)
+    write_text(place.config, to_yaml(config))
+    pending = pending_stages(place, keys, stages)
+    for stage in pending:
+        place.clear(stage)
+    for stage in pending:
+        key = getattr(keys, stage)
+        with place.doing(stage, key):
+            if stage == "train":
+                train(place, config, key, materials, reporter)
+            elif stage == "sample":
+                sample(place, config, materials, reporter)
+            else:
+                _score(place, config, truth, reporter)
+        if stage == "train":
+            place.checkpoint.unlink(missing_ok=True)
+    return pending
+
+
+def pending_stages(place: RunFolder, keys: StageKeys, stages: Sequence[Stage] = STAGES) -> list[Stage]:
+    """The stages that are not done with these keys; a stage after one that is not done is not done either."""
+    for index, stage in enumerate(stages):
+        if not place.is_done(stage, getattr(keys, stage)):
+            return list(stages[index:])
+    return []
+
+
+def prepare_truth(folder: Path, config: ExperimentConfig, materials: Materials, reporter: Reporter) -> None:
+    """Score the ground truth of the evaluation set, the noise floor of every arm's figures, once."""
+    place, keys = RunFolder(folder), stage_keys(config)
+    if place.is_done("score", keys.truth):
+        return
+    place.clear("score")
+    evaluation, codec = materials.evaluation(config), materials.codec(config)
+    reporter.begin("truth", config.evaluation.videos)
+    with place.doing("score", keys.truth):
+        score_truth(
+            folder,
+            evaluation.truth,
+            config,
+            codec,
+            workers=config.training.threads,
+            progress=lambda done, total: reporter.advance(done),
+        )
+
+
+def _score(place: RunFolder, config: ExperimentConfig, truth: Path | None, reporter: Reporter) -> None:
+    reporter.begin("score", config.evaluation.videos)
+    score_run(
+        place.path,
+        config,
+        truth=truth,
+        workers=config.training.threads,
+        progress=lambda done, total: reporter.advance(done),
+    )

@@ -1,0 +1,129 @@
+"""Stage two of a run: generate the evaluation videos, from the arm's own and from true history."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fp_data.clips import write_mp4
+from fp_data.latents import to_frames
+from fp_lab.codec import Codec
+from fp_lab.lab.build import EvaluationSet, Materials, device_of
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.efficiency import peak_memory_mib, reset_peak_memory
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.videos import GIVEN, Videos
+from fp_lab.model import FramePackModel
+from fp_lab.orders import plan
+from fp_lab.rollout import rollout
+
+HISTORIES = ("own", "true")
+
+
+@dataclass
+class _Clock:
+    """When sections were done, for the rates."""
+
+    frames: int = 0
+    seconds: float = 0.0
+    first: list[float] = field(default_factory=list)
+
+
+def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, reporter: Reporter) -> None:
+    """Generate every evaluation video twice and write frames (safetensors), mp4 files and rates.
+
+    Args:
+        folder: of the run; holds the trained model.
+        config: of the run.
+        materials: codec and evaluation set.
+        reporter: hears of every section.
+    """
+    torch.set_num_threads(config.training.threads)
+    reset_peak_memory()
+    evaluation = materials.evaluation(config)
+    codec = materials.codec(config)
+    model = FramePackModel.load(folder.model).to(device_of(config)).eval()
+    sections = plan(config.parsed_recipe, config.evaluation.frames, fill=config.sampling.fill)
+    order = [GIVEN] * config.evaluation.frames
+    for index, section in enumerate(sections):
+        for frame in section.targets:
+            order[frame] = index
+    reporter.begin("sample", len(HISTORIES) * len(sections) * len(evaluation.truth.seeds))
+    done = 0
+    for history in HISTORIES:
+        clock = _Clock()
+        made = []
+        for batch in _batches(len(evaluation.truth.seeds), config.evaluation.batch):
+            latents = _generate(model, config, evaluation, batch, history, clock, reporter, done)
+            done += len(sections) * len(batch)
+            made.append(_decode(codec, latents))
+        videos = Videos(
+            torch.cat(made),
+            evaluation.truth.captions,
+            evaluation.truth.seeds,
+            tuple(order),
+            config.evaluation.fps,
+        )
+        videos.save(folder.samples / f"{history}.safetensors")
+        _write_videos(folder.samples, history, videos, config.evaluation.strips)
+        if history == "own":
+            folder.record_efficiency(_rates(clock))
+    folder.record_efficiency({"peak_memory_mib": peak_memory_mib()})
+
+
+def _generate(
+    model: FramePackModel,
+    config: ExperimentConfig,
+    evaluation: EvaluationSet,
+    batch: Sequence[int],
+    history: str,
+    clock: _Clock,
+    reporter: Reporter,
+    done: int,
+) -> Tensor:
+    """Latents ``b c t h w`` of some videos of the evaluation set."""
+    true = evaluation.latents[list(batch)].to(device_of(config))
+    latents = torch.zeros_like(true)
+    latents[:, :, :1] = true[:, :, :1]
+    started = time.perf_counter()
+    for rolled in rollout(
+        model,
+        config.parsed_recipe,
+        true[:, :, :1],
+        frames=config.evaluation.frames,
+        captions=[evaluation.truth.captions[index] for index in batch],
+        seeds=[evaluation.truth.seeds[index] for index in batch],
+        sampling=config.sampling,
+        history=true if history == "true" else None,
+    ):
+        latents[:, :, list(rolled.section.targets)] = rolled.latents
+        if rolled.index == 0:
+            clock.first.append(time.perf_counter() - started)
+        done += len(batch)
+        reporter.advance(done, f"{history} history")
+    clock.seconds += time.perf_counter() - started
+    clock.frames += len(batch) * (config.evaluation.frames - 1)
+    return latents
+
+
+@torch.no_grad()
+def _decode(codec: Codec, latents: Tensor) -> Tensor:
+    """Frames uint8 ``b t h w c`` on the CPU, one video at a time."""
+    return torch.cat([to_frames(codec.decode(video[None])).cpu() for video in latents])
+
+
+def _batches(count: int, size: int) -> list[range]:
+    return [range(begin, min(begin + size, count)) for begin in range(0, count, size)]
+
+
+def _rates(clock: _Clock) -> dict[str, float]:
+    return {"first_section_seconds": clock.first[0], "frames_per_second": clock.frames / clock.seconds}
+
+
+def _write_videos(folder: Path, history: str, videos: Videos, count: int) -> None:
+    for index, frames in enumerate(videos.frames[:count]):
+        write_mp4(folder / f"{history}-{index:02d}.mp4", frames.numpy(), videos.fps)

@@ -1,0 +1,192 @@
+"""From rows per video to an arm's figures: means with intervals, drift, noise floor, gap, flags."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fp_lab.lab.atomic import replacing, write_text
+from fp_lab.lab.measured import COMPANION_FAMILY
+from fp_metrics import COMPANIONS, FAMILIES, Interval, cluster_interval, summarise_drift
+from fp_metrics.drift import DriftResult
+from fp_metrics.drift import Order as DriftOrder
+from fp_metrics.series_metric import SeriesMetric
+
+FRAMES_FILE = "frames.parquet"
+VIDEOS_FILE = "videos.parquet"
+SUMMARY_FILE = "summary.json"
+
+_FLAG_COLUMNS = {"frozen_from": "Int64", "loop_period": "Int64"}
+_TEXT_COLUMNS = ("reason", "drift_reason", "generation_drift_reason", "exposure_reason")
+
+
+def measures() -> dict[str, type[SeriesMetric]]:
+    """Every estimator and companion by name."""
+    return {name: kind for family in FAMILIES.values() for name, kind in family.items()} | dict(COMPANIONS)
+
+
+def family_of(name: str) -> str:
+    """The family whose figures may share a column with this estimator's."""
+    return COMPANION_FAMILY if name in COMPANIONS else name.partition("/")[0]
+
+
+def video_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per video, estimator and history, with column types that do not depend on the values."""
+    table = pd.DataFrame(list(rows))
+    for column, kind in _FLAG_COLUMNS.items():
+        table[column] = table[column].astype(kind)
+    for column in _TEXT_COLUMNS:
+        if column in table:
+            table[column] = table[column].astype("string")
+    return table
+
+
+def write_tables(
+    folder: Path, frames: pd.DataFrame, videos: pd.DataFrame, summary: Mapping[str, Any]
+) -> None:
+    """Write the three files of a scores folder, each in one step, the summary last."""
+    for name, table in ((FRAMES_FILE, frames), (VIDEOS_FILE, videos)):
+        with replacing(folder / name) as unfinished:
+            table.to_parquet(unfinished, index=False)
+    write_text(folder / SUMMARY_FILE, json.dumps(plain(summary), indent=2) + "\n")
+
+
+def clusters(table: pd.DataFrame) -> list[str]:
+    """The prompt of each row: its caption, or its seed where that is empty."""
+    pairs = zip(table["prompt"], table["seed"], strict=True)
+    return [str(prompt) if prompt else f"seed {seed}" for prompt, seed in pairs]
+
+
+def drift_results(table: pd.DataFrame, order: DriftOrder = "temporal") -> list[DriftResult]:
+    """The drift of each row of a videos table."""
+    prefix = "drift" if order == "temporal" else "generation_drift"
+    return [
+        DriftResult(float(row[f"{prefix}_start"]), float(row[f"{prefix}_end"]), 0, order)
+        for row in table.to_dict("records")
+    ]
+
+
+def summarise(videos: pd.DataFrame, floor: pd.DataFrame | None = None) -> dict[str, Any]:
+    """The figures of an arm.
+
+    Args:
+        videos: one row per video, estimator and history (see `video_table`).
+        floor: the same of the ground-truth videos; None leaves the noise floor out.
+
+    Returns:
+        ``estimators`` by name, and ``flags`` by history; numbers, strings and containers only.
+    """
+    kinds = measures()
+    estimators = {}
+    for name in dict.fromkeys(videos["estimator"]):
+        rows, kind = videos[videos["estimator"] == name], kinds[name]
+        truth = None if floor is None else floor[floor["estimator"] == name]
+        figures: dict[str, Any] = {
+            "score": str(rows["score"].iloc[0]),
+            "family": family_of(name),
+            "unit": kind.unit,
+        }
+        figures["higher_is_better"] = kind.higher_is_better
+        for history in dict.fromkeys(rows["history"]):
+            figures[history] = _history(rows[rows["history"] == history], truth)
+        if "exposure_gap" in rows and rows["exposure_gap"].notna().any():
+            figures["exposure_gap"] = _gap(rows[rows["history"] == "own"])
+        estimators[name] = figures
+    return {
+        "estimators": estimators,
+        "flags": {h: _flags(rows) for h, rows in videos.groupby("history", sort=False)},
+    }
+
+
+def _history(rows: pd.DataFrame, floor: pd.DataFrame | None) -> dict[str, Any]:
+    labels = clusters(rows)
+    reasons = sorted(
+        {str(reason) for column in ("reason", "drift_reason") for reason in rows[column].dropna()}
+    )
+    figures: dict[str, Any] = {
+        "value": interval(cluster_interval(rows["value"].to_numpy(float), labels)),
+        "coverage": float(rows["coverage"].mean()),
+        "undefined": int(rows["value"].isna().sum()),
+        "reasons": reasons,
+    }
+    orders: tuple[DriftOrder, ...] = ("temporal", "generation")
+    for order in orders:
+        key = "drift" if order == "temporal" else "generation_drift"
+        if key not in rows:
+            continue
+        results = drift_results(rows, order)
+        noise = [] if floor is None else drift_results(floor)
+        summary = summarise_drift(results, clusters=labels, floor=noise)
+        sizes = cluster_interval([result.absolute for result in results], labels)
+        figures[key] = {
+            "mean_absolute": interval(sizes),
+            "absolute_mean": summary.absolute_mean,
+            "signed": interval(summary.signed),
+            "noise_floor": summary.floor_mean_absolute,
+            "undefined": summary.undefined,
+        }
+    return figures
+
+
+def _gap(rows: pd.DataFrame) -> dict[str, Any]:
+    by_section = np.array([list(gaps) for gaps in rows["exposure_gaps"]], dtype=np.float64)
+    finite = np.isfinite(by_section)
+    totals = np.where(finite, by_section, 0).sum(0)
+    counts = finite.sum(0)
+    means = [float(t / n) if n else math.nan for t, n in zip(totals, counts, strict=True)]
+    value = cluster_interval(rows["exposure_gap"].to_numpy(float), clusters(rows))
+    return {"value": interval(value), "sections": means}
+
+
+def _flags(rows: pd.DataFrame) -> dict[str, float]:
+    once = rows.drop_duplicates("video")
+    return {
+        "frozen_share": float(once["frozen"].mean()),
+        "looped_share": float(once["loop_period"].notna().mean()),
+        "videos": len(once),
+    }
+
+
+def interval(value: Interval) -> dict[str, Any]:
+    """An interval as plain data."""
+    return {
+        "mean": value.mean,
+        "low": value.low,
+        "high": value.high,
+        "clusters": value.clusters,
+        "reliable": value.reliable,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Containers as JSON has them: NaN and infinity become null, tuples lists, numpy numbers Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def headline(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The figures that a tracker charts: ``world/anatomy`` with ``.drift``, ``.drift_signed``, ``.gap``.
+
+    Args:
+        summary: as written by `write_tables`. Undefined figures are left out.
+    """
+    figures: dict[str, float | None] = {}
+    for estimator in summary["estimators"].values():
+        key = f"{estimator['family']}/{estimator['score']}"
+        own = estimator.get("own") or {}
+        if own:
+            figures[key] = own["value"]["mean"]
+            figures[f"{key}.drift"] = own["drift"]["mean_absolute"]["mean"]
+            figures[f"{key}.drift_signed"] = own["drift"]["signed"]["mean"]
+        if "exposure_gap" in estimator:
+            figures[f"{key}.gap"] = estimator["exposure_gap"]["value"]["mean"]
+    return {key: value for key, value in figures.items() if value is not None and math.isfinite(value)}

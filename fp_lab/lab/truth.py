@@ -1,0 +1,81 @@
+"""The synthetic world's ground truth, in the form that the metrics take."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from fp_data.worlds import COLOURS, DIRECTIONS, SPEEDS, SceneAttributes, WorldConfig, render, sprite_template
+from fp_metrics import WorldTruth
+
+
+def world_truths(config: WorldConfig, seeds: Sequence[int]) -> tuple[WorldTruth, ...]:
+    """Render videos again and hand over all that is known of them.
+
+    Args:
+        config: the kind of world; `frames` is the length of the videos that will be measured.
+        seeds: one per video.
+
+    Raises:
+        ValueError: for worlds with several sprites: the metrics follow one object.
+    """
+    if config.sprites != 1:
+        raise ValueError(
+            f"data.world.sprites: got {config.sprites}, expected 1 for the estimators of family world; "
+            "use evaluation.families=[plain]"
+        )
+    world = render(config, seeds)
+    view = _view(config, seeds, world.positions[:, :, 0])
+    return tuple(
+        _truth(
+            config,
+            scene,
+            frames=world.frames[index],
+            backgrounds=world.backgrounds[index],
+            masks=world.masks[index, :, 0],
+            positions=world.positions[index, :, 0],
+            view=None if view is None else view[index],
+        )
+        for index, scene in enumerate(world.scenes)
+    )
+
+
+def _truth(
+    config: WorldConfig,
+    scene: SceneAttributes,
+    *,
+    frames: Tensor,
+    backgrounds: Tensor,
+    masks: Tensor,
+    positions: Tensor,
+    view: Tensor | None,
+) -> WorldTruth:
+    sprite = scene.sprites[0]
+    x, y = DIRECTIONS[sprite.direction]
+    return WorldTruth(
+        frames=frames,
+        backgrounds=backgrounds,
+        masks=masks,
+        positions=positions,
+        shape=sprite_template(config, sprite)[0],
+        colour=sprite.rgb,
+        second_colour=sprite.second_rgb,
+        palette=tuple(COLOURS.values()),
+        texture=sprite.texture,
+        radius=sprite.radius,
+        speed=SPEEDS[sprite.speed] * config.size / 64,
+        direction=(float(x), float(y)),
+        view=view,
+    )
+
+
+def _view(config: WorldConfig, seeds: Sequence[int], positions: Tensor) -> Tensor | None:
+    """How far the camera has gone, ``b t 2``; None where it stands still.
+
+    The same seed has the same path in the scene in every variant, so the camera is the difference.
+    """
+    if config.variant != "camera":
+        return None
+    in_scene = render(replace(config, variant="plain"), seeds).positions[:, :, 0]
+    return (in_scene - positions).to(torch.float32)

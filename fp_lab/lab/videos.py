@@ -1,0 +1,95 @@
+"""Batches of videos at rest: uint8 frames and what is known of them, in one safetensors file."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fp_lab.lab.atomic import replacing
+
+GIVEN = -1
+"""In `Videos.order`: the frame was given, no section made it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Videos:
+    """Videos of one length.
+
+    Attributes:
+        frames: uint8 ``b t h w c``, RGB.
+        captions: one per video.
+        seeds: one per video; it decided the scene or clip, and the noise.
+        order: for each frame the index of the section that made it, in generation order; `GIVEN` for given
+            frames.
+        fps: frames per second.
+    """
+
+    frames: Tensor
+    captions: tuple[str, ...]
+    seeds: tuple[int, ...]
+    order: tuple[int, ...]
+    fps: float
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit together."""
+        count, length = self.frames.shape[:2]
+        if not count == len(self.captions) == len(self.seeds) or length != len(self.order):
+            raise ValueError(
+                f"got {count} videos of {length} frames with {len(self.captions)} captions, "
+                f"{len(self.seeds)} seeds and {len(self.order)} entries of order, expected as many"
+            )
+
+    @property
+    def length(self) -> int:
+        """Frames per video."""
+        return len(self.order)
+
+    @cached_property
+    def sections(self) -> tuple[tuple[int, ...], ...]:
+        """Frame indices of each section, in generation order; given frames belong to none."""
+        made = sorted({index for index in self.order if index != GIVEN})
+        return tuple(tuple(f for f, index in enumerate(self.order) if index == section) for section in made)
+
+    @cached_property
+    def generated(self) -> tuple[int, ...]:
+        """Frame indices as they were generated, given ones left out."""
+        return tuple(frame for section in self.sections for frame in section)
+
+    def save(self, path: Path) -> None:
+        """Write to a safetensors file, in one step."""
+        known = {"captions": self.captions, "seeds": self.seeds, "order": self.order, "fps": self.fps}
+        with replacing(path) as unfinished:
+            frames = self.frames.contiguous()
+            save_file(
+                {"frames": frames}, unfinished, {key: json.dumps(value) for key, value in known.items()}
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "Videos":
+        """Read a file written by `save`.
+
+        Raises:
+            ValueError: there is no such file, or it is damaged.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                known = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+                return cls(
+                    frames=file.get_tensor("frames"),
+                    captions=tuple(known["captions"]),
+                    seeds=tuple(known["seeds"]),
+                    order=tuple(known["order"]),
+                    fps=float(known["fps"]),
+                )
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"no videos at {path}: generate them first with fp-lab generate or fp-lab grid"
+            ) from error
+        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{path} is no file of videos ({error}); remove it and generate again"
+            ) from error

@@ -1,0 +1,133 @@
+"""The command line: quick to start, plain about mistakes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fixtures import tiny_config, tiny_experiment
+from fp_data.clips import probe
+from fp_lab.cli import app
+from fp_lab.lab.build import Materials
+from fp_lab.lab.finished import record_finished, record_path
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.run import run
+
+HEAVY = "torch", "lightning", "mlflow", "pandas", "diffusers", "omegaconf", "matplotlib", "av"
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+
+
+def fresh(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A process of its own, which ends by naming the heavy modules that it has loaded."""
+    code = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print('loaded:', *[m for m in {HEAVY} if m in sys.modules]))\n"
+        f"sys.argv[1:] = {list(arguments)}\n"
+        "from fp_lab.cli import app\napp()\n"
+    )
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain", "td_f16k4f2k2f1k1_g9"]])
+def test_a_look_around_loads_nothing_heavy(arguments: list[str]) -> None:
+    done = fresh(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_every_command_is_there_and_helps() -> None:
+    code, text = invoke("--help")
+    assert code == 0
+    for command in (
+        "train",
+        "generate",
+        "grid",
+        "compare",
+        "evaluate",
+        "explain",
+        "pretrain",
+        "codec",
+        "data",
+    ):
+        assert re.search(rf"\b{command}\b", text), command
+        assert invoke(command, "--help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["grid", "dmo"], "did you mean"),
+        (["grid", "demo", "trainig.steps=3", "--dry-run"], "did you mean training.steps"),
+        (["train", "base", "order=inverse"], "did you mean 'inverted'"),
+        (["data", "get", "films"], "expected clips"),
+        (["generate"], "give --run FOLDER"),
+        (["generate", "--run", "nowhere"], "no trained run in nowhere"),
+        (["explain", "f1k3_g9"], "expected"),
+    ],
+)
+def test_mistakes_cost_a_line_and_exit_code_2(arguments: list[str], message: str) -> None:
+    code, text = invoke(*arguments)
+    assert code == 2, text
+    assert message in text
+    assert "Traceback" not in text
+
+
+def test_a_dry_run_shows_the_arms_and_runs_nothing(tmp_path: Path) -> None:
+    tiny_experiment(tmp_path)
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("base: tiny\narms: [{recipe: g3}, {recipe: td_f2k2f1k1_g3}]\n", encoding="utf-8")
+    code, text = invoke("grid", str(grid), "--dry-run", "--runs", str(tmp_path / "runs"))
+    assert code == 0, text
+    assert text.count("to do") == 6
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_grid_that_is_done_is_reported_without_loading_anything(tmp_path: Path) -> None:
+    source = tmp_path / "grid.yaml"
+    source.write_text("base: base\n", encoding="utf-8")
+    folder = tmp_path / "runs" / "grid"
+    (folder / "report").mkdir(parents=True)
+    (folder / "report" / "table.md").write_text("| arm | drift |\n", encoding="utf-8")
+    record_finished(record_path(tmp_path / "runs", str(source), []), folder, 8, [source])
+    done = fresh("grid", str(source), "--runs", str(tmp_path / "runs"), cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+    assert "| arm | drift |" in done.stdout
+    assert "All 8 arms were done already" in done.stdout
+    assert "mlflow.db" in done.stdout
+    assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    folder, out = tmp_path / "arm", tmp_path / "video.mp4"
+    run(folder, config, Materials(tmp_path / "cache", Reporter()), Reporter(), stages=("train",))
+    code, text = invoke("generate", "--run", str(folder), "--seed", "3", "--frames", "8", "--out", str(out))
+    assert code == 0, text
+    assert "section 3 of 3" in text
+    video = probe(out)
+    assert (video.frames, video.width, video.height) == (8, 32, 32)
+    first = out.read_bytes()
+    invoke("generate", "--run", str(folder), "--seed", "3", "--frames", "8", "--out", str(out))
+    assert out.read_bytes() == first
+
+    model = ("--model", str(folder / "train" / "model"), "--recipe", "td_f2k4f1k1_g3")
+    code, text = invoke("generate", *model, f"codec.source={tmp_path}/codec")
+    assert code == 2
+    assert "needs projections for" in text
+
+
+def test_worlds_are_rendered_with_their_captions(tmp_path: Path) -> None:
+    code, text = invoke(
+        "data", "render", "--videos", "2", "--frames", "4", "--size", "32", "--to", str(tmp_path)
+    )
+    assert code == 0, text
+    assert probe(tmp_path / "plain-000001.mp4").frames == 4
+    assert (tmp_path / "plain-000001.txt").read_text().strip() in text

@@ -1,0 +1,200 @@
+"""Comparison tables and verdicts, on scores that are made up."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fake_runs import CONTROL, INVERTED, VANILLA, Figures, made_up_grid
+from fp_lab.lab.compare import Comparison, compare_runs
+from fp_lab.lab.contrasts import sign_flip
+from fp_lab.lab.gathered import short_label
+from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_markdown
+from fp_lab.recipe import COMPRESSIONS, from_parts, parse
+
+TWIN = "td_f16k4f2k2f1k1_g5"
+GOOD, DRIFTING, WEAK = Figures(0.9, -0.02), Figures(0.9, -0.5), Figures(0.3, 0.0)
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    arms = {VANILLA: DRIFTING, TWIN: DRIFTING, INVERTED: GOOD, CONTROL: WEAK}
+    return made_up_grid(tmp_path_factory.mktemp("grid"), arms, frames=12)
+
+
+@pytest.fixture(scope="module")
+def comparison(grid: Path) -> Comparison:
+    return compare_runs([grid])
+
+
+def cells(comparison: Comparison, table: str, column: str) -> dict[str, Cell]:
+    (found,) = [t for t in comparison.tables if t.key == table]
+    index = [c.key for c in found.columns].index(column)
+    return {line.name: line.cells[index] for line in found.lines}
+
+
+def test_the_best_is_marked_and_what_differs_is_no_tie(comparison: Comparison) -> None:
+    anatomy = cells(comparison, "drift-world", "anatomy")
+    assert anatomy[INVERTED].best
+    assert not anatomy[VANILLA].tie
+    assert anatomy[VANILLA].value == pytest.approx(0.5, abs=0.05)
+    assert anatomy[VANILLA].low < 0.5 < anatomy[VANILLA].high + 0.05
+    assert anatomy[VANILLA].extra.startswith("(−0.")  # the signed mean: it falls
+
+
+def test_arms_that_cannot_be_told_apart_are_ties(tmp_path: Path) -> None:
+    same = made_up_grid(tmp_path, {VANILLA: Figures(noise=0.1), INVERTED: Figures(noise=0.1)}, frames=12)
+    anatomy = cells(compare_runs([same]), "score-world", "anatomy")
+    assert sorted((cell.best, cell.tie) for name, cell in anatomy.items() if name != "ground truth") == [
+        (False, True),
+        (True, False),
+    ]
+
+
+def test_the_control_is_marked_and_not_ranked(comparison: Comparison) -> None:
+    (drift,) = [t for t in comparison.tables if t.key == "drift-world"]
+    kinds = {line.name: line.kind for line in drift.lines}
+    assert kinds == {
+        VANILLA: "arm",
+        TWIN: "arm",
+        INVERTED: "arm",
+        CONTROL: "control",
+        "ground truth": "floor",
+    }
+    assert all(not cell.best and not cell.tie for cell in drift.lines[-2].cells)
+
+
+def test_families_never_share_a_table(comparison: Comparison) -> None:
+    for table in comparison.tables:
+        names = {c.subtitle.partition("/")[0] for c in table.columns if "/" in c.subtitle}
+        assert len(names) <= 1, table.key
+    assert {t.key for t in comparison.tables} >= {
+        "drift-world",
+        "score-world",
+        "gap-world",
+        "drift-plain",
+        "cost",
+    }
+    seven = ["clarity", "aesthetic", "motion", "dynamic", "semantic", "anatomy", "identity"]
+    assert [c.key for c in comparison.tables[0].columns] == seven
+
+
+def test_the_ground_truth_gives_the_noise_floor(comparison: Comparison, grid: Path) -> None:
+    rows = pd.read_parquet(grid / "truth" / "scores" / "videos.parquet")
+    rows = rows.query("history == 'truth' and estimator == 'world/shape-iou'")
+    assert cells(comparison, "drift-world", "anatomy")["ground truth"].value == pytest.approx(
+        rows["drift"].abs().mean()
+    )
+
+
+def test_undefined_cells_are_dashes_with_a_footnote(comparison: Comparison) -> None:
+    (scores,) = [t for t in comparison.tables if t.key == "score-plain"]
+    markdown = to_markdown(scores)
+    row = next(line for line in markdown.splitlines() if VANILLA in line)
+    assert "– [1]" in row
+    assert "[1] undefined: needs what is not there" in markdown
+
+
+def test_the_verdict_tells_control_and_arms_apart(comparison: Comparison) -> None:
+    verdict = comparison.verdict
+    assert verdict.family == "world"
+    assert f"({CONTROL}) scores worse than every arm with history in clarity" in verdict.control
+    assert "psnr" in verdict.control
+    assert "differ in drift by more than the noise" in verdict.arms
+    assert "16 prompts, 1 training seed" in verdict.caveat
+    assert "unreliable" not in verdict.caveat
+    differing = {frozenset((c.first, c.second)) for c in verdict.arm_contrasts if c.significant}
+    assert frozenset((VANILLA, INVERTED)) in differing
+    assert frozenset((VANILLA, TWIN)) not in differing
+
+
+def test_the_verdict_admits_that_nothing_can_be_told(tmp_path: Path) -> None:
+    arms = {VANILLA: GOOD, INVERTED: GOOD, CONTROL: GOOD}
+    verdict = compare_runs([made_up_grid(tmp_path, arms, frames=12, videos=6)]).verdict
+    assert "is not told apart" in verdict.control
+    assert "do not differ in drift by more than the noise" in verdict.arms
+    assert "below 16 prompts intervals are unreliable" in verdict.caveat
+
+
+def test_training_seeds_are_pooled_and_paired(tmp_path: Path) -> None:
+    grid = made_up_grid(tmp_path, {VANILLA: DRIFTING, INVERTED: GOOD}, frames=12, videos=4, seeds=(0, 1, 2))
+    comparison = compare_runs([grid])
+    assert all(arm.seeds == (0, 1, 2) for arm in comparison.gathered.arms)
+    assert "needs 3 training seeds" not in comparison.verdict.caveat
+    assert comparison.verdict.arm_contrasts[0].difference.clusters == 4  # prompts, not prompts times seeds
+
+
+def test_tables_are_written_and_can_be_read_back(comparison: Comparison, tmp_path: Path) -> None:
+    comparison.write(tmp_path)
+    table = pd.read_csv(tmp_path / "table.csv").set_index("arm")
+    assert list(table.index) == [line.name for line in comparison.tables[0].lines]
+    assert table.loc[INVERTED, "drift-world.anatomy.mark"] == "best"
+    assert table.loc[CONTROL, "kind"] == "control"
+    assert np.isfinite(table.loc[VANILLA, "cost.tokens_per_second"])
+    found = pd.read_html(tmp_path / "table.html", flavor="lxml") if _has_lxml() else None
+    assert found is None or len(found) == len(comparison.tables)
+    verdict = json.loads((tmp_path / "verdict.json").read_text())
+    assert verdict["control"] == comparison.verdict.control
+    lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines[:7]}) == 1
+
+
+def _has_lxml() -> bool:
+    try:
+        import lxml  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def test_runs_can_be_named_one_by_one_and_missing_scores_are_named(grid: Path, tmp_path: Path) -> None:
+    two = compare_runs([grid / VANILLA / "seed0", grid / INVERTED])
+    assert [arm.name for arm in two.gathered.arms] == [VANILLA, INVERTED]
+    assert "no control" in two.verdict.control
+    (tmp_path / VANILLA / "seed0" / "samples").mkdir(parents=True)
+    with pytest.raises(ValueError, match="no scored run"):
+        compare_runs([tmp_path])
+    with pytest.raises(ValueError, match="no folder"):
+        compare_runs([tmp_path / "nowhere"])
+
+
+def test_other_protocols_do_not_share_a_table(tmp_path: Path) -> None:
+    one = made_up_grid(tmp_path / "one", {VANILLA: GOOD}, frames=12, videos=2)
+    other = made_up_grid(tmp_path / "other", {INVERTED: GOOD}, frames=13, videos=2)
+    with pytest.raises(ValueError, match=r"frames=1[23].*cannot share a table"):
+        compare_runs([one, other])
+
+
+@pytest.mark.parametrize("order", ["vanilla", "endpoint", "inverted"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_recipes_with_a_name_are_called_by_it(compression: str, order: str) -> None:
+    assert short_label(from_parts(compression, order)) == f"{compression}, {order}"
+
+
+def test_other_recipes_are_called_by_their_notation() -> None:
+    assert short_label(parse("g4")) == "no history"
+    assert short_label(parse("td_f4k4f1k1_g9")) == "td_f4k4f1k1_g9"
+
+
+def test_sign_flips_of_a_few_pairs_are_counted_exactly() -> None:
+    assert sign_flip(np.array([1.0, 1.0, 1.0])) == 2 / 8
+    assert sign_flip(np.array([1.0, -1.0])) == 1
+    assert sign_flip(np.full(20, 0.3)) == pytest.approx(1e-4)
+    assert np.isnan(sign_flip(np.zeros(0)))
+
+
+def test_markup_in_names_does_not_break_a_page() -> None:
+    line = Line(
+        "a<b>&c", "", "vanilla", (Cell(1.25, 1.0, 1.5, best=True), Cell(float("nan"), reason="<why>"))
+    )
+    table = Table("t", "T", (Column("x", "x", "", "lower", 2), Column("y", "y")), (line,))
+    html = to_html(table)
+    assert "a&lt;b&gt;&amp;c" in html
+    assert "&lt;why&gt;" in html
+    assert not re.search(r"<b>|<why>", html)
+    assert "1.25" in html
+    assert "±0.25" in html
+    assert to_csv([table]).splitlines()[1].startswith("a<b>&c,,vanilla,arm,1.25,1.0,1.5,best,")

@@ -1,0 +1,127 @@
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fp_lab.lab.config import ExperimentConfig, load, to_yaml
+from fp_lab.lab.experiments import available_experiments, experiments_folder
+
+GEOMETRIC_INVERTED = "f1k1_x_g9_f1k1f1k1h4w2f1k1h4w4f1k1h8w4f2k1h8w8_td"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_shipped_experiment_loads_and_survives_a_round_trip(tmp_path: Path) -> None:
+    files = [name for name in available_experiments() if not name.startswith(("grids/", "pretrain/"))]
+    assert "base.yaml" in files
+    for name in files:
+        config = load(name, ["training.steps=7", "model.base=null", "optimizer.betas=[0.5, 0.75]"])
+        assert config.training.steps == 7
+        assert config.optimizer.betas == (0.5, 0.75)
+        assert config.model.base is None
+        assert load(write(tmp_path / "again.yaml", to_yaml(config))) == config
+
+
+def test_files_lie_on_top_of_their_bases_and_overrides_on_top_of_files(tmp_path: Path) -> None:
+    write(tmp_path / "low.yaml", "base: base\nrecipe: g9\nseed: 1\ntraining: {steps: 10, batch: 4}\n")
+    top = write(tmp_path / "top.yaml", "base: low\nseed: 2\ntraining: {steps: 20}\n")
+    config = load(top, ["training.steps=30"])
+    assert (config.seed, config.training.batch, config.training.steps) == (2, 4, 30)
+    assert config.training.ema == load("base").training.ema
+
+
+def test_a_chain_that_comes_back_to_itself_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "one.yaml", "base: two\nrecipe: g9\n")
+    with pytest.raises(ValueError, match="comes back"):
+        load(write(tmp_path / "two.yaml", "base: one\n"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.stesp=3", r"unknown key 'training.stesp'; did you mean training.steps"),
+        ("trainig.steps=3", r"unknown key 'trainig.steps'; did you mean training.steps"),
+        ("steps=3", r"did you mean training.steps or sampling.solver.steps"),
+        ("ordr=vanilla", r"unknown key 'ordr'; did you mean order"),
+        ("training.steps=many", r"training.steps: got 'many' \(str\), expected int"),
+        ("training.steps=1.5", r"training.steps: got 1.5 \(float\), expected int"),
+        ("training=3", r"training: got 3, expected a mapping with keys among steps, batch"),
+        (
+            "optimizer.betas=[1,2,3]",
+            r"optimizer.betas: got \[1, 2, 3\] \(list\), expected tuple\[float, float\]",
+        ),
+        ("data.kind=films", r"data.kind: got 'films' \(str\), expected Literal\['world', 'clips'\]"),
+        ("section=nine", r"section: got 'nine' \(str\), expected int"),
+        ("training.steps", r"got 'training.steps', expected key=value"),
+        ("data.first_seed=9999", r"data.first_seed: got 9999, expected at least 10000"),
+        ("evaluation.first_seed=9990", r"seeds up to 10005, expected them below 10000"),
+        ("data.train_videos=8", r"training.batch: got 16, expected at most data.train_videos \(8\)"),
+        ("data.world.size=20", r"multiple of 8"),
+        ("recipe=td_f16k4f2q2_g9", r"got 'q'"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load("base", [override])
+
+
+def test_a_missing_file_lists_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match=re.escape("did you mean base.yaml?")) as caught:
+        load("bsae")
+    assert "grids/demo.yaml" in str(caught.value)
+    assert (experiments_folder() / "grids" / "demo.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["order=inverted", "compression=geometric"], GEOMETRIC_INVERTED),
+        (["section=5", "tail=null"], "f16k4f2k2f1k1_g5"),
+        (["recipe=g9"], "g9"),
+        (["order=none"], "g9"),
+        (["recipe=td_f16k4f2k2f1k1_g9", "compression=released", "order=vanilla"], "td_f16k4f2k2f1k1_g9"),
+    ],
+)
+def test_recipe_and_parts_resolve_to_one_name(overrides: list[str], name: str) -> None:
+    assert load("base", overrides).recipe == name
+
+
+def test_later_parts_replace_an_earlier_recipe_only_when_they_say_enough(tmp_path: Path) -> None:
+    named = write(tmp_path / "named.yaml", "recipe: g9\n")
+    assert load(named, ["compression=released", "order=vanilla"]).recipe == "td_f16k4f2k2f1k1_g9"
+    with pytest.raises(ValueError, match="order alone does not change a recipe"):
+        load(named, ["order=inverted"])
+
+
+@pytest.mark.parametrize(
+    "part", ["order=inverted", "section=5", "tail=ta", "codebook=64", "compression=temporal"]
+)
+def test_a_recipe_and_parts_that_differ_are_refused_in_one_place(part: str) -> None:
+    with pytest.raises(ValueError, match="give the recipe or the parts"):
+        load("base", ["recipe=td_f16k4f2k2f1k1_g9", part])
+
+
+@settings(max_examples=10)
+@given(
+    steps=st.integers(1, 10**6),
+    rate=st.floats(1e-9, 1, allow_nan=False),
+    kind=st.sampled_from(["world", "clips"]),
+    families=st.lists(st.sampled_from(["plain", "world"]), max_size=2, unique=True),
+)
+def test_any_values_survive_the_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, steps: int, rate: float, kind: str, families: list[str]
+) -> None:
+    overrides = [f"training.steps={steps}", f"optimizer.learning_rate={rate!r}", f"data.kind={kind}"]
+    config = load("base", [*overrides, f"evaluation.families=[{','.join(families)}]"])
+    assert config.optimizer.learning_rate == rate
+    path = write(tmp_path_factory.getbasetemp() / "any.yaml", to_yaml(config))
+    assert load(path) == config
+
+
+def test_a_config_can_be_made_without_any_file() -> None:
+    assert ExperimentConfig(recipe="g9").parsed_recipe.section == 9

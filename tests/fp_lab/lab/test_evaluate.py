@@ -1,0 +1,209 @@
+"""Scores of runs, of the ground truth and of folders, on renders that are spoilt in known ways."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import fake_runs
+from fake_runs import CONTROL, INVERTED, VANILLA
+from fp_data.clips import write_mp4
+from fp_data.worlds import WorldConfig, render
+from fp_lab.lab import folders
+from fp_lab.lab.evaluate import score_run
+from fp_lab.lab.folders import score_folder
+from fp_lab.lab.summary import headline
+from fp_lab.lab.truth import world_truths
+from fp_lab.lab.videos import GIVEN, Videos
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    arms = {VANILLA: fake_runs.vanishing, INVERTED: fake_runs.faithful, CONTROL: fake_runs.noise}
+    return fake_runs.fake_grid(tmp_path_factory.mktemp("grid"), arms, videos=3)
+
+
+def summary(grid: Path, arm: str) -> dict:
+    return json.loads((grid / arm / "seed0" / "scores" / "summary.json").read_text())
+
+
+def videos(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "scores" / "videos.parquet")
+
+
+def test_the_truth_as_own_history_drifts_no_more_than_the_noise_floor(grid: Path) -> None:
+    floor = videos(grid / "truth").query("history == 'truth'").set_index(["video", "estimator"])["drift"]
+    own = (
+        videos(grid / INVERTED / "seed0").query("history == 'own'").set_index(["video", "estimator"])["drift"]
+    )
+    pd.testing.assert_series_equal(own.sort_index(), floor.sort_index())
+    anatomy = summary(grid, INVERTED)["estimators"]["world/shape-iou"]
+    assert anatomy["own"]["drift"]["mean_absolute"]["mean"] == anatomy["own"]["drift"]["noise_floor"] < 0.02
+    assert anatomy["own"]["value"]["mean"] > 0.97
+    assert anatomy["exposure_gap"]["value"]["mean"] == 0
+
+
+def test_an_object_that_vanishes_halfway_is_a_negative_drift(grid: Path) -> None:
+    found = summary(grid, VANILLA)["estimators"]
+    for estimator in ("world/shape-iou", "world/look-against-first", "world/caption-readback"):
+        drift = found[estimator]["own"]["drift"]
+        assert drift["signed"]["mean"] < -0.9
+        assert drift["mean_absolute"]["mean"] == pytest.approx(-drift["signed"]["mean"])
+        assert drift["noise_floor"] < 0.1
+    sections = found["world/shape-iou"]["exposure_gap"]["sections"]
+    assert sections[0] == 0
+    assert sections[-1] > 0.9  # true history keeps the object
+    assert found["world/shape-iou"]["true"]["drift"]["mean_absolute"]["mean"] < 0.02
+
+
+def test_generation_order_turns_the_sign_of_an_inverted_arms_drift(tmp_path: Path) -> None:
+    config = fake_runs.experiment(INVERTED, videos=1)
+    config = replace(config, evaluation=replace(config.evaluation, families=("world",)))
+    fake_runs.fake_run(tmp_path, config, fake_runs.vanishing)
+    own = score_run(tmp_path, config, workers=1)["estimators"]["world/shape-iou"]["own"]
+    assert own["drift"]["signed"]["mean"] < -0.9
+    assert own["generation_drift"]["signed"]["mean"] > 0.9  # the last frames were made first
+
+
+def test_noise_loses_in_every_score_that_it_should(grid: Path) -> None:
+    noisy, good = (headline(summary(grid, arm)) for arm in (CONTROL, INVERTED))
+    for key in ("world/anatomy", "world/identity", "world/clarity", "plain/motion", "companion/psnr"):
+        assert noisy[key] < good[key] - 0.02, key
+
+
+def test_what_cannot_be_measured_is_null_with_its_reason(grid: Path) -> None:
+    text = (grid / VANILLA / "seed0" / "scores" / "summary.json").read_text()
+    assert "NaN" not in text
+    anatomy = json.loads(text)["estimators"]["plain/no-known-shape"]["own"]
+    assert anatomy["value"]["mean"] is None
+    assert "true shape" in anatomy["reasons"][0]
+    rows = videos(grid / VANILLA / "seed0").query("estimator == 'plain/no-known-shape'")
+    assert rows["value"].isna().all()
+    assert rows["reason"].notna().all()
+
+
+def test_frames_are_kept_in_long_form(grid: Path) -> None:
+    frames = pd.read_parquet(grid / VANILLA / "seed0" / "scores" / "frames.parquet")
+    wanted = {"video", "prompt", "seed", "history", "estimator", "score", "family", "frame", "value"}
+    assert wanted <= set(frames.columns)
+    assert set(frames["history"]) == {"own", "true"}
+    psnr = frames.query("estimator == 'companion/psnr' and history == 'own' and video == 0")[
+        "value"
+    ].to_numpy()
+    assert len(psnr) == 21
+    assert (psnr[:10] == 100).all()  # equal to the truth
+    assert (psnr[10:] < 40).all()
+
+
+def test_processes_do_not_change_figures(tmp_path: Path) -> None:
+    config = fake_runs.experiment(VANILLA, videos=2, frames=7, size=16)
+    fake_runs.fake_run(tmp_path / "x" / "seed0", config, fake_runs.vanishing)
+    alone = score_run(tmp_path / "x" / "seed0", config, workers=1)
+    calls: list[int] = []
+    together = score_run(
+        tmp_path / "x" / "seed0", config, workers=2, progress=lambda done, total: calls.append(done)
+    )
+    assert json.dumps(alone) == json.dumps(together)
+    assert calls == [1, 2]
+
+
+def test_samples_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    config = fake_runs.experiment(VANILLA, videos=2, frames=7, size=16)
+    with pytest.raises(ValueError, match="generate them first"):
+        score_run(tmp_path, config)
+    fake_runs.fake_run(tmp_path, config, fake_runs.faithful)
+    other = replace(config, recipe=INVERTED)
+    fake_runs.sample_videos(other, fake_runs.faithful).save(tmp_path / "samples" / "true.safetensors")
+    with pytest.raises(ValueError, match="different videos or sections"):
+        score_run(tmp_path, config)
+
+
+def test_videos_survive_their_file_and_know_their_sections(tmp_path: Path) -> None:
+    frames = torch.arange(2 * 4 * 8 * 8 * 3).reshape(2, 4, 8, 8, 3).to(torch.uint8)
+    made = Videos(frames, ("a", "b"), (3, 4), (GIVEN, 1, 1, 0), 8.0)
+    made.save(tmp_path / "v.safetensors")
+    read = Videos.load(tmp_path / "v.safetensors")
+    assert torch.equal(read.frames, frames)
+    assert (read.captions, read.seeds, read.order, read.fps) == (("a", "b"), (3, 4), (GIVEN, 1, 1, 0), 8.0)
+    assert read.sections == ((3,), (1, 2))
+    assert read.generated == (3, 1, 2)
+    (tmp_path / "v.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="no file of videos"):
+        Videos.load(tmp_path / "v.safetensors")
+
+
+@pytest.mark.parametrize("variant", ["plain", "occlusion", "camera"])
+def test_truth_is_the_world_itself(variant: str) -> None:
+    config = WorldConfig(size=32, frames=5, variant=variant)
+    (truth,) = world_truths(config, [7])
+    world = render(config, [7])
+    assert torch.equal(truth.frames, world.frames[0])
+    assert torch.equal(truth.masks, world.masks[0, :, 0])
+    scene = truth.positions if truth.view is None else truth.positions + truth.view
+    still = render(replace(config, variant="plain"), [7])
+    torch.testing.assert_close(scene, still.positions[0, :, 0])
+    assert (truth.view is not None) == (variant == "camera")
+    step = (scene[1] - scene[0]).norm()
+    torch.testing.assert_close(step, torch.tensor(truth.speed))
+
+
+def test_two_sprites_have_no_truth_for_the_metrics() -> None:
+    with pytest.raises(ValueError, match=r"got 2, expected 1.*families=\[plain\]"):
+        world_truths(WorldConfig(sprites=2), [0])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    frames = render(WorldConfig(size=32, frames=8), [0, 1]).frames.numpy()
+    write_mp4(tmp_path / "a.mp4", frames[0], 8)
+    write_mp4(tmp_path / "deep" / "b.mp4", frames[1], 8)
+    (tmp_path / "a.txt").write_text("a ball")
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    return tmp_path
+
+
+def test_a_folder_is_scored_and_a_corrupt_file_named(folder: Path) -> None:
+    scores = score_folder(folder)
+    assert list(scores.skipped) == ["broken.mp4"]
+    assert [line.name for line in scores.table.lines] == ["a.mp4", "deep/b.mp4", "mean"]
+    table = pd.read_parquet(folder / "scores" / "videos.parquet")
+    assert set(table["file"]) == {"a.mp4", "deep/b.mp4"}
+    assert set(table.query("file == 'a.mp4'")["prompt"]) == {"a ball"}
+    lines = pd.read_csv(folder / "scores" / "scores.csv").set_index("arm")
+    sharpness = table.query("estimator == 'plain/denoised-sharpness'")["value"].mean()
+    assert lines.loc["mean", "folder-plain.clarity"] == pytest.approx(sharpness)
+    assert lines.loc["mean", "folder-plain.anatomy.reason"].startswith("needs the true shape")
+
+
+def test_a_folder_that_was_scored_is_not_scored_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = score_folder(folder)
+    files = [folder / "scores" / name for name in ("frames.parquet", "videos.parquet")]
+    tables = [pd.read_parquet(file) for file in files]
+    measured: list[int] = []
+    original = folders.score_video
+
+    def counting(frames: object, **kwargs: object) -> object:
+        measured.append(1)
+        return original(frames, **kwargs)
+
+    monkeypatch.setattr(folders, "score_video", counting)
+    assert score_folder(folder).summary == first.summary
+    assert measured == []
+    for file, table in zip(files, tables, strict=True):
+        pd.testing.assert_frame_equal(pd.read_parquet(file), table)
+    write_mp4(folder / "a.mp4", np.zeros((8, 32, 32, 3), np.uint8), 8)
+    score_folder(folder)
+    assert measured == [1]
+
+
+def test_folders_without_videos_and_families_without_truth_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no folder or file"):
+        score_folder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no video file"):
+        score_folder(tmp_path)
+    with pytest.raises(ValueError, match="needs the ground truth"):
+        score_folder(tmp_path, families=("world",))

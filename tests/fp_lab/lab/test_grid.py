@@ -1,0 +1,195 @@
+"""Grids: which arms a file makes, and that interruptions and failures cost only what they must."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from rich.console import Console
+
+from fixtures import tiny_experiment
+from fp_data.clips import write_mp4
+from fp_data.worlds import WorldConfig, render
+from fp_lab.lab import run as run_module
+from fp_lab.lab.finished import find_finished
+from fp_lab.lab.grid import load_grid
+from fp_lab.lab.grid_run import plan_table, run_grid
+from fp_lab.lab.stages import RunFolder
+
+QUIET = Console(quiet=True)
+GOOD, INVERTED, BAD = "td_f2k2f1k1_g3", "f1k1_x_g3_f1k1f2k2_td", "td_f2k2f1k1_g3--sampling.fill=bisect"
+GRID = """\
+base: tiny
+common: {section: 3}
+axes: {compression: [f2k2f1k1], order: [vanilla, inverted]}
+"""
+FAILING = f"{GRID}arms: [{{compression: f2k2f1k1, order: vanilla, sampling.fill: bisect}}]\n"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_experiment(folder)
+    return folder
+
+
+def tracked(runs: Path) -> dict[str, Run]:
+    client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    (experiment,) = client.search_experiments(filter_string="name = 'fp_lab'")
+    found = client.search_runs([experiment.experiment_id])
+    assert len({run.info.run_name for run in found}) == len(found), "a run is there twice"
+    return {run.info.run_name: run for run in found}
+
+
+def test_the_demo_grid_is_what_the_issue_asks_for() -> None:
+    grid = load_grid("demo")
+    assert len(grid.arms) == 8
+    orders = [arm.config.parsed_recipe.order for arm in grid.arms]
+    assert {order: orders.count(order) for order in orders} == {
+        "vanilla": 3, "inverted": 3, "endpoint": 1, "none": 1,
+    }  # fmt: skip
+    assert grid.arms[-1].name == "g9"
+    for arm in grid.arms:
+        assert arm.config.evaluation.videos >= 16
+        assert arm.config.evaluation.frames >= 64
+        assert arm.config.evaluation == grid.arms[0].config.evaluation
+        assert arm.config.data == grid.arms[0].config.data
+
+
+def test_axes_make_a_product_less_what_is_excluded(folder: Path) -> None:
+    text = """\
+    base: tiny
+    axes: {training.steps: [1, 2], optimizer.learning_rate: [0.1, 0.2]}
+    exclude: [{training.steps: 1, optimizer.learning_rate: 0.2}]
+    seeds: [0, 5]
+    """
+    grid = load_grid(write(folder / "product.yaml", text), ["optimizer.warmup=3"])
+    found = [(a.config.training.steps, a.config.optimizer.learning_rate, a.seed) for a in grid.arms]
+    assert found == [(1, 0.1, 0), (1, 0.1, 5), (2, 0.1, 0), (2, 0.1, 5), (2, 0.2, 0), (2, 0.2, 5)]
+    assert {arm.config.optimizer.warmup for arm in grid.arms} == {3}
+    assert str(grid.arms[-1].folder) == f"{GOOD}--training.steps=2--optimizer.learning_rate=0.2/seed5"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("axis: {order: [vanilla]}", "unknown key 'axis' in a grid; did you mean axes"),
+        ("axes: {order: vanilla}", "axes.order: got 'vanilla', expected a list"),
+        ("axes: {ordr: [vanilla]}", "unknown key 'ordr'; did you mean order"),
+        ("arms: [{recipe: g3}, {order: none, section: 3}]", "the arm g3 with seed 0 is there twice"),
+        ("- 1", "expected a mapping"),
+        ("axes: {order: [", "cannot be read as YAML"),
+    ],
+)
+def test_a_grid_that_cannot_be_meant_is_refused(folder: Path, text: str, message: str) -> None:
+    base = "" if text.startswith("- ") else "base: tiny\n"
+    with pytest.raises(ValueError, match=message):
+        load_grid(write(folder / "wrong.yaml", base + text))
+
+
+@pytest.fixture(scope="module")
+def interrupted_then_run(folder: Path) -> Path:
+    """A grid stopped by Ctrl-C in its second arm, then run again: its runs folder."""
+    runs = folder / "runs"
+    grid = load_grid(write(folder / "failing.yaml", FAILING))
+    calls = []
+
+    def stop_at_second(*given: object) -> None:
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        original(*given)  # type: ignore[arg-type]
+
+    original = run_module.sample
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "sample", stop_at_second)
+        with pytest.raises(KeyboardInterrupt):
+            run_grid(grid, runs, QUIET, command="test")
+    states = {name: run.info.status for name, run in tracked(runs).items()}
+    assert states == {"failing": "KILLED", f"{GOOD} seed 0": "FINISHED", f"{INVERTED} seed 0": "KILLED"}
+    before = {p: p.stat().st_mtime_ns for p in runs.rglob("train.done.json")}
+    assert len(before) == 2
+
+    result = run_grid(grid, runs, QUIET, command="test", record=runs / "record.json")
+    assert result.failed == (f"{BAD} seed 0",)
+    assert {p: p.stat().st_mtime_ns for p in before} == before, "a finished training was done again"
+    return runs
+
+
+def test_an_arm_that_fails_is_recorded_and_the_others_go_on(interrupted_then_run: Path) -> None:
+    folder = interrupted_then_run / "failing"
+    bad = RunFolder(folder / BAD / "seed0")
+    assert "only the endpoint order" in bad.error.read_text().replace("\n", " ")
+    for name in (GOOD, INVERTED):
+        place = RunFolder(folder / name / "seed0")
+        assert place.summary.is_file()
+        assert not place.error.exists()
+    assert (folder / "report" / "index.html").is_file()
+
+
+def test_only_a_complete_grid_is_recorded_as_finished(interrupted_then_run: Path) -> None:
+    assert not (interrupted_then_run / "record.json").exists()
+
+
+def test_mlflow_has_a_parent_and_a_child_per_arm(interrupted_then_run: Path) -> None:
+    runs = tracked(interrupted_then_run)
+    parent = runs["failing"]
+    assert {name: run.info.status for name, run in runs.items()} == {
+        "failing": "FAILED",
+        f"{GOOD} seed 0": "FINISHED",
+        f"{INVERTED} seed 0": "FINISHED",
+        f"{BAD} seed 0": "FAILED",
+    }
+    client = MlflowClient(f"sqlite:///{interrupted_then_run / 'mlflow.db'}")
+    for name in (GOOD, INVERTED):
+        child = runs[f"{name} seed 0"]
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert child.data.params["recipe"] == name
+        assert child.data.params["training.steps"] == "4"
+        history = client.get_metric_history(child.info.run_id, "train/loss")
+        assert sorted(entry.step for entry in history) == [1, 2, 3, 4]
+        assert {
+            "efficiency/step_seconds",
+            "efficiency/tokens_per_second",
+            "efficiency/peak_memory_mib",
+        } <= set(child.data.metrics)
+        assert any(metric.endswith(".drift") for metric in child.data.metrics)
+        stored = {item.path for item in client.list_artifacts(child.info.run_id, "samples")}
+        assert stored == {"samples/own-00.mp4", "samples/true-00.mp4"}
+
+
+def test_two_arms_on_real_video_are_run_once(folder: Path) -> None:
+    clips, runs = folder / "clips", folder / "clip-runs"
+    world = render(WorldConfig(size=48, frames=48), range(2))
+    for index, frames in enumerate(world.frames):
+        write_mp4(clips / f"{index}.mp4", frames.numpy(), 8)
+    text = f"{GRID}name: clips\n".replace(
+        "section: 3",
+        f"section: 3, data: {{kind: clips, clips: {{folder: {clips}, size: 32, frames: 10}}}}",
+    )
+    grid = load_grid(write(folder / "clips.yaml", text))
+    record = runs / "record.json"
+    result = run_grid(grid, runs, QUIET, command="test", record=record)
+    assert result.failed == ()
+    summary = json.loads((result.folder / GOOD / "seed0" / "scores" / "summary.json").read_text())
+    assert summary["videos"] == 2
+
+    finished = find_finished(record)
+    assert finished is not None
+    assert finished.arms == 2
+    assert "to do" not in _text(plan_table(grid, runs))
+    write_mp4(clips / "0.mp4", world.frames[1].numpy(), 8)
+    assert find_finished(record) is None, "a clip has changed"
+
+
+def _text(table: object) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()

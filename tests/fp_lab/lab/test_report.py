@@ -1,0 +1,128 @@
+"""The page of a grid: complete, self-contained, and its pictures are there."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from fake_runs import CONTROL, INVERTED, VANILLA, Figures, made_up_grid
+from fp_data.clips import write_mp4
+from fp_lab.lab.gathered import gather
+from fp_lab.lab.report import write_report
+from fp_lab.lab.report.plots import running_mean
+from fp_lab.lab.report.strips import shown_frames
+from fp_lab.lab.report.style import looks, png_size
+
+_VOID = {"meta", "img", "br", "input", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects what a page refers to, and checks that its elements are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value for key, value in attrs if key in ("src", "href") and value]
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open[-1] != tag and self.open[-1] in ("p", "li", "dt", "dd", "html", "body"):
+            self.open.pop()
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    arms = {VANILLA: Figures(0.9, -0.5), INVERTED: Figures(0.9, 0.0, gap=0.05), CONTROL: Figures(0.3)}
+    folder = made_up_grid(tmp_path_factory.mktemp("grid"), arms, frames=12, videos=4, families=("world",))
+    for arm in arms:
+        write_mp4(folder / arm / "seed0" / "samples" / "own-00.mp4", np.zeros((4, 16, 16, 3), np.uint8), 8)
+    (folder / "grid.yaml").write_text("name: <made up>\n")
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(grid: Path) -> Page:
+    parser = Page()
+    parser.feed((grid / "report" / "index.html").read_text(encoding="utf-8"))
+    parser.close()
+    return parser
+
+
+def test_everything_the_page_refers_to_is_there(grid: Path, page: Page) -> None:
+    local = [link for link in page.links if not link.startswith("#")]
+    assert not [link for link in local if "://" in link]
+    for link in local:
+        assert (grid / "report" / unquote(link)).is_file(), link
+    pictures = {link for link in local if link.endswith(".png")}
+    assert {"curves-world.png", "drift-world.png", "gap-world.png", "curves-histories.png"} <= pictures
+    assert len([link for link in pictures if link.startswith("strip-overview")]) == 3
+    assert len([link for link in pictures if link.startswith("strip-arm")]) == 3
+    assert len([link for link in local if link.endswith(".mp4")]) == 3
+    assert not page.open
+
+
+def test_anchors_lead_somewhere(grid: Path, page: Page) -> None:
+    html = (grid / "report" / "index.html").read_text(encoding="utf-8")
+    for link in page.links:
+        if link.startswith("#"):
+            assert f'id="{link[1:]}"' in html
+
+
+def test_the_page_says_what_it_must(page: Page) -> None:
+    for word in (
+        VANILLA,
+        INVERTED,
+        "control",
+        "noise floor",
+        "world/shape-iou",
+        "0-3",
+        "sha256",
+        "name: <made up>",
+    ):
+        assert word in page.text, word
+    assert "first n against last n" in page.text
+
+
+def test_pictures_show_something(grid: Path) -> None:
+    for picture in (grid / "report").glob("*.png"):
+        width, height = png_size(picture)
+        assert width > 400, picture
+        assert height > 150, picture
+        assert picture.stat().st_size > 5000, picture
+
+
+def test_the_tables_lie_beside_the_page(grid: Path) -> None:
+    text = (grid / "report" / "table.md").read_text(encoding="utf-8")
+    assert text.startswith("The control without history")
+    assert f"`{CONTROL}` (control)" in text
+
+
+def test_every_arm_has_a_colour_of_its_own(grid: Path) -> None:
+    found = looks(gather([grid]).arms)
+    assert len({look.colour for look in found.values()}) == 3
+    assert found[VANILLA].dash != found[INVERTED].dash
+
+
+def test_curves_leave_gaps_where_nothing_is_defined() -> None:
+    nan = np.nan
+    smooth = running_mean(np.array([[0.0, 3.0, nan, nan, nan, 5.0]]), 3)
+    np.testing.assert_allclose(smooth, [[1.5, 1.5, 3.0, nan, 5.0, 5.0]])
+
+
+def test_strips_show_the_first_and_the_last_frame() -> None:
+    assert shown_frames(64)[0] == 0
+    assert shown_frames(64)[-1] == 63
+    assert len(shown_frames(64)) == 12
+    assert shown_frames(3) == (0, 1, 2)
