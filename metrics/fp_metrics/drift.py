@@ -6,7 +6,7 @@ Source: "Frame Context Packing and Drift Prevention in Next-Frame-Prediction Vid
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torchmetrics.wrappers.abstract import WrapperMetric
 
 from fp_metrics.estimator import Estimator
 from fp_metrics.series import Series
-from fp_metrics.series_metric import SeriesMetric
+from fp_metrics.series_metric import SeriesMetric, check_frames
 from fp_metrics.statistics import Interval, cluster_interval
 from fp_metrics.truth import WorldTruth
 
@@ -147,17 +147,26 @@ class Drift(WrapperMetric):
         assert isinstance(part, Estimator)
         return part
 
-    def update(self, frames: Tensor) -> None:
-        """Take the next frames, float32 ``(n, 3, h, w)`` in [0, 1]."""
+    def update(self, frames: Tensor, observed: Sequence[Any] | None = None) -> None:
+        """Take the next frames, float32 ``(n, 3, h, w)`` in [0, 1].
+
+        Args:
+            frames: of the whole video, in its order.
+            observed: what the estimator's `look` returns for them, if it is known already.
+        """
+        check_frames(frames)
         positions = range(self._taken, self._taken + len(frames))
         self._taken += len(frames)
-        self.whole.update(frames, positions)
+        observed = self.whole.look(frames, positions) if observed is None else observed
+        self.whole.update(frames, positions, observed)
         if self.whole.local:
             return
         for index, part in enumerate(part for s in self.segments for part in (s.start, s.end)):
             chosen = [row for row, position in enumerate(positions) if position in set(part)]
             if chosen:
-                self._part(index).update(frames[chosen], [positions[row] for row in chosen])
+                self._part(index).update(
+                    frames[chosen], [positions[row] for row in chosen], [observed[row] for row in chosen]
+                )
 
     def compute(self) -> Drifted:
         """The series so far and the drift of every order."""

@@ -50,6 +50,9 @@ class Estimator(SeriesMetric):
     def observe(self, frame: Tensor, position: int) -> Any:
         """What the window keeps of a frame.
 
+        It depends on nothing but its arguments and the truth, so estimators that inherit one `observe` share
+        what it sees (`score_video` looks once).
+
         Args:
             frame: float32 ``(3, h, w)`` in [0, 1].
             position: its index in the video.
@@ -65,7 +68,12 @@ class Estimator(SeriesMetric):
             position: the index of the middle frame (of a pair: the later one).
         """
 
-    def update(self, frames: Tensor, positions: Sequence[int] | None = None) -> None:
+    def update(
+        self,
+        frames: Tensor,
+        positions: Sequence[int] | None = None,
+        observed: Sequence[Any] | None = None,
+    ) -> None:
         """Take the next frames of the video.
 
         Args:
@@ -73,25 +81,32 @@ class Estimator(SeriesMetric):
             positions: their indices in the video; by default they follow the frames taken so far. Where
                 indices are not consecutive, no value looks across the gap.
 
+            observed: what `observe` returns for these frames, if it is known already.
+
         Raises:
-            ValueError: for another shape, type or range, or positions of another length.
+            ValueError: for another shape, type or range, or positions or observations of another number.
         """
         check_frames(frames)
         first = 0 if self._last is None else self._last + 1
         positions = range(first, first + len(frames)) if positions is None else positions
-        if len(positions) != len(frames):
-            raise ValueError(f"got {len(positions)} positions for {len(frames)} frames; give one per frame")
+        for what, given in (("positions", positions), ("observations", observed)):
+            if given is not None and len(given) != len(frames):
+                raise ValueError(f"got {len(given)} {what} for {len(frames)} frames; give one per frame")
         values, middles = [], []
-        for frame, position in zip(frames, positions, strict=True):
+        for row, position in enumerate(positions):
             if self._last is not None and position != self._last + 1:
                 self._window.clear()
             self._last = int(position)
-            self._window.append(self.observe(frame, self._last))
+            self._window.append(self.observe(frames[row], self._last) if observed is None else observed[row])
             if len(self._window) == self.span:
                 middles.append(self._last - self.span + 1 + self.span // 2)
                 values.append(self.measure(tuple(self._window), middles[-1]))
                 del self._window[0]
         self.keep(values, middles, len(frames))
+
+    def look(self, frames: Tensor, positions: Sequence[int]) -> list[Any]:
+        """`observe` each of ``(n, 3, h, w)`` frames."""
+        return [self.observe(frame, position) for frame, position in zip(frames, positions, strict=True)]
 
     def reset(self) -> None:
         """Forget all frames."""

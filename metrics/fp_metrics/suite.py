@@ -16,6 +16,7 @@ from fp_metrics.estimator import SCORES, Estimator
 from fp_metrics.families import FAMILIES
 from fp_metrics.flags import Flags, FlagsMeter
 from fp_metrics.series import Series
+from fp_metrics.series_metric import check_frames
 from fp_metrics.truth import WorldTruth
 
 PROTOCOL_VERSION = 1
@@ -125,11 +126,17 @@ def score_video(
     taken = 0
     for chunk in frames:
         batch = chunk[None] if chunk.ndim == 3 else chunk
+        check_frames(batch)
+        positions = range(taken, taken + len(batch))
         taken += len(batch)
         if taken > length:
             break
+        seen: dict[Any, list[Any]] = {}  # estimators that inherit one way to look at a frame look once
         for meter in meters.values():
-            meter.update(batch)
+            way = type(meter.whole).observe
+            if way not in seen:
+                seen[way] = meter.whole.look(batch, positions)
+            meter.update(batch, seen[way])
         flags.update(batch)
     if taken != length:
         raise ValueError(f"got {'more' if taken > length else taken} frames, expected length={length}")

@@ -114,6 +114,13 @@ class WorldTruth:
         return self.backgrounds.movedim(-1, 1).float() / 255
 
     @cached_property
+    def shades(self) -> Tensor:
+        """The palette's colours, then the same as much darker as the object's second colour: ``(2k, 3)``."""
+        first = torch.tensor(self.palette)
+        darker = torch.tensor(self.second_colour) / torch.tensor(self.colour).clamp(min=1e-6)
+        return torch.cat((first, first * darker))
+
+    @cached_property
     def offsets(self) -> Tensor:
         """How far the camera has gone, float ``(t, 2)``."""
         return torch.zeros_like(self.positions) if self.view is None else self.view

@@ -160,6 +160,8 @@ def test_wrong_frames_are_refused(frames: Tensor, message: str) -> None:
 def test_wrong_positions_and_a_missing_truth_are_refused(video: Tensor) -> None:
     with pytest.raises(ValueError, match="got 1 positions for 2 frames"):
         ALL["plain/denoised-sharpness"]().update(video[:2], [0])
+    with pytest.raises(ValueError, match="got 3 observations for 2 frames"):
+        ALL["plain/denoised-sharpness"]().update(video[:2], None, list(video[:3]))
     with pytest.raises(ValueError, match="truth=None, pass a WorldTruth"):
         ALL["world/shape-iou"]()
 

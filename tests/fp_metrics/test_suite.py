@@ -1,6 +1,6 @@
 """One pass over a video: rows, drift, flags, errors, and the project's own world."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fp_data.worlds import COLOURS, DIRECTIONS, SPEEDS, WorldConfig, render, sprite_template
-from fp_metrics import FAMILIES, WorldTruth, choose, protocol, score_video
+from fp_metrics import FAMILIES, Series, WorldTruth, choose, protocol, score_video
 
 BOTH = ("plain", "world")
 
@@ -18,7 +18,9 @@ def chunks(video: Tensor, size: int) -> Iterator[Tensor]:
     yield from video.split(size)
 
 
-def test_one_pass_gives_series_drift_flags_and_rows(video: Tensor, truth: WorldTruth) -> None:
+def test_one_pass_gives_series_drift_flags_and_rows(
+    video: Tensor, truth: WorldTruth, measure: Callable[..., Series]
+) -> None:
     order = [*range(15, 24), *range(6, 15), *range(1, 6)]
     scores = score_video(chunks(video, 5), families=BOTH, truth=truth, length=24, order=order)
     assert set(scores.series) == {name for family in BOTH for name in FAMILIES[family]}
@@ -27,6 +29,8 @@ def test_one_pass_gives_series_drift_flags_and_rows(video: Tensor, truth: WorldT
     assert scores.drift["world/shape-iou"].order == "temporal"
     assert scores.generation_drift["world/shape-iou"].order == "generation"
     assert not scores.flags.frozen
+    for name in ("world/shape-iou", "world/speed-reached", "plain/hog-colour-to-first"):
+        np.testing.assert_array_equal(scores.series[name].values, measure(name, video).values)
     rows = scores.to_rows()
     assert len(rows) == sum(len(series.values) for series in scores.series.values())
     sharp = [row for row in rows if row["estimator"] == "plain/denoised-sharpness"]

@@ -7,7 +7,8 @@ from torch import Tensor
 SOBEL_NOISE_GAIN = 0.375
 """Expected squared Sobel gradient (kernels over 8) of white noise of variance 1: ``2 * 12 / 64``."""
 
-_NORMAL_MEDIAN = 0.6745  # median of |x| for a standard normal x
+NORMAL_MEDIAN = 0.6745
+"""Median of ``|x|`` for a standard normal x."""
 
 
 def sobel(grey: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ def haar_noise(grey: Tensor) -> Tensor:
     height, width = grey.shape[1] // 2 * 2, grey.shape[2] // 2 * 2
     even, odd = grey[:, 0:height:2, :width], grey[:, 1:height:2, :width]
     diagonal = (even[..., 0::2] - even[..., 1::2] - odd[..., 0::2] + odd[..., 1::2]) / 2
-    return diagonal.flatten(1).abs().median(1).values / _NORMAL_MEDIAN
+    return diagonal.flatten(1).abs().median(1).values / NORMAL_MEDIAN
 
 
 def denoised_sharpness(grey: Tensor, *, gradient: float = 0.05, noise: float = 0.05) -> Tensor:

@@ -23,7 +23,7 @@ class HogColourToFirst(Estimator):
     family: ClassVar[str] = "plain"
     least_frames: ClassVar[int] = 2
     local: ClassVar[bool] = False
-    side: ClassVar[int] = 64
+    side: ClassVar[int] = 32
     """Frames are shrunk to this shorter side first: fine noise is no change of identity."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,14 +33,12 @@ class HogColourToFirst(Estimator):
     def observe(self, frame: Tensor, position: int) -> tuple[Tensor, Tensor]:
         """The frame's HOG ``(1, 144)`` and colour histogram ``(1, 125)``."""
         small = shrink(frame[None], self.side)
-        features = hog(luma(small)), colour_histogram(small)
-        if self._first is None:
-            self._first = features
-        return features
+        return hog(luma(small)), colour_histogram(small)
 
     def measure(self, window: Sequence[tuple[Tensor, Tensor]], position: int) -> float:
         """Mean of the cosine of the HOGs and the Bhattacharyya coefficient of the histograms."""
-        assert self._first is not None
+        if self._first is None:
+            self._first = window[0]
         gradients = cosine(window[0][0], self._first[0])
         colours = bhattacharyya(window[0][1], self._first[1])
         return float(torch.mean(torch.cat((gradients, colours))))

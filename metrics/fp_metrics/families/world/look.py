@@ -8,15 +8,15 @@ from torch import Tensor
 from fp_metrics.estimator import Estimator, Score
 from fp_metrics.functional.colour import colourful_contrast, luma
 from fp_metrics.functional.fidelity import energy_agreement
-from fp_metrics.functional.sharpness import tenengrad
+from fp_metrics.functional.sharpness import NORMAL_MEDIAN, tenengrad
 
 
 class RenderSharpness(Estimator):
     """Gradient energy against the true render, less the noise on the background; 1 for the true video.
 
     Only the energy of the whole frame is compared with the render, so an object at a wrong place costs
-    nothing. Noise is the standard deviation of the error where neither the true object nor anything that
-    differs clearly from the background is; a constant cast is not noise.
+    nothing. Noise is the robust standard deviation of the luma's error against the background; a constant
+    cast is not noise.
     """
 
     score: ClassVar[Score] = "clarity"
@@ -30,12 +30,12 @@ class RenderSharpness(Estimator):
         """``sqrt(min / max)`` of the gradient energies times ``noise / (noise + s)``."""
         assert self.truth is not None
         frame, background = window[0], self.truth.background(position)
-        energies = [tenengrad(luma(image[None])) for image in (frame, self.truth.frame(position))]
-        error = frame - background
-        deviation = (error - error.flatten(1).median(1).values[:, None, None]).abs()
+        grey, true, empty = (luma(image[None]) for image in (frame, self.truth.frame(position), background))
+        error = (grey - empty).flatten()
         # a robust spread: the object, wherever it is, covers less than half of the frame
-        spread = float(deviation.flatten(1).median(1).values.mean()) / 0.6745
-        return float(energy_agreement(energies[0], energies[1])) * self.noise / (self.noise + spread)
+        spread = float((error - error.median()).abs().median()) / NORMAL_MEDIAN
+        agreement = float(energy_agreement(tenengrad(grey), tenengrad(true)))
+        return agreement * self.noise / (self.noise + spread)
 
 
 class ColourfulContrast(Estimator):
