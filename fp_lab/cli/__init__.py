@@ -3,7 +3,6 @@
 from importlib import metadata
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -13,7 +12,7 @@ from fp_lab.cli import compare, data, evaluate, explain, generate, grid, pretrai
 class _Group(TyperGroup):
     """Turns the errors that a user can put right into a short message and exit code 2, in this one place."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:  # click's Context, or the one that typer brings
         try:
             return super().invoke(ctx)
         except ValueError as error:
@@ -41,10 +40,15 @@ app.add_typer(pretrain.codec_app, name="codec")
 app.add_typer(data.app, name="data")
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
-        typer.echo(f"fp-lab {metadata.version('fp_lab')}")
+        try:
+            version = metadata.version("fp_lab")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        typer.echo(f"fp-lab {version}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -1,9 +1,11 @@
 """``fp-lab data``: real clips and synthetic videos."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+Variant = Literal["plain", "occlusion", "camera"]
 
 app = typer.Typer(no_args_is_help=True, help="Bring real clips, render synthetic videos.")
 
@@ -33,7 +35,7 @@ def render(
     first_seed: Annotated[int, typer.Option(help="Of the first video.")] = 0,
     frames: Annotated[int, typer.Option(min=1, help="Length.")] = 64,
     size: Annotated[int, typer.Option(help="Height and width, pixels.")] = 64,
-    variant: Annotated[str, typer.Option(help="plain, occlusion or camera.")] = "plain",
+    variant: Annotated[Variant, typer.Option(help="What hides the objects.")] = "plain",
     sprites: Annotated[int, typer.Option(min=1, help="Objects per video.")] = 1,
     fps: Annotated[float, typer.Option(help="Frames per second.")] = 16.0,
     to: Annotated[Path, typer.Option(help="Folder for the mp4 files and their captions.")] = Path("world"),
@@ -45,8 +47,6 @@ def render(
     from fp_data.clips import write_mp4
     from fp_data.worlds import WorldConfig, iterate
 
-    if variant not in ("plain", "occlusion", "camera"):
-        raise ValueError(f"variant: got {variant!r}, expected plain, occlusion or camera")
     config = WorldConfig(size, frames, variant, sprites)
     for world in iterate(config, range(first_seed, first_seed + videos)):
         for video, scene in zip(world.frames, world.scenes, strict=True):

@@ -62,7 +62,7 @@ class Materials:
         identity: dict[str, Any] = {
             "data": data_identity(data),
             "seeds": [seeds.start, seeds.stop],
-            "codec": codec.sha256,
+            "encoder": codec.encoder_sha256,
         }
 
         def make() -> LatentVideos:

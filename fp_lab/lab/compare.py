@@ -16,7 +16,7 @@ from fp_lab.lab.evaluate import NOISE_FLOOR
 from fp_lab.lab.gathered import Arm, Gathered, gather
 from fp_lab.lab.measured import COMPANION_FAMILY
 from fp_lab.lab.summary import clusters, measures
-from fp_lab.lab.tables import Cell, Column, Line, Table, number, to_csv, to_html, to_markdown
+from fp_lab.lab.tables import Cell, Column, Line, Table, number, to_csv, to_html, to_markdown, to_text
 from fp_lab.lab.verdict import Verdict, judge
 from fp_metrics import cluster_interval, paired_interval
 
@@ -63,13 +63,20 @@ class Comparison:
         return "\n".join([*parts, *_waiting_note(self.gathered)])
 
     @property
+    def text(self) -> str:
+        """The first family's drift and scores and the costs, for a terminal, and the verdict."""
+        rank = "* best of its column, = cannot be told from it; intervals and further tables are in table.md"
+        return "\n".join([*(to_text(table) for table in self.tables[:3]), rank, "", self.verdict.text, ""])
+
+    @property
     def html(self) -> str:
         """The tables."""
         return "\n".join(to_html(table) for table in self.tables)
 
     def write(self, folder: Path) -> None:
-        """Write ``table.md``, ``table.csv``, ``table.html`` and ``verdict.json``."""
+        """Write ``table`` as .md, .txt (for terminals), .csv and .html, and ``verdict.json``."""
         write_text(folder / "table.md", self.markdown)
+        write_text(folder / "table.txt", self.text)
         write_text(folder / "table.csv", to_csv(self.tables))
         head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>fp_lab comparison</title>'
         write_text(folder / "table.html", f"{head}{self.html}</html>")
@@ -144,7 +151,7 @@ def _score_table(gathered: Gathered, videos: pd.DataFrame, family: str, estimato
     for score, estimator in estimators.items():
         rows = videos[videos["estimator"] == estimator]
         better: Literal["higher", "lower"] | None
-        better = {True: "higher", False: "lower", None: None}[kinds[estimator].higher_is_better]  # type: ignore[assignment]
+        better = {True: "higher", False: "lower", None: None}[kinds[estimator].higher_is_better]
         columns.append(
             Column(score, score, f"{estimator}, {kinds[estimator].unit}", better, _digits(rows, "value"))
         )
@@ -207,7 +214,7 @@ def _cost_table(gathered: Gathered) -> Table:
 def _cost(means: pd.DataFrame, arm: Arm, key: str) -> float:
     if key == "context_tokens":
         return math.inf if arm.context_tokens is None else float(arm.context_tokens)
-    return float(means.loc[arm.name, key]) if key in means else math.nan
+    return float(means[key][arm.name]) if key in means else math.nan
 
 
 def _ranked(

@@ -350,7 +350,7 @@ def _leaves(
 
 
 def _check_leaf(schema: Any, leaf: _Leaf) -> None:
-    """Say what is wrong with a value, if it does not fit alone; one that refers to others is not looked at."""
+    """Say what is wrong with a value that does not fit; one that refers to others is not looked at."""
     if isinstance(leaf.value, str) and "${" in leaf.value:
         return
     try:

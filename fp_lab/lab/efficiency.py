@@ -37,12 +37,12 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def tokens_per_sample(recipe: Recipe, fill: Fill, frames: int, rows: int, columns: int) -> float:
+def tokens_per_sample(recipe: Recipe, fill: Fill | None, frames: int, rows: int, columns: int) -> float:
     """Mean tokens of a section with its context, over the sections of a video.
 
     Args:
         recipe: levels and order.
-        fill: of the endpoint order's gap.
+        fill: of the endpoint order's gap, see `plan`.
         frames: length of the video, latent frames.
         rows: of the latents.
         columns: of the latents.

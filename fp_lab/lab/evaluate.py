@@ -9,16 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.measured import VideoRows, measure
-from fp_lab.lab.summary import VIDEOS_FILE, summarise, video_table, write_tables
+from fp_lab.lab.summary import VIDEOS_FILE, plain, summarise, video_table, write_tables
 from fp_lab.lab.truth import world_truths
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_metrics import protocol
@@ -28,15 +30,16 @@ NOISE_FLOOR = "truth"
 """History of the ground-truth videos after the codec's round trip; ``raw`` are those without."""
 
 Progress = Callable[[int, int], None]
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """One video to score; picklable."""
+    """One video to score, as it is sent to a process: tensors would travel through shared memory."""
 
     identity: Mapping[str, Any]
-    histories: Mapping[str, Tensor]
-    reference: Tensor | None
+    histories: Mapping[str, Pixels]
+    reference: Pixels | None
     sections: tuple[tuple[int, ...], ...]
     families: tuple[str, ...]
     world: WorldConfig | None
@@ -77,8 +80,8 @@ def score_run(
     tasks = [
         _Task(
             identity=_identity(own, index),
-            histories={"own": own.frames[index], "true": true.frames[index]},
-            reference=None if references is None else references[index],
+            histories={"own": own.frames[index].numpy(), "true": true.frames[index].numpy()},
+            reference=None if references is None else references[index].numpy(),
             sections=own.sections,
             families=_families(config),
             world=_world(config, own.length),
@@ -118,8 +121,8 @@ def score_truth(
     tasks = [
         _Task(
             identity=_identity(raw, index),
-            histories={NOISE_FLOOR: decoded.frames[index], "raw": raw.frames[index]},
-            reference=raw.frames[index],
+            histories={NOISE_FLOOR: decoded.frames[index].numpy(), "raw": raw.frames[index].numpy()},
+            reference=raw.frames[index].numpy(),
             sections=(),
             families=_families(config),
             world=_world(config, raw.length),
@@ -132,7 +135,8 @@ def score_truth(
 @torch.no_grad()
 def round_trip(codec: Codec, frames: Tensor) -> Tensor:
     """Encode and decode uint8 ``b t h w c``, one video at a time."""
-    decoded = [codec.decode(codec.encode(_signed(video[None]))) for video in frames]
+    device = next(codec.parameters()).device
+    decoded = [codec.decode(codec.encode(_signed(video[None]).to(device))).cpu() for video in frames]
     pixels = (torch.cat(decoded) + 1) * 127.5
     return rearrange(pixels.round().clamp(0, 255).to(torch.uint8), "b c t h w -> b t h w c")
 
@@ -159,9 +163,10 @@ def _score(
         if progress:
             progress(done, len(tasks))
     table = video_table(video_rows)
-    size = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
+    size: dict[str, float] = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
     size |= {"width": videos.frames.shape[3], "fps": videos.fps}
-    summary = {**size, **origin} | summarise(table, floor) | {"protocol": protocol(_families(config))}
+    figures = {**size, **origin} | summarise(table, floor) | {"protocol": protocol(_families(config))}
+    summary: dict[str, Any] = plain(figures)
     write_tables(folder, pd.DataFrame(frame_rows), table, summary)
     return summary
 
@@ -181,13 +186,13 @@ def _measured(tasks: Sequence[_Task], workers: int | None) -> Iterator[VideoRows
 
 
 def _measure(task: _Task) -> VideoRows:
-    truth, reference = None, task.reference
+    truth, reference = None, None if task.reference is None else torch.from_numpy(task.reference)
     if task.world is not None:
         seed = task.identity["seed"]
         truth = world_truths(task.world, [seed])[0] if "world" in task.families else None
         reference = truth.frames if truth is not None else render(task.world, [seed]).frames[0]
     return measure(
-        task.histories,
+        {history: torch.from_numpy(frames) for history, frames in task.histories.items()},
         task.identity,
         families=task.families,
         truth=truth,

@@ -85,7 +85,8 @@ def score_folder(
         listed = "".join(f"\n  {name}: {why}" for name, why in list(skipped.items())[:10])
         raise ValueError(f"no usable video in {path}:{listed}")
     videos = video_table([row for part in rows for row in part.videos])
-    summary = {"videos": len(rows), "skipped": skipped} | summarise(videos) | {"protocol": protocol(families)}
+    figures = {"videos": len(rows), "skipped": skipped} | summarise(videos) | {"protocol": protocol(families)}
+    summary = plain(figures)
     write_tables(out, pd.DataFrame([row for part in rows for row in part.frames]), videos, summary)
     table = _table(videos, families)
     write_text(out / "scores.csv", to_csv([table]))

@@ -161,8 +161,9 @@ def _track_results(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     """Steps, figures and files of a run that is up to date, unless they were logged before."""
     if tracked.has_results(key):
         return
-    for row in pd.read_parquet(place.loss).itertuples(index=False):
-        tracked.log_step(Step(int(row.step), row.loss, row.learning_rate, row.step_seconds))
+    columns = ["step", "loss", "learning_rate", "step_seconds"]
+    for row in pd.read_parquet(place.loss)[columns].to_numpy().tolist():
+        tracked.log_step(Step(int(row[0]), *row[1:]))
     figures: dict[str, float] = {}
     if place.efficiency.is_file():
         costs = json.loads(place.efficiency.read_text(encoding="utf-8"))

@@ -39,9 +39,9 @@ def resolve_recipe(requests: Sequence[RecipeRequest]) -> str:
         given = {name: value for name, value in request.values.items() if name in PARTS}
         for name, value in given.items():
             _check_type(request.origin, name, value)
-        name = request.values.get("recipe")
-        if name is not None:
-            recipe, parts = _named(name, given, request.origin), {}
+        named = request.values.get("recipe")
+        if named is not None:
+            recipe, parts = _named(named, given, request.origin), {}
         elif given:
             recipe, parts = None, parts | given
     if recipe is not None:

@@ -37,8 +37,7 @@ def family_of(name: str) -> str:
 def video_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per video, estimator and history, with column types that do not depend on the values."""
     table = pd.DataFrame(list(rows))
-    for column, kind in _FLAG_COLUMNS.items():
-        table[column] = table[column].astype(kind)
+    table = table.astype(_FLAG_COLUMNS)
     for column in _TEXT_COLUMNS:
         if column in table:
             table[column] = table[column].astype("string")
@@ -48,11 +47,11 @@ def video_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def write_tables(
     folder: Path, frames: pd.DataFrame, videos: pd.DataFrame, summary: Mapping[str, Any]
 ) -> None:
-    """Write the three files of a scores folder, each in one step, the summary last."""
+    """Write the three files of a scores folder, each in one step, the `plain` summary last."""
     for name, table in ((FRAMES_FILE, frames), (VIDEOS_FILE, videos)):
         with replacing(folder / name) as unfinished:
             table.to_parquet(unfinished, index=False)
-    write_text(folder / SUMMARY_FILE, json.dumps(plain(summary), indent=2) + "\n")
+    write_text(folder / SUMMARY_FILE, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def clusters(table: pd.DataFrame) -> list[str]:

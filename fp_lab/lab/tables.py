@@ -231,6 +231,23 @@ def _csv_cell(cell: Cell) -> list[str]:
     ]
 
 
+def to_text(table: Table) -> str:
+    """Aligned text that fits a terminal: means only, arms by their label, ``*`` behind the best."""
+    rows = [["", *(f"{c.title} {c.arrow}".strip() + " " for c in table.columns)]]
+    for line in table.lines:
+        shown = [(c, cell) for c, cell in zip(table.columns, line.cells, strict=True)]
+        marks = ["*" if cell.best else TIE if cell.tie else " " for _, cell in shown]
+        values = [number(cell.value, column.digits) for column, cell in shown]
+        name = line.label if line.label and line.kind != "floor" else line.name
+        rows.append([name, *(value + mark for value, mark in zip(values, marks, strict=True))])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        row[0].ljust(widths[0]) + "".join(f"  {t:>{w}}" for t, w in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+    return "\n".join([table.title, *(line.rstrip() for line in lines)]) + "\n"
+
+
 def to_rich(table: Table) -> RichTable:
     """For a terminal."""
     shown = RichTable(

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,14 +155,14 @@ class TrackedRun:
 def _connect(runs: Path) -> Any:
     """An MlflowClient; its name is not known here before MLflow is needed."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    from mlflow import MlflowClient
-
-    for name in ("alembic", "mlflow"):  # importing it has set them again
-        logging.getLogger(name).setLevel(logging.WARNING)
     runs.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(os.environ.get(_URI_VARIABLE) or f"sqlite:///{(runs / 'mlflow.db').resolve()}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow's tables and settings: none of a user's business
+        from mlflow import MlflowClient
+
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        return MlflowClient(os.environ.get(_URI_VARIABLE) or f"sqlite:///{(runs / 'mlflow.db').resolve()}")
 
 
 def _experiment(client: Any, runs: Path) -> str:

@@ -104,7 +104,8 @@ def _on_control(
         )
     if not arms:
         return "There is only the control: nothing to compare it with."
-    worse, better = [], []
+    worse: list[str] = []
+    better: list[str] = []
     for score, estimator in estimators.items():
         signs = [c for c in contrasts if c.column == score and c.significant]
         sign = -1 if measures()[estimator].higher_is_better is False else 1

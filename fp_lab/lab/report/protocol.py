@@ -42,11 +42,13 @@ def _command(grid_folder: Path) -> str:
 
 def _estimators(gathered: Gathered) -> str:
     kinds = measures()
+    listed = gathered.videos.drop_duplicates("estimator")[["estimator", "score", "family"]]
+    used = {str(row["estimator"]): row for row in listed.to_dict("records")}
     rows = "".join(
         f"<tr><td><code>{escape(name)}</code></td><td>{escape(str(row['score']))}</td><td>{escape(str(row['family']))}</td>"
         f"<td>{escape(kinds[name].unit)}</td><td>{_direction(kinds[name].higher_is_better)}</td>"
         f"<td>{escape((inspect.getdoc(kinds[name]) or '').partition(chr(10))[0])}</td></tr>"
-        for name, row in gathered.videos.drop_duplicates("estimator").set_index("estimator").iterrows()
+        for name, row in used.items()
     )
     heads = "".join(
         f"<th>{head}</th>" for head in ("estimator", "score", "family", "unit", "better", "what it is")

@@ -170,8 +170,10 @@ def _text(
 ) -> None:
     """Write at a pixel of the canvas, counted from its top left."""
     height, width = canvas.shape[:2]
-    style = {"fontsize": size, "color": color, "ha": ha, "fontweight": weight}
-    figure.text(x / width, 1 - y / height, text, va="center_baseline", **style)
+    figure.text(
+        x / width, 1 - y / height, text,
+        fontsize=size, color=color, ha=ha, va="center_baseline", fontweight=weight,
+    )  # fmt: skip
 
 
 def _caption(videos: Videos, index: int) -> str:

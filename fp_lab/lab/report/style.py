@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def looks(arms: Sequence[Arm]) -> dict[str, Look]:
 @contextmanager
 def paper() -> Iterator[None]:
     """Typography of all pictures."""
-    settings = {
+    settings: Any = {
         "font.family": "DejaVu Sans",
         "font.size": 9,
         "axes.titlesize": 10,

@@ -20,7 +20,7 @@ HEAVY = "torch", "lightning", "mlflow", "pandas", "diffusers", "omegaconf", "mat
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(arguments))
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     return result.exit_code, re.sub(r"\x1b\[[0-9;]*m", "", result.output)
 
 

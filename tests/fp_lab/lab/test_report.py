@@ -7,13 +7,14 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from fake_runs import CONTROL, INVERTED, VANILLA, Figures, made_up_grid
+from fake_runs import CONTROL, INVERTED, VANILLA
 from fp_data.clips import write_mp4
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.report import write_report
 from fp_lab.lab.report.plots import running_mean
 from fp_lab.lab.report.strips import shown_frames
 from fp_lab.lab.report.style import looks, png_size
+from made_up_scores import Figures, made_up_grid
 
 _VOID = {"meta", "img", "br", "input", "link", "hr"}
 
@@ -44,7 +45,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arms = {VANILLA: Figures(0.9, -0.5), INVERTED: Figures(0.9, 0.0, gap=0.05), CONTROL: Figures(0.3)}
-    folder = made_up_grid(tmp_path_factory.mktemp("grid"), arms, frames=12, videos=4, families=("world",))
+    folder = made_up_grid(tmp_path_factory.mktemp("grid"), arms, videos=4)
     for arm in arms:
         write_mp4(folder / arm / "seed0" / "samples" / "own-00.mp4", np.zeros((4, 16, 16, 3), np.uint8), 8)
     (folder / "grid.yaml").write_text("name: <made up>\n")
