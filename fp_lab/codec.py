@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from diffusers import AutoencoderDC
@@ -92,7 +92,7 @@ class Codec(nn.Module):
         digest = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
             if ".decoder." not in name:
-                digest.update(name.encode() + value.contiguous().numpy().tobytes())
+                digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class Codec(nn.Module):
         self.sha256 = file_sha256(folder / WEIGHTS_FILE)
 
     @classmethod
-    def load(cls, source: str | Path = "shipped") -> Self:
+    def load(cls, source: str | Path = "shipped") -> "Codec":
         """Load a codec.
 
         Args:
@@ -155,6 +155,7 @@ class Codec(nn.Module):
                 "train one with `fp-lab codec train` or use codec.source=shipped"
             )
         stored: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text())
+        config: dict[str, Any]
         config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
         codec = cls(CodecConfig(**config))
         codec.load_state_dict(load_file(folder / WEIGHTS_FILE))

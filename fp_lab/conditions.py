@@ -49,11 +49,14 @@ class WordEmbedding(nn.Module):
         """Encode captions.
 
         Returns:
-            Tokens ``b l d``, padded to the longest caption, and their mask.
+            Tokens ``b l d``, padded to the longest caption, and their mask if any is shorter.
         """
         ids = [self.word_ids(caption) for caption in captions]
         length = max(map(len, ids))
         device = self.words.weight.device
         padded = torch.tensor([row + [0] * (length - len(row)) for row in ids], device=device)
-        mask = torch.tensor([[True] * len(row) + [False] * (length - len(row)) for row in ids], device=device)
-        return TextCondition(self.words(padded) + self.places.weight[:length], mask)
+        tokens = self.words(padded) + self.places.weight[:length]
+        if all(len(row) == length for row in ids):
+            return TextCondition(tokens)
+        lengths = torch.tensor([len(row) for row in ids], device=device)
+        return TextCondition(tokens, torch.arange(length, device=device) < lengths[:, None])

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -45,6 +45,14 @@ class FramePackModel(nn.Module):
         """Tokens of a section at the base kernel."""
         return frames * (-(-rows // 2)) * (-(-columns // 2))
 
+    def compile_blocks(self) -> None:
+        """Compile the transformer's blocks in place (names of weights stay), for runs of many steps.
+
+        The first steps take a minute or two; the packer and what is around the blocks stay as they are.
+        """
+        for block in self.backbone.blocks:
+            block.compile(dynamic=True)
+
     def save(self, folder: Path) -> None:
         """Write config and weights (safetensors) into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +66,7 @@ class FramePackModel(nn.Module):
         self.sha256 = file_sha256(folder / WEIGHTS_FILE)
 
     @classmethod
-    def load(cls, source: str | Path = "shipped") -> Self:
+    def load(cls, source: str | Path = "shipped") -> "FramePackModel":
         """Load a model: ``shipped`` for the base that comes with fp_lab, or a folder written by `save`.
 
         Raises:

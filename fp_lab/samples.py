@@ -6,7 +6,7 @@ draws arrangements from the plan that the sampler walks through, so both see the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -27,6 +27,7 @@ class Arrangement:
     slots: tuple[LevelSlots, ...]
 
 
+@runtime_checkable
 class ArrangementSource(Protocol):
     """Where training draws its arrangements from."""
 
@@ -76,15 +77,17 @@ class FreeSections:
     Attributes:
         section: frames per section.
         known: at most this many known frames.
+        unconditional: share of batches without known frames; else each number from 1 to `known` is as likely.
         double: share of batches that generate two sections at once (as the endpoint order's first call does).
-        nearest: probability that the next known frame is the nearest one left before, and as much for after,
-            the section; any other frame otherwise.
+        nearest: probability that the next known frame is the nearest one left on a side of the section; any
+            other frame otherwise. Each item draws its sides: only before, only after, or both alike.
     """
 
     section: int = 9
     known: int = 6
+    unconditional: float = 0.05
     double: float = 0.05
-    nearest: float = 0.4
+    nearest: float = 0.8
 
     def draw(self, items: int, frames: int, generator: Generator) -> list[Arrangement]:
         """Draw one arrangement per item; the number of known frames is shared by the batch."""
@@ -94,7 +97,8 @@ class FreeSections:
                 f"videos of {frames} frames cannot hold {blocks} sections of {self.section} and "
                 f"{self.known} known frames; use at least {2 * self.section + self.known} frames"
             )
-        known = _integer(self.known + 1, generator)
+        alone = torch.rand((), generator=generator).item() < self.unconditional
+        known = 0 if alone else 1 + _integer(self.known, generator)
         return [self._one(frames, blocks, known, generator) for _ in range(items)]
 
     def _one(self, frames: int, blocks: int, known: int, generator: Generator) -> Arrangement:
@@ -110,12 +114,13 @@ class FreeSections:
         others = [
             frame for frame in range(frames) if targets[0] < frame < targets[-1] and frame not in targets
         ]
+        lean = _integer(3, generator) / 2
         chosen: list[int] = []
         while len(chosen) < known:
-            draw = torch.rand((), generator=generator).item()
+            draw, side = torch.rand(2, generator=generator).tolist()
+            pool = before if side < lean else after
             left = before + after + others
-            side = before if draw < self.nearest else after if draw < 2 * self.nearest else left
-            frame = side[0] if side and side is not left else left[_integer(len(left), generator)]
+            frame = pool[0] if pool and draw < self.nearest else left[_integer(len(left), generator)]
             chosen.append(frame)
             for pool in (before, after, others):
                 if frame in pool:

@@ -77,8 +77,8 @@ class TextCondition:
 
     Attributes:
         tokens: ``b l d``.
-        mask: bool ``b l``, True for words; every caption has at least one.
+        mask: bool ``b l``, True for words, at least one per caption; None when all are.
     """
 
     tokens: Tensor
-    mask: Tensor
+    mask: Tensor | None = None

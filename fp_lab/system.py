@@ -24,11 +24,13 @@ class LatentBatch(TypedDict):
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with warm-up and cosine decay.
+    """AdamW with warm-up, a constant phase and cosine decay.
 
     Attributes:
         learning_rate: peak.
         warmup: steps of linear warm-up.
+        decay: share of the steps, at their end, over which the learning rate falls. With less than 1, a run
+            that is stopped in its constant phase can go on to another number of steps as if planned so.
         final: last learning rate over the peak.
         weight_decay: of matrices; vectors have none.
         betas: of the moments.
@@ -36,6 +38,7 @@ class OptimizerConfig:
 
     learning_rate: float = 2e-3
     warmup: int = 50
+    decay: float = 1.0
     final: float = 0.05
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
@@ -139,15 +142,19 @@ class FramePackSystem(LightningModule):
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, config.learning_rate, betas=config.betas)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_at)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_share(step, self.steps, config)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _learning_rate_at(self, step: int) -> float:
-        config = self.optimizer_config
-        if step < config.warmup:
-            return (step + 1) / config.warmup
-        progress = min((step - config.warmup) / max(self.steps - config.warmup, 1), 1.0)
-        return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+def learning_rate_share(step: int, steps: int, config: OptimizerConfig) -> float:
+    """Learning rate of a step over the peak: up in the warm-up, constant, down a cosine at the end."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    start = max(config.warmup, steps - round(config.decay * steps))
+    progress = min(max(step - start, 0) / max(steps - start, 1), 1.0)
+    return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def step_generator(seed: int, rank: int, step: int) -> Generator:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
@@ -32,6 +33,7 @@ class CropsConfig:
         every: keep every n-th frame of a clip in the pool.
         object_weight: further weight of the pixels of sprites, whose edges and textures are hardest.
         short_side: clips are kept at this short side (if theirs is longer), pixels.
+        held_out: share of each clip, its end, that is left out, as `ClipsConfig` does for evaluation.
     """
 
     size: int = 64
@@ -40,6 +42,7 @@ class CropsConfig:
     every: int = 4
     short_side: int = 160
     object_weight: float = 0.0
+    held_out: float = 0.4
 
 
 class Crops(TypedDict):
@@ -91,8 +94,9 @@ class FrameCrops(IterableDataset[Crops]):
 
 
 def _frames(path: Path, config: CropsConfig) -> Iterator[Tensor]:
-    """Every n-th frame, uint8 ``h w c``, at most `short_side` pixels along its short side."""
-    for index, array in enumerate(read_video(path)):
+    """Every n-th frame before the held-out end, uint8 ``h w c``, its short side at most `short_side`."""
+    length = sum(1 for _ in read_video(path))
+    for index, array in enumerate(islice(read_video(path), length - round(length * config.held_out))):
         if index % config.every == 0:
             frame = torch.from_numpy(array)
             scale = config.short_side / min(frame.shape[:2])

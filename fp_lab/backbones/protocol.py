@@ -1,7 +1,7 @@
 """What the method asks of a video diffusion transformer."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -9,6 +9,7 @@ from fp_lab.packing.rope import RopeConfig
 from fp_lab.shapes import PackedContext, TextCondition
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """A transformer over [context tokens, noisy tokens] with text.
 

@@ -152,7 +152,7 @@ class _Block(nn.Module):
         q, k, v = rearrange(
             self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, d=self.head_width
         )
-        q, k = rotate(self.query_norm(q), phase), rotate(self.key_norm(k), phase)
+        q, k = rotate(_in_float32(self.query_norm, q), phase), rotate(_in_float32(self.key_norm, k), phase)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(rearrange(x, "b heads n d -> b n (heads d)"))
 
@@ -171,13 +171,19 @@ class _CrossAttention(nn.Module):
         k, v = rearrange(
             self.key_value(text.tokens), "b l (two heads d) -> two b heads l d", two=2, d=self.head_width
         )
-        mask = None if text.mask.all() else text.mask[:, None, None]
-        x = F.scaled_dot_product_attention(self.query_norm(q), self.key_norm(k), v, attn_mask=mask)
+        mask = None if text.mask is None else text.mask[:, None, None]
+        q, k = _in_float32(self.query_norm, q), _in_float32(self.key_norm, k)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(rearrange(x, "b heads n d -> b n (heads d)"))
 
 
 _TIME_FEATURES = 64
 _PLACE_FEATURES = 16
+
+
+def _in_float32(norm: nn.Module, x: Tensor) -> Tensor:
+    normalised: Tensor = norm(x.float())
+    return normalised.to(x.dtype)
 
 
 def _normalise(x: Tensor) -> Tensor:

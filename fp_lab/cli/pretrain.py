@@ -1,5 +1,6 @@
 """``fp-lab pretrain`` and ``fp-lab codec train``: make the models that are shipped."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,8 @@ def pretrain(
     from fp_lab.lab.pretrain import PretrainConfig, pretrain_base
 
     settings = load_settings(PretrainConfig, config, overrides or [])
-    model = pretrain_base(settings, to, runs / "cache")
+    command = _command("pretrain", config, overrides, to)
+    model = pretrain_base(settings, to, runs / "cache", command)
     Console().print(f"Base: {to}  (sha256 {model.sha256})", highlight=False, soft_wrap=True)
 
 
@@ -61,5 +63,9 @@ def train(
     clips = Path(settings.clips) if settings.clips is not None else cache_folder() / "clips"
     if settings.clips is None and settings.crops.real:
         get_clips(clips, progress=typer.echo)
-    codec = train_codec(settings, clips, to)
+    codec = train_codec(settings, clips, to, _command("codec train", config, overrides, to))
     Console().print(f"Codec: {to}  (sha256 {codec.sha256})", highlight=False, soft_wrap=True)
+
+
+def _command(name: str, config: str, overrides: list[str] | None, to: Path) -> str:
+    return shlex.join(["fp-lab", *name.split(), config, *(overrides or []), "--to", str(to)])

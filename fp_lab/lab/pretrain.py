@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -14,13 +15,15 @@ from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from fp_data.clips import EXTENSIONS
 from fp_data.crops import CropsConfig, FrameCrops
 from fp_data.latents import LatentBatches, LatentVideos, VideoChunk, cached, encode_videos
 from fp_data.worlds import VOCABULARY, WorldConfig, iterate
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.codec import Codec, CodecConfig
+from fp_lab.codec import Codec, CodecConfig, file_sha256
 from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
 from fp_lab.conditions import WordsConfig
+from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import BASE
 from fp_lab.samples import FreeSections
@@ -76,6 +79,7 @@ class PretrainConfig:
         codec: where latents come from.
         seed: of everything random.
         threads: intra-op threads.
+        compile: compile the transformer's blocks.
     """
 
     backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
@@ -95,58 +99,83 @@ class PretrainConfig:
     codec: str = "shipped"
     seed: int = 0
     threads: int = 2
+    compile: bool = False
 
 
 class _Curve(Callback):
-    """Appends step, logged value and seconds to a CSV file, so that a curve survives its run."""
+    """Appends step, mean logged value and seconds in training to a CSV file, over interruptions too."""
 
     def __init__(self, path: Path, metric: str, every: int = 10) -> None:
         self.path, self.metric, self.every = path, metric, every
         self.values: list[float] = []
-        self.started = perf_counter()
+        self.started = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep what an interrupted training wrote before its checkpoint."""
+        rows = [["step", self.metric, "seconds"]]
+        if self.path.is_file():
+            with self.path.open(newline="") as file:
+                rows += [row for row in list(csv.reader(file))[1:] if int(row[0]) <= trainer.global_step]
+        with self.path.open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+        self.started = perf_counter() - (float(rows[-1][2]) if len(rows) > 1 else 0.0)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Write a row, if it is time."""
         self.values.append(float(trainer.callback_metrics[self.metric]))
         if trainer.global_step % self.every == 0:
+            row = [trainer.global_step, f"{fmean(self.values):.5f}", f"{perf_counter() - self.started:.1f}"]
             with self.path.open("a", newline="") as file:
-                mean = sum(self.values) / len(self.values)
-                csv.writer(file).writerow(
-                    [trainer.global_step, f"{mean:.5f}", f"{perf_counter() - self.started:.1f}"]
-                )
+                csv.writer(file).writerow(row)
             self.values.clear()
 
 
-def train_codec(config: CodecRunConfig, clips: Path, folder: Path) -> Codec:
-    """Train a codec on renders of the world and crops of a folder of clips, and write it to `folder`."""
+def train_codec(config: CodecRunConfig, clips: Path, folder: Path, command: str) -> Codec:
+    """Train a codec on renders of the world and crops of a folder of clips, and write it to `folder`.
+
+    Args:
+        config: of the training.
+        clips: folder of real clips.
+        folder: for codec, curve and provenance.
+        command: what the user typed, for the provenance.
+    """
     torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
-    clips = sorted(
-        path for path in Path(config.clips).glob("*") if path.suffix in {".mp4", ".mpg", ".avi", ".mkv"}
-    )
-    crops = FrameCrops(config.crops, clips, config.seed)
+    files = sorted(path for path in clips.glob("*") if path.suffix.lower() in EXTENSIONS)
+    crops = FrameCrops(config.crops, files if config.crops.real else [], config.seed)
     if config.training.decoder_only and config.start is None:
         raise ValueError("training.decoder_only keeps an encoder as it is, so it needs start=FOLDER")
     codec = (
         Codec(config.codec) if config.start is None else Codec.load(config.start).train().requires_grad_(True)
     )
     system = CodecSystem(codec, config.training)
-    system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    system.to(memory_format=torch.channels_last)
     _fit(system, crops, folder, "codec/psnr", config.training.steps, callbacks=[], gradient_clip=1.0)
-    codec.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    codec.to(memory_format=torch.contiguous_format)
     codec.eval()
     if not config.training.decoder_only:
         held_out = FrameCrops(config.crops, files, config.seed + 1)
         batches = [held_out.batch(index)["frames"] for index in range(config.statistics_batches)]
         fit_latent_statistics(codec, torch.cat(batches))
     codec.save(folder)
-    _write_provenance(folder, "fp-lab codec train", asdict(config), codec.sha256)
+    made_of: dict[str, Any] = {"clips": {path.name: file_sha256(path) for path in files}}
+    if config.start is not None:
+        made_of["start"] = _provenance(Path(config.start))
+    _write_provenance(folder, command, asdict(config), codec.sha256, made_of)
     return codec
 
 
-def pretrain_base(config: PretrainConfig, folder: Path, cache: Path) -> FramePackModel:
-    """Train the base on uncompressed known frames, resuming from the folder's last checkpoint."""
+def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: str) -> FramePackModel:
+    """Train the base on uncompressed known frames, resuming from the folder's last checkpoint.
+
+    Args:
+        config: of the training.
+        folder: for checkpoints, model, curve and provenance.
+        cache: of encoded videos.
+        command: what the user typed, for the provenance.
+    """
     torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
     codec = Codec.load(config.codec)
@@ -155,6 +184,8 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path) -> FramePac
     )
     backbone = TinyDiTConfig(**{**_shallow(config.backbone), "words": WordsConfig(words=VOCABULARY)})
     model = FramePackModel(TinyDiT(backbone), [BASE], config.objective.flow.output)
+    if config.compile:
+        model.compile_blocks()
     system = FramePackSystem(
         model, config.sections, config.objective, config.optimizer, steps=config.steps, seed=config.seed
     )
@@ -172,9 +203,8 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path) -> FramePac
         callbacks=[averaging, checkpoints], gradient_clip=config.gradient_clip,
     )  # fmt: skip
     model.eval().save(folder)
-    _write_provenance(
-        folder, "fp-lab pretrain", {**asdict(config), "encoder_sha256": codec.encoder_sha256}, model.sha256
-    )
+    made_of = {"encoder_sha256": codec.encoder_sha256}
+    _write_provenance(folder, command, asdict(config), model.sha256, made_of)
     return model
 
 
@@ -183,7 +213,7 @@ def world_latents(world: WorldConfig, seeds: range, codec: Codec, cache: Path) -
     description: dict[str, object] = {
         "world": asdict(world),
         "seeds": [seeds.start, seeds.stop],
-        "codec": codec.sha256,
+        "encoder": codec.encoder_sha256,
     }
 
     def chunks() -> Iterator[VideoChunk]:
@@ -211,32 +241,43 @@ def _fit(
     last = folder / "last.ckpt"
     if last.is_file():
         batches.first_batch = int(torch.load(last, map_location="cpu", weights_only=True)["global_step"])
-    trainer = Trainer(
-        max_steps=steps,
-        accelerator="auto",
-        devices=1,
-        logger=False,
-        enable_model_summary=False,
-        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
-        gradient_clip_val=gradient_clip,
-        callbacks=[*callbacks, _Curve(folder / CURVE_FILE, metric)],
-    )
-    trainer.fit(
-        system,
-        DataLoader(batches, batch_size=None),
-        ckpt_path=last if last.is_file() else None,
-        weights_only=True,
-    )
+    with quiet_lightning():
+        trainer = Trainer(
+            max_steps=steps,
+            accelerator="auto",
+            devices=1,
+            logger=False,
+            enable_model_summary=False,
+            enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
+            gradient_clip_val=gradient_clip,
+            callbacks=[*callbacks, _Curve(folder / CURVE_FILE, metric)],
+        )
+        trainer.fit(
+            system,
+            DataLoader(batches, batch_size=None),
+            ckpt_path=last if last.is_file() else None,
+            weights_only=True,
+        )
 
 
 def _shallow(config: TinyDiTConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
-def _write_provenance(folder: Path, command: str, config: dict[str, Any], sha256: str) -> None:
+def _provenance(folder: Path) -> dict[str, Any]:
+    """What is known of how a model was made; empty where nothing is."""
+    path = folder / PROVENANCE_FILE
+    record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return record
+
+
+def _write_provenance(
+    folder: Path, command: str, config: dict[str, Any], sha256: str, made_of: dict[str, Any]
+) -> None:
     record = {
         "command": command,
         "config": config,
+        **made_of,
         "sha256": sha256,
         "torch": torch.__version__,
         "python": platform.python_version(),

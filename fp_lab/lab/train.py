@@ -1,11 +1,7 @@
 """Stage one of a run: fine-tune an arm, resuming where it was interrupted."""
 
-import logging
 import shutil
 import signal
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.callbacks import SavePoint, StepTable
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training_efficiency
+from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.model import FramePackModel
@@ -58,7 +55,7 @@ def train(
         SavePoint(folder.checkpoint, settings.checkpoint_every, key),
     ]
     reporter.begin("train", settings.steps)
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = Trainer(
             max_steps=settings.steps,
             accelerator=settings.accelerator,
@@ -111,25 +108,3 @@ def _write_model(model: FramePackModel, folder: Path) -> None:
             shutil.rmtree(old)
     model.cpu().eval().save(unfinished)
     unfinished.rename(folder)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Without lightning's greetings, and without advice that does not fit seeded batches made in memory."""
-    names = ("lightning.pytorch", "lightning.fabric")
-    levels = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings():
-        for message in (
-            ".*does not have many workers",
-            ".*dataloader is not resumable",
-            ".*isinstance\\(treespec, LeafSpec\\)",
-            ".*IterableDataset.*has `__len__`",
-        ):
-            warnings.filterwarnings("ignore", message)
-        for name in names:
-            logging.getLogger(name).setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)

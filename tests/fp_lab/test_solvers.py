@@ -23,7 +23,7 @@ def exact_end(noise: Tensor) -> Tensor:
 
 
 def error(name: str, steps: int) -> float:
-    noise = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    noise = torch.linspace(-2, 2, 9, dtype=torch.float64)[None]
     ended = SOLVERS[name](gaussian_velocity, noise, schedule(steps, 1.5))
     return (ended - exact_end(noise)).abs().max().item()
 

@@ -13,7 +13,13 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.samples import PlannedSections
-from fp_lab.system import FramePackSystem, ObjectiveConfig, OptimizerConfig, step_generator
+from fp_lab.system import (
+    FramePackSystem,
+    ObjectiveConfig,
+    OptimizerConfig,
+    learning_rate_share,
+    step_generator,
+)
 
 RECIPE = parse("td_f4k2f1k1_g4")
 FRAMES = 17
@@ -109,12 +115,21 @@ def test_parameters_that_are_vectors_do_not_decay() -> None:
 
 
 def test_the_learning_rate_warms_up_and_decays() -> None:
-    subject = system(steps=100)
-    rates = [subject._learning_rate_at(step) for step in (0, 1, 2, 51, 100, 200)]
+    config = OptimizerConfig(warmup=2)
+    rates = [learning_rate_share(step, 100, config) for step in (0, 1, 2, 51, 100, 200)]
     assert rates[0] == 0.5
     assert rates[1] == rates[2] == 1
     assert 0.3 < rates[3] < 0.7
     assert rates[4] == rates[5] == pytest.approx(0.05)
+
+
+def test_a_constant_phase_does_not_depend_on_the_number_of_steps() -> None:
+    config = OptimizerConfig(warmup=2, decay=0.25)
+    assert {learning_rate_share(step, steps, config) for step in range(2, 75) for steps in (100, 300)} == {
+        1.0
+    }
+    assert 0.05 < learning_rate_share(90, 100, config) < 1
+    assert learning_rate_share(100, 100, config) == pytest.approx(0.05)
 
 
 def test_bf16_autocast_gives_a_finite_loss() -> None:

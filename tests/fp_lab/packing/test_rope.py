@@ -17,11 +17,12 @@ CONFIG = RopeConfig(256.0, (4, 6, 6))
 
 def pooled_by_hand(times: Tensor, rows: int, columns: int, kernel: Kernel) -> tuple[Tensor, Tensor]:
     """Full-resolution phases on the whole grid, padded and pooled as a 3D image."""
-    grids = torch.meshgrid(times.double(), torch.arange(rows // 2), torch.arange(columns // 2), indexing="ij")
+    places = (times.double(), torch.arange(rows // 2).double(), torch.arange(columns // 2).double())
+    grids = torch.meshgrid(*places, indexing="ij")
     angles = []
     for grid, channels in zip(grids, CONFIG.axes, strict=True):
         frequency = CONFIG.theta ** -(torch.arange(0, channels, 2).double() / channels)
-        angles.append(grid[..., None].double() * frequency)
+        angles.append(grid[..., None] * frequency)
     angle = torch.cat(angles, -1).movedim(-1, 0)[None]
     size = (kernel.t, kernel.h // 2, kernel.w // 2)
     padding = [p for n, k in zip(angle.shape[:1:-1], size[::-1], strict=True) for p in (0, -n % k)]
