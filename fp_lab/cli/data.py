@@ -24,9 +24,10 @@ def get(
     if what != "clips":
         raise ValueError(f"got {what!r}, expected clips")
     from fp_data.carriers import get_clips
+    from fp_data.manifest import CLIPS
 
-    for path in get_clips(to, progress=typer.echo):
-        typer.echo(str(path))
+    for path, clip in zip(get_clips(to, progress=typer.echo), CLIPS, strict=True):
+        typer.echo(f"{path}: {clip.licence}")
 
 
 @app.command()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fp_data.carriers import cache_folder
+from fixtures import real_clip
 from fp_data.clips import ClipsConfig, caption, probe, read_video, sample, scan, write_mp4
 from fp_data.manifest import CLIPS
 
@@ -117,13 +117,10 @@ def test_a_window_past_the_end_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.name)
 def test_seeking_in_real_clips_is_exact(clip) -> None:
-    path = cache_folder() / "clips" / clip.name
-    if not path.is_file():
-        pytest.skip("fetched by: fp-lab data get clips")
-    info = probe(path)
+    info = probe(real_clip(clip.name))
     assert (info.width, info.height, info.frames) == (clip.width, clip.height, clip.frames)
     assert info.fps == pytest.approx(clip.fps)
-    whole = list(read_video(path, size=(36, 64)))
+    whole = list(read_video(info.path, size=(36, 64)))
     for start in (1, info.frames // 3, info.frames - 5):
         window = list(read_video(info, start, start + 5, 2, size=(36, 64)))
         for frame, expected in zip(window, whole[start : start + 5 : 2], strict=True):
