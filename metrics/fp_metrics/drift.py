@@ -198,8 +198,11 @@ def slice_series(estimator: SeriesMetric, series: Series, frames: Sequence[int])
 
 def compare(start: Series, end: Series, frames: int, order: Order = "temporal") -> DriftResult:
     """Drift between the scores of two segments, NaN with the reason of the undefined one."""
-    reasons = [f"{side} segment: {s.reason}" for side, s in (("first", start), ("last", end)) if s.reason]
-    return DriftResult(start.score, end.score, frames, order, "; ".join(reasons) or None)
+    sides = {"first segment": start.reason, "last segment": end.reason}
+    if start.reason == end.reason:
+        sides = {"both segments": start.reason}
+    reason = "; ".join(f"{side}: {why}" for side, why in sides.items() if why)
+    return DriftResult(start.score, end.score, frames, order, reason or None)
 
 
 def summarise_drift(

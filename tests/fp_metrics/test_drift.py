@@ -109,9 +109,7 @@ def test_a_segment_too_short_is_undefined_with_a_reason(video: Tensor) -> None:
     result = drift.compute().drift["temporal"]
     assert math.isnan(result.signed)
     assert math.isnan(result.absolute)
-    assert result.reason == (
-        "first segment: needs at least 3 frame(s), got 1; last segment: needs at least 3 frame(s), got 1"
-    )
+    assert result.reason == "both segments: needs at least 3 frame(s), got 1"
 
 
 def test_reset_forgets_the_segments_too(video: Tensor) -> None:
