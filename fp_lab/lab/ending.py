@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 REPORT_FOLDER = "report"
-TABLE_FILE, PAGE_FILE = "table.md", "index.html"
+TABLE_FILE, PAGE_FILE = "table.txt", "index.html"
 
 
 def ending(folder: Path, runs: Path) -> str:

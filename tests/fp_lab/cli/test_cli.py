@@ -95,11 +95,11 @@ def test_a_grid_that_is_done_is_reported_without_loading_anything(tmp_path: Path
     source.write_text("base: base\n", encoding="utf-8")
     folder = tmp_path / "runs" / "grid"
     (folder / "report").mkdir(parents=True)
-    (folder / "report" / "table.md").write_text("| arm | drift |\n", encoding="utf-8")
+    (folder / "report" / "table.txt").write_text("arm  drift\n", encoding="utf-8")
     record_finished(record_path(tmp_path / "runs", str(source), []), folder, 8, [source])
     done = fresh("grid", str(source), "--runs", str(tmp_path / "runs"), cwd=Path.cwd())
     assert done.returncode == 0, done.stderr
-    assert "| arm | drift |" in done.stdout
+    assert "arm  drift" in done.stdout
     assert "All 8 arms were done already" in done.stdout
     assert "mlflow.db" in done.stdout
     assert done.stdout.splitlines()[-1] == "loaded:"
