@@ -93,6 +93,15 @@ def test_true_history_is_what_the_context_is_made_of(name: str) -> None:
     assert not torch.allclose(own[:, :, second], forced[:, :, second], atol=1e-3)
 
 
+@pytest.mark.parametrize("name", [VANILLA, INVERTED, "td_f4k2f1k1_g4_x_f1k1"])
+def test_own_history_is_what_the_model_has_made(name: str) -> None:
+    model, first = model_for(name), torch.randn(2, 4, 1, 4, 4)
+    own, _ = run(model, name, first)
+    made = torch.cat((first, own[:, :, 1:]), 2)
+    fed_back, _ = run(model, name, first, history=made)
+    torch.testing.assert_close(fed_back, own)
+
+
 def test_the_context_is_packed_once_per_section() -> None:
     model, calls = model_for(VANILLA), []
     pack = model.pack
