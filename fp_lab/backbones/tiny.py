@@ -33,6 +33,8 @@ class TinyDiTConfig:
         mlp_ratio: hidden width of the MLP over the width.
         text_every: cross-attention to the caption in every n-th block, beginning with the first.
         theta: rotary base.
+        moments: tell noisy tokens how far their frame is from the section's first; rotary phases tell it to
+            attention alone, and motion is learned late.
         words: the text embedding.
     """
 
@@ -43,6 +45,7 @@ class TinyDiTConfig:
     mlp_ratio: int = 3
     text_every: int = 2
     theta: float = 256.0
+    moments: bool = True
     words: WordsConfig = field(default_factory=WordsConfig)
 
     def __post_init__(self) -> None:
@@ -70,6 +73,7 @@ class TinyDiT(nn.Module):
         size = (BASE.t, BASE.h, BASE.w)
         self.embed = nn.Conv3d(config.channels, config.width, size, stride=size)
         self.place = nn.Linear(_PLACE_FEATURES, config.width)
+        self.moment = nn.Linear(_MOMENT_FEATURES, config.width) if config.moments else None
         self.text = WordEmbedding(config.words, config.width)
         self.time = nn.Sequential(
             nn.Linear(_TIME_FEATURES, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
@@ -80,8 +84,10 @@ class TinyDiT(nn.Module):
         )
         self.final_table = nn.Parameter(torch.randn(2, config.width) / math.sqrt(config.width))
         self.final = nn.Linear(config.width, config.channels * BASE.volume)
-        nn.init.zeros_(self.final.weight)
-        nn.init.zeros_(self.final.bias)
+        for layer in (self.final, self.moment):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
     def encode_text(self, captions: Sequence[str]) -> TextCondition:
         """Embed the words of captions."""
@@ -102,6 +108,9 @@ class TinyDiT(nn.Module):
         x = self.embed(pad_to_kernel(noisy, BASE))
         grid = x.shape[-3:]
         x = x.flatten(2).mT + self.place(_place_features(grid[1], grid[2], x)).repeat(grid[0], 1)
+        if self.moment is not None:
+            moment = self.moment(_moment_features(times).to(x.dtype))
+            x = x + moment.repeat_interleave(grid[1] * grid[2], 1)
         phase = phases(times, rows, columns, BASE, self.rope)
         count = x.shape[1]
         mask = None if attention_mask is None else attention_mask[:, None]
@@ -179,6 +188,7 @@ class _CrossAttention(nn.Module):
 
 _TIME_FEATURES = 64
 _PLACE_FEATURES = 16
+_MOMENT_FEATURES = 12
 
 
 def _in_float32(norm: nn.Module, x: Tensor) -> Tensor:
@@ -206,6 +216,13 @@ def _place_features(rows: int, columns: int, like: Tensor) -> Tensor:
     y = torch.cat((y.cos(), y.sin()), -1)[:, None].expand(rows, columns, -1)
     x = torch.cat((x.cos(), x.sin()), -1)[None].expand(rows, columns, -1)
     return torch.cat((y, x), -1).flatten(0, 1).to(like.dtype)
+
+
+def _moment_features(times: Tensor) -> Tensor:
+    """How far each frame is from the section's first, ``b t 12``: motion is a distance times a speed."""
+    octave = math.pi * 2.0 ** -torch.arange(1, 1 + _MOMENT_FEATURES // 2, device=times.device)
+    angles = (times - times[:, :1])[..., None] * octave  # wavelengths of 4 to 128 frames
+    return torch.cat((angles.cos(), angles.sin()), -1)
 
 
 def _join_masks(mask: Tensor | None, context: Tensor | None, count: int) -> Tensor | None:

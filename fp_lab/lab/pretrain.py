@@ -66,6 +66,7 @@ class PretrainConfig:
     Attributes:
         backbone: size of the transformer; its vocabulary is the world's.
         sections: the arrangements that are drawn.
+        start: base to go on from; what it lacks begins at zero. None begins with random weights.
         objective: loss and history corruption.
         optimizer: AdamW and its schedule.
         world: the videos.
@@ -84,6 +85,7 @@ class PretrainConfig:
 
     backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
     sections: FreeSections = field(default_factory=FreeSections)
+    start: str | None = None
     objective: ObjectiveConfig = field(
         default_factory=lambda: ObjectiveConfig(history_noise=0.3, history_clean=0.3)
     )
@@ -184,6 +186,8 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
     )
     backbone = TinyDiTConfig(**{**_shallow(config.backbone), "words": WordsConfig(words=VOCABULARY)})
     model = FramePackModel(TinyDiT(backbone), [BASE], config.objective.flow.output)
+    if config.start is not None:
+        _start_from(model, FramePackModel.load(config.start))
     if config.compile:
         model.compile_blocks()
     system = FramePackSystem(
@@ -203,9 +207,22 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
         callbacks=[averaging, checkpoints], gradient_clip=config.gradient_clip,
     )  # fmt: skip
     model.eval().save(folder)
-    made_of = {"encoder_sha256": codec.encoder_sha256}
+    made_of: dict[str, Any] = {"encoder_sha256": codec.encoder_sha256}
+    if config.start is not None:
+        made_of["start"] = _provenance(Path(config.start))
     _write_provenance(folder, command, asdict(config), model.sha256, made_of)
     return model
+
+
+def _start_from(model: FramePackModel, other: FramePackModel) -> None:
+    """Take another model's weights over; features that it lacks are zero at first and change nothing."""
+    lacking, unknown = model.load_state_dict(other.state_dict(), strict=False)
+    added = [name for name in lacking if not name.startswith("backbone.moment.")]
+    if unknown or added:
+        raise ValueError(
+            f"start: the models differ in {', '.join([*unknown, *added][:5])}; start from a base of the same "
+            "backbone (backbone.moments may be added)"
+        )
 
 
 def world_latents(world: WorldConfig, seeds: range, codec: Codec, cache: Path) -> LatentVideos:
