@@ -107,6 +107,16 @@ def test_history_noise_reaches_the_context_and_nothing_else() -> None:
     assert (corrupted - untouched).abs().mean() > 0.1
 
 
+def test_captions_are_dropped_in_their_share() -> None:
+    subject, seen = system(objective=ObjectiveConfig(caption_dropout=0.25)), []
+    subject.model.backbone.text.register_forward_pre_hook(lambda module, args: seen.extend(args[0]))
+    batch = LatentBatches(videos(), 4, seed=0).batch(0)
+    for step in range(50):
+        subject.section_loss(batch, step_generator(0, 0, step))  # type: ignore[arg-type]
+    assert set(seen) == {"", "still"}
+    assert seen.count("") / len(seen) == pytest.approx(0.25, abs=0.08)
+
+
 def test_parameters_that_are_vectors_do_not_decay() -> None:
     configured = system().configure_optimizers()
     groups = configured["optimizer"].param_groups  # type: ignore[index, call-overload, union-attr]

@@ -78,6 +78,14 @@ def test_noise_alone_is_not_sharp() -> None:
     assert denoised_sharpness(noise).item() < 0.08 < 0.4 < denoised_sharpness(edge).item()
 
 
+@pytest.mark.parametrize("sigma", [0.025, 0.05, 0.1])
+def test_noise_costs_its_share_of_sharpness_and_no_more(sigma: float) -> None:
+    wave = 0.5 + 0.4 * torch.sin(torch.arange(128) / 4).expand(1, 128, 128)
+    noisy = wave + sigma * torch.randn(1, 128, 128, generator=torch.Generator().manual_seed(1))
+    clean = denoised_sharpness(wave) * (0.05 + haar_noise(wave)) / 0.05
+    assert (denoised_sharpness(noisy) / clean).item() == pytest.approx(0.05 / (0.05 + sigma), rel=0.1)
+
+
 def test_colourfulness_golden() -> None:
     halves = torch.zeros(1, 3, 4, 4)
     halves[:, 0, :, :2] = 1  # red and blue halves: rg = 1 | 0, yb = 0.5 | -1
