@@ -7,6 +7,10 @@ import typer
 from rich.console import Console
 
 
+_WIDE = 120
+"""Columns of a terminal that shows every table with its intervals; a narrower one gets the short form."""
+
+
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of grids, arms or runs.")],
     out: Annotated[
@@ -27,10 +31,13 @@ def compare(
 
     console = Console()
     comparison = compare_runs(runs)
-    for table in comparison.tables:
-        console.print(to_rich(table))
-        console.print()
-    console.print(comparison.verdict.text, markup=False, highlight=False)
+    if console.width < _WIDE:
+        console.print(comparison.text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        for table in comparison.tables:
+            console.print(to_rich(table))
+            console.print()
+        console.print(comparison.verdict.text, markup=False, highlight=False)
     for run in comparison.gathered.waiting:
         console.print(f"Not scored yet: {run}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if out is not None:

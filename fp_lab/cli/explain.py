@@ -23,8 +23,8 @@ _SHOWN = 12
 
 def explain(
     name: Annotated[str, typer.Argument(help="Ablation name, such as td_f16k4f2k2f1k1_g9.")],
-    height: Annotated[int | None, typer.Option(help="Latent rows [default: 60].")] = None,
-    width: Annotated[int | None, typer.Option(help="Latent columns [default: 104].")] = None,
+    height: Annotated[int | None, typer.Option(help="Latent rows.", show_default="60")] = None,
+    width: Annotated[int | None, typer.Option(help="Latent columns.", show_default="104")] = None,
     frames: Annotated[int | None, typer.Option(help="Length of the example video in latent frames.")] = None,
     pixels: Annotated[str | None, typer.Option(help="Size in pixels instead, such as 480x832.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,

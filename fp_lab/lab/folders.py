@@ -31,13 +31,13 @@ class FolderScores:
     """Scores of a folder of videos.
 
     Attributes:
-        table: one row per video, and their mean.
+        tables: scores and signed drift, one row per video, and their mean.
         summary: as in ``summary.json``.
         skipped: file name -> why it was skipped.
         out: where the files were written.
     """
 
-    table: Table
+    tables: tuple[Table, Table]
     summary: dict[str, Any]
     skipped: dict[str, str]
     out: Path
@@ -88,9 +88,9 @@ def score_folder(
     figures = {"videos": len(rows), "skipped": skipped} | summarise(videos) | {"protocol": protocol(families)}
     summary = plain(figures)
     write_tables(out, pd.DataFrame([row for part in rows for row in part.frames]), videos, summary)
-    table = _table(videos, families)
-    write_text(out / "scores.csv", to_csv([table]))
-    return FolderScores(table, summary, skipped, out)
+    tables = _tables(videos, families)
+    write_text(out / "scores.csv", to_csv(tables))
+    return FolderScores(tables, summary, skipped, out)
 
 
 def _files(path: Path) -> list[Path]:
@@ -140,33 +140,35 @@ def _chunks(video: VideoInfo) -> Iterator[Tensor]:
         yield torch.stack(waiting)
 
 
-def _table(videos: pd.DataFrame, families: Sequence[str]) -> Table:
-    """Score and signed drift per video and estimator."""
-    kinds = choose(families)
-    columns = tuple(Column(kind.score, kind.score, name) for name, kind in kinds.items())
-    lines = [
-        Line(str(name), "", "", _cells(rows, list(kinds)))
-        for name, rows in videos.groupby("file", sort=False)
-    ]
-    lines.append(Line("mean", "", "", _cells(videos, list(kinds))))
-    note = "In brackets the signed drift: score of the last 15 % less that of the first 15 %."
-    return Table(
-        f"folder-{'-'.join(families)}",
-        f"Scores and drift, family {', '.join(families)}",
-        columns,
-        tuple(lines),
-        (note,),
+def _tables(videos: pd.DataFrame, families: Sequence[str]) -> tuple[Table, Table]:
+    """Score, and signed drift, per video and estimator."""
+    name = ", ".join(families)
+    drift_note = "Score of the last 15 % of the frames less that of the first 15 %."
+    return (
+        _table(videos, families, "score", f"Scores, family {name}", "value", "reason", ()),
+        _table(videos, families, "drift", f"Drift, family {name}", "drift", "drift_reason", (drift_note,)),
     )
 
 
-def _cells(rows: pd.DataFrame, estimators: Sequence[str]) -> tuple[Cell, ...]:
-    cells = []
-    for name in estimators:
-        own = rows[rows["estimator"] == name]
-        drift = own["drift"].mean()
-        text = "" if pd.isna(drift) else f"({drift:+.3f})".replace("-", "−")
-        reasons = own["reason"].dropna().unique()
-        cells.append(
-            Cell(float(own["value"].mean()), extra=text, reason=str(reasons[0]) if len(reasons) else "")
-        )
-    return tuple(cells)
+def _table(
+    videos: pd.DataFrame,
+    families: Sequence[str],
+    key: str,
+    title: str,
+    figure: str,
+    reason: str,
+    notes: tuple[str, ...],
+) -> Table:
+    kinds = choose(families)
+    columns = tuple(Column(kind.score, kind.score, name) for name, kind in kinds.items())
+
+    def line(name: str, rows: pd.DataFrame) -> Line:
+        cells = []
+        for estimator in kinds:
+            own = rows[rows["estimator"] == estimator]
+            why = own[reason].dropna().unique()
+            cells.append(Cell(float(own[figure].mean()), reason=str(why[0]) if len(why) else ""))
+        return Line(name, "", "", tuple(cells))
+
+    lines = [line(str(name), rows) for name, rows in videos.groupby("file", sort=False)]
+    return Table(f"{key}-{'-'.join(families)}", title, columns, (*lines, line("mean", videos)), notes)

@@ -169,7 +169,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_is_scored_and_a_corrupt_file_named(folder: Path) -> None:
     scores = score_folder(folder)
     assert list(scores.skipped) == ["broken.mp4"]
-    assert [line.name for line in scores.table.lines] == ["a.mp4", "deep/b.mp4", "mean"]
+    assert [line.name for line in scores.tables[0].lines] == ["a.mp4", "deep/b.mp4", "mean"]
     table = pd.read_parquet(folder / "scores" / "videos.parquet")
     assert set(table["file"]) == {"a.mp4", "deep/b.mp4"}
     assert set(table.query("file == 'a.mp4'")["prompt"]) == {"a ball"}
