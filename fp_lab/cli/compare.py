@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-
 _WIDE = 120
 """Columns of a terminal that shows every table with its intervals; a narrower one gets the short form."""
 

@@ -175,8 +175,10 @@ def test_a_folder_is_scored_and_a_corrupt_file_named(folder: Path) -> None:
     assert set(table.query("file == 'a.mp4'")["prompt"]) == {"a ball"}
     lines = pd.read_csv(folder / "scores" / "scores.csv").set_index("arm")
     sharpness = table.query("estimator == 'plain/denoised-sharpness'")["value"].mean()
-    assert lines.loc["mean", "folder-plain.clarity"] == pytest.approx(sharpness)
-    assert lines.loc["mean", "folder-plain.anatomy.reason"].startswith("needs the true shape")
+    assert lines.loc["mean", "score-plain.clarity"] == pytest.approx(sharpness)
+    change = table.query("estimator == 'plain/denoised-sharpness'")["drift"].mean()
+    assert lines.loc["mean", "drift-plain.clarity"] == pytest.approx(change)
+    assert lines.loc["mean", "score-plain.anatomy.reason"].startswith("needs the true shape")
 
 
 def test_a_folder_that_was_scored_is_not_scored_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
