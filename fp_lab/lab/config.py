@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from fp_data.clips import ClipsConfig
 from fp_data.worlds import WorldConfig
@@ -216,10 +217,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as plain containers."""
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:
-        if isinstance(error, OmegaConfBaseException) or type(error).__module__.startswith("yaml"):
-            raise ValueError(f"{path}: cannot be read as YAML: {error}") from error
-        raise
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ValueError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: got a {type(content).__name__}, expected a mapping of keys to values")
     return {str(key): value for key, value in content.items()}
