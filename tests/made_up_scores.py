@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fake_runs import VANILLA, experiment, faithful, sample_videos
+from fp_lab.lab.config import to_yaml
 from fp_lab.lab.measured import companion_score
 from fp_lab.lab.summary import family_of, measures, video_table, write_tables
 from fp_lab.lab.videos import Videos
@@ -46,12 +47,14 @@ def made_up_grid(
     sampled.save(truth / "samples" / "raw.safetensors")
     _write(truth, sampled, {"truth": Figures(1.0, 0.0, 0.01)}, families, 99, {})
     for number, (name, figures) in enumerate(arms.items()):
-        sampled = sample_videos(replace(config, recipe=name.partition("--")[0]), faithful)
+        arm = replace(config, recipe=name.partition("--")[0])
+        sampled = sample_videos(arm, faithful)
         for seed in seeds:
             run = folder / name / f"seed{seed}"
             for history in ("own", "true"):
                 sampled.save(run / "samples" / f"{history}.safetensors")
             (run / "efficiency.json").write_text(COSTS)
+            (run / "config.yaml").write_text(to_yaml(replace(arm, seed=seed)))
             true = replace(figures, level=figures.level + figures.gap, slope=0.0)
             histories = {"own": figures, "true": true}
             _write(

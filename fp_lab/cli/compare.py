@@ -11,7 +11,13 @@ _WIDE = 120
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of grids, arms or runs.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FOLDER... [KEY=VALUE]...",
+            help="Folders of grids, arms or runs; settings that the runs must have, such as seed=0.",
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Write table.md, .csv and .html and the verdict here.")
     ] = None,
@@ -23,13 +29,17 @@ def compare(
 
     or: fp-lab compare runs/demo/g9 runs/other --out comparison/
 
+    or: fp-lab compare runs/demo runs/more training.steps=60 seed=0
+
     or: fp-lab compare runs/demo --report
     """
     from fp_lab.lab.compare import compare_runs
     from fp_lab.lab.tables import to_rich
 
     console = Console()
-    comparison = compare_runs(runs)
+    settings = [text for text in runs if "=" in text and not Path(text).exists()]
+    folders = [Path(text) for text in runs if text not in settings]
+    comparison = compare_runs(folders, settings)
     if console.width < _WIDE:
         console.print(comparison.text, markup=False, highlight=False, soft_wrap=True)
     else:
@@ -45,5 +55,5 @@ def compare(
     if report:
         from fp_lab.lab.report import write_report
 
-        for run in runs:
-            console.print(f"Report: {write_report(run)}", markup=False, highlight=False, soft_wrap=True)
+        for folder in folders:
+            console.print(f"Report: {write_report(folder)}", markup=False, highlight=False, soft_wrap=True)

@@ -83,13 +83,13 @@ class Comparison:
         write_text(folder / "verdict.json", json.dumps(asdict(self.verdict), indent=2) + "\n")
 
 
-def compare_runs(paths: Sequence[Path]) -> Comparison:
-    """Compare the scored runs below some folders.
+def compare_runs(paths: Sequence[Path], settings: Sequence[str] = ()) -> Comparison:
+    """Compare the scored runs below some folders, see `gather`.
 
     Raises:
         ValueError: no scores there, or scores that cannot share a table.
     """
-    return compare(gather(paths))
+    return compare(gather(paths, settings))
 
 
 def compare(gathered: Gathered) -> Comparison:

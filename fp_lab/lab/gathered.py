@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from fp_lab.lab.config import load
 from fp_lab.lab.evaluate import NOISE_FLOOR
+from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE
 from fp_lab.packing.schedule import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, from_parts, parse
@@ -82,17 +84,23 @@ class Gathered:
         return dict(zip(rows["score"], rows["estimator"], strict=True))
 
 
-def gather(paths: Sequence[Path]) -> Gathered:
+def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
     """Read the scores below some grid, arm or run folders.
+
+    Args:
+        paths: the folders.
+        settings: ``key=value`` entries; only runs that have these settings are read.
 
     Raises:
         ValueError: no scores there, or scores of different protocols: they cannot share a table.
     """
     runs = sorted({run for path in paths for run in _run_folders(path)}, key=str)
+    runs = [run for run in runs if _has(run, settings)] if settings else runs
     scored = [run for run in runs if (run / "scores" / SUMMARY_FILE).is_file()]
     if not scored:
         listed = ", ".join(str(path) for path in paths)
-        raise ValueError(f"no scored run in {listed}; run fp-lab grid or fp-lab train first")
+        those = f" with {', '.join(settings)}" if settings else ""
+        raise ValueError(f"no scored run in {listed}{those}; run fp-lab grid or fp-lab train first")
     summaries = {
         run: json.loads((run / "scores" / SUMMARY_FILE).read_text(encoding="utf-8")) for run in scored
     }
@@ -110,6 +118,12 @@ def gather(paths: Sequence[Path]) -> Gathered:
         truths=tuple(truths),
         waiting=tuple(run for run in runs if run not in summaries),
     )
+
+
+def _has(run: Path, settings: Sequence[str]) -> bool:
+    """Whether a run's config is what it would be with these settings."""
+    config = RunFolder(run).config
+    return config.is_file() and load(config, settings) == load(config)
 
 
 def _run_folders(path: Path) -> Iterable[Path]:

@@ -111,6 +111,18 @@ def test_the_verdict_tells_control_and_arms_apart(comparison: Comparison) -> Non
     assert frozenset((VANILLA, TWIN)) not in differing
 
 
+def test_settings_choose_among_the_runs(tmp_path: Path) -> None:
+    grid = made_up_grid(tmp_path, {VANILLA: GOOD, INVERTED: GOOD}, seeds=(0, 1))
+    assert {arm.seeds for arm in compare_runs([grid]).gathered.arms} == {(0, 1)}
+    assert {arm.seeds for arm in compare_runs([grid], ["seed=1"]).gathered.arms} == {(1,)}
+    (arm,) = compare_runs([grid], [f"recipe={INVERTED}"]).gathered.arms
+    assert arm.name == INVERTED
+    with pytest.raises(ValueError, match=r"no scored run in .* with seed=7"):
+        compare_runs([grid], ["seed=7"])
+    with pytest.raises(ValueError, match="did you mean seed"):
+        compare_runs([grid], ["sed=1"])
+
+
 def test_the_verdict_admits_that_nothing_can_be_told(tmp_path: Path) -> None:
     arms = {VANILLA: GOOD, INVERTED: GOOD, CONTROL: GOOD}
     verdict = compare_runs([made_up_grid(tmp_path, arms, videos=6)]).verdict
