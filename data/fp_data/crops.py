@@ -1,7 +1,7 @@
 """Single frames for training a codec: fresh renders of the world and random crops of real clips."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypedDict
@@ -77,7 +77,8 @@ class FrameCrops(IterableDataset[Crops]):
         random = np.random.Generator(np.random.Philox(key=[self.seed, index]))
         seeds = random.integers(10_000, 2**62, size=config.world).tolist()
         parts = [seeds[:-2], seeds[-2:-1], seeds[-1:]]
-        worlds = [render(world, part) for world, part in zip(_WORLDS, parts, strict=True) if part]
+        kinds = [replace(world, size=config.size) for world in _WORLDS]
+        worlds = [render(world, part) for world, part in zip(kinds, parts, strict=True) if part]
         frames = torch.cat([world.frames[:, 0] for world in worlds]).movedim(-1, 1).float()
         objects = torch.cat([world.masks[:, 0].any(1, keepdim=True) for world in worlds]).float()
         crops = [self._crop(random) for _ in range(config.real)]

@@ -3,8 +3,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from fp_data.latents import to_pixels
-from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec, CodecConfig
 from fp_lab.codec_system import fit_latent_statistics
 
@@ -57,13 +55,3 @@ def test_errors_say_what_came() -> None:
         Codec.load("/nowhere")
     with pytest.raises(ValueError, match="got 4, 3 and 4"):
         CodecConfig(encoder_layers=(0, 1, 1))
-
-
-def test_the_shipped_codec_resolves_the_world() -> None:
-    codec = Codec.load("shipped")
-    world = render(WorldConfig(frames=3), range(24))
-    pixels = to_pixels(world.frames)
-    error = ((codec.decode(codec.encode(pixels)) - pixels) / 2).square()
-    inside = error[world.masks.any(2)[:, None].expand_as(error)]
-    assert -10 * error.mean().log10() >= 32
-    assert -10 * inside.mean().log10() >= 28

@@ -1,5 +1,6 @@
-"""What the shipped base can do, on videos of the world that it was not trained on."""
+"""What the shipped codec and base can do, on videos of the world that they were not trained on."""
 
+import json
 import math
 
 import pytest
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
-from fp_lab.codec import Codec
+from fp_lab.codec import WEIGHTS_FILE, Codec, file_sha256, shipped_folder
+from fp_lab.lab.pretrain import CURVE_FILE, PROVENANCE_FILE, codec_fidelity
 from fp_lab.lab.truth import world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
@@ -64,3 +66,22 @@ def test_objects_keep_shape_and_look_over_three_sections(true_latents: Tensor) -
         assert forced[score] > from_true, "sections made from true history"
         assert free[score] > from_own, "sections made from its own history"
         assert forced[score] > free[score] > alone[score] + 0.1, "history matters, and true history more"
+
+
+def test_the_codec_resolves_the_world() -> None:
+    codec = Codec.load()
+    measured = codec_fidelity(codec)
+    assert measured["psnr_db"] >= 32
+    assert measured["psnr_inside_masks_db"] >= 28
+
+
+@pytest.mark.parametrize("name", ["codec", "base"])
+def test_provenance_belongs_to_the_weights(name: str) -> None:
+    folder = shipped_folder(name)
+    record = json.loads((folder / PROVENANCE_FILE).read_text())
+    assert record["sha256"] == file_sha256(folder / WEIGHTS_FILE)
+    assert record["command"].startswith("fp-lab ")
+    assert record["start"]["command"].startswith("fp-lab ")
+    curve = (folder / CURVE_FILE).read_text().splitlines()
+    last = record["config"].get("steps") or record["config"]["training"]["steps"]
+    assert int(curve[-1].split(",")[0]) == last

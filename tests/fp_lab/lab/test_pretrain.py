@@ -1,0 +1,110 @@
+"""Training of codec and base at tiny size: what is written, resumed, refused."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fixtures import real_clip, tiny_codec
+from fp_data.crops import CropsConfig
+from fp_data.worlds import WorldConfig
+from fp_lab.backbones import TinyDiTConfig
+from fp_lab.codec import Codec, CodecConfig
+from fp_lab.codec_system import CodecTrainingConfig
+from fp_lab.lab.pretrain import (
+    CURVE_FILE,
+    PROVENANCE_FILE,
+    CodecRunConfig,
+    PretrainConfig,
+    pretrain_base,
+    train_codec,
+)
+from fp_lab.model import FramePackModel
+from fp_lab.samples import FreeSections
+from fp_lab.system import OptimizerConfig
+
+CODEC = CodecRunConfig(
+    codec=CodecConfig(4, (4, 4, 8, 8), (0, 1, 1, 1), (0, 1, 1, 1)),
+    training=CodecTrainingConfig(steps=20),
+    crops=CropsConfig(size=32, world=3, real=1),
+    statistics_batches=2,
+    threads=1,
+)
+BASE = PretrainConfig(
+    backbone=TinyDiTConfig(channels=4, width=32, depth=1, head_width=16),
+    sections=FreeSections(section=3, known=2),
+    optimizer=OptimizerConfig(warmup=1, decay=0.5),
+    world=WorldConfig(size=32, frames=10),
+    videos=4,
+    batch=2,
+    steps=6,
+    checkpoint_every=2,
+    threads=1,
+)
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    shutil.copy(real_clip("carphone_pristine.mp4"), folder)
+    return folder
+
+
+def steps_of(folder: Path) -> list[int]:
+    return [int(row.split(",")[0]) for row in (folder / CURVE_FILE).read_text().splitlines()[1:]]
+
+
+def test_a_codec_is_trained_and_refined(clips: Path, tmp_path: Path) -> None:
+    first = train_codec(CODEC, clips, tmp_path / "first", "fp-lab codec train mine")
+    assert steps_of(tmp_path / "first") == [10, 20]
+    record = json.loads((tmp_path / "first" / PROVENANCE_FILE).read_text())
+    assert record["command"] == "fp-lab codec train mine"
+    assert list(record["clips"]) == ["carphone_pristine.mp4"]
+    assert not torch.equal(first.latent_std, torch.ones(4)), "latent statistics were fitted"
+
+    decoder_only = replace(CODEC.training, decoder_only=True)
+    refined = replace(CODEC, start=str(tmp_path / "first"), training=decoder_only)
+    second = train_codec(refined, clips, tmp_path / "second", "fp-lab codec train refined")
+    assert second.encoder_sha256 == first.encoder_sha256
+    assert second.sha256 != first.sha256
+    assert json.loads((tmp_path / "second" / PROVENANCE_FILE).read_text())["start"] == record
+    with pytest.raises(ValueError, match="needs start=FOLDER"):
+        train_codec(replace(CODEC, training=decoder_only), clips, tmp_path / "third", "")
+
+
+def pretrained(folder: Path, codec: Path, steps: int = 6, **changes: object) -> FramePackModel:
+    config = replace(BASE, codec=str(codec), steps=steps, **changes)  # type: ignore[arg-type]
+    return pretrain_base(config, folder, codec.parent / "cache", "fp-lab pretrain mine")
+
+
+def same(one: FramePackModel, other: FramePackModel) -> bool:
+    weights = other.state_dict()
+    return all(torch.equal(value, weights[name]) for name, value in one.state_dict().items())
+
+
+def test_an_interrupted_base_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    codec = tiny_codec(tmp_path / "codec")
+    whole = pretrained(tmp_path / "whole", codec)
+    stopped = pretrained(tmp_path / "stopped", codec, steps=2, optimizer=OptimizerConfig(warmup=1, decay=0.0))
+    assert not same(whole, stopped)
+    assert same(whole, pretrained(tmp_path / "stopped", codec)), "the constant phase ends where one asks"
+    assert FramePackModel.load(tmp_path / "whole").sha256 == whole.sha256
+
+
+def test_a_base_goes_on_from_another(tmp_path: Path) -> None:
+    codec = tiny_codec(tmp_path / "codec")
+    plain = replace(BASE.backbone, moments=False)
+    first = pretrained(tmp_path / "first", codec, backbone=plain)
+    second = pretrained(tmp_path / "second", codec, steps=1, start=str(tmp_path / "first"))
+    record = json.loads((tmp_path / "second" / PROVENANCE_FILE).read_text())
+    assert record["start"]["sha256"] == first.sha256
+    assert record["encoder_sha256"] == Codec.load(codec).encoder_sha256
+    near = first.backbone.blocks[0].qkv.weight - second.backbone.blocks[0].qkv.weight
+    assert near.abs().max() < 0.01, "one step away"
+    wider = replace(BASE.backbone, depth=2)
+    with pytest.raises(ValueError, match="start from a base of the same backbone"):
+        pretrained(tmp_path / "third", codec, backbone=wider, start=str(tmp_path / "first"))
