@@ -183,7 +183,7 @@ def _cost_table(gathered: Gathered) -> Table:
         Column("context_tokens", "context tokens", "at most, per section", None, 0),
         Column("step_seconds", "step time", "s, median of training", "lower", 3),
         Column("tokens_per_second", "tokens/s", "training", "higher", 0),
-        Column("peak_memory_mib", "peak MiB", "training and sampling", "lower", 0),
+        Column("peak_memory_mib", "peak MiB", "training and sampling", None, 0),
         Column("frames_per_second", "frames/s", "sampling", "higher", 1),
         Column("first_section_seconds", "first section", "s", "lower", 2),
     )
@@ -207,8 +207,11 @@ def _cost_table(gathered: Gathered) -> Table:
     lines = tuple(
         _line(arm, cells) for arm, cells in zip(gathered.arms, zip(*grid, strict=True), strict=True)
     )
-    note = "Measured on the machine that ran the grid; differences of a few per cent are noise."
-    return Table("cost", "Context and cost", columns, lines, (note,))
+    notes = (
+        "Measured on the machine that ran the grid; differences of a few per cent are noise.",
+        "Peak memory is not ranked: on a CPU it is the process's, which keeps what earlier arms have loaded.",
+    )
+    return Table("cost", "Context and cost", columns, lines, notes)
 
 
 def _cost(means: pd.DataFrame, arm: Arm, key: str) -> float:

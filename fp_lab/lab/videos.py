@@ -13,6 +13,7 @@ from fp_lab.lab.atomic import replacing
 
 GIVEN = -1
 """In `Videos.order`: the frame was given, no section made it."""
+_ENTRY = "videos"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +61,11 @@ class Videos:
         return tuple(frame for section in self.sections for frame in section)
 
     def save(self, path: Path) -> None:
-        """Write to a safetensors file, in one step."""
+        """Write to a safetensors file, in one step; the same videos give the same bytes."""
         known = {"captions": self.captions, "seeds": self.seeds, "order": self.order, "fps": self.fps}
         with replacing(path) as unfinished:
-            frames = self.frames.contiguous()
-            save_file(
-                {"frames": frames}, unfinished, {key: json.dumps(value) for key, value in known.items()}
-            )
+            # safetensors writes several entries in any order
+            save_file({"frames": self.frames.contiguous()}, unfinished, {_ENTRY: json.dumps(known)})
 
     @classmethod
     def load(cls, path: Path) -> "Videos":
@@ -77,7 +76,7 @@ class Videos:
         """
         try:
             with safe_open(path, framework="pt") as file:
-                known = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+                known = json.loads((file.metadata() or {})[_ENTRY])
                 return cls(
                     frames=file.get_tensor("frames"),
                     captions=tuple(known["captions"]),

@@ -131,6 +131,10 @@ def test_videos_survive_their_file_and_know_their_sections(tmp_path: Path) -> No
     assert (read.captions, read.seeds, read.order, read.fps) == (("a", "b"), (3, 4), (GIVEN, 1, 1, 0), 8.0)
     assert read.sections == ((3,), (1, 2))
     assert read.generated == (3, 1, 2)
+    content = (tmp_path / "v.safetensors").read_bytes()
+    for again in range(4):
+        made.save(tmp_path / f"{again}.safetensors")
+        assert (tmp_path / f"{again}.safetensors").read_bytes() == content
     (tmp_path / "v.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="no file of videos"):
         Videos.load(tmp_path / "v.safetensors")
