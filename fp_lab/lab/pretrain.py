@@ -3,8 +3,8 @@
 import csv
 import json
 import platform
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -44,7 +44,7 @@ class CodecRunConfig:
         start: codec to go on from; none begins with random weights.
         clips: folder of real clips, whose crops train together with renders of the world; none stands for
             the clips of `fp-lab data get clips`.
-        statistics_batches: held-out batches that the latent statistics are fitted on.
+        statistics_batches: further batches, on which the latent statistics are fitted.
         seed: of everything random.
         threads: intra-op threads.
     """
@@ -162,11 +162,9 @@ def train_codec(config: CodecRunConfig, clips: Path, folder: Path, command: str)
         batches = [held_out.batch(index)["frames"] for index in range(config.statistics_batches)]
         fit_latent_statistics(codec, torch.cat(batches))
     codec.save(folder)
-    made_of: dict[str, Any] = {"clips": {path.name: file_sha256(path) for path in files}}
-    made_of["measured"] = codec_fidelity(codec)
-    if config.start is not None:
-        made_of["start"] = _provenance(Path(config.start))
-    _write_provenance(folder, command, asdict(config), codec.sha256, made_of)
+    clips_sha256 = {path.name: file_sha256(path) for path in files}
+    known = {"clips": clips_sha256, "measured": codec_fidelity(codec)}
+    _write_provenance(folder, command, config, codec.sha256, known)
     return codec
 
 
@@ -198,7 +196,7 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
     videos = world_latents(
         config.world, range(config.first_seed, config.first_seed + config.videos), codec, cache
     )
-    backbone = TinyDiTConfig(**{**_shallow(config.backbone), "words": WordsConfig(words=VOCABULARY)})
+    backbone = replace(config.backbone, words=WordsConfig(words=VOCABULARY))
     model = FramePackModel(TinyDiT(backbone), [BASE], config.objective.flow.output)
     if config.start is not None:
         _start_from(model, FramePackModel.load(config.start))
@@ -221,10 +219,8 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
         callbacks=[averaging, checkpoints], gradient_clip=config.gradient_clip,
     )  # fmt: skip
     model.eval().save(folder)
-    made_of: dict[str, Any] = {"encoder_sha256": codec.encoder_sha256}
-    if config.start is not None:
-        made_of["start"] = _provenance(Path(config.start))
-    _write_provenance(folder, command, asdict(config), model.sha256, made_of)
+    known = {"encoder_sha256": codec.encoder_sha256}
+    _write_provenance(folder, command, config, model.sha256, known)
     return model
 
 
@@ -291,10 +287,6 @@ def _fit(
         )
 
 
-def _shallow(config: TinyDiTConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in config.__dataclass_fields__}
-
-
 def _provenance(folder: Path) -> dict[str, Any]:
     """What is known of how a model was made; empty where nothing is."""
     path = folder / PROVENANCE_FILE
@@ -303,12 +295,19 @@ def _provenance(folder: Path) -> dict[str, Any]:
 
 
 def _write_provenance(
-    folder: Path, command: str, config: dict[str, Any], sha256: str, made_of: dict[str, Any]
+    folder: Path,
+    command: str,
+    config: CodecRunConfig | PretrainConfig,
+    sha256: str,
+    known: Mapping[str, Any],
 ) -> None:
+    """Say how a model was made, and how the one that it started from was."""
+    start = {} if config.start is None else {"start": _provenance(Path(config.start))}
     record = {
         "command": command,
-        "config": config,
-        **made_of,
+        "config": asdict(config),
+        **known,
+        **start,
         "sha256": sha256,
         "torch": torch.__version__,
         "python": platform.python_version(),
