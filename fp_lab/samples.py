@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from fp_lab.orders import Fill, Section, plan
 from fp_lab.packing.importance import LevelSlots, assign_by_time
+from fp_lab.packing.packer import require_packable
 from fp_lab.recipe import BASE, Recipe
 from fp_lab.shapes import ContextLevel, PackedSample
 
@@ -37,7 +38,8 @@ class ArrangementSource(Protocol):
 
 
 def arrange(recipe: Recipe, section: Section, frames: int) -> Arrangement:
-    """Assign a section's known frames to the recipe's levels, by time."""
+    """Assign a section's known frames to the recipe's levels, by time; see `require_packable`."""
+    require_packable(recipe)
     return Arrangement(section.targets, assign_by_time(recipe, section, frames))
 
 

@@ -19,6 +19,7 @@ from fp_data.worlds import WorldConfig
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.lab.experiments import find_experiment
 from fp_lab.lab.recipes import PARTS, RecipeRequest, resolve_recipe
+from fp_lab.packing.packer import require_packable
 from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig
 from fp_lab.system import ObjectiveConfig, OptimizerConfig
@@ -183,7 +184,7 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         """Check what no single part can check."""
-        parse(self.recipe)
+        require_packable(parse(self.recipe))
         if self.training.batch > self.data.train_videos:
             raise ValueError(
                 f"training.batch: got {self.training.batch}, expected at most data.train_videos "

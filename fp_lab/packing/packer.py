@@ -11,10 +11,30 @@ from fp_lab.recipe import BASE, Kernel, Recipe
 from fp_lab.shapes import ContextLevel, PackedContext, Phases
 
 
+_K16 = Kernel(16, 32, 32)
+
+
 def kernels_of(recipe: Recipe) -> tuple[Kernel, ...]:
     """Every kernel that a recipe names, once, in the order of the name."""
     runs = (*recipe.left.runs, *recipe.right.runs)
     return tuple(dict.fromkeys(level.kernel for run in runs for level in run.levels))
+
+
+def require_packable(recipe: Recipe) -> None:
+    """Refuse what a name can say and a context cannot hold, rather than train something else under it.
+
+    Raises:
+        ValueError: a tail that keeps frames, a discrete history, or the kernel k16.
+    """
+    tails = [side.tail for side in (recipe.left, recipe.right)]
+    wanted = [f"the tail {tail}" for tail in tails if tail in ("ta", "tc")]
+    wanted += ["a discrete history (+D)"] if recipe.codebook is not None else []
+    wanted += ["the kernel k16"] if _K16 in kernels_of(recipe) else []
+    if wanted:
+        raise ValueError(
+            f"recipe {recipe}: packing {' and '.join(wanted)} is not implemented; expected the tail td or "
+            "none, no +D and no k16 (fp-lab explain knows them)"
+        )
 
 
 def interpolate_projection(base: nn.Conv3d, kernel: Kernel) -> tuple[Tensor, Tensor | None]:
