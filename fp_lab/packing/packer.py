@@ -10,7 +10,6 @@ from fp_lab.packing.rope import RopeConfig, phases
 from fp_lab.recipe import BASE, Kernel, Recipe
 from fp_lab.shapes import ContextLevel, PackedContext, Phases
 
-
 _K16 = Kernel(16, 32, 32)
 
 
