@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from fp_data.clips import read_video
+from fp_data.clips import probe, read_video
 from fp_data.worlds import WorldConfig, render
 
 _WORLDS = (
@@ -96,7 +96,7 @@ class FrameCrops(IterableDataset[Crops]):
 
 def _frames(path: Path, config: CropsConfig) -> Iterator[Tensor]:
     """Every n-th frame before the held-out end, uint8 ``h w c``, its short side at most `short_side`."""
-    length = sum(1 for _ in read_video(path))
+    length = probe(path).frames
     for index, array in enumerate(islice(read_video(path), length - round(length * config.held_out))):
         if index % config.every == 0:
             frame = torch.from_numpy(array)

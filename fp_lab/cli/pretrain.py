@@ -57,14 +57,14 @@ def train(
     """
     from fp_data.carriers import cache_folder, get_clips
     from fp_lab.lab.config import load_settings
-    from fp_lab.lab.pretrain import CodecRunConfig, codec_fidelity, train_codec
+    from fp_lab.lab.pretrain import CodecRunConfig, provenance_of, train_codec
 
     settings = load_settings(CodecRunConfig, config, overrides or [])
     clips = Path(settings.clips) if settings.clips is not None else cache_folder() / "clips"
     if settings.clips is None and settings.crops.real:
         get_clips(clips, progress=typer.echo)
     codec = train_codec(settings, clips, to, _command("codec train", config, overrides, to))
-    measured = ", ".join(f"{name} {value}" for name, value in codec_fidelity(codec).items())
+    measured = ", ".join(f"{name} {value}" for name, value in provenance_of(to)["measured"].items())
     Console().print(f"Codec: {to}  (sha256 {codec.sha256}; {measured})", highlight=False, soft_wrap=True)
 
 

@@ -287,7 +287,7 @@ def _fit(
         )
 
 
-def _provenance(folder: Path) -> dict[str, Any]:
+def provenance_of(folder: Path) -> dict[str, Any]:
     """What is known of how a model was made; empty where nothing is."""
     path = folder / PROVENANCE_FILE
     record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
@@ -302,7 +302,7 @@ def _write_provenance(
     known: Mapping[str, Any],
 ) -> None:
     """Say how a model was made, and how the one that it started from was."""
-    start = {} if config.start is None else {"start": _provenance(Path(config.start))}
+    start = {} if config.start is None else {"start": provenance_of(Path(config.start))}
     record = {
         "command": command,
         "config": asdict(config),
