@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fp_lab.orders import Fill, Section, implied_fill, plan
+from fp_lab.orders import Fill, implied_fill, plan
 from fp_lab.packing.importance import assign_by_time, tail_by_time
 from fp_lab.packing.schedule import (
     PlacedSection,
@@ -86,7 +86,7 @@ class Explanation:
         context_limit: What no history exceeds, or ``None`` (grows without bound).
         middle: Which frame lands where in the call in the middle of the plan, left to right.
         middle_call: Number of that call, from 1, or 0 where there is no plan.
-        plan: The calls in generation order; empty where the planner has no plan for the order.
+        plan: The calls in generation order; empty where every frame is given.
         note: Why there is no plan, or ``None``.
     """
 
@@ -134,12 +134,8 @@ def explain(name: str, height: int = 60, width: int = 104, frames: int | None = 
         if value < 1:
             raise ValueError(f"{what}: got {value}, expected at least 1")
     fill = implied_fill(recipe)
-    note = None
-    sections: tuple[Section, ...] = ()
-    if recipe.order == "planned":
-        note = "no plan: the planned order needs its endpoints (several right runs) from the caller"
-    else:
-        sections = plan(recipe, frames, fill=fill)
+    sections = plan(recipe, frames, fill=fill)
+    note = None if sections else "no plan: every frame of the video is given"
     middle = len(sections) // 2
     placed = PlacedSection(sections[middle], frames) if sections else with_history(recipe, frames)
     kernels = _kernel_rows(recipe, height, width)
@@ -189,6 +185,16 @@ def latent_size(pixels: str) -> tuple[int, int]:
     return height // SPATIAL, width // SPATIAL
 
 
+def placements(recipe: Recipe) -> tuple[Placement, ...]:
+    """Where the run of every level stands, in the order of ``recipe.levels``."""
+    return tuple(
+        _placement(side, index, left=left)
+        for side, left in ((recipe.left, True), (recipe.right, False))
+        for index, run in enumerate(side.runs)
+        for _ in run.levels
+    )
+
+
 def _placement(side: Side, index: int, *, left: bool) -> Placement:
     nearest = len(side.runs) - 1 if left else 0
     if index == nearest:
@@ -200,15 +206,12 @@ def _placement(side: Side, index: int, *, left: bool) -> Placement:
 
 def _level_rows(recipe: Recipe, height: int, width: int) -> tuple[LevelRow, ...]:
     rows = []
-    sides: tuple[tuple[SideName, Side], ...] = (("left", recipe.left), ("right", recipe.right))
-    for side_name, side in sides:
-        for index, run in enumerate(side.runs):
-            placement = _placement(side, index, left=side_name == "left")
-            for level in run.levels:
-                kernel = level.kernel
-                tokens = kernel_tokens(level.frames, kernel, height, width)
-                sizes = (kernel.t, kernel.h, kernel.w)
-                rows.append(LevelRow(str(level), side_name, placement, level.frames, sizes, tokens))
+    for index, (level, placement) in enumerate(zip(recipe.levels, placements(recipe), strict=True)):
+        side: SideName = "left" if index < len(recipe.left.levels) else "right"
+        kernel = level.kernel
+        tokens = kernel_tokens(level.frames, kernel, height, width)
+        sizes = (kernel.t, kernel.h, kernel.w)
+        rows.append(LevelRow(str(level), side, placement, level.frames, sizes, tokens))
     return tuple(rows)
 
 

@@ -73,8 +73,8 @@ def draw_sigmas(items: int, shift: float, config: FlowConfig, generator: Generat
 
 
 def interpolate(clean: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
-    """x_t = (1 - sigma) x_0 + sigma * noise; sigmas ``b``, the rest ``b ...``."""
-    sigma = _per_item(sigmas, clean)
+    """x_t = (1 - sigma) x_0 + sigma * noise; sigmas ``b`` or ``b t``, the rest ``b c t h w``."""
+    sigma = _spread(sigmas, clean)
     return (1 - sigma) * clean + sigma * noise
 
 
@@ -82,25 +82,47 @@ def to_velocity(prediction: Tensor, noisy: Tensor, sigmas: Tensor, output: Outpu
     """Velocity of what the network gave; v = (x_t - x_0) / sigma for clean outputs."""
     if output == "velocity":
         return prediction
-    return (noisy - prediction) / _per_item(sigmas, noisy).clamp_min(SMALLEST_SIGMA)
+    return (noisy - prediction) / _spread(sigmas, noisy).clamp_min(SMALLEST_SIGMA)
 
 
 def to_clean(velocity: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
     """x_0 = x_t - sigma v."""
-    return noisy - _per_item(sigmas, noisy) * velocity
+    return noisy - _spread(sigmas, noisy) * velocity
 
 
-def velocity_loss(velocity: Tensor, clean: Tensor, noise: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
+def velocity_loss(
+    velocity: Tensor,
+    clean: Tensor,
+    noise: Tensor,
+    noisy: Tensor,
+    sigmas: Tensor,
+    frames: Tensor | None = None,
+) -> Tensor:
     """Squared velocity error per item, ``b``.
 
     The target is ``(x_t - x_0) / max(sigma, SMALLEST_SIGMA)``, which is ``noise - x_0`` but for times
     next to 0, where a clean output could not be weighted without bound.
+
+    Args:
+        velocity: predicted, ``b c t h w``.
+        clean: x_0.
+        noise: that was mixed in.
+        noisy: x_t.
+        sigmas: ``b`` or ``b t``.
+        frames: bool ``b t``, which frames count; None: all.
     """
     target = torch.where(
-        _per_item(sigmas, clean) >= SMALLEST_SIGMA, noise - clean, to_velocity(clean, noisy, sigmas, "clean")
+        _spread(sigmas, clean) >= SMALLEST_SIGMA, noise - clean, to_velocity(clean, noisy, sigmas, "clean")
     )
-    return (velocity - target).square().flatten(1).mean(1)
+    error = (velocity - target).square()
+    if frames is None:
+        return error.flatten(1).mean(1)
+    weights = frames / frames.sum(1, keepdim=True).clamp_min(1)
+    return (error.mean((1, 3, 4)) * weights).sum(1)
 
 
-def _per_item(sigmas: Tensor, like: Tensor) -> Tensor:
+def _spread(sigmas: Tensor, like: Tensor) -> Tensor:
+    """Levels ``b`` or ``b t`` in the shape of latents ``b c t h w``."""
+    if sigmas.ndim == 2:
+        return sigmas.to(like.dtype)[:, None, :, None, None]
     return sigmas.to(like.dtype).view(-1, *([1] * (like.ndim - 1)))

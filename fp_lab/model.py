@@ -13,32 +13,88 @@ from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, file_sha256, shipped_folder
 from fp_lab.conditions import WordsConfig
 from fp_lab.flow import Output
+from fp_lab.packing.codebook import Codebook
+from fp_lab.packing.context import ContextConfig, ImportanceConfig
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import Kernel
-from fp_lab.shapes import ContextLevel, PackedContext, TextCondition
+from fp_lab.shapes import ContextLevel, ContextMemory, PackedContext, TextCondition
 
 
 class FramePackModel(nn.Module):
-    """Backbone and context packer."""
+    """Backbone and context packer, with what they were trained to see of the history."""
 
-    def __init__(self, backbone: TinyDiT, kernels: Iterable[Kernel], output: Output) -> None:
+    def __init__(
+        self,
+        backbone: TinyDiT,
+        kernels: Iterable[Kernel],
+        output: Output,
+        context: ContextConfig | None = None,
+        codebook: Codebook | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            backbone: the transformer.
+            kernels: of the schedule.
+            output: what the backbone predicts.
+            context: options of the context; by default all defaults.
+            codebook: of a discrete history; None for a continuous one.
+        """
         super().__init__()
         self.backbone = backbone
         self.kernels = tuple(kernels)
         self.output = output
-        self.packer = ContextPacker(self.kernels, backbone.channels, backbone.width, backbone.rope)
+        self.context = context or ContextConfig()
+        self.codebook = codebook
+        self.packer = ContextPacker(
+            self.kernels,
+            backbone.channels,
+            backbone.width,
+            backbone.rope,
+            self.context,
+            (backbone.depth, backbone.heads),
+        )
         self.sha256 = "untrained"
 
-    def pack(self, context: tuple[ContextLevel, ...]) -> PackedContext | None:
-        """Tokens and phases of a context; they serve every denoising step of a section."""
-        packed: PackedContext | None = self.packer(context)
+    def history(self, latents: Tensor) -> Tensor:
+        """Latents ``b c t h w`` as the context may know them: discretised, where there is a codebook."""
+        if self.codebook is None:
+            return latents
+        discrete: Tensor = self.codebook(latents)
+        return discrete
+
+    def pack(self, context: tuple[ContextLevel, ...], levels: Tensor | None = None) -> PackedContext | None:
+        """Tokens and phases of a context; they serve every denoising step of a section.
+
+        Args:
+            context: of a sample.
+            levels: noise levels ``b`` that its latents were given, in [0, 1]; None for clean ones.
+        """
+        packed: PackedContext | None = self.packer(context, levels)
         return packed
 
+    def memory_of(
+        self, packed: PackedContext | None, text: TextCondition
+    ) -> PackedContext | ContextMemory | None:
+        """What denoising steps attend to: the keys and values of an isolated context, else the context."""
+        if packed is None or self.context.attention != "isolated":
+            return packed
+        return self.backbone.remember(packed, text)
+
     def forward(
-        self, noisy: Tensor, times: Tensor, sigmas: Tensor, text: TextCondition, context: PackedContext | None
+        self,
+        noisy: Tensor,
+        times: Tensor,
+        sigmas: Tensor,
+        text: TextCondition,
+        context: PackedContext | ContextMemory | None,
+        attention_mask: Tensor | None = None,
+        moments: Tensor | None = None,
     ) -> Tensor:
-        """Predict for a noisy section ``b c t h w`` at noise levels ``b`` (or ``b n``) in [0, 1]."""
-        prediction: Tensor = self.backbone(noisy, times, 1000 * sigmas, text, context)
+        """Predict for a noisy section ``b c t h w`` at noise levels ``b`` (or ``b t``) in [0, 1]."""
+        prediction: Tensor = self.backbone(
+            noisy, times, 1000 * sigmas, text, context, attention_mask, moments
+        )
         return prediction
 
     def section_tokens(self, frames: int, rows: int, columns: int) -> int:
@@ -60,6 +116,8 @@ class FramePackModel(nn.Module):
             "backbone": asdict(self.backbone.config),
             "kernels": [[k.t, k.h, k.w] for k in self.kernels],
             "output": self.output,
+            "context": asdict(self.context),
+            "codebook": None if self.codebook is None else self.codebook.size,
         }
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
         save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS_FILE)
@@ -80,14 +138,23 @@ class FramePackModel(nn.Module):
             )
         config = json.loads((folder / CONFIG_FILE).read_text())
         kernels = [Kernel(*sizes) for sizes in config["kernels"]]
-        model = cls(TinyDiT(_backbone_config(config["backbone"])), kernels, config["output"])
+        backbone = TinyDiT(_backbone_config(config["backbone"]))
+        size = config.get("codebook")
+        codebook = None if size is None else Codebook(size, backbone.channels)
+        context = _context_config(config.get("context", {}))
+        model = cls(backbone, kernels, config["output"], context, codebook)
         model.load_state_dict(load_file(folder / WEIGHTS_FILE))
         model.sha256 = file_sha256(folder / WEIGHTS_FILE)
         return model
 
-    def with_kernels(self, kernels: Iterable[Kernel]) -> "FramePackModel":
-        """A model for another schedule: the same backbone, projections interpolated from the base's."""
-        model = FramePackModel(self.backbone, kernels, self.output)
+    def with_kernels(
+        self,
+        kernels: Iterable[Kernel],
+        context: ContextConfig | None = None,
+        codebook: Codebook | None = None,
+    ) -> "FramePackModel":
+        """A model for another schedule: the same backbone, projections that start from the base's."""
+        model = FramePackModel(self.backbone, kernels, self.output, context, codebook)
         model.packer.initialise_from(self.packer.base_projection())
         return model
 
@@ -96,3 +163,8 @@ def _backbone_config(stored: dict[str, Any]) -> TinyDiTConfig:
     words = dict(stored["words"])
     words["words"] = tuple(words["words"])
     return TinyDiTConfig(**{**stored, "words": WordsConfig(**words)})
+
+
+def _context_config(stored: dict[str, Any]) -> ContextConfig:
+    importance = ImportanceConfig(**stored.get("importance", {}))
+    return ContextConfig(**{**stored, "importance": importance})

@@ -4,11 +4,12 @@ The same sections build the training samples and drive the sampler, so training 
 inference windows cannot disagree.
 """
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from fp_lab.recipe import Recipe
+from fp_lab.recipe import Order, Recipe
 
 Fill = Literal["forward", "bisect"]
 
@@ -20,10 +21,13 @@ class Section:
     Attributes:
         targets: Frames to generate, ascending video time; not consecutive in the endpoint order's first call.
         known: Every frame given or generated before this call.
+        prompt: Which prompt of the video says what is to be seen; 0 but in the planned order, which has one
+            per endpoint.
     """
 
     targets: tuple[int, ...]
     known: frozenset[int]
+    prompt: int = 0
 
 
 Targets = tuple[int, ...]
@@ -40,7 +44,8 @@ def plan(
 ) -> tuple[Section, ...]:
     """Cover every frame that is not given exactly once, in generation order.
 
-    A section never reaches across a given frame, except the endpoint order's first call.
+    A section never reaches across a given frame, except the endpoint order's first call. The last section of
+    a direction is shorter where the length asks for it.
 
     Args:
         recipe: Names the section length and implies the order.
@@ -53,8 +58,7 @@ def plan(
         The sections; empty when everything is given.
 
     Raises:
-        ValueError: No frame, a given frame outside the video, a fill without a gap to fill, or the order
-            ``planned``.
+        ValueError: No frame, a given frame outside the video, or a fill without a gap to fill.
     """
     if frames < 1:
         raise ValueError(f"frames: got {frames}, expected at least 1")
@@ -68,23 +72,25 @@ def plan(
             f"fill: got 'bisect' for the {recipe.order} order of {recipe}, expected 'forward'; only the "
             "endpoint order (a right run after x, such as td_f16k4f2k2f1k1_x_g9_x_f1k1) has a gap to bisect"
         )
-    if recipe.order not in ORDERS:
-        raise ValueError(
-            f"recipe {recipe}: got order {recipe.order!r} (several right runs), "
-            f"expected one of {', '.join(ORDERS)}"
-        )
-    gaps = _gaps(frames, given)
-    if recipe.order == "endpoint":
-        return _sections(_endpoint(gaps, recipe.section, fill), given)
-    return _sections(ORDERS[recipe.order](gaps, recipe.section), given)
-
-
-def _sections(calls: Sequence[Targets], given: frozenset[int]) -> tuple[Section, ...]:
-    sections, known = [], given
-    for targets in calls:
-        sections.append(Section(targets, known))
-        known = known.union(targets)
+    sections: list[Section] = []
+    known = given
+    for call in ORDERS[recipe.order](_gaps(frames, given), recipe, fill):
+        sections.append(Section(call.targets, known, call.prompt))
+        known = known.union(call.targets)
     return tuple(sections)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Targets of one call, and which prompt drives it."""
+
+    targets: Targets
+    prompt: int = 0
+
+
+def prompts_of(recipe: Recipe) -> int:
+    """How many prompts a video of this recipe takes: one per endpoint of the planned order, else one."""
+    return max(1, len(recipe.right.runs))
 
 
 def _gaps(frames: int, known: frozenset[int]) -> list[range]:
@@ -102,44 +108,62 @@ def _chunks(gap: range, size: int) -> list[Targets]:
     return [tuple(gap[i : i + size]) for i in range(0, len(gap), size)]
 
 
-def _forward(gaps: list[range], size: int) -> list[Targets]:
-    return [chunk for gap in gaps for chunk in _chunks(gap, size)]
+def _forward(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
+    return [_Call(chunk) for gap in gaps for chunk in _chunks(gap, recipe.section)]
 
 
-def _inverted(gaps: list[range], size: int) -> list[Targets]:
+def _inverted(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
     """Chunks counted from the end; the shorter remainder comes last, beside the first frame."""
-    return [chunk[::-1] for gap in reversed(gaps) for chunk in _chunks(gap[::-1], size)]
+    return [_Call(chunk[::-1]) for gap in reversed(gaps) for chunk in _chunks(gap[::-1], recipe.section)]
 
 
-def _endpoint(gaps: list[range], size: int, fill: Fill = "forward") -> list[Targets]:
+def _endpoint(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
     """Beginning and end in one call, then what lies between."""
+    size = recipe.section
     if not gaps:
         return []
     if len(gaps) == 1 and len(gaps[0]) <= 2 * size:
-        return [tuple(gaps[0])]
+        return [_Call(tuple(gaps[0]))]
     first = tuple(gaps[0][:size]) + tuple(gaps[-1][-size:])
     rest = list(gaps)
     rest[0] = rest[0][size:]
     rest[-1] = rest[-1][:-size]
     rest = [gap for gap in rest if gap]
-    return [first, *(_forward(rest, size) if fill == "forward" else _bisect(rest, size))]
+    return [_Call(first), *(_forward if fill == "forward" else _bisect)(rest, recipe, fill)]
 
 
-def _bisect(gaps: list[range], size: int) -> list[Targets]:
+def _bisect(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
     """Coarse to fine over whole chunks, so that bisecting costs no more calls than going forward."""
-    calls: list[Targets] = []
-    waiting = [_chunks(gap, size) for gap in gaps]
+    calls: list[_Call] = []
+    waiting = [_chunks(gap, recipe.section) for gap in gaps]
     while waiting:
         chunks = waiting.pop(0)
         middle = (len(chunks) - 1) // 2
-        calls.append(chunks[middle])
+        calls.append(_Call(chunks[middle]))
         waiting += [half for half in (chunks[:middle], chunks[middle + 1 :]) if half]
     return calls
 
 
-ORDERS: dict[str, Callable[[list[range], int], list[Targets]]] = {
+def _planned(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
+    """An endpoint at the end of every stretch, nearest first, then the stretches forward.
+
+    The chunks are shared out evenly among as many stretches as there are right runs, and each stretch is
+    driven by the prompt of the endpoint that it leads to. Of more endpoints than chunks the last ones of a
+    chunk do without.
+    """
+    chunks = [chunk for gap in gaps for chunk in _chunks(gap, recipe.section)]
+    endpoints = len(recipe.right.runs)
+    if not chunks:
+        return []
+    ends = [-(-(index + 1) * len(chunks) // endpoints) - 1 for index in range(endpoints)]
+    rest = [index for index in range(len(chunks)) if index not in ends]
+    return [_Call(chunks[index], bisect_left(ends, index)) for index in [*dict.fromkeys(ends), *rest]]
+
+
+ORDERS: dict[Order, Callable[[list[range], Recipe, Fill], list[_Call]]] = {
     "none": _forward,
     "vanilla": _forward,
     "endpoint": _endpoint,
     "inverted": _inverted,
+    "planned": _planned,
 }

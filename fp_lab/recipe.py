@@ -47,6 +47,7 @@ __all__ = [
     "Tail",
     "from_parts",
     "parse",
+    "run_of_rate",
 ]
 
 _RUN = "a run such as f16k4f2k2f1k1"
@@ -56,7 +57,17 @@ COMPRESSIONS: dict[str, str] = {
     "duplicated": "f3k1h8w8f3k1h4w4f1k1",
     "temporal": "f8k8f4k4f2k2f1k1",
     "released": "f16k4f2k2f1k1",
+    "important_start": "f1k1f2k2f16k4",
+    "symmetric": "f1k1f2k2f4k4f2k2f1k1",
+    "base": "f2k2f1k1h4w4f1k1h4w2f1k1",
+    "lite": "f20k4f1k1",
+    "extended": "f2k2f1k1h4w4f2k1h4w2f1k1",
 }
+"""Levels by name, for the left side; the last three are those of the variants Base, Lite and Extended."""
+
+_RATE = "rate"
+_HALVINGS = tuple(Kernel(1, 2 ** (1 + (i + 1) // 2), 2 ** (1 + i // 2)) for i in range(13))
+"""Kernels of 1, 1/2, 1/4, .. of a frame's tokens: (1,2,2), (1,4,2), (1,4,4), (1,8,4), (1,8,8), .."""
 
 
 @dataclass(frozen=True)
@@ -230,10 +241,54 @@ def _choice(what: str, got: str, choices: tuple[str, ...]) -> str:
     raise RecipeError(got, 0, f"{what}: one of {', '.join(choices)}{hint}", len(got))
 
 
+def run_of_rate(rate: float, deepest: int = 4) -> Run:
+    """A run whose history costs ``rate`` frames' worth of tokens, of powers of two.
+
+    The geometric schedule 1 + 1/2 + 1/4 + .. costs 2, its last term twice. More is had by duplicated terms,
+    2.625 = 2 + 1/2 + 1/8, less by dropped ones, 1.3125 = 1 + 1/4 + 1/16 (FramePack paper, section 3.1).
+
+    Args:
+        rate: Limit of the history's tokens over those of one frame; a multiple of 2**-deepest.
+        deepest: Exponent of the smallest term, 1 to 12.
+
+    Returns:
+        Single frames at spatial kernels, the finest beside the section on its right.
+
+    Raises:
+        ValueError: A rate that is not above 0, or that the terms cannot make; the message has the nearest.
+    """
+    if not 1 <= deepest < len(_HALVINGS):
+        raise ValueError(f"deepest: got {deepest}, expected 1 to {len(_HALVINGS) - 1}")
+    unit = 2**deepest
+    units = round(rate * unit)
+    if units < 1 or units != rate * unit:
+        raise ValueError(
+            f"rate: got {rate}, expected a positive multiple of 1/{unit}, such as {max(units, 1) / unit}, "
+            "or a deeper smallest term"
+        )
+    frames = [0] * (deepest + 1)
+    if units >= 2 * unit:
+        frames = [1] * (deepest + 1)
+        frames[-1] += 1
+        units -= 2 * unit
+    frames[0] += units // unit
+    for exponent in range(1, deepest + 1):
+        frames[exponent] += units >> (deepest - exponent) & 1
+    levels = [Level(count, kernel) for count, kernel in zip(frames, _HALVINGS, strict=False) if count]
+    return Run(tuple(levels[::-1]))
+
+
 def _compression_run(compression: str) -> Run:
+    if compression.startswith(_RATE):
+        try:
+            rate = float(compression.removeprefix(_RATE))
+        except ValueError:
+            expected = f"{_RATE} and a number, such as rate2.625"
+            raise RecipeError(compression, 0, expected, len(compression)) from None
+        return run_of_rate(rate)
     text = COMPRESSIONS.get(compression, compression)
     if not (text[:1] == "f" and text[1:2].isdigit()):
-        _choice("a compression (or levels such as f16k4f2k2f1k1)", text, tuple(COMPRESSIONS))
+        _choice("a compression (or levels such as f16k4f2k2f1k1, or rate2.625)", text, tuple(COMPRESSIONS))
     return _Cursor(text, 0, len(text)).run()
 
 
@@ -243,20 +298,23 @@ def from_parts(
     section: int = 9,
     tail: str | None = "td",
     codebook: int | None = None,
+    sink: int = 0,
 ) -> Recipe:
     """Build a recipe from the swappable parts of a config.
 
     Args:
-        compression: A key of ``COMPRESSIONS``, or levels for the left side such as ``f16k4f2k2f1k1``.
+        compression: A key of ``COMPRESSIONS``, levels for the left side such as ``f16k4f2k2f1k1``, or a rate
+            such as ``rate2.625`` (see `run_of_rate`).
         order: ``none``, ``vanilla``, ``endpoint`` or ``inverted`` (``none`` has no history: neither
             compression nor tail shows in the name).
         section: Frames generated per call.
         tail: ``td``, ``ta``, ``tc`` or ``None``.
         codebook: Number of centroids of a discretised history, ``None`` for a continuous one.
+        sink: So many first frames of the video that are always kept, uncompressed; vanilla order, no tail.
 
     Returns:
-        ``[tail_]run_gN`` for vanilla, ``[tail_]run_gN_x_f1k1`` for endpoint,
-        ``f1k1_x_gN_<mirrored run>[_tail]`` for inverted, ``gN`` for none.
+        ``[tail_]run_gN`` for vanilla (``f<sink>k1_x_run_gN`` with sink frames), ``[tail_]run_gN_x_f1k1`` for
+        endpoint, ``f1k1_x_gN_<mirrored run>[_tail]`` for inverted, ``gN`` for none.
 
     Raises:
         RecipeError: An unknown compression, order or tail, or levels that cannot be read.
@@ -271,6 +329,13 @@ def from_parts(
     _choice("an order", order, ("none", "vanilla", "endpoint", "inverted"))
     kind = None if tail is None else cast(Tail, _choice("a tail", tail, tuple(map(str, TAILS))))
     one = Run((Level(1, BASE),))
+    if sink:
+        if order != "vanilla" or kind in ("ta", "tc"):
+            raise ValueError(
+                f"sink: got {sink} with order {order!r} and tail {tail!r}, expected the vanilla order and "
+                "tail td or null: the sink frames take the place of the tail"
+            )
+        return Recipe(section, Side((Run((Level(sink, BASE),)), run), True), codebook=codebook)
     if order == "vanilla":
         return Recipe(section, left=Side((run,), True, kind), codebook=codebook)
     if order == "endpoint":

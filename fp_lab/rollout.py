@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
+from fp_lab.attended import Attended, CachedHistory, Context, History, PackedHistory, seeded_noise
 from fp_lab.flow import Shift, schedule, shift_for, to_velocity
 from fp_lab.model import FramePackModel
-from fp_lab.orders import Fill, Section, plan
+from fp_lab.orders import Fill, Section, plan, prompts_of
 from fp_lab.recipe import Recipe
-from fp_lab.samples import Missing, arrange, assemble
-from fp_lab.shapes import PackedContext, PackedSample, TextCondition
-from fp_lab.solvers import SOLVERS, SolverConfig
+from fp_lab.shapes import TextCondition
+from fp_lab.solvers import SOLVERS, SolverConfig, Velocity
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,20 @@ class SamplingConfig:
         guidance: classifier-free guidance scale s of v_n + s (v_p - v_n); 1 samples without it.
         rescale: share of guidance rescale (https://arxiv.org/abs/2305.08891, section 3.4).
         shift: token count that drives the shift of times.
-        missing: treatment of history that does not exist.
         fill: how the endpoint order fills its gap; None for the way that the recipe's shape implies.
+        history_level: sigma_x of noise on the history, which is at level sigma_x * t; the model is told
+            (`context.timestep`: level).
+        history_guidance: w of v = (1-w) v(X | no history) + w v(X | history); 1 samples without it. A model
+            that is told the level of its history's noise has pure noise for no history.
     """
 
     solver: SolverConfig = field(default_factory=SolverConfig)
     guidance: float = 1.0
     rescale: float = 0.0
     shift: Shift = "section"
-    missing: Missing = "drop"
     fill: Fill | None = None
+    history_level: float = 0.0
+    history_guidance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def rollout(
     first: Tensor,
     *,
     frames: int,
-    captions: Sequence[str],
+    captions: Sequence[str | Sequence[str]],
     seeds: Sequence[int],
     sampling: SamplingConfig,
     history: Tensor | None = None,
@@ -64,7 +68,7 @@ def rollout(
         recipe: compression and order.
         first: the given first frame, latents ``b c 1 h w``.
         frames: length of the videos, latent frames.
-        captions: one per video.
+        captions: one per video, or as many per video as the recipe has endpoints.
         seeds: one per video; a video's noise depends on its seed and section alone, not on the batch.
         sampling: solver, guidance and options.
         history: true latents ``b c frames h w`` to take every context from (teacher forcing); by default
@@ -74,54 +78,82 @@ def rollout(
         Sections in generation order.
 
     Raises:
-        ValueError: if captions, seeds or history do not fit the batch and the length.
+        ValueError: if captions, seeds or history do not fit the batch and the length, or the sampling needs
+            a model that is told the noise of its history.
     """
-    batch, channels, _, rows, columns = first.shape
-    if not batch == len(captions) == len(seeds):
-        raise ValueError(
-            f"got {batch} first frames, {len(captions)} captions and {len(seeds)} seeds, expected as many"
-        )
-    if history is not None and history.shape[2] != frames:
-        raise ValueError(f"true history has {history.shape[2]} frames, expected {frames}")
-    canvas = first.new_zeros(batch, channels, frames, rows, columns)
-    canvas[:, :, :1] = first
-    prompts = model.backbone.encode_text(captions)
-    empty = model.backbone.encode_text([""] * batch) if sampling.guidance != 1 else None
+    _check(model, first, frames, captions, seeds, sampling, history)
+    _, channels, _, rows, columns = first.shape
+    prompts = _texts(model, recipe, captions, sampling.guidance != 1)
+    known = _history(model, recipe, first, frames, seeds, sampling)
+    known.learn([0], first if history is None else history[:, :, :1], prompts[0])
     for index, section in enumerate(plan(recipe, frames, fill=sampling.fill)):
-        source = canvas if history is None else history
-        sample = assemble(source, [arrange(recipe, section, frames)], sampling.missing)
-        context = model.pack(sample.context)
-        noise = _noise(seeds, index, (channels, len(section.targets), rows, columns)).to(first)
-        video_tokens = model.section_tokens(frames, rows, columns)
-        latents = _solve(model, sample, context, noise, prompts, empty, sampling, video_tokens)
-        canvas[:, :, list(section.targets)] = latents
+        targets, texts = list(section.targets), prompts[section.prompt]
+        noise = seeded_noise(seeds, index, (channels, len(targets), rows, columns)).to(first)
+        tokens = model.section_tokens(len(targets), rows, columns)
+        shift = shift_for(sampling.shift, tokens, model.section_tokens(frames, rows, columns))
+        velocity = _velocity(model, known.attended(index, section, texts), texts, sampling)
+        latents = SOLVERS[sampling.solver.name](velocity, noise, schedule(sampling.solver.steps, shift))
+        known.learn(targets, latents if history is None else history[:, :, targets], texts)
         yield RolledSection(index, section, latents)
 
 
-def _solve(
+def _history(
     model: FramePackModel,
-    sample: PackedSample,
-    context: PackedContext | None,
-    noise: Tensor,
-    prompts: TextCondition,
-    empty: TextCondition | None,
+    recipe: Recipe,
+    first: Tensor,
+    frames: int,
+    seeds: Sequence[int],
     sampling: SamplingConfig,
-    video_tokens: int,
-) -> Tensor:
-    tokens = model.section_tokens(noise.shape[2], *noise.shape[-2:])
-    sigmas = schedule(sampling.solver.steps, shift_for(sampling.shift, tokens, video_tokens))
+) -> History:
+    if model.context.attention == "block_causal":
+        return CachedHistory(model, recipe)
+    batch, channels, _, rows, columns = first.shape
+    canvas = first.new_zeros(batch, channels, frames, rows, columns)
+    return PackedHistory(model, recipe, canvas, seeds, sampling.history_level)
 
-    def velocity_under(text: TextCondition, x: Tensor, sigma: float) -> Tensor:
+
+def _texts(
+    model: FramePackModel, recipe: Recipe, captions: Sequence[str | Sequence[str]], guided: bool
+) -> list[list[TextCondition]]:
+    """For every prompt of a video the captions' encodings, and that of no caption where it guides."""
+    count = prompts_of(recipe)
+    each = [[text] * count if isinstance(text, str) else list(text) for text in captions]
+    if any(len(prompts) != count for prompts in each):
+        raise ValueError(
+            f"got {sorted({len(prompts) for prompts in each})} prompts per video, expected 1 or {count} for "
+            f"recipe {recipe}"
+        )
+    encode = model.backbone.encode_text
+    empty = [encode([""] * len(each))] if guided else []
+    return [[encode([prompts[index] for prompts in each]), *empty] for index in range(count)]
+
+
+def _velocity(
+    model: FramePackModel,
+    attended: Attended,
+    texts: Sequence[TextCondition],
+    sampling: SamplingConfig,
+) -> Velocity:
+    """Velocity of a section under its captions and its history, guided by both."""
+
+    def predict(x: Tensor, sigma: float, text: TextCondition, context: Context) -> Tensor:
         levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
-        return to_velocity(model(x, sample.times, levels, text, context), x, levels, model.output)
+        prediction = model(x, attended.times, levels, text, context, moments=attended.moments)
+        return to_velocity(prediction, x, levels, model.output)
 
     def velocity(x: Tensor, sigma: float) -> Tensor:
-        prompted = velocity_under(prompts, x, sigma)
-        if empty is None:
+        with_history = [
+            predict(x, sigma, text, context)
+            for text, context in zip(texts, attended.contexts(sigma), strict=True)
+        ]
+        prompted, w = with_history[0], sampling.history_guidance
+        if w != 1:
+            prompted = w * prompted + (1 - w) * predict(x, sigma, texts[0], attended.without)
+        if len(texts) == 1:
             return prompted
-        return guide(prompted, velocity_under(empty, x, sigma), sampling.guidance, sampling.rescale)
+        return guide(prompted, with_history[1], sampling.guidance, sampling.rescale)
 
-    return SOLVERS[sampling.solver.name](velocity, noise, sigmas)
+    return velocity
 
 
 def guide(prompted: Tensor, unprompted: Tensor, scale: float, rescale: float = 0.0) -> Tensor:
@@ -134,7 +166,24 @@ def guide(prompted: Tensor, unprompted: Tensor, scale: float, rescale: float = 0
     return rescale * matched + (1 - rescale) * guided
 
 
-def _noise(seeds: Sequence[int], section: int, shape: tuple[int, ...]) -> Tensor:
-    """Noise of one section, each video from its own seed; made on the CPU, so devices agree."""
-    generators = [Generator().manual_seed((seed * 1_000_003 + section) % 2**63) for seed in seeds]
-    return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+def _check(
+    model: FramePackModel,
+    first: Tensor,
+    frames: int,
+    captions: Sequence[str | Sequence[str]],
+    seeds: Sequence[int],
+    sampling: SamplingConfig,
+    history: Tensor | None,
+) -> None:
+    if not len(first) == len(captions) == len(seeds):
+        raise ValueError(
+            f"got {len(first)} first frames, {len(captions)} captions and {len(seeds)} seeds, "
+            "expected as many"
+        )
+    if history is not None and history.shape[2] != frames:
+        raise ValueError(f"true history has {history.shape[2]} frames, expected {frames}")
+    if sampling.history_level and model.context.timestep != "level":
+        raise ValueError(
+            f"sampling.history_level: got {sampling.history_level} for a model with context.timestep "
+            f"{model.context.timestep!r}, expected one with 'level', that is told the noise of its history"
+        )

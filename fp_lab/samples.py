@@ -6,41 +6,89 @@ draws arrangements from the plan that the sampler walks through, so both see the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
 from fp_lab.orders import Fill, Section, plan
-from fp_lab.packing.importance import LevelSlots, assign_by_time
-from fp_lab.packing.packer import require_packable
-from fp_lab.recipe import BASE, Recipe
+from fp_lab.packing.context import ContextConfig, Missing
+from fp_lab.packing.importance import LevelSlots, TailSlots, assign
+from fp_lab.packing.packer import pool_tail_frames
+from fp_lab.packing.positions import place
+from fp_lab.packing.similarity import importance_of
+from fp_lab.recipe import BASE, Kernel, Recipe, Tail
 from fp_lab.shapes import ContextLevel, PackedSample
-
-Missing = Literal["zero", "drop"]
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Frames to generate and the slots of every level."""
+    """Frames to generate, and the known frames of every level and tail.
+
+    Attributes:
+        targets: frames to generate.
+        slots: frames of every level.
+        tails: frames of the tails that keep them.
+        times: positions of the targets, by default the targets.
+    """
 
     targets: tuple[int, ...]
     slots: tuple[LevelSlots, ...]
+    tails: tuple[TailSlots, ...] = ()
+    times: tuple[int, ...] = ()
 
 
 @runtime_checkable
 class ArrangementSource(Protocol):
     """Where training draws its arrangements from."""
 
-    def draw(self, items: int, frames: int, generator: Generator) -> list[Arrangement]:
-        """One arrangement per item, all of the same shape."""
+    def draw(self, latents: Tensor, config: ContextConfig, generator: Generator) -> list[Arrangement]:
+        """One arrangement for each of the videos ``b c t h w``, all of the same shape."""
         ...
 
 
-def arrange(recipe: Recipe, section: Section, frames: int) -> Arrangement:
-    """Assign a section's known frames to the recipe's levels, by time; see `require_packable`."""
-    require_packable(recipe)
-    return Arrangement(section.targets, assign_by_time(recipe, section, frames))
+def arrange(
+    recipe: Recipe,
+    section: Section,
+    frames: int,
+    config: ContextConfig | None = None,
+    importance: Sequence[float] | None = None,
+) -> Arrangement:
+    """Assign a section's known frames to the recipe's levels.
+
+    Args:
+        recipe: levels and tails.
+        section: targets and known frames.
+        frames: length of the video, latent frames.
+        config: positions, and whether the first frame is packed twice; by default all defaults.
+        importance: of every frame; None: by time.
+    """
+    config = config or ContextConfig()
+    assignment = assign(recipe, section, frames, importance, start_in_history=config.start_in_history)
+    times, placed = place(recipe, section, frames, assignment, config)
+    return Arrangement(section.targets, placed.slots, placed.tails, times)
+
+
+def arrange_videos(
+    recipe: Recipe, sections: Sequence[Section], latents: Tensor, config: ContextConfig
+) -> list[Arrangement]:
+    """Arrangements of one section per video, each by its own importance.
+
+    Args:
+        recipe: levels and tails.
+        sections: one per video, or one for all.
+        latents: ``b c t h w``, of which known frames are looked at where importance is not by time.
+        config: options.
+    """
+    frames = latents.shape[2]
+    if config.importance.kind == "time":
+        return [arrange(recipe, section, frames, config) for section in sections]
+    if len(sections) == 1:
+        sections = list(sections) * len(latents)
+    values = importance_of(latents, sections, config.importance)
+    return [
+        arrange(recipe, section, frames, config, row) for section, row in zip(sections, values, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -55,21 +103,22 @@ class PlannedSections:
     recipe: Recipe
     fill: Fill | None = None
 
-    def draw(self, items: int, frames: int, generator: Generator) -> list[Arrangement]:
+    def draw(self, latents: Tensor, config: ContextConfig, generator: Generator) -> list[Arrangement]:
         """Draw sections; those of one batch have the same number of targets.
 
         Args:
-            items: batch size.
-            frames: length of the videos, latent frames.
+            latents: videos ``b c t h w``.
+            config: options of the context.
             generator: source of randomness.
         """
+        items, frames = len(latents), latents.shape[2]
         sections = plan(self.recipe, frames, fill=self.fill)
         if not sections:
             raise ValueError(f"videos of {frames} frames leave nothing to generate; use at least 2")
         first = sections[_integer(len(sections), generator)]
         same = [section for section in sections if len(section.targets) == len(first.targets)]
         chosen = [same[_integer(len(same), generator)] for _ in range(items)]
-        return [arrange(self.recipe, section, frames) for section in chosen]
+        return arrange_videos(self.recipe, chosen, latents, config)
 
 
 @dataclass(frozen=True)
@@ -91,8 +140,9 @@ class FreeSections:
     double: float = 0.05
     nearest: float = 0.8
 
-    def draw(self, items: int, frames: int, generator: Generator) -> list[Arrangement]:
+    def draw(self, latents: Tensor, config: ContextConfig, generator: Generator) -> list[Arrangement]:
         """Draw one arrangement per item; the number of known frames is shared by the batch."""
+        items, frames = len(latents), latents.shape[2]
         blocks = 2 if torch.rand((), generator=generator).item() < self.double else 1
         if frames < blocks * self.section + self.known:
             raise ValueError(
@@ -131,17 +181,25 @@ class FreeSections:
         return Arrangement(targets, slots)
 
 
-def assemble(latents: Tensor, arrangements: Sequence[Arrangement], missing: Missing = "drop") -> PackedSample:
+def assemble(
+    latents: Tensor,
+    arrangements: Sequence[Arrangement],
+    missing: Missing = "drop",
+    history: Tensor | None = None,
+) -> PackedSample:
     """Gather what an arrangement names from latents.
 
     Args:
         latents: ``b c t h w``; while sampling, frames that are not known yet may hold anything.
         arrangements: one per item, all of the same shape (or a single one for all items).
-        missing: known frames that do not exist are ``zero`` latents at their virtual times, or are
-            ``drop``-ped: the known ones come first and the last of them is repeated.
+        missing: known frames that do not exist are ``zero`` latents at their virtual times; or are
+            ``drop``-ped: the known ones come first and the last of them is repeated; or are zero latents
+            whose tokens count as unknown (``mask``), as far as no known frame shares them.
+        history: what the context is gathered from, where it is not what is to be generated (discretised or
+            noisy latents ``b c t h w``).
 
     Returns:
-        The sample with `target` gathered from the same latents.
+        The sample with `target` gathered from the latents.
     """
     if len(arrangements) == 1:
         arrangements = list(arrangements) * len(latents)
@@ -149,33 +207,76 @@ def assemble(latents: Tensor, arrangements: Sequence[Arrangement], missing: Miss
         raise ValueError(
             f"got {len(arrangements)} arrangements for {len(latents)} videos, expected one per video"
         )
-    times = torch.tensor([a.targets for a in arrangements], device=latents.device)
-    levels = tuple(
-        _level(latents, [a.slots[index] for a in arrangements], missing)
-        for index in range(len(arrangements[0].slots))
-    )
-    return PackedSample(times, levels, _take(latents, times))
+    history = latents if history is None else history
+    device = latents.device
+    first = arrangements[0]
+    targets = torch.tensor([a.targets for a in arrangements], device=device)
+    times = torch.tensor([a.times or a.targets for a in arrangements], device=device)
+    levels = [
+        _level(history, [a.slots[index] for a in arrangements], missing) for index in range(len(first.slots))
+    ]
+    tails = [_tail(history, [a.tails[index] for a in arrangements]) for index in range(len(first.tails))]
+    return PackedSample(times, (*levels, *tails), take(latents, targets))
 
 
 def _level(latents: Tensor, slots: Sequence[LevelSlots], missing: Missing) -> ContextLevel:
+    if missing == "drop":
+        known = [
+            [pair for pair, there in zip(_pairs(slot), slot.known, strict=True) if there] for slot in slots
+        ]
+        rows = _Rows.of(known, len(slots[0].frames), latents.device)
+        return rows.level(take(latents, rows.frames), slots[0].kernel, None, latents)
     device = latents.device
-    if missing == "zero":
-        times = torch.tensor([slot.frames for slot in slots], device=device)
-        known = torch.tensor([slot.known for slot in slots], device=device)
-        taken = _take(latents, times.clamp(0, latents.shape[2] - 1))
-        taken = taken * known[:, None, :, None, None].to(taken.dtype)
-        return ContextLevel(slots[0].kernel, taken, times, torch.ones_like(known))
-    rows, flags = [], []
-    for slot in slots:
-        frames = [frame for frame, known_frame in zip(slot.frames, slot.known, strict=True) if known_frame]
-        absent = len(slot.frames) - len(frames)
-        flags.append([True] * len(frames) + [False] * absent)
-        rows.append(frames + [frames[-1] if frames else 0] * absent)
-    times = torch.tensor(rows, device=device)
-    return ContextLevel(slots[0].kernel, _take(latents, times), times, torch.tensor(flags, device=device))
+    frames = torch.tensor([slot.frames for slot in slots], device=device)
+    times = torch.tensor([slot.times for slot in slots], device=device)
+    there = torch.tensor([slot.known for slot in slots], device=device)
+    taken = take(latents, frames.clamp(0, latents.shape[2] - 1)).where(there[:, None, :, None, None], 0)
+    rows = _Rows(frames, times, torch.ones_like(there) if missing == "zero" else there)
+    return rows.level(taken, slots[0].kernel, None, latents)
 
 
-def _take(latents: Tensor, times: Tensor) -> Tensor:
+def _tail(latents: Tensor, tails: Sequence[TailSlots]) -> ContextLevel:
+    """Frames of a tail: each pooled (``ta``), or their average (``tc``)."""
+    pairs = [_pairs(tail) for tail in tails]
+    rows = _Rows.of(pairs, max(1, *map(len, pairs)), latents.device)
+    kernel, kind = tails[0].kernel, tails[0].tail
+    if kind == "ta":
+        return rows.level(pool_tail_frames(take(latents, rows.frames)), kernel, kind, latents)
+    share = (rows.known / rows.known.sum(1, keepdim=True).clamp_min(1)).to(latents)
+    weights = latents.new_zeros(len(latents), latents.shape[2]).scatter_add_(1, rows.frames, share)
+    # a weighted sum over all frames: nothing is gathered, so a long tail costs one read and no memory
+    mean = torch.einsum("bt,bcthw->bchw", weights, latents)[:, :, None]
+    return rows.level(mean, kernel, kind, latents)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Frames to gather, their positions, and which of them count, each ``b n``."""
+
+    frames: Tensor
+    times: Tensor
+    known: Tensor
+
+    @classmethod
+    def of(cls, pairs: Sequence[Sequence[tuple[int, int]]], width: int, device: torch.device) -> "_Rows":
+        """Rows of (frame, position), filled up to a width with copies of the last that do not count."""
+        filled = [[*row, *[row[-1] if row else (0, 0)] * (width - len(row))] for row in pairs]
+        both = torch.tensor(filled, device=device)
+        lengths = torch.tensor([len(row) for row in pairs], device=device)
+        known = torch.arange(width, device=device) < lengths[:, None]
+        return cls(both[..., 0], both[..., 1], known)
+
+    def level(self, taken: Tensor, kernel: Kernel, tail: Tail | None, latents: Tensor) -> ContextLevel:
+        """These frames as a level of the context."""
+        rows, columns = latents.shape[-2:]
+        return ContextLevel(kernel, taken, self.times, self.known, tail, (rows, columns))
+
+
+def _pairs(slots: LevelSlots | TailSlots) -> list[tuple[int, int]]:
+    return list(zip(slots.frames, slots.times, strict=True))
+
+
+def take(latents: Tensor, times: Tensor) -> Tensor:
     """Frames ``b c n h w`` at per-item times ``b n``."""
     item = torch.arange(len(latents), device=latents.device)[:, None]
     return latents.movedim(1, 2)[item, times].movedim(2, 1)

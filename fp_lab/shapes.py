@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fp_lab.recipe import Kernel
+from fp_lab.recipe import Kernel, Tail
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,19 @@ class ContextLevel:
     Attributes:
         kernel: latent frames, rows and columns per token.
         latents: ``b c t h w``; where fewer frames are known than fit, they come first, the last repeated.
-        times: frame indices, int64 ``b t``.
+            Of a tail ``tc`` the average frame ``b c 1 h w``; of a tail ``ta`` frames average-pooled by 32.
+        times: frame indices, int64 ``b t``; of a tail those of all its frames.
         known: bool ``b t``; a token counts if any of its frames is known.
+        tail: which tail this is, None for a level of the name.
+        size: rows and columns of a whole frame, where `latents` are pooled.
     """
 
     kernel: Kernel
     latents: Tensor
     times: Tensor
     known: Tensor
+    tail: Tail | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,27 +52,48 @@ class PackedSample:
 
     Attributes:
         times: frame indices of the section, int64 ``b t``.
-        context: one entry per level.
-        target: clean latents of the section ``b c t h w``; None where they are to be generated.
+        context: one entry per level, then the tails.
+        target: clean latents of the section ``b c t h w``.
     """
 
     times: Tensor
     context: tuple[ContextLevel, ...]
-    target: Tensor | None = None
+    target: Tensor
 
 
 @dataclass(frozen=True)
 class PackedContext:
-    """The context as the backbone sees it.
+    """Tokens beside the noisy section, as the backbone sees them.
 
     Attributes:
         tokens: ``b n d``.
         phases: of the tokens.
         mask: bool ``b n``, True for tokens to attend to; None when all are.
+        timesteps: 1000 * noise level, ``b n`` or ``b 1``; None: the same as of the noisy section.
+        reads_text: whether the tokens attend to the caption.
+        key_scale: factors of the tokens' keys, ``depth heads``; None for 1.
     """
 
     tokens: Tensor
     phases: Phases
+    mask: Tensor | None = None
+    timesteps: Tensor | None = None
+    reads_text: bool = True
+    key_scale: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ContextMemory:
+    """Keys and values of a context that does not see the noisy section: exact for every denoising step.
+
+    Attributes:
+        keys: per block ``b heads n k``, rotated and scaled.
+        values: per block ``b heads n k``.
+        mask: bool ``b n``, True for tokens to attend to; None when all are.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
     mask: Tensor | None = None
 
 

@@ -1,7 +1,8 @@
 """Training logic: a LightningModule that learns to generate packed sections."""
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 import torch
@@ -9,10 +10,12 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Generator, Tensor
 
+from fp_lab.causal import Blocks
 from fp_lab.flow import FlowConfig, draw_sigmas, interpolate, shift_for, to_velocity, velocity_loss
+from fp_lab.history import HistoryConfig, corrupt, draw_levels, with_noise, without
 from fp_lab.model import FramePackModel
-from fp_lab.samples import ArrangementSource, Missing, assemble
-from fp_lab.shapes import ContextLevel
+from fp_lab.samples import ArrangementSource, assemble, take
+from fp_lab.shapes import ContextLevel, TextCondition
 
 
 class LatentBatch(TypedDict):
@@ -50,17 +53,13 @@ class ObjectiveConfig:
 
     Attributes:
         flow: times and output.
-        missing: treatment of history that does not exist, see `fp_lab.samples.assemble`.
         caption_dropout: share of captions replaced by the empty one, for guidance to start from.
-        history_noise: context latents become (1-s) x + s * noise with s ~ U(0, history_noise) per item.
-        history_clean: share of items whose context stays clean.
+        history: what is done to the history.
     """
 
     flow: FlowConfig = field(default_factory=FlowConfig)
-    missing: Missing = "drop"
     caption_dropout: float = 0.1
-    history_noise: float = 0.0
-    history_clean: float = 0.1
+    history: HistoryConfig = field(default_factory=HistoryConfig)
 
 
 class FramePackSystem(LightningModule):
@@ -72,7 +71,7 @@ class FramePackSystem(LightningModule):
     def __init__(
         self,
         model: FramePackModel,
-        source: ArrangementSource,
+        source: ArrangementSource | Blocks,
         objective: ObjectiveConfig,
         optimizer: OptimizerConfig,
         *,
@@ -85,6 +84,7 @@ class FramePackSystem(LightningModule):
                 f"the model was built to predict {model.output!r}, but flow.output asks for "
                 f"{objective.flow.output!r}"
             )
+        _check(model, source, objective.history)
         self.model = model
         self.source = source
         self.objective = objective
@@ -106,32 +106,59 @@ class FramePackSystem(LightningModule):
             batch: latents and captions.
             generator: a CPU generator; the source of every draw.
         """
-        latents, config = batch["latents"], self.objective
-        items, _, frames, rows, columns = latents.shape
-        sample = assemble(latents, self.source.draw(items, frames, generator), config.missing)
-        assert sample.target is not None
-        context = tuple(self._corrupt(level, generator) for level in sample.context)
-        count = self.model.section_tokens(sample.times.shape[1], rows, columns)
-        shift = shift_for(config.flow.shift, count, self.model.section_tokens(frames, rows, columns))
-        sigmas = draw_sigmas(items, shift, config.flow, generator).to(latents.device)
+        latents, config, model = batch["latents"], self.objective, self.model
+        if isinstance(self.source, Blocks):
+            return self._window_loss(batch, self.source, generator)
+        history = corrupt(model.history(latents), config.history, generator)
+        arrangements = self.source.draw(history, model.context, generator)
+        sample = assemble(latents, arrangements, model.context.missing, history)
+        frames, rows, columns = latents.shape[2:]
+        shift = self._shift(sample.times.shape[1], frames, rows, columns)
+        sigmas = draw_sigmas(len(latents), shift, config.flow, generator).to(latents.device)
         noise = torch.randn(sample.target.shape, generator=generator).to(latents)
         noisy = interpolate(sample.target, noise, sigmas)
-        dropped = torch.rand(items, generator=generator) < config.caption_dropout
-        captions = ["" if drop else c for c, drop in zip(batch["captions"], dropped.tolist(), strict=True)]
-        text = self.model.backbone.encode_text(captions)
-        prediction = self.model(noisy, sample.times, sigmas, text, self.model.pack(context))
+        context, levels = self._treated(sample.context, sigmas, generator)
+        text = self._text(batch["captions"], generator)
+        packed = model.memory_of(model.pack(context, levels), text)
+        prediction = model(noisy, sample.times, sigmas, text, packed)
         velocity = to_velocity(prediction, noisy, sigmas, config.flow.output)
         return velocity_loss(velocity, sample.target, noise, noisy, sigmas).mean()
 
-    def _corrupt(self, level: ContextLevel, generator: Generator) -> ContextLevel:
-        """Noise on the history, so that the model learns not to trust its own history blindly."""
-        if not self.objective.history_noise:
-            return level
-        items = len(level.latents)
-        sigmas = self.objective.history_noise * torch.rand(items, generator=generator)
-        sigmas *= (torch.rand(items, generator=generator) >= self.objective.history_clean).float()
-        noise = torch.randn(level.latents.shape, generator=generator).to(level.latents)
-        return replace(level, latents=interpolate(level.latents, noise, sigmas.to(level.latents.device)))
+    def _treated(
+        self, context: tuple[ContextLevel, ...], sigmas: Tensor, generator: Generator
+    ) -> tuple[tuple[ContextLevel, ...], Tensor | None]:
+        """Context with dropped histories, and with noise of levels ``b`` that the model is told."""
+        history, options = self.objective.history, self.model.context
+        dropped = (torch.rand(len(sigmas), generator=generator) < history.dropout).to(sigmas.device)
+        if options.timestep != "level":
+            return (without(context, dropped, options.missing) if history.dropout else context), None
+        levels = draw_levels(sigmas, history, generator).where(~dropped, 1)
+        noises = [torch.randn(x.latents.shape, generator=generator).to(x.latents) for x in context]
+        return with_noise(context, levels, noises), levels
+
+    def _window_loss(self, batch: LatentBatch, blocks: Blocks, generator: Generator) -> Tensor:
+        """Mean velocity loss of a window of blocks, each at its own noise level (see `fp_lab.causal`)."""
+        latents, config, model = batch["latents"], self.objective, self.model
+        items, _, length, rows, columns = latents.shape
+        frames = blocks.draw_window(items, length, generator).to(latents.device)
+        levels = blocks.draw_levels(frames.cpu(), config.history.clean, generator).to(latents)
+        clean = take(latents, frames)
+        noise = torch.randn(clean.shape, generator=generator).to(latents)
+        noisy = interpolate(clean, noise, levels)
+        text = self._text(batch["captions"], generator)
+        mask = blocks.mask(frames, model.section_tokens(1, rows, columns))
+        prediction = model(noisy, frames, levels, text, None, mask, blocks.moments(frames))
+        velocity = to_velocity(prediction, noisy, levels, config.flow.output)
+        return velocity_loss(velocity, clean, noise, noisy, levels, levels > 0).mean()
+
+    def _shift(self, section: int, frames: int, rows: int, columns: int) -> float:
+        count = self.model.section_tokens(section, rows, columns)
+        return shift_for(self.objective.flow.shift, count, self.model.section_tokens(frames, rows, columns))
+
+    def _text(self, captions: Sequence[str], generator: Generator) -> TextCondition:
+        dropped = torch.rand(len(captions), generator=generator) < self.objective.caption_dropout
+        kept = ["" if drop else text for text, drop in zip(captions, dropped.tolist(), strict=True)]
+        return self.model.backbone.encode_text(kept)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; weight decay on matrices only."""
@@ -146,6 +173,21 @@ class FramePackSystem(LightningModule):
             optimizer, lambda step: learning_rate_share(step, self.steps, config)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _check(model: FramePackModel, source: ArrangementSource | Blocks, history: HistoryConfig) -> None:
+    """Refuse an objective that the model was not built for."""
+    attention, timestep = model.context.attention, model.context.timestep
+    if isinstance(source, Blocks) != (attention == "block_causal"):
+        raise ValueError(
+            f"context.attention: got {attention!r} with sections from {type(source).__name__}, expected "
+            "'block_causal' with Blocks and no other"
+        )
+    if history.level != "clean" and timestep != "level":
+        raise ValueError(
+            f"objective.history.level: got {history.level!r} with context.timestep {timestep!r}, expected "
+            "context.timestep=level: the model has to be told"
+        )
 
 
 def learning_rate_share(step: int, steps: int, config: OptimizerConfig) -> float:

@@ -30,6 +30,3 @@ def names(draw: st.DrawFn, most_right_runs: int = 3) -> str:
     left, right = draw(_sides(3)), draw(_sides(most_right_runs))
     section = f"g{draw(st.integers(1, 12))}{draw(_codebooks)}"
     return "_".join([*left, section, *right[::-1]])
-
-
-plannable_names = names(most_right_runs=1)

@@ -6,7 +6,8 @@ axis at an exact speed: given the first frame and the caption, the position in a
 determined, which is what makes a far endpoint predictable.
 
 Variants: ``plain``; ``occlusion`` puts a textured pillar in front of the sprites; ``camera`` pans a
-viewport away from the sprites and back, so that the same place is revisited.
+viewport away from the sprites and back, and ``revisit`` cuts to another place for the middle third of the
+video and back, so that the same place is seen again.
 """
 
 import math
@@ -59,13 +60,13 @@ class WorldConfig:
     Attributes:
         size: height and width in pixels; lengths and speeds scale with it.
         frames: frames per video.
-        variant: ``plain``, ``occlusion`` or ``camera``.
+        variant: ``plain``, ``occlusion``, ``camera`` or ``revisit``.
         sprites: sprites per video, drawn in order (later ones in front).
     """
 
     size: int = 64
     frames: int = 64
-    variant: Literal["plain", "occlusion", "camera"] = "plain"
+    variant: Literal["plain", "occlusion", "camera", "revisit"] = "plain"
     sprites: int = 1
 
     def __post_init__(self) -> None:
@@ -74,6 +75,11 @@ class WorldConfig:
             raise ValueError(f"world size must be a multiple of 8 and at least 16, got {self.size}")
         if self.frames < 1 or self.sprites < 1:
             raise ValueError(f"need at least 1 frame and 1 sprite, got {self.frames} and {self.sprites}")
+
+    @property
+    def moving_view(self) -> bool:
+        """Whether the camera leaves and returns."""
+        return self.variant in ("camera", "revisit")
 
 
 @dataclass(frozen=True)
@@ -142,9 +148,9 @@ def describe(config: WorldConfig, seed: int) -> SceneAttributes:
         f"a {s.colour} {s.texture} {s.shape} moving {s.speed} {s.direction}" for s in sprites
     )
     caption = f"{sentence} over a {background_texture} {background_colour} background"
-    caption += {"plain": "", "occlusion": " behind a pillar", "camera": " camera leaves and returns"}[
-        config.variant
-    ]
+    caption += {"plain": "", "occlusion": " behind a pillar"}.get(
+        config.variant, " camera leaves and returns"
+    )
     return SceneAttributes(
         seed=seed,
         sprites=sprites,
@@ -192,7 +198,7 @@ def render(config: WorldConfig, seeds: Sequence[int]) -> World:
     camera = _camera_offsets(config)  # t
     positions, velocities = _trajectories(config, scenes)
     positions = positions - torch.stack((camera, torch.zeros_like(camera)), -1)[None, :, None]
-    moving_view = config.variant == "camera"
+    moving_view = config.moving_view
     background = _backgrounds(config, scenes, camera if moving_view else camera[:1])  # b t|1 c h w
     image = background.expand(-1, config.frames, -1, -1, -1)
     alphas: list[Tensor] = []
@@ -234,10 +240,13 @@ def _to_uint8(image: Tensor) -> Tensor:
 
 def _camera_offsets(config: WorldConfig) -> Tensor:
     """Horizontal view offset per frame, pixels: 0 at both ends and 1.25 views away in the middle."""
-    if config.variant != "camera":
+    if not config.moving_view:
         return torch.zeros(config.frames)
     phase = torch.arange(config.frames) / max(config.frames - 1, 1)
-    return 1.25 * config.size * torch.sin(math.pi * phase) ** 2
+    away = torch.sin(math.pi * phase) ** 2
+    if config.variant == "revisit":
+        away = ((phase >= 1 / 3) & (phase < 2 / 3)).float()
+    return 1.25 * config.size * away
 
 
 def _trajectories(config: WorldConfig, scenes: Sequence[SceneAttributes]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from fp_lab.packing.rope import RopeConfig
-from fp_lab.shapes import PackedContext, TextCondition
+from fp_lab.shapes import ContextMemory, PackedContext, TextCondition
 
 
 @runtime_checkable
@@ -16,15 +16,35 @@ class Backbone(Protocol):
     Attributes:
         width: of a token.
         channels: of a latent frame.
+        depth: blocks with keys and values.
+        heads: of attention.
         rope: frequencies of its rotary phases, for the packer.
     """
 
     width: int
     channels: int
+    depth: int
+    heads: int
     rope: RopeConfig
 
     def encode_text(self, captions: Sequence[str]) -> TextCondition:
         """Encode captions once; the result serves every denoising step."""
+        ...
+
+    def as_context(
+        self, noisy: Tensor, times: Tensor, timesteps: Tensor, moments: Tensor | None = None
+    ) -> PackedContext:
+        """A section ``b c t h w`` as tokens with phases and timesteps; arguments as in the call."""
+        ...
+
+    def remember(
+        self, context: PackedContext, text: TextCondition, past: ContextMemory | None = None
+    ) -> ContextMemory:
+        """Keys and values of tokens that attend to themselves and to `past`, which they are appended to.
+
+        Raises:
+            ValueError: the context has no timesteps of its own.
+        """
         ...
 
     def __call__(
@@ -33,18 +53,21 @@ class Backbone(Protocol):
         times: Tensor,
         timesteps: Tensor,
         text: TextCondition,
-        context: PackedContext | None = None,
+        context: PackedContext | ContextMemory | None = None,
         attention_mask: Tensor | None = None,
+        moments: Tensor | None = None,
     ) -> Tensor:
         """Predict velocity or clean latents of the noisy section.
 
         Args:
             noisy: ``b c t h w``.
             times: frame indices of the noisy frames, int64 ``b t``.
-            timesteps: 1000 * sigma, ``b``, or ``b n`` for one per token, context first.
+            timesteps: 1000 * sigma, ``b``, or ``b t`` for one per noisy frame.
             text: encoded captions.
-            context: packed context; None without history.
+            context: packed context, or what was remembered of it; None without history.
             attention_mask: bool ``b n n`` over [context, noisy], True where a query may look.
+            moments: distance of each noisy frame from the first of its section, int64 ``b t``; by default all
+                noisy frames are one section.
 
         Returns:
             ``b c t h w``.

@@ -18,7 +18,7 @@ from fp_lab.conditions import WordEmbedding, WordsConfig
 from fp_lab.packing.packer import pad_to_kernel
 from fp_lab.packing.rope import RopeConfig, phases, rotate
 from fp_lab.recipe import BASE
-from fp_lab.shapes import PackedContext, Phases, TextCondition
+from fp_lab.shapes import ContextMemory, PackedContext, Phases, TextCondition
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class TinyDiT(nn.Module):
         super().__init__()
         self.config = config
         self.width, self.channels, self.rope = config.width, config.channels, config.rope
+        self.depth, self.heads = config.depth, config.width // config.head_width
         size = (BASE.t, BASE.h, BASE.w)
         self.embed = nn.Conv3d(config.channels, config.width, size, stride=size)
         self.place = nn.Linear(_PLACE_FEATURES, config.width)
@@ -94,45 +95,143 @@ class TinyDiT(nn.Module):
         condition: TextCondition = self.text(captions)
         return condition
 
+    def as_context(
+        self, noisy: Tensor, times: Tensor, timesteps: Tensor, moments: Tensor | None = None
+    ) -> PackedContext:
+        """Tokens of a section ``b c t h w``; see `Backbone`."""
+        rows, columns = noisy.shape[-2:]
+        x = self.embed(pad_to_kernel(noisy, BASE))
+        frames, *grid = x.shape[-3:]
+        x = x.flatten(2).mT + self.place(_place_features(grid[0], grid[1], x)).repeat(frames, 1)
+        per_frame = grid[0] * grid[1]
+        if self.moment is not None:
+            moments = times - times[:, :1] if moments is None else moments
+            moment = self.moment(_moment_features(moments).to(x.dtype))
+            x = x + moment.repeat_interleave(per_frame, 1)
+        levels = timesteps[:, None] if timesteps.ndim == 1 else timesteps.repeat_interleave(per_frame, 1)
+        return PackedContext(x, phases(times, rows, columns, BASE, self.rope), timesteps=levels)
+
+    def remember(
+        self, context: PackedContext, text: TextCondition, past: ContextMemory | None = None
+    ) -> ContextMemory:
+        """Keys and values of tokens that see themselves and `past`; see `Backbone`."""
+        if context.timesteps is None:
+            raise ValueError(
+                "a context is remembered for every denoising step, so it needs timesteps of its own, got "
+                "None; use context.timestep=zero"
+            )
+        x, count, call = context.tokens, context.tokens.shape[1], _call([context], text)
+        modulation = self._modulation(self._embedded(context.timesteps, x))
+        known = None if past is None else past.mask
+        keys_mask = _joined(context.mask, count, known, 0 if past is None else past.keys[0].shape[2])
+        mask = None
+        if keys_mask is not None:  # a token that does not count still sees itself: a row of nothing is NaN
+            itself = torch.eye(count, dtype=torch.bool, device=x.device)
+            mask = keys_mask[:, None, None] | F.pad(itself, (keys_mask.shape[1] - count, 0))
+        keys, values = [], []
+        for index, block in enumerate(self.blocks):
+            earlier = None if past is None else (past.keys[index], past.values[index])
+            if index + 1 < self.depth:
+                x, k, v = block(x, modulation, call, index, mask, earlier)
+            else:
+                assert isinstance(block, _Block)
+                _, k, v = block.keys_and_values(x, modulation, call, index, earlier)
+            keys.append(k)
+            values.append(v)
+        return ContextMemory(tuple(keys), tuple(values), keys_mask)
+
     def forward(
         self,
         noisy: Tensor,
         times: Tensor,
         timesteps: Tensor,
         text: TextCondition,
-        context: PackedContext | None = None,
+        context: PackedContext | ContextMemory | None = None,
         attention_mask: Tensor | None = None,
+        moments: Tensor | None = None,
     ) -> Tensor:
         """Predict for the noisy section ``b c t h w``; see `Backbone`."""
         rows, columns = noisy.shape[-2:]
-        x = self.embed(pad_to_kernel(noisy, BASE))
-        grid = x.shape[-3:]
-        x = x.flatten(2).mT + self.place(_place_features(grid[1], grid[2], x)).repeat(grid[0], 1)
-        if self.moment is not None:
-            moment = self.moment(_moment_features(times).to(x.dtype))
-            x = x + moment.repeat_interleave(grid[1] * grid[2], 1)
-        phase = phases(times, rows, columns, BASE, self.rope)
-        count = x.shape[1]
-        mask = None if attention_mask is None else attention_mask[:, None]
-        if context is not None:
-            x = torch.cat((context.tokens.to(x.dtype), x), 1)
-            phase = Phases(
-                torch.cat((context.phases.cos, phase.cos), 1), torch.cat((context.phases.sin, phase.sin), 1)
-            )
-            mask = _join_masks(mask, context.mask, count)
-        embedded = self.time(_time_features(timesteps).to(x.dtype))
-        if embedded.ndim == 2:
-            embedded = embedded[:, None]
-        modulation = self.modulation(embedded).unflatten(-1, (6, -1))  # b 1|n 6 d
-        for block in self.blocks:
-            x = block(x, modulation, phase, mask, text)
-        final = embedded[..., None, :] + self.final_table
-        shift, scale = (final if final.shape[1] == 1 else final[:, -count:]).unbind(2)
+        section = self.as_context(noisy, times, timesteps, moments)
+        assert section.timesteps is not None
+        x, count = section.tokens, section.tokens.shape[1]
+        embedded = self._embedded(section.timesteps, x)
+        modulation, mask = self._modulation(embedded), None
+        memory = context if isinstance(context, ContextMemory) else None
+        packed = context if isinstance(context, PackedContext) else None
+        if memory is not None:
+            mask = _joined(None, count, memory.mask, memory.keys[0].shape[2])
+        if packed is not None:
+            before = packed.tokens.shape[1]
+            x = torch.cat((packed.tokens.to(x.dtype), x), 1)
+            modulation = self._joint_modulation(packed, modulation, count)
+            mask = _joined(None, count, packed.mask, before)
+        mask = None if mask is None else mask[:, None, None]
+        if attention_mask is not None:
+            mask = attention_mask[:, None] if mask is None else mask & attention_mask[:, None]
+        call = _call([section] if packed is None else [packed, section], text)
+        for index, block in enumerate(self.blocks):
+            earlier = None if memory is None else (memory.keys[index], memory.values[index])
+            x, _, _ = block(x, modulation, call, index, mask, earlier)
+        shift, scale = (embedded[..., None, :] + self.final_table).unbind(2)
         x = self.final(_normalise(x[:, -count:]) * (1 + scale) + shift)
-        x = rearrange(
-            x, "b (t h w) (c p q) -> b c t (h p) (w q)", t=grid[0], h=grid[1], w=grid[2], p=BASE.h, q=BASE.w
-        )
+        size = (-(-rows // BASE.h), -(-columns // BASE.w))
+        x = rearrange(x, "b (t h w) (c p q) -> b c t (h p) (w q)", h=size[0], w=size[1], p=BASE.h, q=BASE.w)
         return x[..., :rows, :columns]
+
+    def _embedded(self, timesteps: Tensor, like: Tensor) -> Tensor:
+        embedded: Tensor = self.time(_time_features(timesteps).to(like.dtype))
+        return embedded
+
+    def _modulation(self, embedded: Tensor) -> Tensor:
+        """``b 1|n 6 d``."""
+        modulation: Tensor = self.modulation(embedded).unflatten(-1, (6, -1))
+        return modulation
+
+    def _joint_modulation(self, packed: PackedContext, section: Tensor, count: int) -> Tensor:
+        """Modulation of [context, noisy] tokens, one for all where their timesteps are the same."""
+        before = packed.tokens.shape[1]
+        if packed.timesteps is None:
+            if section.shape[1] == 1:
+                return section
+            raise ValueError(
+                "noisy frames have timesteps of their own, so the context needs some too; use "
+                "context.timestep=zero or level"
+            )
+        own = self._modulation(self._embedded(packed.timesteps, packed.tokens))
+        return torch.cat((own.expand(-1, before, -1, -1), section.expand(-1, count, -1, -1)), 1)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What every block needs beside its tokens.
+
+    Attributes:
+        phases: of the tokens.
+        text: the caption.
+        readers: so many of the last tokens attend to the caption.
+        key_scales: factors of keys, ``depth heads n 1``; None for 1.
+    """
+
+    phases: Phases
+    text: TextCondition
+    readers: int
+    key_scales: Tensor | None
+
+
+def _call(parts: Sequence[PackedContext], text: TextCondition) -> _Call:
+    """Of tokens in a row; only the first parts may leave the caption unread."""
+    counts = [part.tokens.shape[1] for part in parts]
+    joined = Phases(
+        torch.cat([part.phases.cos for part in parts], 1), torch.cat([part.phases.sin for part in parts], 1)
+    )
+    readers = sum(count for part, count in zip(parts, counts, strict=True) if part.reads_text)
+    scale = next((part.key_scale for part in parts if part.key_scale is not None), None)
+    if scale is None:
+        return _Call(joined, text, readers, None)
+    scales = [torch.ones_like(scale) if part.key_scale is None else part.key_scale for part in parts]
+    spread = [s[..., None].expand(*s.shape, count) for s, count in zip(scales, counts, strict=True)]
+    return _Call(joined, text, readers, torch.cat(spread, 2)[..., None])
 
 
 class _Block(nn.Module):
@@ -148,22 +247,55 @@ class _Block(nn.Module):
         self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(
-        self, x: Tensor, modulation: Tensor, phase: Phases, mask: Tensor | None, text: TextCondition
-    ) -> Tensor:
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (modulation + self.table).unbind(2)
-        x = x + gate_a * self._attend(_normalise(x) * (1 + scale_a) + shift_a, phase, mask)
-        if self.cross is not None:
-            x = x + self.cross(_normalise(x), text)
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        call: _Call,
+        index: int,
+        mask: Tensor | None,
+        earlier: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens ``b n d`` after the block, and the keys and values that they attended to."""
+        q, k, v = self.keys_and_values(x, modulation, call, index, earlier)
+        _, _, gate_a, shift_m, scale_m, gate_m = (modulation + self.table).unbind(2)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + gate_a * self.out(rearrange(attended, "b heads n d -> b n (heads d)"))
+        if self.cross is not None and call.readers:
+            x = self._read(x, call)
         hidden = self.up(_normalise(x) * (1 + scale_m) + shift_m)
-        return x + gate_m * self.down(F.relu(hidden).square())
+        return x + gate_m * self.down(F.relu(hidden).square()), k, v
 
-    def _attend(self, x: Tensor, phase: Phases, mask: Tensor | None) -> Tensor:
+    def keys_and_values(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        call: _Call,
+        index: int,
+        earlier: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``b heads n d``, rotated; keys and values begin with the earlier ones."""
+        shift, scale = (modulation[:, :, :2] + self.table[:2]).unbind(2)
         q, k, v = rearrange(
-            self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, d=self.head_width
+            self.qkv(_normalise(x) * (1 + scale) + shift),
+            "b n (three heads d) -> three b heads n d",
+            three=3,
+            d=self.head_width,
         )
-        q, k = rotate(_in_float32(self.query_norm, q), phase), rotate(_in_float32(self.key_norm, k), phase)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(rearrange(x, "b heads n d -> b n (heads d)"))
+        q = rotate(_in_float32(self.query_norm, q), call.phases)
+        k = rotate(_in_float32(self.key_norm, k), call.phases)
+        if call.key_scales is not None:
+            k = k * call.key_scales[index].to(k.dtype)
+        if earlier is not None:
+            k, v = (torch.cat(pair, 2) for pair in zip(earlier, (k, v), strict=True))
+        return q, k, v
+
+    def _read(self, x: Tensor, call: _Call) -> Tensor:
+        """Cross-attention to the caption, for the last tokens alone where the context does not read it."""
+        assert self.cross is not None
+        if call.readers == x.shape[1]:
+            return x + self.cross(_normalise(x), call.text)
+        others, readers = x.tensor_split((x.shape[1] - call.readers,), 1)
+        return torch.cat((others, readers + self.cross(_normalise(readers), call.text)), 1)
 
 
 class _CrossAttention(nn.Module):
@@ -225,9 +357,11 @@ def _moment_features(times: Tensor) -> Tensor:
     return torch.cat((angles.cos(), angles.sin()), -1)
 
 
-def _join_masks(mask: Tensor | None, context: Tensor | None, count: int) -> Tensor | None:
-    """Attention mask ``b 1 q|1 n`` from a full mask and the context's key mask."""
-    if context is None:
-        return mask
-    keys = F.pad(context, (0, count), value=True)[:, None, None]
-    return keys if mask is None else mask & keys
+def _joined(own: Tensor | None, count: int, earlier: Tensor | None, before: int) -> Tensor | None:
+    """Bool ``b n`` over [earlier, own] keys; None where all are to be attended to."""
+    if own is None and earlier is None:
+        return None
+    if earlier is None:
+        assert own is not None
+        return F.pad(own, (before, 0), value=True)
+    return F.pad(earlier, (0, count), value=True) if own is None else torch.cat((earlier, own), 1)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-Variant = Literal["plain", "occlusion", "camera"]
+Variant = Literal["plain", "occlusion", "camera", "revisit"]
 
 app = typer.Typer(no_args_is_help=True, help="Bring real clips, render synthetic videos.")
 

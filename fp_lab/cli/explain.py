@@ -1,6 +1,7 @@
 """``fp-lab explain NAME``: what an ablation name means, before anything is trained."""
 
 import json as jsonlib
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fp_lab.attention_blocks import LENGTH
+from fp_lab.baselines import BASELINES, Baseline, baseline
 from fp_lab.explain import Explanation, latent_size, picture, sparkline
 from fp_lab.explain import explain as explain_name
 
@@ -22,22 +25,33 @@ _SHOWN = 12
 
 
 def explain(
-    name: Annotated[str, typer.Argument(help="Ablation name, such as td_f16k4f2k2f1k1_g9.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Ablation name, such as td_f16k4f2k2f1k1_g9, or a baseline, such as anchor_frames."
+        ),
+    ] = None,
     height: Annotated[int | None, typer.Option(help="Latent rows.", show_default="60")] = None,
     width: Annotated[int | None, typer.Option(help="Latent columns.", show_default="104")] = None,
     frames: Annotated[int | None, typer.Option(help="Length of the example video in latent frames.")] = None,
     pixels: Annotated[str | None, typer.Option(help="Size in pixels instead, such as 480x832.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw its structure into this .png or .svg instead.")
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Draw every NAME.png that a Markdown page shows, such as docs/recipes.md."),
+    ] = None,
 ) -> None:
     """Show a recipe's levels, tokens, context length, order, plan, and which frame lands where."""
     try:
-        if pixels is not None and (height is not None or width is not None):
-            raise ValueError(
-                f"pixels: got {pixels!r} beside a latent size; give --pixels or --height and --width"
-            )
-        size = (60 if height is None else height, 104 if width is None else width)
-        size = size if pixels is None else latent_size(pixels)
-        explanation = explain_name(name, *size, frames)
+        size = _size(height, width, pixels)
+        if _draws(name, picture, page, size, frames, json=json):
+            return
+        assert name is not None
+        made = baseline(name, frames=LENGTH, rows=size[0], columns=size[1]) if name in BASELINES else None
+        explanation = explain_name(str(made.recipe) if made else name, *size, frames)
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -45,12 +59,55 @@ def explain(
         typer.echo(jsonlib.dumps(explanation.as_json(), indent=2))
         return
     console = Console()
+    if made is not None:
+        console.print(_settings(str(name), made))
     console.print(_heading(explanation))
     if explanation.levels:
         console.print(_levels(explanation), _kernels(explanation))
     console.print(_context(explanation))
     console.print(_middle(explanation))
     console.print(explanation.note or _plan(explanation))
+
+
+def _size(height: int | None, width: int | None, pixels: str | None) -> tuple[int, int]:
+    if pixels is None:
+        return 60 if height is None else height, 104 if width is None else width
+    if height is not None or width is not None:
+        raise ValueError(
+            f"pixels: got {pixels!r} beside a latent size; give --pixels or --height and --width"
+        )
+    return latent_size(pixels)
+
+
+def _draws(
+    name: str | None,
+    picture: Path | None,
+    page: Path | None,
+    size: tuple[int, int],
+    frames: int | None,
+    *,
+    json: bool,
+) -> bool:
+    """Draw what is asked for, if anything."""
+    if (name is None) == (page is None):
+        raise ValueError("give a NAME, such as td_f16k4f2k2f1k1_g9, or --page FILE.md")
+    if sum((json, picture is not None, page is not None)) > 1:
+        raise ValueError("give one of --json, --picture and --page")
+    if picture is None and page is None:
+        return False
+    from fp_lab.lab.report import pictures
+
+    if page is not None:
+        for drawn in pictures.draw_page(page):
+            typer.echo(drawn)
+    elif name is not None and picture is not None:
+        typer.echo(pictures.draw(name, picture, *size, frames))
+    return True
+
+
+def _settings(name: str, made: Baseline) -> Text:
+    settings = "".join(f"\n  {key}: {value}" for key, value in made.settings.items())
+    return Text.assemble((name, "bold"), f", a baseline: {made.recipe}{settings}\n")
 
 
 def _heading(explanation: Explanation) -> Text:

@@ -15,7 +15,10 @@ def generate(
     model: Annotated[Path | None, typer.Option(help="Folder of a model instead; needs --recipe.")] = None,
     recipe: Annotated[str | None, typer.Option(help="The recipe that the model was trained for.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to begin with.")] = None,
-    caption: Annotated[str | None, typer.Option(help="What is to be seen and how it moves.")] = None,
+    caption: Annotated[
+        list[str] | None,
+        typer.Option(help="What is to be seen and how it moves; once per endpoint of a planned recipe."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise and, without a picture, of the first frame.")] = 0,
     frames: Annotated[int, typer.Option(min=2, help="Length of the video.")] = 64,
     out: Annotated[Path, typer.Option(help="The mp4 file to write.")] = Path("generated.mp4"),
@@ -27,11 +30,12 @@ def generate(
       fp-lab generate --run runs/demo/g9/seed0 --seed 3 --frames 100
 
       fp-lab generate --model my/model --recipe td_f16k4f2k2f1k1_g9 --image dog.png --caption "a dog runs"
+
+      fp-lab generate --run runs/planned/f1k1_g9_x_f1k1_x_f1k1/seed0 --caption "it runs" --caption "it rests"
     """
     if (run is None) == (model is None) or (model is None) != (recipe is None):
         raise ValueError("give --run FOLDER, or --model FOLDER with --recipe NAME")
     from fp_lab.lab import generate as making
-    from fp_lab.lab.config import load
     from fp_lab.lab.stages import RunFolder
     from fp_lab.model import FramePackModel
 
@@ -40,13 +44,14 @@ def generate(
         loaded = FramePackModel.load(RunFolder(run).model)
     else:
         assert model is not None
-        config = load("base", [f"recipe={recipe}", *(overrides or [])])
+        assert recipe is not None
         loaded = FramePackModel.load(model)
+        config = making.config_of_model(loaded, recipe, overrides or [])
     if image is not None:
-        opening = making.opening_from_image(image, making.picture_size(config), caption or "")
+        opening = making.opening_from_image(image, config.data.size, caption or ())
     else:
         opening = making.opening_from_seed(config, seed)
-        opening = opening if caption is None else making.Opening(opening.frame, caption)
+        opening = making.Opening(opening.frame, tuple(caption)) if caption else opening
     for progressed in making.generate(loaded, config, opening, frames, seed, out):
         typer.echo(f"section {progressed.done} of {progressed.sections}")
-    typer.echo(f"{out}: {opening.caption or 'no caption'}")
+    typer.echo(f"{out}: {'; then '.join(filter(None, opening.captions)) or 'no caption'}")

@@ -14,16 +14,19 @@ from fp_data.clips import EXTENSIONS, ClipsConfig, sample, scan
 from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_pixels
 from fp_data.worlds import VOCABULARY, iterate
 from fp_lab.backbones import TinyDiT
+from fp_lab.causal import Blocks
 from fp_lab.codec import Codec, shipped_folder
 from fp_lab.lab.config import CARRIED, DataConfig, ExperimentConfig
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
+from fp_lab.packing.codebook import Codebook, CodebookStats, codebook_stats, fit_codebook
 from fp_lab.packing.packer import kernels_of
 from fp_lab.samples import PlannedSections
 from fp_lab.system import FramePackSystem
 
 _CLIPS_AT_ONCE = 8
+_VIDEOS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,14 @@ class EvaluationSet:
     latents: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class FittedCodebook:
+    """A codebook of the training videos' latents, and what it does to them."""
+
+    codebook: Codebook
+    stats: CodebookStats
+
+
 class Materials:
     """What arms have in common, made or loaded once: codecs, encoded training videos, the evaluation set."""
 
@@ -47,6 +58,7 @@ class Materials:
         self._codecs: dict[str, Codec] = {}
         self._training: dict[str, LatentVideos] = {}
         self._evaluation: dict[str, EvaluationSet] = {}
+        self._codebooks: dict[str, FittedCodebook] = {}
 
     def codec(self, config: ExperimentConfig) -> Codec:
         """The codec, on the device that sampling and encoding use."""
@@ -74,6 +86,25 @@ class Materials:
         if key not in self._training:
             self._training = {key: cached(self.cache, identity, make)}
         return self._training[key]
+
+    def codebook(self, config: ExperimentConfig) -> FittedCodebook | None:
+        """The codebook of a recipe with a discrete history, fitted on the training videos; else None."""
+        size = config.parsed_recipe.codebook
+        if size is None:
+            return None
+        videos = self.training(config)
+        key = str((next(iter(self._training)), size))
+        if key not in self._codebooks:
+
+            def chunks() -> Sequence[Tensor]:
+                return videos.latents.split(_VIDEOS_AT_ONCE)
+
+            self.reporter.begin("codebook", 100)
+            fitted = fit_codebook(
+                chunks, size, seed=0, progress=lambda done, total: self.reporter.advance(100 * done // total)
+            )
+            self._codebooks[key] = FittedCodebook(fitted, codebook_stats(fitted, chunks()))
+        return self._codebooks[key]
 
     def evaluation(self, config: ExperimentConfig) -> EvaluationSet:
         """The evaluation set with its true latents."""
@@ -113,18 +144,29 @@ def device_of(config: ExperimentConfig) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def build_model(config: ExperimentConfig, codec: Codec) -> FramePackModel:
-    """The model that training starts from: a fresh copy of the base with projections for the recipe."""
+def build_model(config: ExperimentConfig, codec: Codec, codebook: Codebook | None = None) -> FramePackModel:
+    """The model that training starts from: a fresh copy of the base with projections for the recipe.
+
+    Args:
+        config: recipe, base and context.
+        codec: whose latents it takes.
+        codebook: of a discrete history.
+
+    Raises:
+        ValueError: a base for other latents.
+    """
     kernels = kernels_of(config.parsed_recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if config.model.base is not None:
-            model = FramePackModel.load(config.model.base).with_kernels(kernels)
+            base = FramePackModel.load(config.model.base)
+            model = base.with_kernels(kernels, config.context, codebook)
         else:
             words = config.model.backbone.words
             words = words if words.words else replace(words, words=VOCABULARY)
             backbone = replace(config.model.backbone, channels=codec.channels, words=words)
-            model = FramePackModel(TinyDiT(backbone), kernels, config.objective.flow.output)
+            output = config.objective.flow.output
+            model = FramePackModel(TinyDiT(backbone), kernels, output, config.context, codebook)
     if model.backbone.channels != codec.channels:
         raise ValueError(
             f"model.base {config.model.base} takes latents of {model.backbone.channels} channels, "
@@ -135,9 +177,11 @@ def build_model(config: ExperimentConfig, codec: Codec) -> FramePackModel:
 
 def build_system(config: ExperimentConfig, model: FramePackModel) -> FramePackSystem:
     """Training logic around a model; sections are drawn from the plan that the sampler walks."""
+    recipe = config.parsed_recipe
+    causal = config.context.attention == "block_causal"
     return FramePackSystem(
         model,
-        PlannedSections(config.parsed_recipe, config.sampling.fill),
+        Blocks.of(recipe) if causal else PlannedSections(recipe, config.sampling.fill),
         config.objective,
         config.optimizer,
         steps=config.training.steps,

@@ -17,9 +17,11 @@ from yaml import YAMLError
 from fp_data.clips import ClipsConfig
 from fp_data.worlds import WorldConfig
 from fp_lab.backbones import TinyDiTConfig
+from fp_lab.baselines import PACKED, baseline
+from fp_lab.causal import Blocks
 from fp_lab.lab.experiments import find_experiment
 from fp_lab.lab.recipes import PARTS, RecipeRequest, resolve_recipe
-from fp_lab.packing.packer import require_packable
+from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig
 from fp_lab.system import ObjectiveConfig, OptimizerConfig
@@ -27,6 +29,9 @@ from fp_lab.system import ObjectiveConfig, OptimizerConfig
 _Settings = TypeVar("_Settings")
 
 BASE_KEY = "base"
+BASELINE_KEYS = ("baseline", "protocol", "like")
+LATENT_STRIDE = 8
+"""Pixels per latent row of every codec that experiments can name."""
 FIRST_TRAINING_SEED = 10_000
 """Seeds below are for evaluation, this one and those above for training: no video is in both."""
 CARRIED = "carried"
@@ -61,6 +66,11 @@ class DataConfig:
     def frames(self) -> int:
         """Length of a training video."""
         return self.world.frames if self.kind == "world" else self.clips.frames
+
+    @property
+    def size(self) -> int:
+        """Height and width of the videos, pixels."""
+        return self.world.size if self.kind == "world" else self.clips.size
 
 
 @dataclass(frozen=True)
@@ -163,28 +173,43 @@ class ExperimentConfig:
         data: the videos.
         codec: pixels to latents.
         model: what training starts from.
+        context: options of the packed context beside the name.
         objective: what is asked of the model in training.
         optimizer: AdamW and its schedule.
         training: steps, batch, precision.
         sampling: solver, guidance, fill.
         evaluation: the videos that are generated and measured.
         seed: of training.
+        label: name of an arm that is more than its recipe, such as a baseline's.
+        protocol: of a baseline, see `fp_lab.baselines`.
     """
 
     recipe: str
     data: DataConfig = field(default_factory=DataConfig)
     codec: CodecSource = field(default_factory=CodecSource)
     model: ModelSource = field(default_factory=ModelSource)
+    context: ContextConfig = field(default_factory=ContextConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int = 0
+    label: str | None = None
+    protocol: str | None = None
 
     def __post_init__(self) -> None:
         """Check what no single part can check."""
-        require_packable(parse(self.recipe))
+        recipe = parse(self.recipe)
+        if self.context.attention == "block_causal":
+            Blocks.of(recipe)
+        told = self.context.timestep == "level"
+        if not told and (self.objective.history.level != "clean" or self.sampling.history_level):
+            raise ValueError(
+                f"context.timestep: got {self.context.timestep!r} with objective.history.level "
+                f"{self.objective.history.level!r} and sampling.history_level {self.sampling.history_level}, "
+                "expected 'level': the model has to be told the noise of its history"
+            )
         if self.training.batch > self.data.train_videos:
             raise ValueError(
                 f"training.batch: got {self.training.batch}, expected at most data.train_videos "
@@ -266,9 +291,41 @@ def dotted_layer(values: Mapping[str, Any], origin: str) -> Layer:
 def merge(layers: Sequence[Layer]) -> ExperimentConfig:
     """Merge layers, later ones over earlier ones; see `resolve_recipe` for recipe and parts.
 
+    A layer with ``baseline`` (and ``protocol`` and ``like``) stands for that baseline's recipe and settings,
+    which the same layer and later ones may change.
+
     Raises:
         ValueError: names the key, its place, what came and what was expected.
     """
+    return _merged(_with_baselines(layers))
+
+
+def _with_baselines(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers in which a baseline is spelled out."""
+    spelled: list[Layer] = []
+    for layer in layers:
+        values = dict(layer.values)
+        if "baseline" not in values:
+            spelled.append(layer)
+            continue
+        if clash := [key for key in ("recipe", *PARTS) if key in values]:
+            raise ValueError(
+                f"{layer.origin}: got baseline {values['baseline']!r} and {', '.join(clash)}, expected one: "
+                "a baseline has a recipe of its own"
+            )
+        name, protocol = str(values.pop("baseline")), str(values.pop("protocol", "paper"))
+        like = str(values.pop("like", PACKED))
+        videos = {key: values[key] for key in ("data", "evaluation") if key in values}
+        about = _merged([*spelled, Layer(layer.origin, {**videos, "recipe": like})])
+        side = about.data.size // LATENT_STRIDE
+        frames = about.evaluation.frames
+        made = baseline(name, protocol, packed=like, frames=frames, rows=side, columns=side)
+        own = {"recipe": str(made.recipe), "label": name, "protocol": protocol, **made.settings}
+        spelled += [dotted_layer(own, layer.origin), Layer(layer.origin, values)]
+    return spelled
+
+
+def _merged(layers: Sequence[Layer]) -> ExperimentConfig:
     own, requests = [], []
     for layer in layers:
         values = {key: value for key, value in layer.values.items() if key not in (*PARTS, "recipe")}
@@ -289,7 +346,7 @@ def load_settings(kind: type[_Settings], name: str | Path, overrides: Sequence[s
 
 
 def _typed(kind: type[_Settings], layers: Sequence[Layer]) -> _Settings:
-    schema, known = OmegaConf.structured(kind), [*PARTS, *_known_paths(kind)]
+    schema, known = OmegaConf.structured(kind), [*PARTS, *BASELINE_KEYS, *_known_paths(kind)]
     leaves = [leaf for layer in layers for leaf in _leaves(layer.values, kind, layer.origin, known=known)]
     merged = dotted_layer({leaf.path: leaf.value for leaf in leaves}, "all")
     try:

@@ -17,6 +17,7 @@ from fp_lab.packing.schedule import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, from_parts, parse
 
 EFFICIENCY_FILE = "efficiency.json"
+USUAL_SECTION = 9
 _SPATIAL = 8  # pixels per latent where a run does not say its context length
 
 
@@ -25,7 +26,7 @@ class Arm:
     """One row of a comparison.
 
     Attributes:
-        name: the arm's folder name: its recipe, and other axes after ``--``.
+        name: the arm's folder name: its recipe or label, and other axes after ``--``.
         recipe: parsed.
         label: short and unique among the arms, for plots.
         context_tokens: most context tokens that a section sees; None without bound.
@@ -171,11 +172,12 @@ def _arms(runs: Sequence[Path], size: tuple[int, int]) -> tuple[Arm, ...]:
     by_name: dict[str, list[Path]] = {}
     for run in runs:
         by_name.setdefault(run.parent.name, []).append(run)
-    recipes = {name: parse(name.partition("--")[0]) for name in by_name}
-    options = {name: name.partition("--")[2] for name in by_name}
-    labels = {
-        name: short_label(r) + (f", {options[name]}" if options[name] else "") for name, r in recipes.items()
-    }
+    recipes = {name: _recipe(folders[0]) for name, folders in by_name.items()}
+    labels = {}
+    for name, recipe in recipes.items():
+        own, _, options = name.partition("--")
+        label = short_label(recipe) if own == str(recipe) else own.replace("_", " ")
+        labels[name] = label + (f", {options}" if options else "")
     counts = Counter(labels.values())
     arms = []
     for name, folders in by_name.items():
@@ -185,6 +187,12 @@ def _arms(runs: Sequence[Path], size: tuple[int, int]) -> tuple[Arm, ...]:
         seeds = tuple(_training_seed(folder) or 0 for folder in folders)
         arms.append(Arm(name, recipe, label, limit, seeds, tuple(folders)))
     return tuple(sorted(arms, key=_rank))
+
+
+def _recipe(run: Path) -> Recipe:
+    """Of a run's config; of a folder without one, what its name says."""
+    config = RunFolder(run).config
+    return load(config).parsed_recipe if config.is_file() else parse(run.parent.name.partition("--")[0])
 
 
 _ORDERS = ("vanilla", "endpoint", "inverted", "planned", "none")
@@ -208,8 +216,16 @@ def short_label(recipe: Recipe) -> str:
     tail = recipe.left.tail or recipe.right.tail
     for compression in COMPRESSIONS if recipe.order != "planned" else ():
         if from_parts(compression, recipe.order, recipe.section, tail, recipe.codebook) == recipe:
-            return f"{compression}, {recipe.order}"
+            parts = [compression, recipe.order, *_apart(recipe, tail)]
+            return ", ".join(parts)
     return str(recipe)
+
+
+def _apart(recipe: Recipe, tail: str | None) -> list[str]:
+    """What sets a recipe apart from others of its compression and order."""
+    section = [] if recipe.section == USUAL_SECTION else [f"g{recipe.section}"]
+    kept = [tail] if tail in ("ta", "tc") else []
+    return [*section, *kept, *([] if recipe.codebook is None else [f"+D{recipe.codebook}"])]
 
 
 def _read(runs: Sequence[Path], name: str) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Videos on demand from a trained arm, section by section as they are made."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,10 +22,15 @@ from fp_lab.rollout import rollout
 
 @dataclass(frozen=True, eq=False)
 class Opening:
-    """What a video begins with: its first frame, uint8 ``h w c``, and its caption."""
+    """What a video begins with.
+
+    Attributes:
+        frame: the first one, uint8 ``h w c``.
+        captions: one, or one per endpoint of a planned order.
+    """
 
     frame: Tensor
-    caption: str
+    captions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,16 @@ def config_of_run(folder: Path, overrides: Sequence[str] = ()) -> ExperimentConf
 def opening_from_seed(config: ExperimentConfig, seed: int) -> Opening:
     """The true first frame and caption of the video that a seed stands for."""
     (chunk,) = videos_of(config.data, [seed], config.data.frames, held_out=True)
-    return Opening(chunk.frames[0, 0], chunk.captions[0])
+    return Opening(chunk.frames[0, 0], (chunk.captions[0],))
 
 
-def opening_from_image(path: Path, size: int, caption: str = "") -> Opening:
+def opening_from_image(path: Path, size: int, captions: Sequence[str] = ()) -> Opening:
     """A picture file (or a video's first frame) as first frame: its middle square, scaled.
 
     Args:
         path: of the picture.
         size: height and width of the videos.
-        caption: what is to be seen.
+        captions: what is to be seen.
 
     Raises:
         ValueError: it cannot be read.
@@ -73,7 +78,12 @@ def opening_from_image(path: Path, size: int, caption: str = "") -> Opening:
     top, left = ((length - side) // 2 for length in picture.shape[-2:])
     square = picture[..., top : top + side, left : left + side]
     scaled = F.interpolate(square, (size, size), mode="bilinear", antialias=True)
-    return Opening(scaled[0].round().clamp(0, 255).to(torch.uint8).movedim(0, -1), caption)
+    return Opening(scaled[0].round().clamp(0, 255).to(torch.uint8).movedim(0, -1), tuple(captions) or ("",))
+
+
+def config_of_model(model: FramePackModel, recipe: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """A config for a model that comes without its run: the recipe it was trained for, and its own context."""
+    return replace(load("base", [f"recipe={recipe}", *overrides]), context=model.context)
 
 
 @torch.no_grad()
@@ -94,9 +104,15 @@ def generate(
         After every section.
 
     Raises:
-        ValueError: the model was trained for another recipe's kernels, or has another codec's channels.
+        ValueError: the model was trained for another recipe's kernels or other options of the context, or has
+            another codec's channels.
     """
     recipe, device = config.parsed_recipe, device_of(config)
+    if config.context != model.context or (recipe.codebook is None) != (model.codebook is None):
+        raise ValueError(
+            f"the model was trained with {model.context} and {_codebook(model)}, the experiment asks for "
+            f"{config.context} and recipe {recipe}; leave context and recipe as they were in training"
+        )
     if missing := [kernel for kernel in kernels_of(recipe) if kernel not in model.kernels]:
         raise ValueError(
             f"recipe {recipe} needs projections for {', '.join(map(str, missing))}, the model has "
@@ -115,7 +131,7 @@ def generate(
         recipe,
         first,
         frames=frames,
-        captions=[opening.caption],
+        captions=[opening.captions if len(opening.captions) > 1 else opening.captions[0]],
         seeds=[seed],
         sampling=config.sampling,
     ):
@@ -125,6 +141,5 @@ def generate(
         yield Progressed(rolled.index + 1, len(sections))
 
 
-def picture_size(config: ExperimentConfig) -> int:
-    """Height and width of the videos, pixels."""
-    return config.data.world.size if config.data.kind == "world" else config.data.clips.size
+def _codebook(model: FramePackModel) -> str:
+    return "no codebook" if model.codebook is None else f"a codebook of {model.codebook.size}"

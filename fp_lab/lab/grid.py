@@ -113,8 +113,8 @@ def single(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
 
 def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> Arm:
     config = merge(layers if seed is None else [*layers, Layer("seeds", {"seed": seed})])
-    apart = {key: value for key, value in flatten(own).items() if key not in (*PARTS, "recipe")}
-    name = "".join([config.recipe, *(f"--{key}={value}" for key, value in apart.items())])
+    apart = {k: v for k, v in flatten(own).items() if k not in (*PARTS, "recipe", "baseline", "like")}
+    name = "".join([config.label or config.recipe, *(f"--{key}={value}" for key, value in apart.items())])
     safe = re.sub(r"[^\w.+=,-]+", "-", name)
     if len(safe) > _LONGEST_NAME:
         safe = f"{safe[: _LONGEST_NAME - 9]}-{digest({'name': name})[:8]}"

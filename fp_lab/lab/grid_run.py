@@ -168,6 +168,9 @@ def _track_results(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     if place.efficiency.is_file():
         costs = json.loads(place.efficiency.read_text(encoding="utf-8"))
         figures |= {f"efficiency/{name}": value for name, value in costs.items()}
+    if place.codebook.is_file():
+        stats = json.loads(place.codebook.read_text(encoding="utf-8"))
+        figures |= {f"codebook/{name}": value for name, value in stats.items()}
     if place.summary.is_file():
         figures |= headline(json.loads(place.summary.read_text(encoding="utf-8")))
         tracked.log_files([place.summary], "scores")

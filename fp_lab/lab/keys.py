@@ -34,7 +34,7 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
     if config.model.base is not None:
         start = {"base": _weights_sha256("base", config.model.base)}
     train = digest(
-        {name: content[name] for name in ("recipe", "objective", "optimizer", "seed")}
+        {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
         | {"data": data, "first_seed": config.data.first_seed, "train_videos": config.data.train_videos}
         | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
     )

@@ -23,6 +23,7 @@ from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.codec import Codec, CodecConfig, file_sha256
 from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
 from fp_lab.conditions import WordsConfig
+from fp_lab.history import HistoryConfig
 from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import BASE
@@ -87,7 +88,7 @@ class PretrainConfig:
     sections: FreeSections = field(default_factory=FreeSections)
     start: str | None = None
     objective: ObjectiveConfig = field(
-        default_factory=lambda: ObjectiveConfig(history_noise=0.3, history_clean=0.3)
+        default_factory=lambda: ObjectiveConfig(history=HistoryConfig(noise=0.3, clean=0.3))
     )
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     world: WorldConfig = field(default_factory=WorldConfig)

@@ -6,13 +6,14 @@ from typing import Any
 
 from fp_lab.recipe import COMPRESSIONS, Recipe, from_parts, parse
 
-PARTS = ("compression", "order", "section", "tail", "codebook")
+PARTS = ("compression", "order", "section", "tail", "codebook", "sink")
 _TYPES: dict[str, tuple[type, ...]] = {
     "compression": (str,),
     "order": (str,),
     "section": (int,),
     "tail": (str, type(None)),
     "codebook": (int, type(None)),
+    "sink": (int,),
 }
 
 
@@ -74,11 +75,13 @@ def _named(name: Any, given: Mapping[str, Any], origin: str) -> str:
         "section": recipe.section,
         "tail": recipe.left.tail or recipe.right.tail,
         "codebook": recipe.codebook,
+        "sink": recipe.left.runs[0].frames if len(recipe.left.runs) == 2 else 0,
     }
     if "compression" in given:
         # an order that cannot be made of parts has no compression to compare with
         order = "vanilla" if recipe.order == "planned" else recipe.order
-        made = from_parts(given["compression"], order, recipe.section, found["tail"], recipe.codebook)
+        parts = (given["compression"], order, recipe.section, found["tail"], recipe.codebook)
+        made = from_parts(*parts, sink=given.get("sink", 0))
         if made != recipe:
             raise ValueError(
                 f"{origin}: got recipe {recipe} and compression {given['compression']!r}, "

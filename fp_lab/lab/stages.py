@@ -43,6 +43,11 @@ class RunFolder:
         return self.path / "train" / "loss.parquet"
 
     @property
+    def codebook(self) -> Path:
+        """Usage and error of the codebook of a discrete history."""
+        return self.path / "train" / "codebook.json"
+
+    @property
     def samples(self) -> Path:
         """Generated videos."""
         return self.path / "samples"

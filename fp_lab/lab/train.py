@@ -1,5 +1,7 @@
 """Stage one of a run: fine-tune an arm, resuming where it was interrupted."""
 
+import copy
+import json
 import shutil
 import signal
 from dataclasses import asdict
@@ -13,7 +15,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches
-from fp_lab.lab.atomic import replacing
+from fp_lab.lab.atomic import replacing, write_text
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.callbacks import SavePoint, StepTable
 from fp_lab.lab.config import ExperimentConfig
@@ -44,7 +46,8 @@ def train(
     reset_peak_memory()
     codec = materials.codec(config)
     videos = materials.training(config)
-    model = build_model(config, codec)
+    fitted = materials.codebook(config)
+    model = build_model(config, codec, copy.deepcopy(fitted.codebook) if fitted else None)
     started = _steps_taken(folder.checkpoint, key)
     batches = LatentBatches(videos, settings.batch, config.seed, first_batch=started)
     loader: DataLoader[Any] = DataLoader(batches, batch_size=None)
@@ -71,6 +74,9 @@ def train(
         )
         _fit(trainer, build_system(config, model), loader, folder.checkpoint if started else None)
     _write_model(model, folder.model)
+    folder.codebook.unlink(missing_ok=True)
+    if fitted:
+        write_text(folder.codebook, json.dumps(asdict(fitted.stats), indent=2) + "\n")
     with replacing(folder.loss) as unfinished:
         pd.DataFrame([asdict(step) for step in table.steps]).rename(
             columns={"seconds": "step_seconds"}

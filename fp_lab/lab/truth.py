@@ -75,7 +75,7 @@ def _view(config: WorldConfig, seeds: Sequence[int], positions: Tensor) -> Tenso
 
     The same seed has the same path in the scene in every variant, so the camera is the difference.
     """
-    if config.variant != "camera":
+    if not config.moving_view:
         return None
     in_scene = render(replace(config, variant="plain"), seeds).positions[:, :, 0]
     return (in_scene - positions).to(torch.float32)

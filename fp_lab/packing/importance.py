@@ -1,10 +1,15 @@
-"""Which known frame lands in which level, by time: pure data, no tensors."""
+"""Which known frame lands in which level: pure data, no tensors.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+By time a level takes the frames at its place in video time. By importance the run beside the section takes
+the most important known frames of its side, the most important one nearest to the section.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from fp_lab.orders import Section
-from fp_lab.recipe import Kernel, Recipe, Run, Side
+from fp_lab.recipe import Kernel, Recipe, Run, Side, Tail
 
 
 @dataclass(frozen=True)
@@ -15,11 +20,18 @@ class LevelSlots:
         kernel: Kernel of the level.
         frames: Time indices in video time; they may lie outside the video where not known.
         known: For each frame whether it exists and is packed here.
+        positions: Index of each frame that its rotary phases are made from, by default the frames.
     """
 
     kernel: Kernel
     frames: tuple[int, ...]
     known: tuple[bool, ...]
+    positions: tuple[int, ...] = field(default=())
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """What rotary phases are made from."""
+        return self.positions or self.frames
 
 
 @dataclass(frozen=True)
@@ -30,18 +42,88 @@ class TailFrames:
     right: tuple[int, ...]
 
 
-def assign_by_time(recipe: Recipe, section: Section, length: int) -> tuple[LevelSlots, ...]:
-    """Give every level its frames.
+@dataclass(frozen=True)
+class TailSlots:
+    """The frames of one side's tail.
+
+    Attributes:
+        tail: ``ta`` or ``tc``.
+        kernel: Of the side's farthest level, which encodes the tail.
+        frames: Known frames, ascending.
+        positions: As in `LevelSlots`.
+    """
+
+    tail: Tail
+    kernel: Kernel
+    frames: tuple[int, ...]
+    positions: tuple[int, ...] = field(default=())
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """What rotary phases are made from."""
+        return self.positions or self.frames
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Every known frame that is packed: levels left to right, and the tails that keep frames."""
+
+    slots: tuple[LevelSlots, ...]
+    tails: tuple[TailSlots, ...]
+
+
+def assign(
+    recipe: Recipe,
+    section: Section,
+    length: int,
+    importance: Sequence[float] | None = None,
+    *,
+    start_in_history: bool = False,
+) -> Assignment:
+    """Levels and tails of a section.
+
+    Args:
+        recipe: The levels and tails.
+        section: Targets and known frames.
+        length: Length of the video in latent frames.
+        importance: Of every frame of the video (that of unknown ones does not count); None: by time.
+        start_in_history: A run that keeps the outermost frames does not take them from the run beside the
+            section.
+
+    Raises:
+        ValueError: A section without targets, targets outside the video, or not one importance per frame.
+    """
+    if importance is None:
+        slots = assign_by_time(recipe, section, length, start_in_history=start_in_history)
+    else:
+        slots = assign_by_importance(recipe, section, length, importance, start_in_history=start_in_history)
+    beyond = _beyond(recipe, section, slots, by_time=importance is None)
+    tails = []
+    for side, frames, outer in (
+        (recipe.left, beyond.left, slots[0] if slots else None),
+        (recipe.right, beyond.right, slots[-1] if slots else None),
+    ):
+        if side.tail in ("ta", "tc"):
+            assert outer is not None
+            tails.append(TailSlots(side.tail, outer.kernel, frames))
+    return Assignment(slots, tuple(tails))
+
+
+def assign_by_time(
+    recipe: Recipe, section: Section, length: int, *, start_in_history: bool = False
+) -> tuple[LevelSlots, ...]:
+    """Give every level its frames by their place in video time.
 
     An adjacent run takes the frames directly beside the section, known or not. A run after ``x`` starts at
     the nearest known frame of its side. A further, outermost run is anchored at the first or last frame of
     the video and keeps what it covers; runs between begin at the next block of known frames beyond a gap. No
-    frame is known in two levels.
+    frame is known in two levels, but for `start_in_history`.
 
     Args:
         recipe: The levels.
         section: Targets (the sides lie before the first and after the last of them) and known frames.
         length: Length of the video in latent frames; anchors the outermost run on the right.
+        start_in_history: See `assign`.
 
     Returns:
         One entry per level, the left side's then the right side's, left to right.
@@ -49,17 +131,38 @@ def assign_by_time(recipe: Recipe, section: Section, length: int) -> tuple[Level
     Raises:
         ValueError: A section without targets, or targets outside the video.
     """
-    first, last = _span(section, length)
-    left = frozenset(frame for frame in section.known if frame < first)
-    right = frozenset(frame for frame in section.known if last < frame < length)
-    # The right side is the left side with time reversed: one rule serves both.
-    slots = _assign_left(recipe.left, first, left)
-    flipped = Side(tuple(run.mirrored for run in recipe.right.runs[::-1]), recipe.right.adjacent)
-    mirror = length - 1
-    for slot in reversed(_assign_left(flipped, mirror - last, frozenset(mirror - frame for frame in right))):
-        frames = tuple(mirror - frame for frame in reversed(slot.frames))
-        slots.append(LevelSlots(slot.kernel, frames, slot.known[::-1]))
-    return tuple(slots)
+    return _both_sides(recipe, section, length, None, start_in_history)
+
+
+def assign_by_importance(
+    recipe: Recipe,
+    section: Section,
+    length: int,
+    importance: Sequence[float],
+    *,
+    start_in_history: bool = False,
+) -> tuple[LevelSlots, ...]:
+    """Give the run beside the section, on each side, the most important known frames of that side.
+
+    Frames are sorted by importance, those that are as important by their distance from the section; F_0 goes
+    to the slot nearest to the section, and so on outwards; inside a level they stand in video time. Other
+    runs are laid as by time. Slots for which there is no frame lie before all frames and are not known.
+
+    Args:
+        recipe: The levels.
+        section: Targets and known frames.
+        length: Length of the video in latent frames.
+        importance: Of every frame of the video; NaN counts as least important.
+        start_in_history: See `assign`.
+
+    Raises:
+        ValueError: As in `assign_by_time`, or not one importance per frame.
+    """
+    if len(importance) != length:
+        raise ValueError(
+            f"importance: got {len(importance)} values, expected one for each of {length} frames"
+        )
+    return _both_sides(recipe, section, length, importance, start_in_history)
 
 
 def tail_by_time(recipe: Recipe, section: Section, length: int) -> TailFrames:
@@ -76,16 +179,45 @@ def tail_by_time(recipe: Recipe, section: Section, length: int) -> TailFrames:
     Raises:
         ValueError: A section without targets, or targets outside the video.
     """
-    _span(section, length)
-    slots = assign_by_time(recipe, section, length)
+    return _beyond(recipe, section, assign_by_time(recipe, section, length), by_time=True)
+
+
+def _beyond(recipe: Recipe, section: Section, slots: tuple[LevelSlots, ...], *, by_time: bool) -> TailFrames:
+    """Known frames of each side that its single run did not take; by time, those farther out than the run."""
+    first, last = min(section.targets), max(section.targets)
+    packed = {f for slot in slots for f, known in zip(slot.frames, slot.known, strict=True) if known}
     left = right = ()  # type: tuple[int, ...]
     if len(recipe.left.runs) == 1:
-        outer = slots[0].frames[0]
-        left = tuple(sorted(frame for frame in section.known if frame < outer))
+        outer = slots[0].frames[0] if by_time else first
+        left = tuple(sorted(f for f in section.known if f < outer and f not in packed))
     if len(recipe.right.runs) == 1:
-        outer = slots[-1].frames[-1]
-        right = tuple(sorted(frame for frame in section.known if outer < frame < length))
+        outer = slots[-1].frames[-1] if by_time else last
+        right = tuple(sorted(f for f in section.known if f > outer and f not in packed))
     return TailFrames(left, right)
+
+
+def _both_sides(
+    recipe: Recipe,
+    section: Section,
+    length: int,
+    importance: Sequence[float] | None,
+    start_in_history: bool,
+) -> tuple[LevelSlots, ...]:
+    first, last = _span(section, length)
+    left = frozenset(frame for frame in section.known if frame < first)
+    right = frozenset(frame for frame in section.known if last < frame < length)
+    # The right side is the left side with time reversed: one rule serves both.
+    slots = _assign_left(recipe.left, first, left, importance, start_in_history)
+    flipped = Side(tuple(run.mirrored for run in recipe.right.runs[::-1]), recipe.right.adjacent)
+    mirror = length - 1
+    reversed_importance = None if importance is None else importance[::-1]
+    mirrored = frozenset(mirror - frame for frame in right)
+    for slot in reversed(
+        _assign_left(flipped, mirror - last, mirrored, reversed_importance, start_in_history)
+    ):
+        frames = tuple(mirror - frame for frame in reversed(slot.frames))
+        slots.append(LevelSlots(slot.kernel, frames, slot.known[::-1]))
+    return tuple(slots)
 
 
 def _span(section: Section, length: int) -> tuple[int, int]:
@@ -97,18 +229,27 @@ def _span(section: Section, length: int) -> tuple[int, int]:
     return first, last
 
 
-def _assign_left(side: Side, first: int, known: frozenset[int]) -> list[LevelSlots]:
+def _assign_left(
+    side: Side,
+    first: int,
+    known: frozenset[int],
+    importance: Sequence[float] | None,
+    start_in_history: bool,
+) -> list[LevelSlots]:
     """Place one side's runs before frame ``first``; ``known`` holds only frames before it."""
     placed: list[list[LevelSlots]] = []
     free = set(known)
     runs = side.runs
     if len(runs) > 1:
-        placed.append(_slots(runs[0], 0, free))
+        placed.append(_slots(runs[0], 0, set(known) if start_in_history else free))
     near: list[list[LevelSlots]] = []
     nearest_known = max(known, default=first - 1)
     stop = first if side.adjacent else nearest_known + 1
-    for run in reversed(runs[1:] if len(runs) > 1 else runs):
-        near.append(_slots(run, stop - run.frames, free))
+    for index, run in enumerate(reversed(runs[1:] if len(runs) > 1 else runs)):
+        if importance is not None and index == 0:
+            near.append(_ranked(run, free, importance))
+        else:
+            near.append(_slots(run, stop - run.frames, free))
         stop = _next_block(known, min(stop - run.frames, stop))
     return [slot for run_slots in placed + near[::-1] for slot in run_slots]
 
@@ -131,3 +272,23 @@ def _slots(run: Run, start: int, free: set[int]) -> list[LevelSlots]:
         free.difference_update(frames)
         start += level.frames
     return slots
+
+
+def _ranked(run: Run, free: set[int], importance: Sequence[float]) -> list[LevelSlots]:
+    """Fill a run from its nearest level outwards with the most important free frames."""
+
+    def rank(frame: int) -> tuple[float, int]:
+        value = importance[frame]
+        return (math.inf if math.isnan(value) else -value, -frame)
+
+    waiting = sorted(free, key=rank)
+    nowhere = -1
+    slots = []
+    for level in reversed(run.levels):
+        taken, waiting = sorted(waiting[: level.frames]), waiting[level.frames :]
+        missing = level.frames - len(taken)
+        frames = (*range(nowhere - missing + 1, nowhere + 1), *taken)
+        nowhere -= missing
+        free.difference_update(taken)
+        slots.append(LevelSlots(level.kernel, frames, (False,) * missing + (True,) * len(taken)))
+    return slots[::-1]

@@ -6,34 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fp_lab.packing.rope import RopeConfig, phases
+from fp_lab.packing.context import ContextConfig
+from fp_lab.packing.rope import Axis, RopeConfig, box_phases, phases, view_axes
+from fp_lab.packing.schedule import TAIL_POOL
 from fp_lab.recipe import BASE, Kernel, Recipe
 from fp_lab.shapes import ContextLevel, PackedContext, Phases
 
-_K16 = Kernel(16, 32, 32)
+K8, K16 = Kernel(8, 16, 16), Kernel(16, 32, 32)
 
 
 def kernels_of(recipe: Recipe) -> tuple[Kernel, ...]:
     """Every kernel that a recipe names, once, in the order of the name."""
-    runs = (*recipe.left.runs, *recipe.right.runs)
-    return tuple(dict.fromkeys(level.kernel for run in runs for level in run.levels))
-
-
-def require_packable(recipe: Recipe) -> None:
-    """Refuse what a name can say and a context cannot hold, rather than train something else under it.
-
-    Raises:
-        ValueError: a tail that keeps frames, a discrete history, or the kernel k16.
-    """
-    tails = [side.tail for side in (recipe.left, recipe.right)]
-    wanted = [f"the tail {tail}" for tail in tails if tail in ("ta", "tc")]
-    wanted += ["a discrete history (+D)"] if recipe.codebook is not None else []
-    wanted += ["the kernel k16"] if _K16 in kernels_of(recipe) else []
-    if wanted:
-        raise ValueError(
-            f"recipe {recipe}: packing {' and '.join(wanted)} is not implemented; expected the tail td or "
-            "none, no +D and no k16 (fp-lab explain knows them)"
-        )
+    return tuple(dict.fromkeys(level.kernel for level in recipe.levels))
 
 
 def interpolate_projection(base: nn.Conv3d, kernel: Kernel) -> tuple[Tensor, Tensor | None]:
@@ -67,20 +51,54 @@ def pad_to_kernel(latents: Tensor, kernel: Kernel) -> Tensor:
     return F.pad(latents, padding, mode="replicate") if any(padding) else latents
 
 
-class ContextPacker(nn.Module):
-    """Independent patchify parameters per kernel (`M4`), for clean frames at the base kernel too."""
+def pool_tail_frames(latents: Tensor) -> Tensor:
+    """Average the frames ``b c t h w`` of a tail ``ta`` by (1, 32, 32); smaller frames to one pixel."""
+    h, w = (min(TAIL_POOL, size) for size in latents.shape[-2:])
+    padded = F.pad(latents, (0, -latents.shape[-1] % w, 0, -latents.shape[-2] % h, 0, 0), mode="replicate")
+    return F.avg_pool3d(padded, (1, h, w))
 
-    def __init__(self, kernels: Iterable[Kernel], channels: int, width: int, rope: RopeConfig) -> None:
+
+class ContextPacker(nn.Module):
+    """Projections and phases of the context.
+
+    With ``projection: independent`` there are patchify parameters for every kernel (`M4`), for clean frames
+    at the base kernel too; with ``shared`` one base projection behind an average pool.
+    """
+
+    def __init__(
+        self,
+        kernels: Iterable[Kernel],
+        channels: int,
+        width: int,
+        rope: RopeConfig,
+        config: ContextConfig | None = None,
+        attention: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Make random projections.
+
+        Args:
+            kernels: of the schedule.
+            channels: of a latent frame.
+            width: of a token.
+            rope: of the backbone.
+            config: options; by default all defaults.
+            attention: depth and heads of the backbone, for ``amplify``.
+        """
         super().__init__()
         self.rope, self.width = rope, width
+        self.config = config or ContextConfig()
         self.projections = nn.ModuleDict()
         for kernel in kernels:
-            size = (kernel.t, kernel.h, kernel.w)
-            self.projections[projection_name(kernel)] = nn.Conv3d(channels, width, size, stride=size)
+            _, convolved = self._route(kernel)
+            size = (convolved.t, convolved.h, convolved.w)
+            self.projections[projection_name(convolved)] = nn.Conv3d(channels, width, size, stride=size)
+        self.amplification = nn.Parameter(torch.zeros(attention)) if self.config.amplify else None
 
     @torch.no_grad()
     def initialise_from(self, base: nn.Conv3d) -> None:
-        """Initialise every projection by interpolation of a pretrained one."""
+        """Start from a pretrained projection; ``init: random`` leaves independent projections as they are."""
+        if self.config.init == "random" and self.config.projection == "independent":
+            return
         for projection in self.projections.values():
             assert isinstance(projection, nn.Conv3d)
             t, h, w = projection.kernel_size
@@ -104,30 +122,36 @@ class ContextPacker(nn.Module):
         assert isinstance(projection, nn.Conv3d)
         return projection
 
-    def forward(self, context: tuple[ContextLevel, ...]) -> PackedContext | None:
+    def forward(
+        self, context: tuple[ContextLevel, ...], levels: Tensor | None = None
+    ) -> PackedContext | None:
         """Project and position every level.
 
         Args:
             context: levels with latents ``b c t h w``.
+            levels: noise levels of the latents, ``b`` in [0, 1], for ``timestep: level``; None: clean.
 
         Returns:
             Tokens in the order of the levels; None when no token of any item is known.
         """
-        tokens, cosines, sines, masks = [], [], [], []
+        tokens: list[Tensor] = []
+        cosines: list[Tensor] = []
+        sines: list[Tensor] = []
+        masks: list[Tensor] = []
         for level in context:
-            known = _token_mask(level)
+            known = self._known_tokens(level)
             if not known.any():
                 continue
-            projected = self.projections[projection_name(level.kernel)](
-                pad_to_kernel(level.latents, level.kernel)
-            )
-            rows, columns = level.latents.shape[-2:]
-            phase = phases(level.times, rows, columns, level.kernel, self.rope)
+            phase = self._phases(level)
             used = known.any(0)
-            tokens.append(projected.flatten(2).mT[:, used])
-            cosines.append(phase.cos[:, used])
-            sines.append(phase.sin[:, used])
-            masks.append(known[:, used])
+            every = bool(used.all())  # selecting all would copy, and so would its gradient
+            for parts, part in (
+                (tokens, self._project(level)),
+                (cosines, phase.cos),
+                (sines, phase.sin),
+                (masks, known),
+            ):
+                parts.append(part if every else part[:, used])
         if not tokens:
             return None
         mask = torch.cat(masks, 1)
@@ -135,18 +159,69 @@ class ContextPacker(nn.Module):
             torch.cat(tokens, 1),
             Phases(torch.cat(cosines, 1), torch.cat(sines, 1)),
             None if mask.all() else mask,
+            self._timesteps(mask, levels),
+            self.config.text == "all",
+            None if self.amplification is None else self.amplification.exp(),
         )
+
+    def _timesteps(self, mask: Tensor, levels: Tensor | None) -> Tensor | None:
+        if self.config.timestep == "same":
+            return None
+        if self.config.timestep == "zero" or levels is None:
+            return torch.zeros(len(mask), 1, device=mask.device)
+        return 1000 * levels[:, None]
+
+    def _route(self, kernel: Kernel) -> tuple[tuple[int, int, int], Kernel]:
+        """Box of the average pool before a convolution, and the convolution's kernel."""
+        if self.config.projection == "shared":
+            return (kernel.t, kernel.h // BASE.h, kernel.w // BASE.w), BASE
+        return ((2, 2, 2), K8) if kernel == K16 else ((1, 1, 1), kernel)
+
+    def _project(self, level: ContextLevel) -> Tensor:
+        """Tokens ``b n d``."""
+        latents = level.latents
+        items, frames = len(latents), latents.shape[2]
+        if level.tail == "ta":  # every frame alone
+            latents = latents.movedim(2, 1).flatten(0, 1).unsqueeze(2)
+        box, kernel = self._route(level.kernel)
+        latents = pad_to_kernel(latents, level.kernel)
+        if box != (1, 1, 1):
+            latents = F.avg_pool3d(latents, box)
+        tokens: Tensor = self.projections[projection_name(kernel)](latents).flatten(2).mT
+        if level.tail == "ta":
+            tokens = tokens.unflatten(0, (items, frames)).flatten(1, 2)
+        return tokens
+
+    def _phases(self, level: ContextLevel) -> Phases:
+        """Phases ``b n k``: every pool that latents go through, once more over positions."""
+        rows, columns = level.size or level.latents.shape[-2:]
+        kernel, pooling = level.kernel, self.config.phases
+        if level.tail is None:
+            return phases(level.times, rows, columns, kernel, self.rope, pooling)
+        height, width = view_axes(rows, columns, level.times.device)
+        if level.tail == "ta":
+            half = TAIL_POOL // BASE.h
+            y = Axis(height, (min(half, height.shape[1]), kernel.h))
+            x = Axis(width, (min(half, width.shape[1]), kernel.w))
+            return box_phases(Axis(level.times), y, x, self.rope, pooling)
+        weights = level.known / level.known.sum(1, keepdim=True).clamp_min(1)
+        y, x = Axis(height, (kernel.h // BASE.h,)), Axis(width, (kernel.w // BASE.w,))
+        return box_phases(Axis(level.times, weights=weights), y, x, self.rope, pooling)
+
+    def _known_tokens(self, level: ContextLevel) -> Tensor:
+        """Bool ``b n``: whether any frame of a token is known."""
+        rows, columns = level.latents.shape[-2:]
+        per_frame = -(-rows // level.kernel.h) * -(-columns // level.kernel.w)
+        if level.tail == "tc":
+            known = level.known.any(1, keepdim=True)
+        elif level.tail == "ta":
+            known = level.known
+        else:
+            missing = -level.known.shape[1] % level.kernel.t
+            known = F.pad(level.known, (0, missing)).unflatten(1, (-1, level.kernel.t)).any(2)
+        return known.repeat_interleave(per_frame, 1)
 
 
 def projection_name(kernel: Kernel) -> str:
     """Name of a kernel's projection in a state dict, such as ``1x2x2``."""
     return f"{kernel.t}x{kernel.h}x{kernel.w}"
-
-
-def _token_mask(level: ContextLevel) -> Tensor:
-    """Bool ``b n``: whether any frame of a token is known."""
-    rows, columns = level.latents.shape[-2:]
-    per_frame = -(-rows // level.kernel.h) * -(-columns // level.kernel.w)
-    missing = -level.known.shape[1] % level.kernel.t
-    known = F.pad(level.known, (0, missing)).unflatten(1, (-1, level.kernel.t)).any(2)
-    return known.repeat_interleave(per_frame, 1)

@@ -4,11 +4,13 @@
 pooling a box of tokens is pooling each axis alone: nothing of full size is ever made.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from fp_lab.packing.context import PhasePooling
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.shapes import Phases
 
@@ -37,20 +39,50 @@ def axis_angles(positions: Tensor, channels: int, theta: float) -> Tensor:
     return positions.to(torch.float32)[..., None] / theta**exponents
 
 
-def pool_axis(phases: Tensor, size: int, dim: int) -> Tensor:
+def pool_axis(values: Tensor, size: int, dim: int) -> Tensor:
     """Average groups of ``size`` along ``dim``; a last group that is not full repeats the last entry."""
     if size == 1:
-        return phases
-    missing = -phases.shape[dim] % size
+        return values
+    missing = -values.shape[dim] % size
     if missing:
-        last = phases.narrow(dim, phases.shape[dim] - 1, 1)
-        phases = torch.cat(
-            (phases, last.expand(*(missing if i == dim else -1 for i in range(phases.ndim)))), dim
+        last = values.narrow(dim, values.shape[dim] - 1, 1)
+        values = torch.cat(
+            (values, last.expand(*(missing if i == dim else -1 for i in range(values.ndim)))), dim
         )
-    return phases.unflatten(dim, (-1, size)).mean(dim + 1)
+    return values.unflatten(dim, (-1, size)).mean(dim + 1)
 
 
-def phases(times: Tensor, rows: int, columns: int, kernel: Kernel, config: RopeConfig) -> Phases:
+@dataclass(frozen=True)
+class Axis:
+    """Positions along one axis and how they are pooled.
+
+    Attributes:
+        positions: ``b|1 n``, in tokens of the base kernel.
+        pools: sizes of the pools, one after the other.
+        weights: ``b n`` that sum to 1, for one average over all positions instead.
+    """
+
+    positions: Tensor
+    pools: Sequence[int] = ()
+    weights: Tensor | None = None
+
+    def pooled(self, values: Tensor) -> Tensor:
+        """Values ``b n k`` of the positions, averaged over each pool."""
+        if self.weights is not None:
+            return (self.weights[..., None] * values).sum(1, keepdim=True)
+        for size in self.pools:
+            values = pool_axis(values, size, 1)
+        return values
+
+
+def phases(
+    times: Tensor,
+    rows: int,
+    columns: int,
+    kernel: Kernel,
+    config: RopeConfig,
+    pooling: PhasePooling = "averaged",
+) -> Phases:
     """Phases of a level's tokens.
 
     Args:
@@ -59,20 +91,55 @@ def phases(times: Tensor, rows: int, columns: int, kernel: Kernel, config: RopeC
         columns: latent columns of a frame.
         kernel: latent frames, rows and columns per token.
         config: frequencies.
+        pooling: see `box_phases`.
 
     Returns:
-        cos and sin averaged separately over each token's box, ``b n k`` with n ordered t, h, w and
-        k = sum(axes)/2. A pool of n at frequency f scales the phasor by |sin(nf/2) / (n sin(f/2))|.
+        Phases ``b n k`` with n ordered t, h, w and k = sum(axes)/2.
     """
-    row = torch.arange(-(-rows // BASE.h), device=times.device)[None]
-    column = torch.arange(-(-columns // BASE.w), device=times.device)[None]
-    sizes = (kernel.t, kernel.h // BASE.h, kernel.w // BASE.w)
-    with torch.autocast(times.device.type, enabled=False):
-        angles = [
-            axis_angles(p, c, config.theta) for p, c in zip((times, row, column), config.axes, strict=True)
-        ]
-        cos = [pool_axis(a.cos(), size, 1) for a, size in zip(angles, sizes, strict=True)]
-        sin = [pool_axis(a.sin(), size, 1) for a, size in zip(angles, sizes, strict=True)]
+    height, width = view_axes(rows, columns, times.device)
+    return box_phases(
+        Axis(times, (kernel.t,)),
+        Axis(height, (kernel.h // BASE.h,)),
+        Axis(width, (kernel.w // BASE.w,)),
+        config,
+        pooling,
+    )
+
+
+def view_axes(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Positions ``1 h`` and ``1 w`` of base tokens in a frame of latents."""
+    return (
+        torch.arange(-(-rows // BASE.h), device=device)[None],
+        torch.arange(-(-columns // BASE.w), device=device)[None],
+    )
+
+
+def box_phases(t: Axis, h: Axis, w: Axis, config: RopeConfig, pooling: PhasePooling = "averaged") -> Phases:
+    """Phases of boxes of tokens, the product of pools along each axis.
+
+    Args:
+        t: frames.
+        h: rows.
+        w: columns.
+        config: frequencies.
+        pooling: ``averaged``: cos and sin separately over each box; a pool of n at frequency f then scales
+            the phasor by |sin(nf/2) / (n sin(f/2))|. ``midpoint``: unit phasors at the mean position.
+
+    Returns:
+        Phases ``b n k`` with n ordered t, h, w.
+    """
+    cos, sin = [], []
+    with torch.autocast(t.positions.device.type, enabled=False):
+        for axis, channels in zip((t, h, w), config.axes, strict=True):
+            if pooling == "midpoint":
+                middle = axis.pooled(axis.positions.to(torch.float32)[..., None])[..., 0]
+                angles = axis_angles(middle, channels, config.theta)
+                cos.append(angles.cos())
+                sin.append(angles.sin())
+            else:
+                angles = axis_angles(axis.positions, channels, config.theta)
+                cos.append(axis.pooled(angles.cos()))
+                sin.append(axis.pooled(angles.sin()))
         return Phases(_box(*cos), _box(*sin))
 
 

@@ -5,7 +5,7 @@ import torch
 
 from fp_data.worlds import SPEEDS, VOCABULARY, WorldConfig, describe, iterate, render, sprite_template
 
-VARIANTS = ("plain", "occlusion", "camera")
+VARIANTS = ("plain", "occlusion", "camera", "revisit")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -82,6 +82,15 @@ def test_the_camera_leaves_and_comes_back() -> None:
     assert world.masks[:, 0].any()
     assert not world.masks[:, 16].any(), "halfway nothing of the first view is left"
     assert world.masks[:, -1].flatten(1).any(1).all()
+
+
+def test_the_camera_cuts_away_and_back() -> None:
+    world = render(WorldConfig(frames=63, variant="revisit"), range(4))
+    still = render(WorldConfig(frames=63), range(4))
+    away = torch.tensor([20.67 <= t < 41.33 for t in range(63)])
+    assert torch.equal(world.frames[:, ~away], still.frames[:, ~away]), "the same place before and after"
+    assert not world.masks[:, away].any()
+    assert world.captions[0].endswith("camera leaves and returns")
 
 
 def test_size_scales_everything() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -85,20 +87,86 @@ def test_an_attention_mask_cuts_the_context_off(backbone: TinyDiT, context: Pack
     torch.testing.assert_close(cut, backbone(noisy, times, steps, text, None), atol=1e-5, rtol=1e-4)
 
 
-def test_equal_timesteps_per_token_are_one_timestep(backbone: TinyDiT, context: PackedContext) -> None:
+def test_equal_timesteps_per_frame_are_one_timestep(backbone: TinyDiT, context: PackedContext) -> None:
     noisy, times = section()
     text, steps = backbone.encode_text(["red", "ball"]), torch.tensor([700.0, 300.0])
-    per_token = steps[:, None].expand(2, context.tokens.shape[1] + 3 * 4)
-    torch.testing.assert_close(
-        backbone(noisy, times, per_token, text, context),
-        backbone(noisy, times, steps, text, context),
-        atol=1e-5,
-        rtol=1e-4,
+    told = replace(context, timesteps=steps[:, None])
+    together = backbone(noisy, times, steps, text, context)
+    per_frame = backbone(noisy, times, steps[:, None].expand(2, 3), text, told)
+    torch.testing.assert_close(per_frame, together, atol=1e-5, rtol=1e-4)
+    changed = backbone(noisy, times, steps, text, replace(context, timesteps=torch.zeros(2, 1)))
+    assert (changed - together).abs().max() > 1e-3, "history at timestep 0"
+    frames = steps[:, None] * torch.tensor([1.0, 0.5, 1.0])
+    changed = backbone(noisy, times, frames, text, told)
+    assert (changed - together).abs().max() > 1e-3, "one frame at half the noise"
+
+
+def test_frames_with_timesteps_of_their_own_need_a_context_that_has_some(
+    backbone: TinyDiT, context: PackedContext
+) -> None:
+    noisy, times = section()
+    with pytest.raises(ValueError, match="the context needs some too"):
+        backbone(noisy, times, torch.full((2, 3), 500.0), backbone.encode_text(["red", "ball"]), context)
+
+
+@pytest.mark.parametrize("reads_text", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_remembered_keys_and_values_are_those_of_a_masked_whole(
+    backbone: TinyDiT, context: PackedContext, reads_text: bool, masked: bool, scaled: bool
+) -> None:
+    noisy, times = section()
+    text, steps = backbone.encode_text(["red ball", "red"]), torch.tensor([700.0, 300.0])
+    mask = torch.ones(context.tokens.shape[:2], dtype=torch.bool)
+    mask[1, -4:] = False
+    isolated = replace(
+        context,
+        timesteps=torch.zeros(2, 1),
+        reads_text=reads_text,
+        mask=mask if masked else None,
+        key_scale=torch.tensor([[1.5, 0.5], [0.7, 2.0]]) if scaled else None,
     )
-    history_at_zero = per_token.clone()
-    history_at_zero[:, : context.tokens.shape[1]] = 0
-    changed = backbone(noisy, times, history_at_zero, text, context)
-    assert (changed - backbone(noisy, times, steps, text, context)).abs().max() > 1e-3
+    before, own = context.tokens.shape[1], 3 * 4
+    blind = torch.ones(2, before + own, before + own, dtype=torch.bool)
+    blind[:, :before, before:] = False
+    whole = backbone(noisy, times, steps, text, isolated, blind)
+    cached = backbone(noisy, times, steps, text, backbone.remember(isolated, text))
+    torch.testing.assert_close(cached, whole, atol=1e-5, rtol=1e-5)
+    seeing = backbone(noisy, times, steps, text, isolated)
+    assert (seeing - whole).abs().max() > 1e-3, "the mask matters"
+
+
+def test_a_history_that_is_all_masked_is_no_history(backbone: TinyDiT, context: PackedContext) -> None:
+    noisy, times = section()
+    text, steps = backbone.encode_text(["red ball", "red"]), torch.tensor([700.0, 300.0])
+    nothing = replace(
+        context, timesteps=torch.zeros(2, 1), mask=torch.zeros(context.tokens.shape[:2], dtype=torch.bool)
+    )
+    alone = backbone(noisy, times, steps, text)
+    torch.testing.assert_close(backbone(noisy, times, steps, text, nothing), alone, atol=1e-5, rtol=1e-5)
+    cached = backbone(noisy, times, steps, text, backbone.remember(nothing, text))
+    torch.testing.assert_close(cached, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_context_at_the_sections_timestep_cannot_be_remembered(
+    backbone: TinyDiT, context: PackedContext
+) -> None:
+    with pytest.raises(ValueError, match="needs timesteps of its own"):
+        backbone.remember(context, backbone.encode_text(["red", "ball"]))
+
+
+def test_a_context_that_does_not_read_the_caption_costs_a_difference(
+    backbone: TinyDiT, context: PackedContext
+) -> None:
+    noisy, times = section()
+    text, steps = backbone.encode_text(["red ball", "red"]), torch.tensor([700.0, 300.0])
+    reading = backbone(noisy, times, steps, text, context)
+    blind = backbone(noisy, times, steps, text, replace(context, reads_text=False))
+    assert (reading - blind).abs().max() > 1e-4
+    neutral = backbone(noisy, times, steps, text, replace(context, key_scale=torch.ones(2, 2)))
+    torch.testing.assert_close(neutral, reading)
+    amplified = backbone(noisy, times, steps, text, replace(context, key_scale=torch.full((2, 2), 2.0)))
+    assert (reading - amplified).abs().max() > 1e-4
 
 
 def test_captions_of_unequal_length_do_not_disturb_each_other(backbone: TinyDiT) -> None:

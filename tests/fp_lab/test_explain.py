@@ -48,7 +48,7 @@ def test_the_plan_runs_in_generation_order() -> None:
         ("td_f2k2f1k1_x_g2_x_f1k1", 11, "221GG1-..--"),
         ("f1k1h4w2_g2", 5, "--aGG"),
         ("g2", 5, "---GG"),
-        ("f1k1_g2_x_f1k1_x_f2k1", 5, "-1GG..1..AA"),
+        ("f1k1_g2_x_f1k1_x_f2k1", 13, "--1GG1-....AA"),
     ],
 )
 def test_the_picture_of_the_middle_call(name: str, frames: int, drawn: str) -> None:
@@ -62,10 +62,13 @@ def test_an_endpoint_name_with_gaps_on_both_sides_is_bisected() -> None:
     assert explain("f1k1_g2").fill is None
 
 
-def test_planned_names_say_why_there_is_no_plan() -> None:
-    explanation = explain("f1k1_g9_x_f1k1_x_f1k1")
-    assert explanation.plan == ()
-    assert "planned" in (explanation.note or "")
+def test_planned_names_have_a_plan_and_a_video_of_its_first_frame_says_why_not() -> None:
+    planned = explain("f1k1_g9_x_f1k1_x_f1k1", frames=37)
+    assert [call.targets for call in planned.plan] == [((10, 18),), ((28, 36),), ((1, 9),), ((19, 27),)]
+    assert planned.note is None
+    given = explain("f1k1_g9", frames=1)
+    assert given.plan == ()
+    assert given.note == "no plan: every frame of the video is given"
 
 
 def test_json_is_complete_and_stable() -> None:

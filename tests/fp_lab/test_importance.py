@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from fp_lab.orders import Section, plan
 from fp_lab.packing.importance import LevelSlots, assign_by_time, tail_by_time
 from fp_lab.recipe import Recipe, parse
-from strategies import names, plannable_names
+from strategies import names
 
 INVERTED = parse("f1k1_x_g9_f1k1f2k2f16k4_td")
 
@@ -109,7 +109,7 @@ def check(recipe: Recipe, section: Section, length: int) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(plannable_names, st.integers(2, 80))
+@given(names(), st.integers(2, 80))
 def test_in_every_order_the_context_is_known_and_no_frame_comes_twice(name: str, frames: int) -> None:
     recipe = parse(name)
     for section in plan(recipe, frames):

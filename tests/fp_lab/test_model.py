@@ -6,6 +6,8 @@ import torch
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.conditions import WordsConfig
 from fp_lab.model import FramePackModel
+from fp_lab.packing.codebook import Codebook
+from fp_lab.packing.context import ContextConfig, ImportanceConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
 
@@ -23,6 +25,22 @@ def test_save_and_load_round_trip(tmp_path: Path) -> None:
     assert loaded.backbone.config == CONFIG
     for name, value in model.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name]), name
+
+
+def test_options_of_the_context_and_the_codebook_are_stored(tmp_path: Path) -> None:
+    config = ContextConfig(
+        timestep="zero", attention="isolated", amplify=True, importance=ImportanceConfig("hybrid", 0.5)
+    )
+    codebook = Codebook(3, 4)
+    codebook.centroids.copy_(torch.randn(3, 4))
+    model = FramePackModel(TinyDiT(CONFIG), [BASE], "clean", config, codebook)
+    model.save(tmp_path)
+    loaded = FramePackModel.load(tmp_path)
+    assert loaded.context == config
+    latents = torch.randn(2, 4, 3, 2, 2)
+    assert torch.equal(loaded.history(latents), model.history(latents))
+    assert loaded.packer.amplification is not None
+    assert loaded.packer.amplification.shape == (1, 2)
 
 
 def test_a_schedule_starts_from_the_base_projection() -> None:

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fp_lab.orders import Fill, implied_fill, plan
+from fp_lab.orders import Fill, implied_fill, plan, prompts_of
 from fp_lab.recipe import parse
-from strategies import plannable_names
+from strategies import names
 
 
 @settings(max_examples=50, deadline=None)
-@given(plannable_names, st.integers(1, 90), st.data())
+@given(names(), st.integers(1, 90), st.data())
 def test_a_plan_covers_every_frame_once_and_knows_only_the_past(
     name: str, frames: int, data: st.DataObject
 ) -> None:
@@ -87,10 +87,28 @@ def test_gaps_on_both_sides_stand_for_bisecting() -> None:
     assert implied_fill(parse("f1k1_x_g9_f1k1")) == "forward"
 
 
+def test_planned_endpoints_come_first_each_under_its_own_prompt() -> None:
+    sections = plan(parse("f16k4f2k2f1k1_g9_x_f1k1_x_f1k1_x_f1k1"), 64)
+    made = [(s.targets[0], s.targets[-1], s.prompt) for s in sections]
+    assert made[:3] == [(19, 27, 0), (37, 45, 1), (55, 63, 2)]
+    assert made[3:] == [(1, 9, 0), (10, 18, 0), (28, 36, 1), (46, 54, 2)]
+
+
+def test_more_endpoints_than_sections_are_what_there_is() -> None:
+    sections = plan(parse("g9_x_f1k1_x_f1k1_x_f1k1"), 12)
+    assert [(s.targets, s.prompt) for s in sections] == [(span(1, 9), 0), (span(10, 11), 1)]
+
+
+def test_only_the_planned_order_takes_several_prompts() -> None:
+    assert prompts_of(parse("g9_x_f1k1_x_f1k1")) == 2
+    assert {prompts_of(parse(n)) for n in ("g9", "f1k1_g9", "f1k1_x_g9_f1k1", "f1k1_g9_x_f1k1")} == {1}
+    for name in ("g9", "f1k1_g9", "f1k1_x_g9_f1k1", "f1k1_g9_x_f1k1"):
+        assert {section.prompt for section in plan(parse(name), 40)} == {0}
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("g9_x_f1k1_x_f1k1", {"frames": 20}, "planned.*none, vanilla, endpoint, inverted"),
         ("g9", {"frames": 0}, "frames: got 0"),
         ("g9", {"frames": 5, "given": frozenset({5})}, r"given: got \[5\]"),
         ("g9", {"frames": 5, "fill": "bisect"}, "fill: got 'bisect'"),

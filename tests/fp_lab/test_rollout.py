@@ -6,11 +6,16 @@ import torch
 from torch import Tensor
 
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.conditions import WordsConfig
+from fp_lab.flow import schedule, shift_of_tokens
 from fp_lab.model import FramePackModel
 from fp_lab.orders import plan
+from fp_lab.packing.codebook import Codebook
+from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
 from fp_lab.rollout import SamplingConfig, guide, rollout
+from fp_lab.shapes import ContextLevel, PackedContext, TextCondition
 from fp_lab.solvers import SolverConfig
 
 FRAMES = 20
@@ -62,14 +67,14 @@ class Copying(FramePackModel):
 
     truth: Tensor
 
-    def forward(self, noisy: Tensor, times: Tensor, sigmas: Tensor, text: object, context: object) -> Tensor:
+    def forward(self, noisy: Tensor, times: Tensor, *further: object, **named: object) -> Tensor:
         return self.truth[:, :, times[0]]
 
 
 def test_a_model_that_knows_the_truth_reproduces_it() -> None:
     model = Copying(model_for(VANILLA).backbone, [BASE], "clean")
     model.truth = torch.randn(2, 4, FRAMES, 4, 4)
-    model.pack = lambda context: None  # type: ignore[method-assign]
+    model.pack = lambda context, levels=None: None  # type: ignore[method-assign]
     video, _ = run(model, VANILLA, model.truth[:, :, :1])
     torch.testing.assert_close(video[:, :, 1:], model.truth[:, :, 1:], atol=1e-5, rtol=1e-5)
 
@@ -105,7 +110,7 @@ def test_own_history_is_what_the_model_has_made(name: str) -> None:
 def test_the_context_is_packed_once_per_section() -> None:
     model, calls = model_for(VANILLA), []
     pack = model.pack
-    model.pack = lambda context: (calls.append(1), pack(context))[1]  # type: ignore[method-assign, func-returns-value]
+    model.pack = lambda context, levels=None: (calls.append(1), pack(context))[1]  # type: ignore[method-assign, func-returns-value]
     _, order = run(model, VANILLA, torch.randn(2, 4, 1, 4, 4))
     assert len(calls) == len(order)
 
@@ -123,6 +128,146 @@ def test_guidance_changes_the_video() -> None:
     plain, _ = run(model, VANILLA, first)
     guided, _ = run(model, VANILLA, first, sampling=replace(SAMPLING, guidance=4.0))
     assert (plain - guided).abs().max() > 1e-3
+
+
+def told_model() -> FramePackModel:
+    backbone = model_for(VANILLA).backbone
+    torch.manual_seed(1)
+    kernels = kernels_of(parse(VANILLA))
+    return FramePackModel(backbone, kernels, "clean", ContextConfig(timestep="level")).eval()
+
+
+def test_noise_on_the_history_follows_the_time_of_the_section() -> None:
+    model, first, levels = told_model(), torch.randn(2, 4, 1, 4, 4), []
+    pack = model.pack
+
+    def watched(context: tuple[ContextLevel, ...], at: Tensor | None = None) -> PackedContext | None:
+        levels.append(0.0 if at is None else at[0].item())
+        return pack(context, at)
+
+    model.pack = watched  # type: ignore[method-assign]
+    clean, order = run(model, VANILLA, first)
+    assert sorted(set(levels)) == [0, 1], "clean, and pure noise for guidance"
+    levels.clear()
+    noisy, _ = run(model, VANILLA, first, sampling=replace(SAMPLING, history_level=0.5))
+    sigmas = schedule(3, shift_of_tokens(4 * 4))[:3]
+    assert levels[1:4] == pytest.approx((0.5 * sigmas).tolist(), abs=1e-6)
+    assert len(levels) == 4 * len(order)
+    assert (clean - noisy).abs().max() > 1e-3
+    again, _ = run(model, VANILLA, first[1:], seeds=[2], sampling=replace(SAMPLING, history_level=0.5))
+    torch.testing.assert_close(noisy[1:], again, atol=1e-5, rtol=1e-4)
+    with pytest.raises(
+        ValueError, match=r"history_level: got 0\.5 for a model with context\.timestep 'same'"
+    ):
+        run(model_for(VANILLA), VANILLA, first, sampling=replace(SAMPLING, history_level=0.5))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_history_guidance_goes_beyond_what_the_history_says(told: bool) -> None:
+    model = told_model() if told else model_for(VANILLA)
+    first = torch.randn(2, 4, 1, 4, 4)
+    plain, _ = run(model, VANILLA, first)
+    guided, _ = run(model, VANILLA, first, sampling=replace(SAMPLING, history_guidance=2.0))
+    one, _ = run(model, VANILLA, first, sampling=replace(SAMPLING, history_guidance=1.0))
+    assert torch.equal(one, plain)
+    assert (plain - guided).abs().max() > 1e-3
+    if not told:  # w = 0 is no history at all
+        none, _ = run(model, "g4", first)
+        zero, _ = run(model, VANILLA, first, sampling=replace(SAMPLING, history_guidance=0.0))
+        torch.testing.assert_close(zero, none, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [VANILLA, INVERTED])
+def test_an_isolated_context_is_remembered_once_per_section_and_changes_nothing(name: str) -> None:
+    backbone = model_for(name).backbone
+    torch.manual_seed(1)
+    config = ContextConfig(timestep="zero", attention="isolated")
+    model = FramePackModel(backbone, kernels_of(parse(name)), "clean", config).eval()
+    first, calls = torch.randn(2, 4, 1, 4, 4), []
+    remember = backbone.remember
+    backbone.remember = lambda *args: (calls.append(1), remember(*args))[1]  # type: ignore[method-assign, func-returns-value]
+    cached, order = run(model, name, first)
+    assert len(calls) == len(order)
+
+    class Masked(FramePackModel):
+        """Recomputes the context at every step, kept from seeing the section by a mask."""
+
+        def memory_of(self, packed: PackedContext | None, text: TextCondition) -> PackedContext | None:
+            return packed
+
+        def forward(
+            self,
+            noisy: Tensor,
+            times: Tensor,
+            sigmas: Tensor,
+            text: TextCondition,
+            context: PackedContext,  # type: ignore[override]
+            attention_mask: Tensor | None = None,
+            moments: Tensor | None = None,
+        ) -> Tensor:
+            before, own = context.tokens.shape[1], noisy.shape[2] * 4
+            mask = torch.ones(len(noisy), before + own, before + own, dtype=torch.bool)
+            mask[:, :before, before:] = False
+            return super().forward(noisy, times, sigmas, text, context, mask)
+
+    masked = Masked(backbone, kernels_of(parse(name)), "clean", config).eval()
+    masked.load_state_dict(model.state_dict())
+    recomputed, _ = run(masked, name, first)
+    torch.testing.assert_close(cached, recomputed, atol=1e-5, rtol=1e-5)
+
+
+def test_planned_endpoints_follow_their_own_prompts() -> None:
+    name = "f4k2f1k1_g4_x_f1k1_x_f1k1"
+    torch.manual_seed(0)
+    words = WordsConfig(words=("red", "blue"))
+    backbone = TinyDiT(TinyDiTConfig(channels=4, width=32, depth=1, head_width=16, words=words))
+    torch.nn.init.normal_(backbone.final.weight, std=0.3)
+    model, first = (
+        FramePackModel(backbone, kernels_of(parse(name)), "clean").eval(),
+        torch.randn(1, 4, 1, 4, 4),
+    )
+
+    def video(captions: Sequence[str]) -> dict[tuple[int, ...], Tensor]:
+        made = rollout(
+            model, parse(name), first, frames=FRAMES, captions=[captions], seeds=[3], sampling=SAMPLING
+        )
+        return {section.section.targets: section.latents for section in made}
+
+    one, other = video(["red", "red"]), video(["red", "blue"])
+    endpoints = list(one)[:2]
+    assert torch.equal(one[endpoints[0]], other[endpoints[0]]), "the first endpoint has the first prompt"
+    assert not torch.allclose(one[endpoints[1]], other[endpoints[1]], atol=1e-4)
+    with pytest.raises(ValueError, match=r"got \[3\] prompts per video, expected 1 or 2"):
+        video(["a", "b", "c"])
+
+
+def test_a_discrete_history_is_what_the_context_is_made_of() -> None:
+    model, first = model_for(VANILLA), torch.randn(2, 4, 1, 4, 4)
+    continuous, _ = run(model, VANILLA, first)
+    centroids = torch.randn(5, 4)
+    codebook = Codebook(5, 4)
+    codebook.centroids.copy_(centroids)
+    model.codebook = codebook
+    seen = []
+    pack = model.pack
+    model.pack = lambda context, levels=None: (seen.extend(context), pack(context))[1]  # type: ignore[method-assign, func-returns-value]
+    discrete, _ = run(model, VANILLA, first)
+    assert not torch.allclose(continuous, discrete, atol=1e-3)
+    for level in seen:
+        pixels = level.latents.movedim(1, -1)[level.known].flatten(0, -2)
+        assert (torch.cdist(pixels, centroids).min(1).values < 1e-5).all()
+    assert not torch.allclose(discrete[:, :, 1:2], centroids[0].view(1, 4, 1, 1, 1)), (
+        "what is shown is not discrete"
+    )
+
+
+def test_one_centroid_is_no_memory() -> None:
+    model = model_for(VANILLA)
+    model.codebook = Codebook(1, 4)
+    model.codebook.centroids.fill_(0.3)
+    one, _ = run(model, VANILLA, torch.randn(2, 4, 1, 4, 4))
+    two, _ = run(model, VANILLA, torch.randn(2, 4, 1, 4, 4))
+    assert torch.equal(one[:, :, 1:], two[:, :, 1:]), "whatever the video began with"
 
 
 def test_inputs_that_do_not_fit_are_refused() -> None:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from fp_lab.orders import plan
+from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
 from fp_lab.samples import Arrangement, FreeSections, PlannedSections, arrange, assemble
 
@@ -14,6 +15,7 @@ NAMES = [
     "g9",
 ]
 FRAMES = 64
+DEFAULTS = ContextConfig()
 
 
 def numbered(items: int = 2, frames: int = FRAMES) -> torch.Tensor:
@@ -32,7 +34,7 @@ def test_what_the_sampler_sees_is_what_training_can_draw(name: str, fill: str) -
     sampled = {arrange(recipe, section, FRAMES) for section in plan(recipe, FRAMES, fill=fill)}  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     source = PlannedSections(recipe, fill)  # type: ignore[arg-type]
-    drawn = {a for _ in range(300) for a in source.draw(2, FRAMES, generator)}
+    drawn = {a for _ in range(300) for a in source.draw(numbered(2), DEFAULTS, generator)}
     assert drawn == sampled
 
 
@@ -69,15 +71,15 @@ def test_missing_frames_are_zero_latents_at_their_virtual_times() -> None:
 def test_endpoint_trains_its_first_call_in_proportion_to_the_plan() -> None:
     recipe: Recipe = parse("td_f16k4f2k2f1k1_g9_x_f1k1")
     source, generator = PlannedSections(recipe), torch.Generator().manual_seed(0)
-    calls = [len(source.draw(3, FRAMES, generator)[0].targets) for _ in range(600)]
+    calls = [len(source.draw(numbered(3), DEFAULTS, generator)[0].targets) for _ in range(600)]
     assert set(calls) == {9, 18}
     assert calls.count(18) / 600 == pytest.approx(1 / 6, abs=0.05)
 
 
 def test_draws_are_per_item_and_repeatable() -> None:
     source = PlannedSections(parse("td_f16k4f2k2f1k1_g9"))
-    first = source.draw(16, FRAMES, torch.Generator().manual_seed(3))
-    assert first == source.draw(16, FRAMES, torch.Generator().manual_seed(3))
+    first = source.draw(numbered(16), DEFAULTS, torch.Generator().manual_seed(3))
+    assert first == source.draw(numbered(16), DEFAULTS, torch.Generator().manual_seed(3))
     assert len({a.targets for a in first}) > 3
 
 
@@ -85,7 +87,7 @@ def test_free_sections_cover_before_after_and_between() -> None:
     source, generator = FreeSections(section=9, known=6, double=0.3), torch.Generator().manual_seed(0)
     places, counts = set(), set()
     for _ in range(200):
-        batch = source.draw(2, 40, generator)
+        batch = source.draw(numbered(2, 40), DEFAULTS, generator)
         assert len({(len(a.targets), sum(len(s.frames) for s in a.slots)) for a in batch}) == 1
         for arrangement in batch:
             known = [frame for slot in arrangement.slots for frame in slot.frames]
@@ -102,4 +104,4 @@ def test_errors_say_what_came() -> None:
     with pytest.raises(ValueError, match="2 arrangements for 3 videos"):
         assemble(numbered(3), [Arrangement((0,), ()), Arrangement((1,), ())])
     with pytest.raises(ValueError, match="cannot hold"):
-        FreeSections(double=0).draw(1, 10, torch.Generator())
+        FreeSections(double=0).draw(numbered(1, 10), DEFAULTS, torch.Generator())

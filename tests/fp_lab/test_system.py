@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.flow import FlowConfig
+from fp_lab.history import HistoryConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
@@ -96,7 +97,7 @@ def test_a_step_depends_on_seed_rank_and_number() -> None:
 
 def test_history_noise_reaches_the_context_and_nothing_else() -> None:
     batch = LatentBatches(videos(), 4, seed=0).batch(0)
-    noisy = system(objective=ObjectiveConfig(history_noise=1.0, history_clean=0.0))
+    noisy = system(objective=ObjectiveConfig(history=HistoryConfig(noise=1.0, clean=0.0)))
     seen = []
     noisy.model.packer.register_forward_hook(lambda module, args, output: seen.append(args[0]))
     noisy.section_loss(batch, step_generator(0, 0, 0))  # type: ignore[arg-type]

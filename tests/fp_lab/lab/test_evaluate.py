@@ -140,7 +140,7 @@ def test_videos_survive_their_file_and_know_their_sections(tmp_path: Path) -> No
         Videos.load(tmp_path / "v.safetensors")
 
 
-@pytest.mark.parametrize("variant", ["plain", "occlusion", "camera"])
+@pytest.mark.parametrize("variant", ["plain", "occlusion", "camera", "revisit"])
 def test_truth_is_the_world_itself(variant: str) -> None:
     config = WorldConfig(size=32, frames=5, variant=variant)
     (truth,) = world_truths(config, [7])
@@ -150,7 +150,7 @@ def test_truth_is_the_world_itself(variant: str) -> None:
     scene = truth.positions if truth.view is None else truth.positions + truth.view
     still = render(replace(config, variant="plain"), [7])
     torch.testing.assert_close(scene, still.positions[0, :, 0])
-    assert (truth.view is not None) == (variant == "camera")
+    assert (truth.view is not None) == (variant in ("camera", "revisit"))
     step = (scene[1] - scene[0]).norm()
     torch.testing.assert_close(step, torch.tensor(truth.speed))
 

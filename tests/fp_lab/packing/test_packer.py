@@ -8,7 +8,6 @@ from fp_lab.packing.packer import (
     interpolate_projection,
     kernels_of,
     pad_to_kernel,
-    require_packable,
 )
 from fp_lab.packing.rope import RopeConfig
 from fp_lab.recipe import BASE, Kernel, parse
@@ -95,7 +94,8 @@ def test_a_batch_equals_its_items_one_by_one() -> None:
     assert packed is not None
     for item in range(2):
         part = ContextLevel(
-            whole.kernel, *(x[item : item + 1] for x in (whole.latents, whole.times, whole.known))
+            whole.kernel,
+            *(x[item : item + 1] for x in (whole.latents, whole.times, whole.known)),
         )
         alone = packer((part,))
         assert alone is not None
@@ -121,19 +121,3 @@ def test_items_of_unequal_history_are_masked() -> None:
     assert packed is not None
     assert packed.mask is not None
     assert packed.mask.sum(1).tolist() == [32, 16]
-
-
-@pytest.mark.parametrize(
-    ("name", "what"),
-    [
-        ("ta_f4k2f1k1_g9", "the tail ta"),
-        ("f1k1_x_g9_f1k1f4k2_tc", "the tail tc"),
-        ("td_f4k2f1k1_g9+D64", r"a discrete history \(\+D\)"),
-        ("td_f16k16f1k1_g9", "the kernel k16"),
-    ],
-)
-def test_what_cannot_be_packed_yet_is_refused_by_name(name: str, what: str) -> None:
-    with pytest.raises(ValueError, match=rf"recipe .*: packing {what}.* is not implemented"):
-        require_packable(parse(name))
-    for fine in ("td_f8k8f4k4f2k2f1k1_g9", "td_f2k1h8w8f1k1h8w4f1k1_g9", "td_f1k1h32w32f1k1_g9", "g9"):
-        require_packable(parse(fine))

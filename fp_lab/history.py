@@ -1,0 +1,104 @@
+"""What is done to the history in training, so that a model does not trust its own history blindly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from fp_lab.flow import interpolate
+from fp_lab.packing.context import Missing
+from fp_lab.shapes import ContextLevel
+
+HistoryLevel = Literal["clean", "random", "fixed"]
+
+
+@dataclass(frozen=True)
+class HistoryConfig:
+    """Corruption of the history in training.
+
+    Attributes:
+        noise: latents become (1-s) x + s * noise with s ~ U(0, noise) per video; the model is not told.
+        saturation: latents are scaled about the mean of their frame and channel by U(1-s, 1+s) per video, as
+            drift over- and undersaturates them.
+        clean: share of videos whose history is left alone.
+        dropout: share of videos that are trained without history: it is missing, or, where the model is told
+            the level of its noise, it is pure noise.
+        level: noise that the model is told of (`context.timestep`: level), at sigma_x * t with t the time of
+            the section: ``clean`` has none, sigma_x is ``random`` in U(0, 1), or ``fixed``.
+        sigma: sigma_x of ``fixed``.
+    """
+
+    noise: float = 0.0
+    saturation: float = 0.0
+    clean: float = 0.1
+    dropout: float = 0.0
+    level: HistoryLevel = "clean"
+    sigma: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse shares and levels outside [0, 1]."""
+        for name in ("noise", "saturation", "clean", "dropout", "sigma"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"history.{name}: got {value}, expected a value in [0, 1]")
+
+
+def corrupt(latents: Tensor, config: HistoryConfig, generator: Generator) -> Tensor:
+    """History with noise and saturation that the model is not told of.
+
+    Args:
+        latents: ``b c t h w``.
+        config: how much.
+        generator: on the CPU.
+    """
+    items = len(latents)
+    touched = (torch.rand(items, generator=generator) >= config.clean).float()
+    if config.saturation:
+        stretch = config.saturation * (2 * torch.rand(items, generator=generator) - 1) * touched
+        mean = latents.mean((-2, -1), keepdim=True)
+        latents = mean + (1 + _per_video(stretch, latents)) * (latents - mean)
+    if config.noise:
+        sigmas = config.noise * torch.rand(items, generator=generator) * touched
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        latents = interpolate(latents, noise, sigmas.to(latents.device))
+    return latents
+
+
+def draw_levels(sigmas: Tensor, config: HistoryConfig, generator: Generator) -> Tensor:
+    """Noise levels ``b`` of histories whose sections are at times ``sigmas``: sigma_x * t."""
+    if config.level == "random":
+        return sigmas * torch.rand(len(sigmas), generator=generator).to(sigmas)
+    return sigmas * (config.sigma if config.level == "fixed" else 0.0)
+
+
+def with_noise(
+    context: tuple[ContextLevel, ...], levels: Tensor, noises: Sequence[Tensor]
+) -> tuple[ContextLevel, ...]:
+    """A context at noise levels ``b``; one noise per level, of the shape of its latents."""
+    return tuple(
+        replace(level, latents=interpolate(level.latents, noise, levels))
+        for level, noise in zip(context, noises, strict=True)
+    )
+
+
+def without(context: tuple[ContextLevel, ...], dropped: Tensor, missing: Missing) -> tuple[ContextLevel, ...]:
+    """A context whose history is missing for some videos, as `missing` treats what does not exist.
+
+    Args:
+        context: levels ``b c t h w``.
+        dropped: bool ``b``.
+        missing: ``zero`` packs zero latents instead; else no frame is known.
+    """
+    kept = ~dropped
+    if missing == "zero":
+        return tuple(
+            replace(level, latents=level.latents.where(_per_video(kept, level.latents), 0))
+            for level in context
+        )
+    return tuple(replace(level, known=level.known & kept[:, None]) for level in context)
+
+
+def _per_video(values: Tensor, latents: Tensor) -> Tensor:
+    return values.to(latents.device)[:, None, None, None, None]

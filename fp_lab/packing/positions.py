@@ -1,0 +1,95 @@
+"""Frame indices that rotary phases are made from: of the video, or as the released code counts them."""
+
+from dataclasses import replace
+
+from fp_lab.orders import Section
+from fp_lab.packing.context import ContextConfig
+from fp_lab.packing.importance import Assignment, LevelSlots, TailSlots
+from fp_lab.recipe import Recipe
+
+_LONGEST_TRUE = 4
+"""Videos of more sections than this have shortened paddings in released code."""
+
+
+def released_paddings(sections: int) -> tuple[int, ...]:
+    """Sections that lie between the first frame and each generated one, in generation order.
+
+    As in the released inference (https://github.com/lllyasviel/FramePack, demo_gradio.py): the true count
+    S-1..0, but ``[3] + [2]*(S-3) + [1, 0]`` for S > 4, which stretches the middle of long videos.
+
+    Args:
+        sections: number of sections S, at least 1.
+    """
+    if sections > _LONGEST_TRUE:
+        return (3, *([2] * (sections - 3)), 1, 0)
+    return tuple(range(sections - 1, -1, -1))
+
+
+def place(
+    recipe: Recipe, section: Section, length: int, assignment: Assignment, config: ContextConfig
+) -> tuple[tuple[int, ...], Assignment]:
+    """Positions of the section's targets, and the assignment with positions.
+
+    Args:
+        recipe: whose levels these are.
+        section: its targets and known frames.
+        length: of the video, latent frames.
+        assignment: frames of every level and tail.
+        config: which positions.
+    """
+    if config.positions == "relative":
+        return _side_by_side(recipe, section, assignment)
+    shift = 0
+    if config.padding == "released" and recipe.order == "inverted":
+        shift = _released_shift(recipe, section, length)
+    if not shift:
+        return section.targets, assignment
+    first = min(section.targets)
+
+    def shifted(frames: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(frame + shift if frame >= first else frame for frame in frames)
+
+    slots = tuple(replace(slot, positions=shifted(slot.frames)) for slot in assignment.slots)
+    tails = tuple(replace(tail, positions=shifted(tail.frames)) for tail in assignment.tails)
+    return shifted(section.targets), Assignment(slots, tails)
+
+
+def _released_shift(recipe: Recipe, section: Section, length: int) -> int:
+    """By how much everything from the section on moves, where the count of sections before it is released."""
+    first = min(section.targets)
+    before = [frame for frame in section.known if frame < first]
+    start = max(before, default=-1) + 1
+    true = -(-(first - start) // recipe.section)
+    sections = -(-(length - start) // recipe.section)
+    return (released_paddings(sections)[sections - 1 - true] - true) * recipe.section
+
+
+def _side_by_side(
+    recipe: Recipe, section: Section, assignment: Assignment
+) -> tuple[tuple[int, ...], Assignment]:
+    """Levels, section, levels without gaps from 0 on; tails count on outwards."""
+    left = len(recipe.left.levels)
+    position = 0
+    slots: list[LevelSlots] = []
+    for slot in assignment.slots[:left]:
+        slots.append(_from(slot, position))
+        position += len(slot.frames)
+    targets = tuple(range(position, position + len(section.targets)))
+    position += len(section.targets)
+    for slot in assignment.slots[left:]:
+        slots.append(_from(slot, position))
+        position += len(slot.frames)
+    first = min(section.targets)
+    tails = tuple(_tail_from(tail, first, position) for tail in assignment.tails)
+    return targets, Assignment(tuple(slots), tails)
+
+
+def _from(slot: LevelSlots, position: int) -> LevelSlots:
+    return replace(slot, positions=tuple(range(position, position + len(slot.frames))))
+
+
+def _tail_from(tail: TailSlots, first: int, end: int) -> TailSlots:
+    count = len(tail.frames)
+    if count and tail.frames[0] < first:
+        return replace(tail, positions=tuple(range(-count, 0)))
+    return replace(tail, positions=tuple(range(end, end + count)))
