@@ -244,8 +244,8 @@ def _tail(latents: Tensor, tails: Sequence[TailSlots]) -> ContextLevel:
         return rows.level(pool_tail_frames(take(latents, rows.frames)), kernel, kind, latents)
     share = (rows.known / rows.known.sum(1, keepdim=True).clamp_min(1)).to(latents)
     weights = latents.new_zeros(len(latents), latents.shape[2]).scatter_add_(1, rows.frames, share)
-    # a weighted sum over all frames: nothing is gathered, so a long tail costs one read and no memory
-    mean = torch.einsum("bt,bcthw->bchw", weights, latents)[:, :, None]
+    # a product with all frames: nothing is gathered, so a long tail costs one read and no memory
+    mean = (weights[:, None, None] @ latents.flatten(3)).unflatten(3, latents.shape[-2:])
     return rows.level(mean, kernel, kind, latents)
 
 

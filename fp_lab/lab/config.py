@@ -106,6 +106,7 @@ class TrainingConfig:
         checkpoint_every: steps between checkpoints to resume from.
         threads: CPU threads; results depend on them in the last digits.
         accelerator: of lightning's Trainer; sampling follows.
+        compute_of: name of a recipe; steps then become as many as cost what `steps` of that recipe cost.
     """
 
     steps: int = 80
@@ -116,6 +117,7 @@ class TrainingConfig:
     checkpoint_every: int = 20
     threads: int = 2
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    compute_of: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -315,7 +317,7 @@ def _with_baselines(layers: Sequence[Layer]) -> list[Layer]:
             )
         name, protocol = str(values.pop("baseline")), str(values.pop("protocol", "paper"))
         like = str(values.pop("like", PACKED))
-        videos = {key: values[key] for key in ("data", "evaluation") if key in values}
+        videos: dict[str, Any] = {key: values[key] for key in ("data", "evaluation") if key in values}
         about = _merged([*spelled, Layer(layer.origin, {**videos, "recipe": like})])
         side = about.data.size // LATENT_STRIDE
         frames = about.evaluation.frames

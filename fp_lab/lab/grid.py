@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from fp_lab.lab.compute import at_equal_compute
 from fp_lab.lab.config import (
     ExperimentConfig,
     Layer,
@@ -112,7 +113,8 @@ def single(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
 
 
 def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> Arm:
-    config = merge(layers if seed is None else [*layers, Layer("seeds", {"seed": seed})])
+    seeded = layers if seed is None else [*layers, Layer("seeds", {"seed": seed})]
+    config = at_equal_compute(merge(seeded))
     apart = {k: v for k, v in flatten(own).items() if k not in (*PARTS, "recipe", "baseline", "like")}
     name = "".join([config.label or config.recipe, *(f"--{key}={value}" for key, value in apart.items())])
     safe = re.sub(r"[^\w.+=,-]+", "-", name)

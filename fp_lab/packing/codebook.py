@@ -151,32 +151,31 @@ def fit_codebook(
         )
     generator = torch.Generator().manual_seed(seed)
     survey = _survey(chunks(), size, generator)
-    done, total = survey.chunks, survey.chunks * (1 + passes)
+    codebook = Codebook(size, survey.sample.shape[1])
+    total = survey.chunks * (1 + passes)
+    report = progress or (lambda done, total: None)
+    report(survey.chunks, total)
+    done = survey.chunks
 
     def counted() -> Iterator[Tensor]:
         nonlocal done
         pixels = 0
         for latents in chunks():
-            part = _finite_pixels(latents, survey.sample.shape[1])
+            part = _finite_pixels(latents, codebook.channels)
             yield part
             pixels, done = pixels + len(part), done + 1
-            if progress is not None:
-                progress(done, total)
+            report(done, total)
         if pixels != survey.pixels:
             raise ValueError(
                 f"codebook: got chunks of {pixels} pixels after {survey.pixels} in the first pass, expected "
                 "chunks() to give the same latents at every call, such as lambda: latents.split(16)"
             )
 
-    if progress is not None:
-        progress(done, total)
-    codebook = Codebook(size, survey.sample.shape[1])
-    if len(survey.distinct) <= size:
-        codebook.centroids.copy_(survey.distinct[torch.arange(size) % len(survey.distinct)])
-        if progress is not None:
-            progress(total, total)
-    else:
+    if len(survey.distinct) > size:
         codebook.centroids.copy_(_minibatch_kmeans(counted, survey, size, passes, generator))
+    else:
+        codebook.centroids.copy_(survey.distinct[torch.arange(size) % len(survey.distinct)])
+        report(total, total)
     return codebook
 
 

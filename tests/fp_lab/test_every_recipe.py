@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.distributed._tools.mem_tracker import MemTracker
 
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.model import FramePackModel
@@ -222,6 +223,24 @@ def test_the_tail_average_is_the_projection_of_the_mean_frame() -> None:
     torch.testing.assert_close(packed.tokens[:, -1:], expected)
     angles = torch.arange(15.0)[:, None] / 256 ** torch.tensor([0.0])
     torch.testing.assert_close(packed.phases.cos[0, -1, :1], angles.cos().mean(0))
+
+
+@pytest.mark.parametrize("name", ["td_f4k2f1k1_g4", "tc_f4k2f1k1_g4", "f1k1_x_g4_f1k1f4k2_tc"])
+def test_a_long_history_takes_no_more_memory_than_a_short_one(name: str) -> None:
+    recipe, peaks = parse(name), []
+    packer = packer_for(recipe)
+    for history in (64, 2048):
+        placed = with_history(recipe, history)
+        latents = torch.randn(2, 2, placed.length, 16, 16)
+        tracker = MemTracker()
+        tracker.track_external(latents)
+        with tracker:
+            packer(assemble(latents, [arrange(recipe, placed.section, placed.length)] * 2).context)
+        peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"]
+        peaks.append(peak - latents.untyped_storage().nbytes())
+    frame = 2 * 2 * 16 * 16 * 4
+    assert peaks[1] - peaks[0] < 2048 * 2 * 8 * 12, "positions and weights of frames, no latents"
+    assert peaks[1] - peaks[0] < 200 * frame
 
 
 def test_each_tail_frame_is_the_projection_of_its_mean_pixel() -> None:

@@ -15,7 +15,7 @@ K2 = Kernel(2, 4, 4)
 
 
 def written(row: Row) -> str:
-    """A row as text: frames of one box joined, ``k2`` and ``t`` for tails, ``!`` where kept at any distance."""
+    """A row as text: frames of one box joined, ``t`` for a tail, ``!`` for what is kept at any distance."""
     signs = {"generated": "G", "dropped": "-", "unknown": "."}
     words = []
     for box in row.boxes:
