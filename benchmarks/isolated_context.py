@@ -1,8 +1,8 @@
 """Denoising with an isolated context, cached and not: python benchmarks/isolated_context.py --threads 2.
 
-The same section of one frame, steps and weights: keys and values of the context computed once, at every step, and
-the context attended to in full at every step (a model that is not isolated). Target: at most 0.5 times the
-cost without caching at width 512.
+The same section of one frame, steps and weights: keys and values of the context computed once, at every step,
+and the context attended to in full at every step (a model that is not isolated). Target: at most 0.5 times
+the cost without caching at width 512.
 """
 
 import argparse
@@ -86,8 +86,8 @@ def main() -> None:
             sample()
             times[name].append(time.perf_counter() - start)
     typical = {name: median(taken) for name, taken in times.items()}
-    print(f"{NAME}, width {arguments.width}, batch {arguments.batch}, {arguments.steps} steps, "
-          f"{SIDE}x{SIDE} latents, {arguments.threads} threads")  # fmt: skip
+    size = f"{NAME}, width {arguments.width}, batch {arguments.batch}, {SIDE}x{SIDE} latents"
+    print(f"{size}, {arguments.steps} steps, {arguments.threads} threads")
     for name, seconds in typical.items():
         print(f"{name:15} {1000 * seconds:8.1f} ms   cached over it {typical['cached'] / seconds:.3f}")
     print(f"largest difference of cached and recomputed latents {difference:.1e}")

@@ -1,8 +1,8 @@
 """A packed step from a long and from a short history, side by side: python benchmarks/packing.py --threads 1.
 
-One step is everything that depends on the history: choosing the frames, gathering and pooling them, projections,
-phases, forward and backward. Target: from 1,024 latent frames at most 1.05 times what it costs from 64, in
-time and in peak memory of tensors (the history itself, which the caller holds, left out), for td and tc.
+One step is everything that depends on the history: choosing the frames, gathering and pooling them,
+projections, phases, forward and backward. Target: from 1,024 latent frames at most 1.05 times what it costs
+from 64, in time and in peak memory of tensors (less the history, which the caller holds), for td and tc.
 """
 
 import argparse
@@ -25,7 +25,9 @@ SHORT, LONG = 64, 1024
 CHANNELS, SIDE = 8, 16
 
 
-def step_of(name: str, history: int, width: int, batch: int) -> tuple[Callable[[], Tensor], FramePackModel, Tensor]:
+def step_of(
+    name: str, history: int, width: int, batch: int
+) -> tuple[Callable[[], Tensor], FramePackModel, Tensor]:
     """One forward and backward pass of a section behind so many frames; its model and latents."""
     torch.manual_seed(0)
     recipe = parse(name)
@@ -78,7 +80,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15, help="of each measurement")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"width {arguments.width}, batch {arguments.batch}, {SIDE}x{SIDE} latents, {arguments.threads} threads")
+    size = f"width {arguments.width}, batch {arguments.batch}, {SIDE}x{SIDE} latents"
+    print(f"{size}, {arguments.threads} threads")
     for tail in ("td", "tc", "ta"):
         name = f"{tail}_f16k4f2k2f1k1_g9"
         made = [step_of(name, frames, arguments.width, arguments.batch) for frames in (SHORT, LONG)]

@@ -324,7 +324,7 @@ def from_parts(
     if order == "planned":
         raise ValueError(
             "order: got 'planned', expected none, vanilla, endpoint or inverted; a planned recipe has a "
-            "right run per endpoint, so write its name out, such as recipe: f16k4f2k2f1k1_g9_x_f1k1_x_f1k1"
+            "right run per endpoint, so write its name out, such as recipe: f16k4f2k2f1k1_x_g9_x_f1k1_x_f1k1"
         )
     _choice("an order", order, ("none", "vanilla", "endpoint", "inverted"))
     kind = None if tail is None else cast(Tail, _choice("a tail", tail, tuple(map(str, TAILS))))

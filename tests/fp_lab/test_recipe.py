@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fp_lab.recipe import BASE, Kernel, Level, Recipe, RecipeError, Run, Side, from_parts, parse
+from fp_lab.recipe import BASE, Kernel, Level, Recipe, RecipeError, Run, Side, from_parts, parse, run_of_rate
 from strategies import names
 
 
@@ -165,11 +165,49 @@ def test_every_part_shows_in_the_name() -> None:
         (("released", "planned"), "write its name out"),
         (("released", "vanilla", 0), "section: got 0"),
         (("released", "vanilla", 9, "td", 0), "codebook: got 0"),
+        (("rate", "vanilla"), "rate and a number, such as rate2.625"),
+        (("rate2.7", "vanilla"), "rate: got 2.7, expected a positive multiple of 1/16, such as 2.6875"),
+        (("released", "inverted", 9, "td", None, 2), "sink: got 2 with order 'inverted'"),
+        (("released", "vanilla", 9, "ta", None, 2), "tail 'ta', expected the vanilla order and tail td"),
     ],
 )
 def test_wrong_parts_say_what_would_be_right(parts: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_parts(*parts)
+
+
+def test_sink_frames_are_a_run_at_the_start() -> None:
+    assert str(from_parts("released", "vanilla", sink=3)) == "f3k1_x_f16k4f2k2f1k1_g9"
+
+
+@pytest.mark.parametrize(
+    ("rate", "run"),
+    [
+        (2, "f2k1h8w8f1k1h8w4f1k1h4w4f1k1h4w2f1k1"),
+        (2.625, "f2k1h8w8f2k1h8w4f1k1h4w4f2k1h4w2f1k1"),
+        (1.3125, "f1k1h8w8f1k1h4w4f1k1"),
+        (0.5, "f1k1h4w2"),
+        (4.25, "f2k1h8w8f1k1h8w4f2k1h4w4f1k1h4w2f3k1"),
+    ],
+)
+def test_rates_are_made_of_powers_of_two(rate: float, run: str) -> None:
+    assert str(run_of_rate(rate)) == run
+
+
+@given(st.integers(1, 12), st.data())
+def test_a_run_costs_its_rate(deepest: int, data: st.DataObject) -> None:
+    rate = data.draw(st.integers(1, 6 * 2**deepest)) / 2**deepest
+    run = run_of_rate(rate, deepest)
+    assert sum(level.frames * BASE.volume / level.kernel.volume for level in run.levels) == rate
+    volumes = [level.kernel.volume for level in run.levels]
+    assert volumes == sorted(volumes, reverse=True)
+    assert parse(f"{run}_g9").left.runs == (run,)
+
+
+@pytest.mark.parametrize(("rate", "deepest"), [(0, 4), (-1, 4), (2.7, 4), (2, 0), (2, 13)])
+def test_rates_that_cannot_be_made_are_refused(rate: float, deepest: int) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        run_of_rate(rate, deepest)
 
 
 @pytest.mark.parametrize(
