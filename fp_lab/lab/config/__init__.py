@@ -1,0 +1,50 @@
+"""What an experiment is: typed at the door, frozen from there on. The only room that knows OmegaConf.
+
+An experiment file is a small difference from another one (its ``base:``). The chain of files and the
+``key=value`` overrides are merged in that order into an `ExperimentConfig`.
+"""
+
+from fp_lab.lab.config.layers import (
+    Layer,
+    dotted_layer,
+    flatten,
+    override_layer,
+    read_layers,
+    read_yaml,
+    yaml_of,
+)
+from fp_lab.lab.config.merging import load, load_settings, merge, to_yaml
+from fp_lab.lab.config.settings import (
+    CARRIED,
+    FIRST_TRAINING_SEED,
+    LATENT_STRIDE,
+    CodecSource,
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    ModelSource,
+    TrainingConfig,
+)
+
+__all__ = [
+    "CARRIED",
+    "FIRST_TRAINING_SEED",
+    "LATENT_STRIDE",
+    "CodecSource",
+    "DataConfig",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "Layer",
+    "ModelSource",
+    "TrainingConfig",
+    "dotted_layer",
+    "flatten",
+    "load",
+    "load_settings",
+    "merge",
+    "override_layer",
+    "read_layers",
+    "read_yaml",
+    "to_yaml",
+    "yaml_of",
+]

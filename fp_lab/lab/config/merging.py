@@ -1,0 +1,92 @@
+"""From layers to an experiment: recipe or parts, and baselines spelled out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fp_lab.baselines import PACKED, Baseline, baseline
+from fp_lab.lab.config.layers import Layer, Settings, dotted_layer, override_layer, read_layers, typed
+from fp_lab.lab.config.settings import LATENT_STRIDE, ExperimentConfig
+from fp_lab.lab.experiments import find_experiment
+from fp_lab.lab.recipes import PARTS, RecipeRequest, resolve_recipe
+
+
+def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """An experiment from a file (see `find_experiment`) and ``key=value`` overrides.
+
+    Raises:
+        ValueError: a file that is not there, a key that does not exist, a value of the wrong type.
+    """
+    return merge([*read_layers(find_experiment(name)), override_layer(overrides)])
+
+
+def load_settings(kind: type[Settings], name: str | Path, overrides: Sequence[str] = ()) -> Settings:
+    """Settings of another kind than an experiment (such as pretraining), read and checked in the same way.
+
+    Raises:
+        ValueError: a file that is not there, a key that does not exist, a value of the wrong type.
+    """
+    return typed(kind, [*read_layers(find_experiment(name)), override_layer(overrides)])
+
+
+def merge(layers: Sequence[Layer]) -> ExperimentConfig:
+    """Merge layers, later ones over earlier ones; see `resolve_recipe` for recipe and parts.
+
+    A layer with ``baseline`` (and ``protocol`` and ``like``) stands for that baseline's recipe and settings,
+    which the same layer and later ones may change.
+
+    Raises:
+        ValueError: names the key, its place, what came and what was expected.
+    """
+    return _merged(_with_baselines(layers))
+
+
+def _with_baselines(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers in which a baseline is spelled out."""
+    spelled: list[Layer] = []
+    made: Baseline | None = None
+    for layer in layers:
+        values = dict(layer.values)
+        named = [key for key in ("recipe", *PARTS) if key in values]
+        if named and (made or "baseline" in values):
+            raise ValueError(
+                f"{layer.origin}: got {', '.join(named)} with a baseline, expected one of them: a baseline has "
+                "a recipe of its own"
+            )
+        if "baseline" not in values:
+            stray = [key for key in ("protocol", "like") if key in values]
+            if stray and "label" not in values:
+                raise ValueError(
+                    f"{layer.origin}: got {', '.join(stray)} without a baseline, expected both in one place, "
+                    "such as {baseline: causal_attention, protocol: equal_tokens}"
+                )
+            spelled.append(layer)
+            continue
+        name, protocol = str(values.pop("baseline")), str(values.pop("protocol", "paper"))
+        like = str(values.pop("like", PACKED))
+        videos: dict[str, Any] = {key: values[key] for key in ("data", "evaluation") if key in values}
+        about = _merged([*spelled, Layer(layer.origin, {**videos, "recipe": like})])
+        side = about.data.size // LATENT_STRIDE
+        frames = about.evaluation.frames
+        made = baseline(name, protocol, packed=like, frames=frames, rows=side, columns=side)
+        own = {"recipe": str(made.recipe), "label": name, "protocol": protocol, **made.settings}
+        spelled += [dotted_layer(own, layer.origin), Layer(layer.origin, values)]
+    return spelled
+
+
+def _merged(layers: Sequence[Layer]) -> ExperimentConfig:
+    own, requests = [], []
+    for layer in layers:
+        values = {key: value for key, value in layer.values.items() if key not in (*PARTS, "recipe")}
+        own.append(Layer(layer.origin, values))
+        requests.append(
+            RecipeRequest(layer.origin, {k: v for k, v in layer.values.items() if k not in values})
+        )
+    return typed(ExperimentConfig, [*own, Layer("recipe", {"recipe": resolve_recipe(requests)})])
+
+
+def to_yaml(config: ExperimentConfig) -> str:
+    """The resolved config; `load` of it gives an equal one."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))

@@ -1,0 +1,211 @@
+"""What an experiment is: frozen dataclasses, checked when they are made."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fp_data.clips import ClipsConfig
+from fp_data.worlds import WorldConfig
+from fp_lab.backbones import TinyDiTConfig
+from fp_lab.causal import Blocks
+from fp_lab.packing.context import ContextConfig
+from fp_lab.recipe import Recipe, parse
+from fp_lab.rollout import SamplingConfig
+from fp_lab.system import ObjectiveConfig, OptimizerConfig
+
+LATENT_STRIDE = 8
+"""Pixels per latent row of every codec that experiments can name."""
+FIRST_TRAINING_SEED = 10_000
+"""Seeds below are for evaluation, this one and those above for training: no video is in both."""
+CARRIED = "carried"
+"""A clips folder of this name stands for the clips that `fp-lab data get clips` brings."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The videos.
+
+    Attributes:
+        kind: ``world`` (synthetic) or ``clips`` (a folder of video files).
+        train_videos: training videos, encoded once.
+        first_seed: seed of the first training video, at least 10,000.
+        world: the synthetic world, for kind ``world``.
+        clips: the folder and the windows cut from it, for kind ``clips``; the folder ``carried`` stands for
+            the clips of `fp-lab data get clips`, which are fetched when they are missing.
+    """
+
+    kind: Literal["world", "clips"] = "world"
+    train_videos: int = 256
+    first_seed: int = FIRST_TRAINING_SEED
+    world: WorldConfig = field(default_factory=WorldConfig)
+    clips: ClipsConfig = field(default_factory=lambda: ClipsConfig(folder=CARRIED))
+
+    def __post_init__(self) -> None:
+        """Keep training seeds apart from evaluation seeds."""
+        _require("data.train_videos", self.train_videos, 1)
+        _require("data.first_seed", self.first_seed, FIRST_TRAINING_SEED)
+
+    @property
+    def frames(self) -> int:
+        """Length of a training video."""
+        return self.world.frames if self.kind == "world" else self.clips.frames
+
+    @property
+    def size(self) -> int:
+        """Height and width of the videos, pixels."""
+        return self.world.size if self.kind == "world" else self.clips.size
+
+
+@dataclass(frozen=True)
+class CodecSource:
+    """Which codec: ``shipped``, or a folder written by `fp-lab codec train`."""
+
+    source: str = "shipped"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What training starts from.
+
+    Attributes:
+        base: ``shipped``, a folder with a trained model, or null to start from random weights.
+        backbone: size of the transformer where base is null; its channels are the codec's.
+    """
+
+    base: str | None = "shipped"
+    backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How an arm is trained.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: videos per step.
+        ema: decay of the averaged weights, which are the ones that are kept and sampled from.
+        precision: of lightning's Trainer.
+        gradient_clip: largest gradient norm.
+        checkpoint_every: steps between checkpoints to resume from.
+        threads: CPU threads; results depend on them in the last digits.
+        accelerator: of lightning's Trainer; sampling follows.
+        compute_of: name of a recipe; steps then become as many as cost what `steps` of that recipe cost.
+    """
+
+    steps: int = 80
+    batch: int = 16
+    ema: float = 0.97
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    gradient_clip: float = 1.0
+    checkpoint_every: int = 20
+    threads: int = 2
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    compute_of: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for name in ("steps", "batch", "checkpoint_every", "threads"):
+            _require(f"training.{name}", getattr(self, name), 1)
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"training.ema: got {self.ema}, expected a decay in [0, 1)")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The videos that every arm generates and is measured on.
+
+    Attributes:
+        videos: how many.
+        frames: their length in latent frames, the given first one included.
+        first_seed: of the first one, which also seeds its noise; all seeds lie below 10,000.
+        families: of estimators.
+        fps: of the mp4 files that are written.
+        batch: videos generated at once.
+        strips: how many videos are also written as mp4.
+    """
+
+    videos: int = 16
+    frames: int = 64
+    first_seed: int = 0
+    families: tuple[str, ...] = ("plain", "world")
+    fps: float = 16.0
+    batch: int = 16
+    strips: int = 4
+
+    def __post_init__(self) -> None:
+        """Keep evaluation seeds apart from training seeds."""
+        for name, least in (("videos", 1), ("frames", 2), ("first_seed", 0), ("batch", 1)):
+            _require(f"evaluation.{name}", getattr(self, name), least)
+        last = self.first_seed + self.videos - 1
+        if last >= FIRST_TRAINING_SEED:
+            raise ValueError(
+                f"evaluation.first_seed: got seeds up to {last}, expected them below {FIRST_TRAINING_SEED}: "
+                "those above are training videos"
+            )
+
+    @property
+    def seeds(self) -> range:
+        """One seed per video."""
+        return range(self.first_seed, self.first_seed + self.videos)
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One arm with one seed: everything that its figures depend on.
+
+    Attributes:
+        recipe: canonical ablation name; files may give the parts instead (``compression``, ``order``, ...).
+        data: the videos.
+        codec: pixels to latents.
+        model: what training starts from.
+        context: options of the packed context beside the name.
+        objective: what is asked of the model in training.
+        optimizer: AdamW and its schedule.
+        training: steps, batch, precision.
+        sampling: solver, guidance, fill.
+        evaluation: the videos that are generated and measured.
+        seed: of training.
+        label: name of an arm that is more than its recipe, such as a baseline's.
+        protocol: of a baseline, see `fp_lab.baselines`.
+    """
+
+    recipe: str
+    data: DataConfig = field(default_factory=DataConfig)
+    codec: CodecSource = field(default_factory=CodecSource)
+    model: ModelSource = field(default_factory=ModelSource)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    seed: int = 0
+    label: str | None = None
+    protocol: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what no single part can check."""
+        recipe = parse(self.recipe)
+        if self.context.attention == "block_causal":
+            Blocks.of(recipe)
+        told = self.context.timestep == "level"
+        if not told and (self.objective.history.level != "clean" or self.sampling.history_level):
+            raise ValueError(
+                f"context.timestep: got {self.context.timestep!r} with objective.history.level "
+                f"{self.objective.history.level!r} and sampling.history_level {self.sampling.history_level}, "
+                "expected 'level': the model has to be told the noise of its history"
+            )
+        if self.training.batch > self.data.train_videos:
+            raise ValueError(
+                f"training.batch: got {self.training.batch}, expected at most data.train_videos "
+                f"({self.data.train_videos}): a batch holds different videos"
+            )
+
+    @property
+    def parsed_recipe(self) -> Recipe:
+        """The recipe behind the name."""
+        return parse(self.recipe)
+
+
+def _require(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name}: got {value}, expected at least {least}")
