@@ -12,7 +12,6 @@ Left to right in a name is video time. The grammar is the one of the FramePack p
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal, cast
 
 from fp_lab.notation import (
@@ -45,12 +44,12 @@ __all__ = [
     "Run",
     "Side",
     "Tail",
-    "from_parts",
     "parse",
-    "run_of_rate",
+    "parse_run",
 ]
 
 _RUN = "a run such as f16k4f2k2f1k1"
+
 
 COMPRESSIONS: dict[str, str] = {
     "geometric": "f2k1h8w8f1k1h8w4f1k1h4w4f1k1h4w2f1k1",
@@ -64,10 +63,6 @@ COMPRESSIONS: dict[str, str] = {
     "extended": "f2k2f1k1h4w4f2k1h4w2f1k1",
 }
 """Levels by name, for the left side; the last three are those of the variants Base, Lite and Extended."""
-
-_RATE = "rate"
-_HALVINGS = tuple(Kernel(1, 2 ** (1 + (i + 1) // 2), 2 ** (1 + i // 2)) for i in range(13))
-"""Kernels of 1, 1/2, 1/4, .. of a frame's tokens: (1,2,2), (1,4,2), (1,4,4), (1,8,4), (1,8,8), .."""
 
 
 @dataclass(frozen=True)
@@ -233,113 +228,10 @@ def parse(name: str) -> Recipe:
     return Recipe(value[0], left, right, value[1])
 
 
-def _choice(what: str, got: str, choices: tuple[str, ...]) -> str:
-    if got in choices:
-        return got
-    close = get_close_matches(got, choices, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise RecipeError(got, 0, f"{what}: one of {', '.join(choices)}{hint}", len(got))
-
-
-def run_of_rate(rate: float, deepest: int = 4) -> Run:
-    """A run whose history costs ``rate`` frames' worth of tokens, of powers of two.
-
-    The geometric schedule 1 + 1/2 + 1/4 + .. costs 2, its last term twice. More is had by duplicated terms,
-    2.625 = 2 + 1/2 + 1/8, less by dropped ones, 1.3125 = 1 + 1/4 + 1/16 (FramePack paper, section 3.1).
-
-    Args:
-        rate: Limit of the history's tokens over those of one frame; a multiple of 2**-deepest.
-        deepest: Exponent of the smallest term, 1 to 12.
-
-    Returns:
-        Single frames at spatial kernels, the finest beside the section on its right.
+def parse_run(text: str) -> Run:
+    """Read levels alone, such as ``f16k4f2k2f1k1``.
 
     Raises:
-        ValueError: A rate that is not above 0, or that the terms cannot make; the message has the nearest.
+        RecipeError: The text is no run; the message points at the token.
     """
-    if not 1 <= deepest < len(_HALVINGS):
-        raise ValueError(f"deepest: got {deepest}, expected 1 to {len(_HALVINGS) - 1}")
-    unit = 2**deepest
-    units = round(rate * unit)
-    if units < 1 or units != rate * unit:
-        raise ValueError(
-            f"rate: got {rate}, expected a positive multiple of 1/{unit}, such as {max(units, 1) / unit}, "
-            "or a deeper smallest term"
-        )
-    frames = [0] * (deepest + 1)
-    if units >= 2 * unit:
-        frames = [1] * (deepest + 1)
-        frames[-1] += 1
-        units -= 2 * unit
-    frames[0] += units // unit
-    for exponent in range(1, deepest + 1):
-        frames[exponent] += units >> (deepest - exponent) & 1
-    levels = [Level(count, kernel) for count, kernel in zip(frames, _HALVINGS, strict=False) if count]
-    return Run(tuple(levels[::-1]))
-
-
-def _compression_run(compression: str) -> Run:
-    if compression.startswith(_RATE):
-        try:
-            rate = float(compression.removeprefix(_RATE))
-        except ValueError:
-            expected = f"{_RATE} and a number, such as rate2.625"
-            raise RecipeError(compression, 0, expected, len(compression)) from None
-        return run_of_rate(rate)
-    text = COMPRESSIONS.get(compression, compression)
-    if not (text[:1] == "f" and text[1:2].isdigit()):
-        _choice("a compression (or levels such as f16k4f2k2f1k1, or rate2.625)", text, tuple(COMPRESSIONS))
     return _Cursor(text, 0, len(text)).run()
-
-
-def from_parts(
-    compression: str,
-    order: str,
-    section: int = 9,
-    tail: str | None = "td",
-    codebook: int | None = None,
-    sink: int = 0,
-) -> Recipe:
-    """Build a recipe from the swappable parts of a config.
-
-    Args:
-        compression: A key of ``COMPRESSIONS``, levels for the left side such as ``f16k4f2k2f1k1``, or a rate
-            such as ``rate2.625`` (see `run_of_rate`).
-        order: ``none``, ``vanilla``, ``endpoint`` or ``inverted`` (``none`` has no history: neither
-            compression nor tail shows in the name).
-        section: Frames generated per call.
-        tail: ``td``, ``ta``, ``tc`` or ``None``.
-        codebook: Number of centroids of a discretised history, ``None`` for a continuous one.
-        sink: So many first frames of the video that are always kept, uncompressed; vanilla order, no tail.
-
-    Returns:
-        ``[tail_]run_gN`` for vanilla (``f<sink>k1_x_run_gN`` with sink frames), ``[tail_]run_gN_x_f1k1`` for
-        endpoint, ``f1k1_x_gN_<mirrored run>[_tail]`` for inverted, ``gN`` for none.
-
-    Raises:
-        RecipeError: An unknown compression, order or tail, or levels that cannot be read.
-        ValueError: A section or codebook below 1, or order ``planned``, which has no parts.
-    """
-    run = _compression_run(compression)
-    if order == "planned":
-        raise ValueError(
-            "order: got 'planned', expected none, vanilla, endpoint or inverted; a planned recipe has a "
-            "right run per endpoint, so write its name out, such as recipe: f16k4f2k2f1k1_x_g9_x_f1k1_x_f1k1"
-        )
-    _choice("an order", order, ("none", "vanilla", "endpoint", "inverted"))
-    kind = None if tail is None else cast(Tail, _choice("a tail", tail, tuple(map(str, TAILS))))
-    one = Run((Level(1, BASE),))
-    if sink:
-        if order != "vanilla" or kind in ("ta", "tc"):
-            raise ValueError(
-                f"sink: got {sink} with order {order!r} and tail {tail!r}, expected the vanilla order and "
-                "tail td or null: the sink frames take the place of the tail"
-            )
-        return Recipe(section, Side((Run((Level(sink, BASE),)), run), True), codebook=codebook)
-    if order == "vanilla":
-        return Recipe(section, left=Side((run,), True, kind), codebook=codebook)
-    if order == "endpoint":
-        return Recipe(section, left=Side((run,), True, kind), right=Side((one,)), codebook=codebook)
-    if order == "inverted":
-        return Recipe(section, left=Side((one,)), right=Side((run.mirrored,), True, kind), codebook=codebook)
-    return Recipe(section, codebook=codebook)

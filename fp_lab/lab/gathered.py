@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from fp_lab.compressions import from_parts
 from fp_lab.lab.config import load
 from fp_lab.lab.evaluate import NOISE_FLOOR
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE
 from fp_lab.packing.schedule import context_limit
-from fp_lab.recipe import COMPRESSIONS, Recipe, from_parts, parse
+from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
 EFFICIENCY_FILE = "efficiency.json"
 USUAL_SECTION = 9

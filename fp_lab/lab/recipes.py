@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fp_lab.recipe import COMPRESSIONS, Recipe, from_parts, parse
+from fp_lab.compressions import from_parts
+from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
 PARTS = ("compression", "order", "section", "tail", "codebook", "sink")
 _TYPES: dict[str, tuple[type, ...]] = {

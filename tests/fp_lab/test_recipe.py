@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fp_lab.recipe import BASE, Kernel, Level, Recipe, RecipeError, Run, Side, from_parts, parse, run_of_rate
+from fp_lab.compressions import from_parts, run_of_rate
+from fp_lab.recipe import BASE, Kernel, Level, Recipe, RecipeError, Run, Side, parse
 from strategies import names
 
 
@@ -174,6 +175,11 @@ def test_every_part_shows_in_the_name() -> None:
 def test_wrong_parts_say_what_would_be_right(parts: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_parts(*parts)
+
+
+def test_the_name_of_a_compression_in_a_recipe_says_what_to_write() -> None:
+    with pytest.raises(RecipeError, match=r"f16k4f2k2f1k1 \(the run of the compression 'released'\)"):
+        parse("td_released_g9")
 
 
 def test_sink_frames_are_a_run_at_the_start() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fp_lab.compressions import from_parts
 from fp_lab.orders import Section, plan
 from fp_lab.packing.schedule import (
     context_length,
@@ -16,7 +17,7 @@ from fp_lab.packing.schedule import (
     section_tokens,
     with_history,
 )
-from fp_lab.recipe import Kernel, from_parts, parse
+from fp_lab.recipe import Kernel, parse
 from strategies import names
 
 

@@ -52,8 +52,8 @@ def _with_baselines(layers: Sequence[Layer]) -> list[Layer]:
         named = [key for key in ("recipe", *PARTS) if key in values]
         if named and (made or "baseline" in values):
             raise ValueError(
-                f"{layer.origin}: got {', '.join(named)} with a baseline, expected one of them: a baseline has "
-                "a recipe of its own"
+                f"{layer.origin}: got {', '.join(named)} with a baseline, expected one of them: "
+                "a baseline has a recipe of its own"
             )
         if "baseline" not in values:
             stray = [key for key in ("protocol", "like") if key in values]

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from fake_runs import CONTROL, INVERTED, VANILLA
+from fp_lab.compressions import from_parts
 from fp_lab.lab.compare import Comparison, compare_runs
 from fp_lab.lab.contrasts import sign_flip
 from fp_lab.lab.gathered import short_label
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_markdown
-from fp_lab.recipe import COMPRESSIONS, from_parts, parse
+from fp_lab.recipe import COMPRESSIONS, parse
 from made_up_scores import Figures, made_up_grid
 
 TWIN = "td_f16k4f2k2f1k1_g5"
