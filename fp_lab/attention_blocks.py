@@ -50,18 +50,19 @@ class Reading:
     reads: tuple[tuple[bool, ...], ...]
 
 
-def reading(name: str, height: int = 60, width: int = 104) -> Reading:
-    """Work out the picture of a baseline in the protocol of the paper.
+def reading(name: str, height: int = 60, width: int = 104, protocol: str = "paper") -> Reading:
+    """Work out the picture of a baseline.
 
     Args:
         name: a key of `fp_lab.baselines.BASELINES`.
         height: latent rows.
         width: latent columns.
+        protocol: one of `fp_lab.baselines.PROTOCOLS`.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name or protocol.
     """
-    made = baseline(name, frames=LENGTH, rows=height, columns=width)
+    made = baseline(name, protocol, frames=LENGTH, rows=height, columns=width)
     section = plan(made.recipe, LENGTH)[-2]
     attention = cast(Attention, made.settings.get("context.attention", "full"))
     blocks = (*_history(made.recipe, section, attention), Block(f"g{made.recipe.section}", section.targets))

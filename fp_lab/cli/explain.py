@@ -35,6 +35,9 @@ def explain(
     width: Annotated[int | None, typer.Option(help="Latent columns.", show_default="104")] = None,
     frames: Annotated[int | None, typer.Option(help="Length of the example video in latent frames.")] = None,
     pixels: Annotated[str | None, typer.Option(help="Size in pixels instead, such as 480x832.")] = None,
+    protocol: Annotated[
+        str, typer.Option(help="Of a baseline: paper (33 frames) or equal_tokens (as many as a packed arm).")
+    ] = "paper",
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     picture: Annotated[
         Path | None, typer.Option(help="Draw its structure into this .png or .svg instead.")
@@ -44,13 +47,24 @@ def explain(
         typer.Option(help="Draw every NAME.png that a Markdown page shows, such as docs/recipes.md."),
     ] = None,
 ) -> None:
-    """Show a recipe's levels, tokens, context length, order, plan, and which frame lands where."""
+    """Show a recipe's levels, tokens, context length, order, plan, and which frame lands where.
+
+    For example:
+
+      fp-lab explain td_f16k4f2k2f1k1_g9 --pixels 480x832
+
+      fp-lab explain f1k1_x_g9_f1k1f2k2f16k4_td --frames 64 --picture inverted.png
+
+      fp-lab explain causal_attention --protocol equal_tokens
+    """
     try:
         size = _size(height, width, pixels)
-        if _draws(name, picture, page, size, frames, json=json):
+        if _draws(name, picture, page, size, frames, protocol, json=json):
             return
         assert name is not None
-        made = baseline(name, frames=LENGTH, rows=size[0], columns=size[1]) if name in BASELINES else None
+        made = None
+        if name in BASELINES:
+            made = baseline(name, protocol, frames=LENGTH, rows=size[0], columns=size[1])
         explanation = explain_name(str(made.recipe) if made else name, *size, frames)
     except ValueError as error:
         typer.echo(str(error), err=True)
@@ -85,6 +99,7 @@ def _draws(
     page: Path | None,
     size: tuple[int, int],
     frames: int | None,
+    protocol: str,
     *,
     json: bool,
 ) -> bool:
@@ -101,7 +116,7 @@ def _draws(
         for drawn in pictures.draw_page(page):
             typer.echo(drawn)
     elif name is not None and picture is not None:
-        typer.echo(pictures.draw(name, picture, *size, frames))
+        typer.echo(pictures.draw(name, picture, *size, frames, protocol))
     return True
 
 

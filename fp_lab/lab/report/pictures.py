@@ -14,7 +14,14 @@ from fp_lab.structure import structure
 _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 
 
-def draw(name: str, path: Path, height: int = 60, width: int = 104, frames: int | None = None) -> Path:
+def draw(
+    name: str,
+    path: Path,
+    height: int = 60,
+    width: int = 104,
+    frames: int | None = None,
+    protocol: str = "paper",
+) -> Path:
     """Draw the calls of an ablation name, or the context and mask of a baseline.
 
     Args:
@@ -23,13 +30,14 @@ def draw(name: str, path: Path, height: int = 60, width: int = 104, frames: int 
         height: Latent rows.
         width: Latent columns.
         frames: Length of the example video in latent frames; a baseline's has always the same.
+        protocol: Of a baseline.
 
     Raises:
         RecipeError: The name cannot be read.
         ValueError: Another kind of file, or a size or length without meaning.
     """
     if name in BASELINES:
-        return draw_reading(reading(name, height, width), path)
+        return draw_reading(reading(name, height, width, protocol), path)
     return draw_structure(structure(name, height, width, frames), path)
 
 

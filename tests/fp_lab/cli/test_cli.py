@@ -71,6 +71,7 @@ def test_every_command_is_there_and_helps() -> None:
         (["generate"], "give --run FOLDER"),
         (["generate", "--run", "nowhere"], "no trained run in nowhere"),
         (["explain", "f1k3_g9"], "expected"),
+        (["explain", "causal_attention", "--protocol", "papers"], "expected one of paper, equal_tokens"),
     ],
 )
 def test_mistakes_cost_a_line_and_exit_code_2(arguments: list[str], message: str) -> None:
@@ -131,3 +132,8 @@ def test_worlds_are_rendered_with_their_captions(tmp_path: Path) -> None:
     assert code == 0, text
     assert probe(tmp_path / "plain-000001.mp4").frames == 4
     assert (tmp_path / "plain-000001.txt").read_text().strip() in text
+
+
+def test_a_baseline_is_explained_under_both_protocols() -> None:
+    assert "f30k1_g3" in invoke("explain", "causal_attention")[1]
+    assert "f8k1_g3" in invoke("explain", "causal_attention", "--protocol", "equal_tokens")[1]

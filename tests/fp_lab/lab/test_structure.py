@@ -136,7 +136,7 @@ def test_the_page_shows_every_picture_in_its_folder_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["td_f16k4f2k2f1k1_g9", "f16k4f2k2f1k1_g9_x_f1k1_x_f1k1", "history_guidance"]
+    "name", ["td_f16k4f2k2f1k1_g9", "f16k4f2k2f1k1_x_g9_x_f1k1_x_f1k1", "history_guidance"]
 )
 def test_the_pictures_of_the_page_are_what_is_drawn_today(name: str, tmp_path: Path) -> None:
     kept = pixels(DOCS / "images" / "recipes" / f"{name}.png")
