@@ -20,8 +20,8 @@ from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.packing.schedule import with_history
 from fp_lab.recipe import parse
-from fp_lab.rollout import Context
 from fp_lab.samples import arrange, assemble
+from fp_lab.shapes import ContextMemory, PackedContext
 from fp_lab.solvers import euler
 
 NAME, CHANNELS, SIDE = "td_f16k4f2k2f1k1_g1", 8, 32
@@ -42,10 +42,11 @@ def samplers(width: int, batch: int, steps: int) -> dict[str, Callable[[], Tenso
     noise = torch.randn(sample.target.shape)
     sigmas = schedule(steps, shift_of_tokens((SIDE // 2) ** 2))
 
-    def denoise(context: Callable[[], Context]) -> Tensor:
+    def denoise(context: Callable[[], PackedContext | ContextMemory | None]) -> Tensor:
         def velocity(x: Tensor, sigma: float) -> Tensor:
             levels = torch.full((batch,), sigma)
-            return to_velocity(model(x, sample.times, levels, text, context()), x, levels, "velocity")
+            section = model.prepare(sample.times, (SIDE, SIDE), text, context())
+            return to_velocity(model.denoise(x, levels, section), x, levels, "velocity")
 
         return euler(velocity, noise, sigmas)
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -13,9 +14,7 @@ from fp_lab.model import FramePackModel
 from fp_lab.orders import Section
 from fp_lab.recipe import Recipe
 from fp_lab.samples import arrange_videos, assemble
-from fp_lab.shapes import ContextMemory, PackedContext, TextCondition
-
-Context = PackedContext | ContextMemory | None
+from fp_lab.shapes import ContextMemory, TextCondition
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,12 @@ class Attended:
     """What one section attends to.
 
     Attributes:
-        times: positions of its frames, int64 ``b t``.
-        contexts: at a time sigma of the section, one context per caption.
-        without: the context that stands for no history.
-        moments: distance of its frames from the first of their block, where that is not the section's first.
+        under: at a time sigma of the section, the section as prepared with its history under each caption.
+        without: prepared with what stands for no history, under the first caption.
     """
 
-    times: Tensor
-    contexts: Callable[[float], Sequence[Context]]
-    without: Context
-    moments: Tensor | None = None
+    under: Callable[[float], Sequence[Any]]
+    without: Callable[[], Any]
 
 
 @runtime_checkable
@@ -44,7 +39,7 @@ class History(Protocol):
         ...
 
     def attended(self, index: int, section: Section, texts: Sequence[TextCondition]) -> Attended:
-        """What the section of this index attends to under each caption."""
+        """What the section of this index attends to."""
         ...
 
 
@@ -76,29 +71,33 @@ class PackedHistory:
 
     def attended(self, index: int, section: Section, texts: Sequence[TextCondition]) -> Attended:
         """Pack once, or at every time where the history is noisy."""
-        model = self.model
-        arrangements = arrange_videos(self.recipe, [section], self.canvas, model.context)
-        sample = assemble(self.canvas, arrangements, model.context.missing)
-        told = model.context.timestep == "level"
+        model, canvas = self.model, self.canvas
+        arrangements = arrange_videos(self.recipe, [section], canvas, model.context)
+        sample = assemble(canvas, arrangements, model.context.missing)
+        told, size = model.context.timestep == "level", (canvas.shape[-2], canvas.shape[-1])
         noises = (
             [_history_noise(self.seeds, index, level.latents) for level in sample.context] if told else []
         )
 
-        def packed(level: float) -> PackedContext | None:
-            if not told:
-                return model.pack(sample.context)
-            levels = self.canvas.new_full((len(self.canvas),), level)
-            return model.pack(with_noise(sample.context, levels, noises), levels)
+        def prepared(level: float, captions: Sequence[TextCondition]) -> Sequence[Any]:
+            packed = None
+            if told:
+                levels = canvas.new_full((len(canvas),), level)
+                packed = model.pack(with_noise(sample.context, levels, noises), levels)
+            elif level < 1:
+                packed = model.pack(sample.context)
+            return [
+                model.prepare(sample.times, size, text, model.memory_of(packed, text)) for text in captions
+            ]
 
-        def remembered(level: float) -> Sequence[Context]:
-            context = packed(level)
-            return [model.memory_of(context, text) for text in texts]
+        @cache
+        def without() -> Any:
+            return prepared(1.0, texts[:1])[0]
 
-        without = packed(1.0) if told else None
         if self.level:
-            return Attended(sample.times, lambda sigma: remembered(self.level * sigma), without)
-        clean = remembered(0.0)
-        return Attended(sample.times, lambda sigma: clean, without)
+            return Attended(lambda sigma: prepared(self.level * sigma, texts), without)
+        clean = prepared(0.0, texts)
+        return Attended(lambda sigma: clean, without)
 
 
 class CachedHistory:
@@ -107,7 +106,7 @@ class CachedHistory:
     def __init__(self, model: FramePackModel, recipe: Recipe) -> None:
         """Begin without a known frame."""
         self.model, self.blocks = model, Blocks.of(recipe)
-        self.memories: list[ContextMemory | None] = []
+        self.memories: list[ContextMemory] = []
 
     def learn(self, frames: Sequence[int], latents: Tensor, texts: Sequence[TextCondition]) -> None:
         """Append a clean block under each caption and let go of what has left the window."""
@@ -115,7 +114,8 @@ class CachedHistory:
         times = self._times(frames, latents)
         clean = latents.new_zeros(items)
         block = self.model.backbone.as_context(latents, times, clean, self.blocks.moments(times))
-        past = self.memories or [None] * len(texts)
+        past: Sequence[ContextMemory | None] = self.memories or [None] * len(texts)
+        self.like = latents[:, :, :1]
         kept = self.blocks.history * self.model.section_tokens(1, rows, columns)
         self.memories = [
             keep_last(self.model.backbone.remember(block, text, memory), kept)
@@ -123,15 +123,23 @@ class CachedHistory:
         ]
 
     def attended(self, index: int, section: Section, texts: Sequence[TextCondition]) -> Attended:
-        """The window's memory, the same at every time."""
-        memory = self.memories[0]
-        assert memory is not None
-        items = len(memory.keys[0])
-        times = torch.tensor([section.targets], device=memory.keys[0].device).expand(items, -1)
-        memories = self.memories
-        return Attended(times, lambda sigma: memories, None, self.blocks.moments(times))
+        """The window's memories, the same at every time."""
+        model = self.model
+        times = self._times(section.targets, self.like)
+        size, moments = (self.like.shape[-2], self.like.shape[-1]), self.blocks.moments(times)
 
-    def _times(self, frames: Sequence[int], latents: Tensor) -> Tensor:
+        @cache
+        def without() -> Any:
+            return model.prepare(times, size, texts[0], None, moments)
+
+        remembered = [
+            model.prepare(times, size, text, memory, moments)
+            for text, memory in zip(texts, self.memories, strict=True)
+        ]
+        return Attended(lambda sigma: remembered, without)
+
+    @staticmethod
+    def _times(frames: Sequence[int], latents: Tensor) -> Tensor:
         return torch.tensor([list(frames)], device=latents.device).expand(len(latents), -1)
 
 

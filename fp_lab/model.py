@@ -81,6 +81,21 @@ class FramePackModel(nn.Module):
             return packed
         return self.backbone.remember(packed, text)
 
+    def prepare(
+        self,
+        times: Tensor,
+        size: tuple[int, int],
+        text: TextCondition,
+        context: PackedContext | ContextMemory | None,
+        moments: Tensor | None = None,
+    ) -> Any:
+        """All that the denoising steps of a section share; as in the call, size being rows and columns."""
+        return self.backbone.prepare(times, size, text, context, moments)
+
+    def denoise(self, noisy: Tensor, sigmas: Tensor, section: Any) -> Tensor:
+        """The call for a section that was prepared."""
+        return self.backbone.denoise(noisy, 1000 * sigmas, section)
+
     def forward(
         self,
         noisy: Tensor,

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fp_lab.attended import Attended, CachedHistory, Context, History, PackedHistory, seeded_noise
+from fp_lab.attended import Attended, CachedHistory, History, PackedHistory, seeded_noise
 from fp_lab.flow import Shift, schedule, shift_for, to_velocity
 from fp_lab.model import FramePackModel
 from fp_lab.orders import Fill, Section, plan, prompts_of
@@ -91,7 +92,7 @@ def rollout(
         noise = seeded_noise(seeds, index, (channels, len(targets), rows, columns)).to(first)
         tokens = model.section_tokens(len(targets), rows, columns)
         shift = shift_for(sampling.shift, tokens, model.section_tokens(frames, rows, columns))
-        velocity = _velocity(model, known.attended(index, section, texts), texts, sampling)
+        velocity = _velocity(model, known.attended(index, section, texts), sampling)
         latents = SOLVERS[sampling.solver.name](velocity, noise, schedule(sampling.solver.steps, shift))
         known.learn(targets, latents if history is None else history[:, :, targets], texts)
         yield RolledSection(index, section, latents)
@@ -128,30 +129,21 @@ def _texts(
     return [[encode([prompts[index] for prompts in each]), *empty] for index in range(count)]
 
 
-def _velocity(
-    model: FramePackModel,
-    attended: Attended,
-    texts: Sequence[TextCondition],
-    sampling: SamplingConfig,
-) -> Velocity:
+def _velocity(model: FramePackModel, attended: Attended, sampling: SamplingConfig) -> Velocity:
     """Velocity of a section under its captions and its history, guided by both."""
 
-    def predict(x: Tensor, sigma: float, text: TextCondition, context: Context) -> Tensor:
+    def predict(x: Tensor, sigma: float, section: Any) -> Tensor:
         levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
-        prediction = model(x, attended.times, levels, text, context, moments=attended.moments)
-        return to_velocity(prediction, x, levels, model.output)
+        return to_velocity(model.denoise(x, levels, section), x, levels, model.output)
 
     def velocity(x: Tensor, sigma: float) -> Tensor:
-        with_history = [
-            predict(x, sigma, text, context)
-            for text, context in zip(texts, attended.contexts(sigma), strict=True)
-        ]
-        prompted, w = with_history[0], sampling.history_guidance
+        prompted, *unprompted = [predict(x, sigma, section) for section in attended.under(sigma)]
+        w = sampling.history_guidance
         if w != 1:
-            prompted = w * prompted + (1 - w) * predict(x, sigma, texts[0], attended.without)
-        if len(texts) == 1:
+            prompted = w * prompted + (1 - w) * predict(x, sigma, attended.without())
+        if not unprompted:
             return prompted
-        return guide(prompted, with_history[1], sampling.guidance, sampling.rescale)
+        return guide(prompted, unprompted[0], sampling.guidance, sampling.rescale)
 
     return velocity
 

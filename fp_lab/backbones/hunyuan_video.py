@@ -189,18 +189,13 @@ class HunyuanVideo(nn.Module):
     ) -> Tensor:
         """Predict the velocity of the noisy section ``b c t h w``; see `Backbone`.
 
-        `moments` say nothing to this model. For many denoising steps call `prepare` once, then `denoise`.
-
         Raises:
-            ValueError: see `prepare` and `denoise`; an attention mask.
+            ValueError: see `prepare` and `denoise`.
         """
-        if attention_mask is not None:
-            raise ValueError(
-                f"HunyuanVideo got an attention mask {tuple(attention_mask.shape)}, expected None: image and "
-                "words are in one stream with the video and would carry what it hides"
-            )
         size = (noisy.shape[-2], noisy.shape[-1])
-        return self.denoise(noisy, timesteps, self.prepare(times, size, text, context))
+        return self.denoise(
+            noisy, timesteps, self.prepare(times, size, text, context, moments), attention_mask
+        )
 
     def prepare(
         self,
@@ -208,6 +203,7 @@ class HunyuanVideo(nn.Module):
         size: tuple[int, int],
         text: TextCondition,
         context: PackedContext | ContextMemory | None = None,
+        moments: Tensor | None = None,
     ) -> HunyuanSection:
         """Compute what the denoising steps of a section share.
 
@@ -216,6 +212,7 @@ class HunyuanVideo(nn.Module):
             size: rows and columns of the noisy latents.
             text: a `HunyuanCondition`.
             context: packed context; None without history.
+            moments: say nothing to this model.
 
         Raises:
             ValueError: a text that is no `HunyuanCondition`, guidance that does not fit the transformer, or a
@@ -247,20 +244,33 @@ class HunyuanVideo(nn.Module):
             modulation=modulation,
         )
 
-    def denoise(self, noisy: Tensor, timesteps: Tensor, section: HunyuanSection) -> Tensor:
+    def denoise(
+        self,
+        noisy: Tensor,
+        timesteps: Tensor,
+        section: HunyuanSection,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
         """Predict the velocity at one noise level.
 
         Args:
             noisy: ``b c t h w``.
             timesteps: 1000 * sigma, ``b``.
             section: from `prepare`.
+            attention_mask: refused.
 
         Returns:
             ``b c t h w``.
 
         Raises:
-            ValueError: timesteps per frame, or latents of another shape than the section was prepared for.
+            ValueError: timesteps per frame, latents of another shape than the section was prepared for, or an
+                attention mask.
         """
+        if attention_mask is not None:
+            raise ValueError(
+                f"HunyuanVideo got an attention mask {tuple(attention_mask.shape)}, expected None: image and "
+                "words are in one stream with the video and would carry what it hides"
+            )
         _require_one_timestep(timesteps)
         if tuple(noisy.shape[2:]) != section.shape:
             raise ValueError(

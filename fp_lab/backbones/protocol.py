@@ -1,7 +1,7 @@
 """What the method asks of a video diffusion transformer."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -47,6 +47,31 @@ class Backbone(Protocol):
         """
         ...
 
+    def prepare(
+        self,
+        times: Tensor,
+        size: tuple[int, int],
+        text: TextCondition,
+        context: PackedContext | ContextMemory | None = None,
+        moments: Tensor | None = None,
+    ) -> Any:
+        """All that stays the same between the denoising steps of a section, for `denoise`.
+
+        Args:
+            times: frame indices of the noisy frames, int64 ``b t``.
+            size: rows and columns of the noisy latents.
+            text: as in the call.
+            context: as in the call.
+            moments: as in the call.
+        """
+        ...
+
+    def denoise(
+        self, noisy: Tensor, timesteps: Tensor, section: Any, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """The call for a section that was prepared; latents ``b c t h w`` of its shape."""
+        ...
+
     def __call__(
         self,
         noisy: Tensor,
@@ -57,7 +82,7 @@ class Backbone(Protocol):
         attention_mask: Tensor | None = None,
         moments: Tensor | None = None,
     ) -> Tensor:
-        """Predict velocity or clean latents of the noisy section.
+        """Predict velocity or clean latents of the noisy section: `prepare`, then `denoise`.
 
         Args:
             noisy: ``b c t h w``.

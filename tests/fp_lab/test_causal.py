@@ -91,9 +91,7 @@ def test_cached_keys_and_values_give_what_the_whole_sequence_gives(captions: Seq
             attended = history.attended(index, section, [text])
             noisy = torch.randn(2, 2, len(targets), 4, 6)
             sigma = torch.full((2,), 0.6)
-            cached = model(
-                noisy, attended.times, sigma, text, attended.contexts(0.6)[0], moments=attended.moments
-            )
+            cached = model.denoise(noisy, sigma, attended.under(0.6)[0])
             frames = torch.arange(targets[-1] + 1).expand(2, -1)
             whole = torch.cat((truth[:, :, : targets[0]], noisy), 2)
             levels = torch.where(frames >= targets[0], 0.6, 0.0)
@@ -102,7 +100,6 @@ def test_cached_keys_and_values_give_what_the_whole_sequence_gives(captions: Seq
             torch.testing.assert_close(cached, at_once[:, :, -len(targets) :], atol=1e-5, rtol=1e-5)
             history.learn(targets, truth[:, :, targets], [text])
             kept = history.memories[0]
-            assert kept is not None
             assert kept.keys[0].shape[2] <= 5 * 6, "memory does not grow with the video"
 
 
@@ -121,6 +118,25 @@ def test_training_asks_for_every_noisy_block_and_for_no_given_frame() -> None:
     gradient = subject.model.backbone.embed.weight.grad
     assert gradient is not None
     assert gradient.abs().sum() > 0
+
+
+def test_the_window_is_masked_and_told_as_sampling_will_be() -> None:
+    subject, calls = system(HistoryConfig(clean=0.5)), []
+    forward = subject.model.forward
+    subject.model.forward = lambda *args: (calls.append(args), forward(*args))[1]  # type: ignore[method-assign, func-returns-value]
+    latents = torch.randn(2, 2, FRAMES, 4, 6)
+    losses = [
+        subject.section_loss({"latents": latents, "captions": ["a", "b"]}, step_generator(0, 0, step))
+        for step in range(6)
+    ]
+    for (noisy, frames, levels, _, context, mask, moments), loss in zip(calls, losses, strict=True):
+        assert context is None
+        assert torch.equal(mask, BLOCKS.mask(frames, 6))
+        assert torch.equal(moments, BLOCKS.moments(frames))
+        given = levels == 0
+        truth = latents.movedim(1, 2)[torch.arange(2)[:, None], frames].movedim(2, 1)
+        assert torch.equal(noisy.movedim(1, 2)[given], truth.movedim(1, 2)[given]), "given frames are clean"
+        assert loss < 1e3, "a clean frame would weigh 1 / 0.05^2"
 
 
 def test_blocks_and_attention_go_together() -> None:

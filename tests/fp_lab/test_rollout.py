@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones import TinyDiT, TinyDiTConfig, TinySection
 from fp_lab.conditions import WordsConfig
 from fp_lab.flow import schedule, shift_of_tokens
 from fp_lab.model import FramePackModel
@@ -67,8 +67,11 @@ class Copying(FramePackModel):
 
     truth: Tensor
 
-    def forward(self, noisy: Tensor, times: Tensor, *further: object, **named: object) -> Tensor:
-        return self.truth[:, :, times[0]]
+    def prepare(self, times: Tensor, *further: object, **named: object) -> Tensor:
+        return times
+
+    def denoise(self, noisy: Tensor, sigmas: Tensor, section: Tensor) -> Tensor:
+        return self.truth[:, :, section[0]]
 
 
 def test_a_model_that_knows_the_truth_reproduces_it() -> None:
@@ -147,12 +150,15 @@ def test_noise_on_the_history_follows_the_time_of_the_section() -> None:
 
     model.pack = watched  # type: ignore[method-assign]
     clean, order = run(model, VANILLA, first)
-    assert sorted(set(levels)) == [0, 1], "clean, and pure noise for guidance"
+    assert set(levels) == {0.0}
     levels.clear()
     noisy, _ = run(model, VANILLA, first, sampling=replace(SAMPLING, history_level=0.5))
     sigmas = schedule(3, shift_of_tokens(4 * 4))[:3]
-    assert levels[1:4] == pytest.approx((0.5 * sigmas).tolist(), abs=1e-6)
-    assert len(levels) == 4 * len(order)
+    assert levels[:3] == pytest.approx((0.5 * sigmas).tolist(), abs=1e-6)
+    assert len(levels) == 3 * len(order)
+    levels.clear()
+    run(model, VANILLA, first, sampling=replace(SAMPLING, history_guidance=2.0))
+    assert levels == [0.0, 1.0] * len(order), "clean, and pure noise for guidance, each packed once"
     assert (clean - noisy).abs().max() > 1e-3
     again, _ = run(model, VANILLA, first[1:], seeds=[2], sampling=replace(SAMPLING, history_level=0.5))
     torch.testing.assert_close(noisy[1:], again, atol=1e-5, rtol=1e-4)
@@ -195,20 +201,12 @@ def test_an_isolated_context_is_remembered_once_per_section_and_changes_nothing(
         def memory_of(self, packed: PackedContext | None, text: TextCondition) -> PackedContext | None:
             return packed
 
-        def forward(
-            self,
-            noisy: Tensor,
-            times: Tensor,
-            sigmas: Tensor,
-            text: TextCondition,
-            context: PackedContext,  # type: ignore[override]
-            attention_mask: Tensor | None = None,
-            moments: Tensor | None = None,
-        ) -> Tensor:
-            before, own = context.tokens.shape[1], noisy.shape[2] * 4
+        def denoise(self, noisy: Tensor, sigmas: Tensor, section: TinySection) -> Tensor:
+            assert section.context is not None
+            before, own = section.context.shape[1], noisy.shape[2] * 4
             mask = torch.ones(len(noisy), before + own, before + own, dtype=torch.bool)
             mask[:, :before, before:] = False
-            return super().forward(noisy, times, sigmas, text, context, mask)
+            return self.backbone.denoise(noisy, 1000 * sigmas, section, mask)
 
     masked = Masked(backbone, kernels_of(parse(name)), "clean", config).eval()
     masked.load_state_dict(model.state_dict())

@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches, LatentVideos
@@ -11,9 +13,12 @@ from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.flow import FlowConfig
 from fp_lab.history import HistoryConfig
 from fp_lab.model import FramePackModel
+from fp_lab.packing.codebook import Codebook
+from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.samples import PlannedSections
+from fp_lab.shapes import ContextLevel
 from fp_lab.system import (
     FramePackSystem,
     ObjectiveConfig,
@@ -33,11 +38,17 @@ def videos() -> LatentVideos:
     return LatentVideos(still.contiguous(), ("still",) * 6, tuple(range(6)))
 
 
-def system(steps: int = 6, objective: ObjectiveConfig | None = None, seed: int = 0) -> FramePackSystem:
+def system(
+    steps: int = 6,
+    objective: ObjectiveConfig | None = None,
+    seed: int = 0,
+    context: ContextConfig | None = None,
+    codebook: Codebook | None = None,
+) -> FramePackSystem:
     torch.manual_seed(0)
     backbone = TinyDiT(TinyDiTConfig(channels=4, width=32, depth=2, head_width=16))
     objective = objective or ObjectiveConfig()
-    model = FramePackModel(backbone, kernels_of(RECIPE), objective.flow.output)
+    model = FramePackModel(backbone, kernels_of(RECIPE), objective.flow.output, context, codebook)
     optimizer = OptimizerConfig(learning_rate=5e-3, warmup=2)
     return FramePackSystem(model, PlannedSections(RECIPE), objective, optimizer, steps=steps, seed=seed)
 
@@ -106,6 +117,81 @@ def test_history_noise_reaches_the_context_and_nothing_else() -> None:
     clean.section_loss(batch, step_generator(0, 0, 0))  # type: ignore[arg-type]
     corrupted, untouched = (levels[-1].latents for levels in seen)
     assert (corrupted - untouched).abs().mean() > 0.1
+
+
+def watched(
+    subject: FramePackSystem, step: int = 0
+) -> tuple[tuple[ContextLevel, ...], Tensor | None, Tensor]:
+    """Context and its noise levels as the packer gets them, and the loss."""
+    seen: list[tuple[Any, ...]] = []
+    subject.model.packer.register_forward_hook(lambda module, args, output: seen.append(args))
+    batch = LatentBatches(moving(), 4, seed=0).batch(0)
+    loss = subject.section_loss(batch, step_generator(0, 0, step))  # type: ignore[arg-type]
+    context, levels = seen[0]
+    return context, levels, loss
+
+
+def moving() -> LatentVideos:
+    latents = torch.randn(6, 4, FRAMES, 4, 4, generator=torch.Generator().manual_seed(5))
+    return LatentVideos(latents, ("moving",) * 6, tuple(range(6)))
+
+
+def told(history: HistoryConfig) -> FramePackSystem:
+    return system(objective=ObjectiveConfig(history=history), context=ContextConfig(timestep="level"))
+
+
+def test_a_told_history_is_at_the_level_that_the_model_is_told() -> None:
+    clean, levels, _ = watched(told(HistoryConfig()))
+    assert levels is not None
+    assert (levels == 0).all()
+    noisy, levels, _ = watched(told(HistoryConfig(level="random")))
+    assert levels is not None
+    assert (levels > 0).all()
+    assert len(levels.unique()) == 4
+    moved = (noisy[-1].latents - clean[-1].latents).flatten(1).std(1)
+    assert torch.corrcoef(torch.stack((moved, levels)))[0, 1] > 0.9
+    _, levels, _ = watched(told(HistoryConfig(level="fixed", sigma=0.1)))
+    assert levels is not None
+    assert levels.max() <= 0.1
+
+
+def test_a_share_of_histories_is_dropped() -> None:
+    _, levels, _ = watched(told(HistoryConfig(dropout=1.0)))
+    assert levels is not None
+    assert (levels == 1).all(), "pure noise"
+    gone, levels, loss = watched(system(objective=ObjectiveConfig(history=HistoryConfig(dropout=1.0))))
+    assert levels is None
+    assert not any(level.known.any() for level in gone)
+    assert loss.isfinite()
+    half = ObjectiveConfig(history=HistoryConfig(dropout=0.5))
+    shares = [watched(system(objective=half), step)[0][-1].known.any(1) for step in range(20)]
+    assert torch.cat(shares).float().mean().item() == pytest.approx(0.5, abs=0.2)
+
+
+def test_a_discrete_history_is_discrete_in_training_and_what_is_learned_is_not() -> None:
+    codebook = Codebook(3, 4)
+    codebook.centroids.copy_(torch.randn(3, 4))
+    subject = system(codebook=codebook)
+    targets: list[Tensor] = []
+    forward = subject.model.forward
+    subject.model.forward = lambda noisy, *args: (targets.append(noisy), forward(noisy, *args))[1]  # type: ignore[method-assign, func-returns-value]
+    context, _, _ = watched(subject)
+    for level in context:
+        pixels = level.latents.movedim(1, -1)[level.known].flatten(0, -2)
+        assert (torch.cdist(pixels, codebook.centroids).min(1).values < 1e-5).all()
+    noisy = targets[0].movedim(1, -1).flatten(0, -2)
+    assert torch.cdist(noisy, codebook.centroids).min(1).values.mean() > 0.1
+    same_noise: list[Tensor] = []
+    plain = system()
+    forward_plain = plain.model.forward
+    plain.model.forward = lambda noisy, *args: (same_noise.append(noisy), forward_plain(noisy, *args))[1]  # type: ignore[method-assign, func-returns-value]
+    watched(plain)
+    assert torch.equal(targets[0], same_noise[0]), "targets and their noise do not know of the codebook"
+
+
+def test_a_level_that_the_model_is_not_told_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"history\.level: got 'random' with context\.timestep 'same'"):
+        system(objective=ObjectiveConfig(history=HistoryConfig(level="random")))
 
 
 def test_captions_are_dropped_in_their_share() -> None:

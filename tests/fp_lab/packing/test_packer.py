@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import (
     ContextPacker,
     interpolate_projection,
@@ -121,3 +122,49 @@ def test_items_of_unequal_history_are_masked() -> None:
     assert packed is not None
     assert packed.mask is not None
     assert packed.mask.sum(1).tolist() == [32, 16]
+
+
+@pytest.mark.parametrize(
+    ("timestep", "told"), [("same", None), ("zero", [0.0, 0.0]), ("level", [0.0, 500.0])]
+)
+def test_a_context_is_told_as_its_option_says(timestep: str, told: list[float] | None) -> None:
+    config = ContextConfig(timestep=timestep)  # type: ignore[arg-type]
+    packer = ContextPacker([BASE], CHANNELS, WIDTH, ROPE, config)
+    packed = packer((level(BASE, 2),), torch.tensor([0.0, 0.5]))
+    assert packed is not None
+    assert (None if packed.timesteps is None else packed.timesteps[:, 0].tolist()) == told
+    clean = packer((level(BASE, 2),))
+    assert clean is not None
+    assert clean.timesteps is None or (clean.timesteps == 0).all()
+
+
+def test_options_reach_the_packed_context() -> None:
+    plain = ContextPacker([BASE], CHANNELS, WIDTH, ROPE)((level(BASE, 2),))
+    config = ContextConfig(text="noisy", amplify=True)
+    packer = ContextPacker([BASE], CHANNELS, WIDTH, ROPE, config, (3, 2))
+    assert packer.amplification is not None
+    with torch.no_grad():
+        packer.amplification.fill_(0.5)
+    packed = packer((level(BASE, 2),))
+    assert plain is not None
+    assert packed is not None
+    assert (plain.reads_text, plain.key_scale) == (True, None)
+    assert not packed.reads_text
+    assert packed.key_scale is not None
+    torch.testing.assert_close(packed.key_scale, torch.full((3, 2), 0.5).exp())
+
+
+def test_midpoint_phases_are_unit_phasors_in_the_middle_of_the_box() -> None:
+    kernel = Kernel(2, 4, 4)
+    averaged, midpoint = (
+        ContextPacker([kernel], CHANNELS, WIDTH, ROPE, ContextConfig(phases=option))((level(kernel, 4),))
+        for option in ("averaged", "midpoint")
+    )
+    assert averaged is not None
+    assert midpoint is not None
+    length = (midpoint.phases.cos.square() + midpoint.phases.sin.square()).sqrt()
+    torch.testing.assert_close(length, torch.ones_like(length))
+    assert (averaged.phases.cos.square() + averaged.phases.sin.square()).min() < 0.98
+    torch.testing.assert_close(midpoint.phases.cos[0, 0, 0], torch.tensor(0.5).cos())
+    angle = torch.atan2(averaged.phases.sin[0, 0, 0], averaged.phases.cos[0, 0, 0])
+    torch.testing.assert_close(angle, torch.tensor(0.5))
