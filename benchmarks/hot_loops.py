@@ -125,7 +125,7 @@ def main() -> None:
         print(f"training step, {name:<9}       {1000 * taken:8.1f} ms   {share:5.2f} of the matmul peak")
     once, again = (seconds(work) for work in sampling())
     print(
-        f"section of 8 steps             {1000 * once:8.1f} ms   {once / again:5.2f} of preparing at every step"
+        f"section of 8 steps             {1000 * once:8.1f} ms   {once / again:5.2f} of preparing each step"
     )
     render = seconds(lambda: list(iterate(WorldConfig(frames=100), range(16))), 3) / 16
     print(f"rendering 100 frames of 64x64  {1000 * render:8.1f} ms   {1000 * render:5.1f} s for 1,000 videos")

@@ -103,7 +103,7 @@ def compare(gathered: Gathered) -> Comparison:
             _score_table(gathered, videos, family, estimators),
         ]
         tables += _gap_table(gathered, videos, family, estimators)
-    tables.insert(2, _cost_table(gathered))
+    tables[2:2] = [_cost_table(gathered), *_codebook_table(gathered)]
     return Comparison(gathered, tuple(tables), judge(gathered, videos))
 
 
@@ -188,30 +188,44 @@ def _cost_table(gathered: Gathered) -> Table:
         Column("first_section_seconds", "first section", "s", "lower", 2),
     )
     means = gathered.efficiency.groupby("arm").mean(numeric_only=True)
-    grid: list[list[Cell]] = []
-    for column in columns:
-        values = {arm.name: _cost(means, arm, column.key) for arm in gathered.arms}
-        known = {
-            values[arm.name] for arm in gathered.arms if not arm.control and math.isfinite(values[arm.name])
-        }
-        best = (
-            math.nan
-            if len(known) < 2 or column.better is None
-            else min(known)
-            if column.better == "lower"
-            else max(known)
-        )
-        grid.append(
-            [Cell(values[a.name], best=values[a.name] == best, reason="not recorded") for a in gathered.arms]
-        )
-    lines = tuple(
-        _line(arm, cells) for arm, cells in zip(gathered.arms, zip(*grid, strict=True), strict=True)
-    )
+    lines = _figures(gathered.arms, columns, lambda arm, key: _cost(means, arm, key))
     notes = (
         "Measured on the machine that ran the grid; differences of a few per cent are noise.",
         "Peak memory is not ranked: on a CPU it is the process's, which keeps what earlier arms have loaded.",
     )
     return Table("cost", "Context and cost", columns, lines, notes)
+
+
+def _codebook_table(gathered: Gathered) -> list[Table]:
+    """How well the codebooks of discrete histories serve, where there are any."""
+    if gathered.codebooks.empty:
+        return []
+    columns = (
+        Column("size", "centroids", "K", None, 0),
+        Column("used", "used", "centroids, of training", None, 0),
+        Column("perplexity", "perplexity", "exp of the entropy", None, 1),
+        Column("relative_error", "relative error", "of the pixels' variance", "lower", 3),
+    )
+    means = gathered.codebooks.groupby("arm").mean(numeric_only=True)
+    arms = [arm for arm in gathered.arms if arm.name in means.index]
+    lines = _figures(arms, columns, lambda arm, key: float(means[key][arm.name]))
+    notes = ("Of the latent pixels of the training videos, which the codebook was fitted to.",)
+    return [Table("codebook", "Codebooks of discrete histories", columns, lines, notes)]
+
+
+def _figures(
+    arms: Sequence[Arm], columns: Sequence[Column], value: Callable[[Arm, str], float]
+) -> tuple[Line, ...]:
+    """One line per arm; the best of each column that has a direction is marked, if two are known."""
+    grid: list[list[Cell]] = []
+    for column in columns:
+        values = {arm.name: value(arm, column.key) for arm in arms}
+        known = {values[arm.name] for arm in arms if not arm.control and math.isfinite(values[arm.name])}
+        best = math.nan
+        if len(known) > 1 and column.better is not None:
+            best = min(known) if column.better == "lower" else max(known)
+        grid.append([Cell(values[a.name], best=values[a.name] == best, reason="not recorded") for a in arms])
+    return tuple(_line(arm, cells) for arm, cells in zip(arms, zip(*grid, strict=True), strict=True))
 
 
 def _cost(means: pd.DataFrame, arm: Arm, key: str) -> float:

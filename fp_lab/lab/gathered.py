@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE
 from fp_lab.packing.schedule import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
-EFFICIENCY_FILE = "efficiency.json"
 USUAL_SECTION = 9
 _SPATIAL = 8  # pixels per latent where a run does not say its context length
 
@@ -59,6 +58,7 @@ class Gathered:
         floor_videos: the same of the ground-truth videos, histories ``truth`` and ``raw``; empty without any.
         floor_frames: per frame.
         efficiency: one row per arm and training seed.
+        codebooks: the same of discrete histories; empty where there are none.
         protocol: how the figures were made, the same for all arms.
         truths: folders of the ground truth.
         waiting: run folders that have no scores yet.
@@ -70,6 +70,7 @@ class Gathered:
     floor_videos: pd.DataFrame
     floor_frames: pd.DataFrame
     efficiency: pd.DataFrame
+    codebooks: pd.DataFrame
     protocol: dict[str, Any]
     truths: tuple[Path, ...]
     waiting: tuple[Path, ...]
@@ -115,7 +116,10 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
         frames=_read(scored, FRAMES_FILE),
         floor_videos=_read_truth(truths, VIDEOS_FILE),
         floor_frames=_read_truth(truths, FRAMES_FILE),
-        efficiency=_efficiency(scored),
+        efficiency=_recorded(scored, lambda run: RunFolder(run).efficiency),
+        codebooks=_recorded(
+            [run for run in scored if RunFolder(run).codebook.is_file()], lambda run: RunFolder(run).codebook
+        ),
         protocol=protocol,
         truths=tuple(truths),
         waiting=tuple(run for run in runs if run not in summaries),
@@ -249,10 +253,11 @@ def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:
     return table.assign(arm=NOISE_FLOOR, training_seed=0)
 
 
-def _efficiency(runs: Sequence[Path]) -> pd.DataFrame:
+def _recorded(runs: Sequence[Path], file_of: Callable[[Path], Path]) -> pd.DataFrame:
+    """Figures that runs left in a JSON file, one row per run."""
     rows = []
     for run in runs:
-        path = run / EFFICIENCY_FILE
+        path = file_of(run)
         figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         rows.append({"arm": run.parent.name, "training_seed": _training_seed(run), **figures})
     return pd.DataFrame(rows)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,18 @@ def test_markup_in_names_does_not_break_a_page() -> None:
     assert "1.25" in html
     assert "±0.25" in html
     assert to_csv([table]).splitlines()[1].startswith("a<b>&c,,vanilla,arm,1.25,1.0,1.5,best,")
+
+
+def test_codebooks_are_reported_where_there_are_any(
+    comparison: Comparison, grid: Path, tmp_path: Path
+) -> None:
+    assert "codebook" not in {table.key for table in comparison.tables}
+    copy = tmp_path / "grid"
+    shutil.copytree(grid, copy)
+    stats = {"size": 128, "used": 120, "perplexity": 67.4, "relative_error": 0.2}
+    (copy / VANILLA / "seed0" / "train").mkdir(exist_ok=True)
+    (copy / VANILLA / "seed0" / "train" / "codebook.json").write_text(json.dumps(stats))
+    (table,) = [table for table in compare_runs([copy]).tables if table.key == "codebook"]
+    assert [line.name for line in table.lines] == [VANILLA]
+    assert [cell.value for cell in table.lines[0].cells] == [128, 120, 67.4, 0.2]
+    assert "67.4" in to_markdown(table)
