@@ -7,6 +7,7 @@ inference windows cannot disagree.
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from fp_lab.recipe import Order, Recipe
@@ -39,6 +40,7 @@ def implied_fill(recipe: Recipe) -> Fill:
     return "bisect" if both else "forward"
 
 
+@lru_cache(maxsize=8)
 def plan(
     recipe: Recipe, frames: int, *, given: frozenset[int] = frozenset({0}), fill: Fill | None = None
 ) -> tuple[Section, ...]:
