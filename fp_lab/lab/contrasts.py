@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from fp_metrics import Interval, holm, paired_interval
 from fp_metrics.statistics import cluster_means
 
 LEVEL = 0.95
-_FLIPS = 9999
+_PATTERNS = 2**17
+_AT_ONCE = 2**13
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def paired_values(videos: pd.DataFrame, column: str) -> pd.DataFrame:
 def sign_flip(differences: NDArray[np.float64], seed: int = 0) -> float:
     """Two-sided p-value that paired differences ``(k,)`` are symmetric about 0; NaN without any.
 
-    Every sign pattern where there are at most 9,999 of them, else 9,999 random ones; the observed one counts.
+    Every sign pattern where there are at most 2^17, else 2^17 - 1 random ones; the observed one counts.
+    The smallest p-value is then below 1e-5 from 17 differences on: Holm over thousands of contrasts can still
+    find one.
 
     Source:
         Fisher, "The design of experiments" (1935), section 21; Phipson & Smyth 2010 for the count.
@@ -85,11 +89,18 @@ def sign_flip(differences: NDArray[np.float64], seed: int = 0) -> float:
     count = len(differences)
     if not count:
         return float("nan")
-    observed = abs(differences.sum())
-    if 2**count <= _FLIPS:
-        patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
-        sums = np.abs((1 - 2 * patterns) @ differences)
-        return float((sums >= observed * (1 - 1e-9)).mean())
-    signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, (_FLIPS, count))
-    exceeding = (np.abs(signs @ differences) >= observed * (1 - 1e-9)).sum()
-    return float((exceeding + 1) / (_FLIPS + 1))
+    observed = abs(differences.sum()) * (1 - 1e-9)
+    if 2**count <= _PATTERNS:
+        return float((np.abs(_every_pattern(count) @ differences) >= observed).mean())
+    random, exceeding = np.random.default_rng(seed), 1
+    for flips in (_AT_ONCE,) * (_PATTERNS // _AT_ONCE - 1) + (_AT_ONCE - 1,):
+        signs = 1 - 2 * random.integers(0, 2, (flips, count), dtype=np.int8)
+        exceeding += int((np.abs(signs @ differences) >= observed).sum())
+    return exceeding / _PATTERNS
+
+
+@lru_cache(maxsize=2)
+def _every_pattern(count: int) -> NDArray[np.float64]:
+    """All patterns of signs, ``2^count count``."""
+    bits = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
+    return 1 - 2 * bits.astype(np.float64)

@@ -104,20 +104,42 @@ def _on_control(
         )
     if not arms:
         return "There is only the control: nothing to compare it with."
-    worse: list[str] = []
-    better: list[str] = []
-    for score, estimator in estimators.items():
-        signs = [c for c in contrasts if c.column == score and c.significant]
-        sign = -1 if measures()[estimator].higher_is_better is False else 1
-        if len(signs) == len(controls) * len(arms):
-            directions = {sign * c.difference.mean < 0 for c in signs}
-            (worse if directions == {True} else better if directions == {False} else []).append(score)
-    name = " and ".join(control.name for control in controls)
+    found = [_Found.of(score, estimator, arms, contrasts) for score, estimator in estimators.items()]
+    better = [one.score for one in found if len(one.better) == len(arms)]
     beside = f" It scores better than all of them in {_listed(better)}." if better else ""
-    if not worse:
-        return f"The control without history ({name}) is not told apart from every arm in any score.{beside}"
-    everyone = "every arm with history"
-    return f"The control without history ({name}) scores worse than {everyone} in {_listed(worse)}.{beside}"
+    name = f"The control without history ({' and '.join(control.name for control in controls)})"
+    most = max(len(one.worse) for one in found)
+    if not most:
+        return f"{name} is not told apart from any arm: it scores worse in nothing.{beside}"
+    clearest = [one for one in found if len(one.worse) == most]
+    missed = [arm.label for arm in arms if arm.name not in clearest[0].worse]
+    same = [one.score for one in clearest if one.worse == clearest[0].worse]
+    if not missed:
+        return f"{name} scores worse than every arm with history in {_listed(same)}.{beside}"
+    told = f"{name} scores worse than {most} of {len(arms)} arms in {_listed(same)}"
+    return f"{told}; it is not told apart there from {_listed([f'“{label}”' for label in missed])}.{beside}"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Arms that the control scores significantly worse, and better, than."""
+
+    score: str
+    worse: frozenset[str]
+    better: frozenset[str]
+
+    @classmethod
+    def of(cls, score: str, estimator: str, arms: Sequence[Arm], contrasts: Sequence[Contrast]) -> "_Found":
+        """In one score, against every control."""
+        sign = -1 if measures()[estimator].higher_is_better is False else 1
+        worse, better = set(), set()
+        for arm in arms:
+            own = [c for c in contrasts if c.column == score and c.second == arm.name]
+            if own and all(c.significant for c in own):
+                below = {sign * c.difference.mean < 0 for c in own}
+                worse |= {arm.name} if below == {True} else set()
+                better |= {arm.name} if below == {False} else set()
+        return cls(score, frozenset(worse), frozenset(better))
 
 
 def _on_arms(arms: Sequence[Arm], contrasts: Sequence[Contrast], labels: dict[str, str], family: str) -> str:

@@ -128,9 +128,17 @@ def test_settings_choose_among_the_runs(tmp_path: Path) -> None:
 def test_the_verdict_admits_that_nothing_can_be_told(tmp_path: Path) -> None:
     arms = {VANILLA: GOOD, INVERTED: GOOD, CONTROL: GOOD}
     verdict = compare_runs([made_up_grid(tmp_path, arms, videos=6)]).verdict
-    assert "is not told apart" in verdict.control
+    assert "is not told apart from any arm" in verdict.control
     assert "do not differ in drift by more than the noise" in verdict.arms
     assert "below 16 prompts intervals are unreliable" in verdict.caveat
+
+
+def test_the_verdict_names_the_arms_that_are_no_better_than_no_history(tmp_path: Path) -> None:
+    arms = {VANILLA: DRIFTING, TWIN: DRIFTING, INVERTED: DRIFTING, CONTROL: DRIFTING}
+    arms[VANILLA] = arms[TWIN] = GOOD
+    verdict = compare_runs([made_up_grid(tmp_path, arms, videos=16)]).verdict
+    assert f"({CONTROL}) scores worse than 2 of 3 arms in" in verdict.control
+    assert "it is not told apart there from “temporal, inverted, g5”" in verdict.control
 
 
 def test_training_seeds_are_pooled_and_paired(tmp_path: Path) -> None:
@@ -196,7 +204,10 @@ def test_other_recipes_are_called_by_their_notation() -> None:
 def test_sign_flips_of_a_few_pairs_are_counted_exactly() -> None:
     assert sign_flip(np.array([1.0, 1.0, 1.0])) == 2 / 8
     assert sign_flip(np.array([1.0, -1.0])) == 1
-    assert sign_flip(np.full(20, 0.3)) == pytest.approx(1e-4)
+    assert sign_flip(np.full(20, 0.3)) == pytest.approx(2**-17)
+    assert sign_flip(np.full(16, 0.3)) == pytest.approx(2 / 2**16), (
+        "all of them: Holm can still reject one of 1,000"
+    )
     assert np.isnan(sign_flip(np.zeros(0)))
 
 
