@@ -203,13 +203,15 @@ def _recipe(run: Path) -> Recipe:
 _ORDERS = ("vanilla", "endpoint", "inverted", "planned", "none")
 
 
-def _rank(arm: Arm) -> tuple[int, int, str]:
-    """Orders together, named compressions in the order in which they are named; the control last."""
+def _rank(arm: Arm) -> tuple[int, int, int, int, str]:
+    """Orders together, compressions in the order of their names' table, sizes as numbers; the control last."""
     compression = arm.label.partition(",")[0]
     known = list(COMPRESSIONS)
     return (
         _ORDERS.index(arm.recipe.order),
         known.index(compression) if compression in known else len(known),
+        arm.recipe.codebook or 0,
+        -arm.recipe.section,
         arm.name,
     )
 

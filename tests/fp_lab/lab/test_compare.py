@@ -238,3 +238,11 @@ def test_codebooks_are_reported_where_there_are_any(
     assert [line.name for line in table.lines] == [VANILLA]
     assert [cell.value for cell in table.lines[0].cells] == [128, 120, 67.4, 0.2]
     assert "67.4" in to_markdown(table)
+
+
+def test_arms_of_one_compression_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    sizes = ("+D16", "+D1024", "", "+D256")
+    arms = {f"td_f16k4f2k2f1k1_g5{size}": GOOD for size in sizes}
+    labels = [arm.label for arm in compare_runs([made_up_grid(tmp_path, arms, videos=2)]).gathered.arms]
+    start = "released, vanilla, g5"
+    assert labels == [start, f"{start}, +D16", f"{start}, +D256", f"{start}, +D1024"]
