@@ -204,7 +204,7 @@ _ORDERS = ("vanilla", "endpoint", "inverted", "planned", "none")
 
 
 def _rank(arm: Arm) -> tuple[int, int, int, int, str]:
-    """Orders together, compressions in the order of their names' table, sizes as numbers; the control last."""
+    """Orders together, compressions in the order of their table, sizes as numbers; the control last."""
     compression = arm.label.partition(",")[0]
     known = list(COMPRESSIONS)
     return (
