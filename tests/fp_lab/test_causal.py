@@ -139,6 +139,19 @@ def test_the_window_is_masked_and_told_as_sampling_will_be() -> None:
         assert loss < 1e3, "a clean frame would weigh 1 / 0.05^2"
 
 
+def test_frames_that_are_given_do_not_count_in_the_loss() -> None:
+    subject = system(HistoryConfig(clean=1.0))
+    torch.nn.init.zeros_(subject.model.backbone.final.weight)  # predicts zeros, whatever it is given
+    latents = torch.randn(2, 2, 4, 4, 6)
+    other = latents.clone()
+    other[:, :, 0] *= 100
+    losses = [
+        subject.section_loss({"latents": x, "captions": ["a", "b"]}, step_generator(0, 0, 0)).item()
+        for x in (latents, other)
+    ]
+    assert losses[0] == losses[1]
+
+
 def test_blocks_and_attention_go_together() -> None:
     model = FramePackModel(causal_model().backbone, [], "clean")
     with pytest.raises(ValueError, match="got 'full' with sections from Blocks"):
