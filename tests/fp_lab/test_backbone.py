@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones import Backbone, TinyDiT, TinyDiTConfig
 from fp_lab.conditions import WordsConfig
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import BASE
@@ -35,6 +35,21 @@ def context() -> PackedContext:
 def section(seed: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(2, 4, 3, 4, 4, generator=generator), torch.tensor([[2, 3, 4], [6, 7, 8]])
+
+
+def test_it_is_what_the_method_asks_for(backbone: TinyDiT, context: PackedContext) -> None:
+    assert isinstance(backbone, Backbone)
+    noisy, times = section()
+    text, steps = backbone.encode_text(["red ball", "red"]), torch.tensor([700.0, 300.0])
+    prepared = backbone.prepare(times, (4, 4), text, context)
+    whole = backbone(noisy, times, steps, text, context)
+    assert torch.equal(backbone.denoise(noisy, steps, prepared), whole)
+    other = backbone.denoise(noisy + 1, steps / 2, prepared)
+    assert torch.equal(other, backbone(noisy + 1, times, steps / 2, text, context)), (
+        "nothing is left of a step"
+    )
+    with pytest.raises(ValueError, match=r"\(3, 4, 6\) frames, rows and columns, expected \(3, 4, 4\)"):
+        backbone.denoise(torch.randn(2, 4, 3, 4, 6), steps, prepared)
 
 
 def test_shapes_and_odd_sizes(backbone: TinyDiT) -> None:
