@@ -158,10 +158,7 @@ class TinyDiT(nn.Module):
         modulation = self._modulation(self._embedded(context.timesteps, x))
         known = None if past is None else past.mask
         keys_mask = _joined(context.mask, count, known, 0 if past is None else past.keys[0].shape[2])
-        mask = None
-        if keys_mask is not None:  # a token that does not count still sees itself: a row of nothing is NaN
-            itself = torch.eye(count, dtype=torch.bool, device=x.device)
-            mask = keys_mask[:, None, None] | F.pad(itself, (keys_mask.shape[1] - count, 0))
+        mask = None if keys_mask is None else keys_mask[:, None, None]
         keys, values = [], []
         for index, block in enumerate(self.blocks):
             earlier = None if past is None else (past.keys[index], past.values[index])

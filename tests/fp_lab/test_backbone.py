@@ -161,6 +161,8 @@ def test_a_history_that_is_all_masked_is_no_history(backbone: TinyDiT, context: 
     torch.testing.assert_close(backbone(noisy, times, steps, text, nothing), alone, atol=1e-5, rtol=1e-5)
     cached = backbone(noisy, times, steps, text, backbone.remember(nothing, text))
     torch.testing.assert_close(cached, alone, atol=1e-5, rtol=1e-5)
+    cached.square().mean().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in backbone.parameters()), "rows of nothing"
 
 
 def test_a_context_at_the_sections_timestep_cannot_be_remembered(
