@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from fp_lab.packing.schedule import context_limit, level_tokens, section_tokens
+from fp_lab.packing.schedule import context_limit, section_tokens
 from fp_lab.recipe import Recipe, parse
 
 Protocol = Literal["paper", "equal_tokens"]
@@ -159,8 +159,3 @@ def baseline(
         frame = section_tokens(arm, rows, columns) // arm.section
         history, section = max(1, tokens // frame), arm.section
     return BASELINES[name](_Window(history, section, frames, arm))
-
-
-def tokens_of(recipe: Recipe, rows: int, columns: int) -> int:
-    """Tokens of a full context and the section."""
-    return sum(level_tokens(recipe, rows, columns)) + section_tokens(recipe, rows, columns)

@@ -9,13 +9,14 @@ import yaml
 
 from fixtures import tiny_config
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.baselines import BASELINES, PACKED, WINDOW, baseline, tokens_of
+from fp_lab.baselines import BASELINES, PACKED, WINDOW, baseline
 from fp_lab.lab.build import build_system
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.experiments import find_experiment
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
-from fp_lab.recipe import parse
+from fp_lab.packing.schedule import level_tokens, section_tokens
+from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import rollout
 from fp_lab.system import step_generator
 
@@ -24,6 +25,11 @@ CONTROLS = ("full_history", "sliding_window", "no_history")
 
 def made(name: str, protocol: str = "paper", **size: Any) -> Any:
     return baseline(name, protocol, **{"frames": 64, "rows": 60, "columns": 104, **size})
+
+
+def tokens_of(recipe: Recipe, rows: int, columns: int) -> int:
+    """Of a full context and the section."""
+    return sum(level_tokens(recipe, rows, columns)) + section_tokens(recipe, rows, columns)
 
 
 def test_every_architecture_of_the_papers_table_has_a_name() -> None:
