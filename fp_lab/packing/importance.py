@@ -97,7 +97,7 @@ def assign(
         slots = assign_by_time(recipe, section, length, start_in_history=start_in_history)
     else:
         slots = assign_by_importance(recipe, section, length, importance, start_in_history=start_in_history)
-    beyond = _beyond(recipe, section, slots, by_time=importance is None)
+    beyond = _beyond(recipe, section, slots)
     tails = []
     for side, frames, outer in (
         (recipe.left, beyond.left, slots[0] if slots else None),
@@ -179,21 +179,18 @@ def tail_by_time(recipe: Recipe, section: Section, length: int) -> TailFrames:
     Raises:
         ValueError: A section without targets, or targets outside the video.
     """
-    return _beyond(recipe, section, assign_by_time(recipe, section, length), by_time=True)
+    return _beyond(recipe, section, assign_by_time(recipe, section, length))
 
 
-def _beyond(recipe: Recipe, section: Section, slots: tuple[LevelSlots, ...], *, by_time: bool) -> TailFrames:
-    """Known frames of each side that its single run did not take; by time, those farther out than the run."""
+def _beyond(recipe: Recipe, section: Section, slots: tuple[LevelSlots, ...]) -> TailFrames:
+    """Known frames of each side that its single run did not take."""
     first, last = min(section.targets), max(section.targets)
     packed = {f for slot in slots for f, known in zip(slot.frames, slot.known, strict=True) if known}
-    left = right = ()  # type: tuple[int, ...]
-    if len(recipe.left.runs) == 1:
-        outer = slots[0].frames[0] if by_time else first
-        left = tuple(sorted(f for f in section.known if f < outer and f not in packed))
-    if len(recipe.right.runs) == 1:
-        outer = slots[-1].frames[-1] if by_time else last
-        right = tuple(sorted(f for f in section.known if f > outer and f not in packed))
-    return TailFrames(left, right)
+    rest = sorted(section.known - packed)
+    return TailFrames(
+        tuple(f for f in rest if f < first) if len(recipe.left.runs) == 1 else (),
+        tuple(f for f in rest if f > last) if len(recipe.right.runs) == 1 else (),
+    )
 
 
 def _both_sides(
