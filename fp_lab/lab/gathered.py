@@ -10,15 +10,14 @@ from typing import Any
 import pandas as pd
 
 from fp_lab.compressions import from_parts
-from fp_lab.lab.config import load
+from fp_lab.lab.config import LATENT_STRIDE, load
 from fp_lab.lab.evaluate import NOISE_FLOOR
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE
 from fp_lab.packing.schedule import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
-USUAL_SECTION = 9
-_SPATIAL = 8  # pixels per latent where a run does not say its context length
+_USUAL_SECTION = 9
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def _arms(runs: Sequence[Path], size: tuple[int, int]) -> tuple[Arm, ...]:
     arms = []
     for name, folders in by_name.items():
         recipe = recipes[name]
-        limit = context_limit(recipe, *(side // _SPATIAL for side in size))
+        limit = context_limit(recipe, *(side // LATENT_STRIDE for side in size))
         label = labels[name] if counts[labels[name]] == 1 else name
         seeds = tuple(_training_seed(folder) or 0 for folder in folders)
         arms.append(Arm(name, recipe, label, limit, seeds, tuple(folders)))
@@ -230,7 +229,7 @@ def short_label(recipe: Recipe) -> str:
 
 def _apart(recipe: Recipe, tail: str | None) -> list[str]:
     """What sets a recipe apart from others of its compression and order."""
-    section = [] if recipe.section == USUAL_SECTION else [f"g{recipe.section}"]
+    section = [] if recipe.section == _USUAL_SECTION else [f"g{recipe.section}"]
     kept = [tail] if tail in ("ta", "tc") else []
     return [*section, *kept, *([] if recipe.codebook is None else [f"+D{recipe.codebook}"])]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fp_lab.orders import Section
-from fp_lab.packing.importance import assign_by_time, tail_by_time
+from fp_lab.packing.importance import assign
 from fp_lab.recipe import BASE, Kernel, Recipe, Run, Side
 
 TAIL_POOL = 32
@@ -106,15 +106,14 @@ def context_tokens(recipe: Recipe, section: Section, length: int, height: int, w
         height: Latent rows.
         width: Latent columns.
     """
-    slots = assign_by_time(recipe, section, length)
-    levels = tuple(kernel_tokens(sum(slot.known), slot.kernel, height, width) for slot in slots)
-    tail = tail_by_time(recipe, section, length)
-    total = 0
-    if recipe.left.tail:
-        total += tail_tokens(recipe.left, slots[0].kernel, len(tail.left), height, width)
-    if recipe.right.tail:
-        total += tail_tokens(recipe.right, slots[-1].kernel, len(tail.right), height, width)
-    return ContextTokens(levels, total)
+    assigned = assign(recipe, section, length)
+    levels = tuple(kernel_tokens(sum(slot.known), slot.kernel, height, width) for slot in assigned.slots)
+    kept = [side for side in (recipe.left, recipe.right) if side.tail in ("ta", "tc")]
+    tail = sum(
+        tail_tokens(side, slots.kernel, len(slots.frames), height, width)
+        for side, slots in zip(kept, assigned.tails, strict=True)
+    )
+    return ContextTokens(levels, tail)
 
 
 def context_length(recipe: Recipe, history: int, height: int, width: int) -> int:
