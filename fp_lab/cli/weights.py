@@ -1,0 +1,92 @@
+"""``fp-lab weights``: the networks that metrics use, brought and checked."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Family = Literal["offline", "paper"]
+
+app = typer.Typer(no_args_is_help=True, help="Bring the networks that metrics use, show which are there.")
+
+
+@app.command("list")
+def show(
+    family: Annotated[Family | None, typer.Option(help="Only those that this family needs.")] = None,
+) -> None:
+    """Show which weights there are, what they may be used under, and whether they are here.
+
+    For example:
+
+      fp-lab weights list --family offline
+    """
+    from fp_metrics.weights import ARTIFACTS, in_words, state_of, weights_folder
+
+    title = f"Weights in {weights_folder()}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("family")
+    table.add_column("size", justify="right")
+    for column in ("licence", "source", "state"):
+        table.add_column(column, overflow="fold")
+    for name, artifact in ARTIFACTS.items():
+        if family in (None, *artifact.families):
+            families, size = ", ".join(artifact.families), in_words(artifact.size)
+            table.add_row(name, families, size, artifact.licence, artifact.source.place, state_of(name))
+    Console().print(table)
+
+
+@app.command()
+def get(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which weights.")] = None,
+    family: Annotated[Family | None, typer.Option(help="All that this family needs.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of every family.")] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", exists=True, dir_okay=False, help="Take in this file, brought by other means."
+        ),
+    ] = None,
+) -> None:
+    """Bring weights, checked by sha256; what is there already is left alone.
+
+    For example:
+
+      fp-lab weights get --family offline
+
+      fp-lab weights get rife-v4 niqe-parameters
+
+      fp-lab weights get raft-large --from ~/raft_large_C_T_SKHT_V2-ff5fadd5.pth
+    """
+    if [bool(names), family is not None, everything].count(True) != 1:
+        raise ValueError("expected names, --family or --all, one of the three; see: fp-lab weights list")
+    if file is not None and len(names or []) != 1:
+        raise ValueError("expected one name with --from, such as: fp-lab weights get rife-v4 --from FILE")
+    from fp_metrics.weights import ARTIFACTS, get_weights, names_of, place
+
+    wanted = list(ARTIFACTS) if everything else names_of(family) if family is not None else names or []
+    if file is not None:
+        paths: tuple[Path, ...] = (place(wanted[0], file),)
+    else:
+        console = Console()
+        with console.status("Bringing weights"):
+            paths = get_weights(
+                wanted, progress=lambda line: console.print(line, markup=False, soft_wrap=True)
+            )
+    for name, path in zip(wanted, paths, strict=True):
+        typer.echo(f"{path}: {ARTIFACTS[name].licence}")
+
+
+@app.command()
+def where(name: Annotated[str, typer.Argument(help="Which weights.")]) -> None:
+    """Print the path of weights that are here.
+
+    For example:
+
+      fp-lab weights where rife-v4
+    """
+    from fp_metrics.weights import weights_path
+
+    typer.echo(weights_path(name))
