@@ -30,13 +30,42 @@ def dis_flow(first: Tensor, second: Tensor) -> Tensor:
     return torch.from_numpy(_dis(first, second)).movedim(-1, 0)
 
 
+def grey_picture(frame: Tensor, side: int | None = None) -> Tensor:
+    """A frame as DIS looks at it: uint8 luma ``(h, w)``, of at most `side` pixels in the shorter direction.
+
+    Args:
+        frame: ``(3, h, w)``.
+        side: larger frames are averaged down to it (by area), smaller ones stay; None: all stay.
+    """
+    luminance = luma(frame[None]).clamp(0, 1) * 255
+    scale = 1.0 if side is None else side / min(frame.shape[-2:])
+    if scale < 1:
+        height, width = (round(pixels * scale) for pixels in frame.shape[-2:])
+        smaller = cv2.resize(luminance[0].cpu().numpy(), (width, height), interpolation=cv2.INTER_AREA)
+        return torch.from_numpy(np.asarray(smaller)).round().to(torch.uint8)
+    return luminance[0].round().to(torch.uint8)
+
+
+def grey_flow(first: Tensor, second: Tensor) -> Tensor:
+    """DIS optical flow between two pictures of `grey_picture`, as `dis_flow` gives it.
+
+    Raises:
+        ValueError: for pictures smaller than 16x16.
+    """
+    return torch.from_numpy(_dis_of_grey(first.cpu().numpy(), second.cpu().numpy())).movedim(-1, 0)
+
+
 def _dis(first: Tensor, second: Tensor) -> NDArray[np.float32]:
-    if min(first.shape[-2:]) < LEAST_SIDE:
-        size = tuple(first.shape[-2:])
-        raise ValueError(f"optical flow needs frames of at least {LEAST_SIDE}x{LEAST_SIDE}, got {size}")
-    grey = (luma(torch.stack((first, second))).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return _dis_of_grey(*(grey_picture(frame).cpu().numpy() for frame in (first, second)))
+
+
+def _dis_of_grey(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
+    if min(first.shape) < LEAST_SIDE:
+        raise ValueError(
+            f"optical flow needs frames of at least {LEAST_SIDE}x{LEAST_SIDE}, got {tuple(first.shape)}"
+        )
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = estimator.calc(grey[0], grey[1], np.zeros((*grey.shape[1:], 2), dtype=np.float32))
+    flow = estimator.calc(first, second, np.zeros((*first.shape, 2), dtype=np.float32))
     return np.asarray(flow, dtype=np.float32)
 
 

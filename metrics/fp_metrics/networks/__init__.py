@@ -1,0 +1,1 @@
+"""Networks that measures look through: modules and their loaders, nothing that scores."""
