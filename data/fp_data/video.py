@@ -56,6 +56,48 @@ class VideoInfo:
     keyframes: tuple[KeyFrame, ...] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True)
+class Glance:
+    """What a file tells without decoding a frame.
+
+    Attributes:
+        frames: packets of its video stream: nearly always its frames.
+        fps: average frames per second, as the container says; 0 where it does not.
+        steady: whether all frames last equally long (within a tenth).
+    """
+
+    frames: int
+    fps: float
+    steady: bool
+
+
+def glance(path: str | Path) -> Glance:
+    """Read a video's packets, decode nothing, and say how long it is.
+
+    Raises:
+        ValueError: The file cannot be opened, holds no picture, or ends before its own index says.
+    """
+    times = []
+    try:
+        with av.open(path) as container:
+            stream = _video_stream(container, path)
+            for packet in container.demux(stream):
+                if packet.size:
+                    times.append(packet.pts)
+            promised, rate = stream.frames, stream.average_rate
+    except av.FFmpegError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    if not times:
+        raise ValueError(f"{path}: holds no frames")
+    if len(times) < promised:
+        raise ValueError(
+            f"{path}: holds {len(times)} frames, its index promises {promised}: the file is cut off"
+        )
+    steps = np.diff(sorted(time for time in times if time is not None))
+    steady = not len(steps) or bool(np.abs(steps - np.median(steps)).max() <= max(1, 0.1 * np.median(steps)))
+    return Glance(len(times), float(rate or 0), steady)
+
+
 def probe(path: str | Path) -> VideoInfo:
     """Decode a video once, keeping nothing, and say what it is.
 
@@ -129,6 +171,8 @@ def read_video(
     end = 0
     with closing(_decode_from(path, keyframe)) as decoded:
         for index, frame in decoded:
+            if frame.is_corrupt:
+                raise ValueError(f"{path}: frame {index} is damaged")
             end = index + 1
             if index >= start and (index - start) % step == 0:
                 yield _picture(frame, size)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fp_lab.cli import compare, data, evaluate, explain, generate, grid, pretrain, train
+from fp_lab.cli import compare, data, evaluate, explain, generate, grid, pretrain, probe, train, weights
 
 
 class _Group(TyperGroup):
@@ -38,6 +38,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(pretrain.codec_app, name="codec")
 app.add_typer(data.app, name="data")
+app.add_typer(probe.probe_app, name="probe")
+app.add_typer(weights.app, name="weights")
 
 
 def _version(wanted: bool) -> bool:

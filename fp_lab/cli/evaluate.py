@@ -1,49 +1,125 @@
-"""``fp-lab evaluate FOLDER``: score any folder of videos."""
+"""``fp-lab evaluate PATH...``: score any videos."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_MANY = 24
+"""Videos above which a terminal shows the means alone."""
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Folder of video files, or one file.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write.", show_default="scores in the folder")
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders of videos, and video files.")
+    ],
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Prompts by file name: .csv (file,prompt), .json, or lines of name, tab, prompt.",
+            show_default="the .txt beside each video",
+        ),
     ] = None,
-    families: Annotated[str, typer.Option(help="Families of estimators, separated by commas.")] = "plain",
+    family: Annotated[
+        str, typer.Option("--family", "--families", help="Families, separated by commas.")
+    ] = "offline",
+    metrics: Annotated[
+        str | None, typer.Option(help="Scores or estimators, separated by commas.", show_default="all")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write.", show_default="scores in the first folder")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="results.json of other videos with the same names or prompts: paired differences."),
+    ] = None,
+    vbench: Annotated[
+        Path | None,
+        typer.Option("--vbench-json", help="Results that VBench itself has written, shown beside these."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core")] = None,
+    threads: Annotated[int, typer.Option(help="Threads per process.")] = 1,
+    device: Annotated[str, typer.Option(help="Where networks run: cpu, cuda.")] = "cpu",
+    mlflow: Annotated[
+        Path | None, typer.Option(help="Folder of runs whose MLflow store gets the figures and the page.")
+    ] = None,
 ) -> None:
-    """Score videos of any model: seven scores and the drift of each; interrupted, the same command continues.
+    """Score videos of any model: seven scores, the drift of each with its interval, curves, a page.
 
-    Such as: fp-lab evaluate samples/ --out scores/
+    Interrupted, the same command continues: a finished video is not scored again.
+
+    Such as: fp-lab weights get --family offline && fp-lab evaluate my_videos/
+
+    or: fp-lab evaluate model_a/ model_b/ --prompts prompts.csv --out scores/
+
+    or: fp-lab evaluate new/ --against old/scores/results.json --metrics clarity,identity
+
+    or: fp-lab evaluate my_videos/ --family plain   (needs no weights)
     """
-    from fp_lab.lab.folders import score_folder
+    from fp_lab.lab.folder_tables import summary_table
+    from fp_lab.lab.folders import score_folders
+    from fp_lab.lab.paired_folders import compare_folders
+    from fp_lab.lab.report.scores_page import write_scores_page
+    from fp_lab.lab.results import Results
+    from fp_lab.lab.scored_file import Measuring
     from fp_lab.lab.tables import to_text
+    from fp_lab.lab.tracked_folder import log_folder
+    from fp_lab.lab.vbench import vbench_table, write_vbench
 
     console = Console()
-    bars = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    chosen = None if metrics is None else tuple(metrics.split(","))
+    measuring = Measuring(tuple(family.split(",")), chosen, device)
+    other = None if against is None else Results.load(against)
+    bars = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}"), *bars, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
 
-        def show(done: int, total: int, name: str) -> None:
-            progress.update(task, completed=done, total=total, description=name)
+        def show(done: int, videos: int, frames: int, total: int) -> None:
+            progress.update(
+                task,
+                completed=frames,
+                total=total,
+                description=f"{done}/{videos} videos, {frames}/{total} frames",
+            )
 
-        scores = score_folder(folder, out=out, families=tuple(families.split(",")), progress=show)
-    for table in scores.tables:
-        console.print(to_text(table), markup=False, highlight=False, soft_wrap=True)
-    for note in table.footnotes:
-        console.print(note, markup=False, highlight=False)
+        scores = score_folders(
+            paths,
+            out=out,
+            measuring=measuring,
+            prompts=prompts,
+            workers=workers,
+            threads=threads,
+            progress=show,
+        )
+    tables = [summary_table(group, scores.kinds, scores.results) for group in scores.results.groups]
+    further = [] if other is None else [compare_folders(scores.results, other)]
+    further += [] if vbench is None else [vbench_table(vbench, scores.results)]
+    write_vbench(scores)
+    for table in (*tables, *further):
+        console.print(to_text(table, intervals=True), markup=False, highlight=False, soft_wrap=True)
+        for note in table.footnotes:
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.print()
+    if len(scores.results.files) <= _MANY:
+        for table in scores.tables:
+            console.print(to_text(table), markup=False, highlight=False, soft_wrap=True)
+    command = shlex.join(["fp-lab", *sys.argv[1:]])
+    page = write_scores_page(scores, command, further)
+    console.print(f"Written: {scores.out}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Page: {page}", markup=False, highlight=False, soft_wrap=True)
+    if mlflow is not None:
+        console.print(f"MLflow: run {log_folder(scores, page, mlflow)}", markup=False, highlight=False)
+    for name, facts in scores.results.files.items():
+        for note in facts["notes"]:
+            console.print(f"note on {name}: {note}", markup=False, highlight=False, soft_wrap=True)
     for name, reason in scores.skipped.items():
         console.print(
-            f"skipped {name}: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
+            f"not scored: {name}: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
         )
-    console.print(f"Written: {scores.out}", markup=False, highlight=False, soft_wrap=True)
+    if scores.skipped:
+        console.print(f"{len(scores.skipped)} of {len(scores.files)} files could not be scored.", style="red")
+        raise typer.Exit(1)

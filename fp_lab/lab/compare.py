@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,16 +14,18 @@ from fp_lab.lab.atomic import write_text
 from fp_lab.lab.contrasts import paired_values
 from fp_lab.lab.evaluate import NOISE_FLOOR
 from fp_lab.lab.gathered import Arm, Gathered, gather
-from fp_lab.lab.measured import COMPANION_FAMILY
-from fp_lab.lab.summary import clusters, measures
+from fp_lab.lab.measured import COMPANION_FAMILY, measures
+from fp_lab.lab.summary import clusters
 from fp_lab.lab.tables import Cell, Column, Line, Table, number, to_csv, to_html, to_markdown, to_text
 from fp_lab.lab.verdict import Verdict, judge
-from fp_metrics import cluster_interval, paired_interval
+from fp_metrics import Estimator, cluster_interval, paired_interval
 
 Figure = Literal["value", "drift_size", "exposure_gap"]
 
 FAMILY_NOTES = {
     "world": "against the synthetic world's ground truth",
+    "probe": "read by a small network, without ground truth",
+    "offline": "learned estimators from ordinary packages",
     "plain": "weight-free, for any video",
     COMPANION_FAMILY: "against the true continuation",
 }
@@ -64,9 +66,14 @@ class Comparison:
 
     @property
     def text(self) -> str:
-        """The first family's drift and scores and the costs, for a terminal, and the verdict."""
+        """The tables to look at first, for a terminal, and the verdict."""
         rank = "* best of its column, = cannot be told from it; intervals and further tables are in table.md"
-        return "\n".join([*(to_text(table) for table in self.tables[:3]), rank, "", self.verdict.text, ""])
+        return "\n".join([*(to_text(table) for table in self.shown), rank, "", self.verdict.text, ""])
+
+    @property
+    def shown(self) -> tuple[Table, ...]:
+        """The tables to look at first."""
+        return tuple(t for i, t in enumerate(self.tables) if i < 3 or t.key in ("drift-probe", "score-probe"))
 
     @property
     def html(self) -> str:
@@ -141,7 +148,7 @@ def _drift_table(gathered: Gathered, videos: pd.DataFrame, family: str, estimato
         _title(family, "Drift"),
         tuple(columns),
         _lines(gathered, cells),
-        (_DRIFT_NOTE, _RANK_NOTE),
+        (_DRIFT_NOTE, _RANK_NOTE, *accuracy_notes(estimators.values())),
     )
 
 
@@ -159,8 +166,18 @@ def _score_table(gathered: Gathered, videos: pd.DataFrame, family: str, estimato
     notes = (
         "Mean over videos, own history, with the half-width of its 95 % interval (clusters: prompts).",
         _RANK_NOTE,
+        *accuracy_notes(estimators.values()),
     )
     return Table(f"score-{family}", _title(family, "Scores"), tuple(columns), _lines(gathered, cells), notes)
+
+
+def accuracy_notes(estimators: Iterable[str]) -> Iterator[str]:
+    """How good estimators are that were measured against a truth."""
+    kinds = measures()
+    for name in estimators:
+        kind = kinds[name]
+        if issubclass(kind, Estimator) and (accuracy := kind.accuracy()):
+            yield f"{name}: {accuracy}."
 
 
 def _gap_table(

@@ -1,11 +1,8 @@
 """Scores of an arm's videos, from own and from true history, and of the ground truth as the noise floor."""
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +17,18 @@ from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.measured import VideoRows, measure
+from fp_lab.lab.pool import Advance, pooled
 from fp_lab.lab.summary import VIDEOS_FILE, plain, summarise, video_table, write_tables
 from fp_lab.lab.truth import world_truths
 from fp_lab.lab.videos import GIVEN, Videos
-from fp_metrics import protocol
+from fp_metrics import About, protocol
 
 TRUTH_FOLDER = "truth"
 NOISE_FLOOR = "truth"
 """History of the ground-truth videos after the codec's round trip; ``raw`` are those without."""
+
+WORLD_ONLY = ("world", "probe")
+"""Families that measure videos of the synthetic world, by its truth or by what a probe has learned of it."""
 
 Progress = Callable[[int, int], None]
 Pixels = NDArray[np.uint8]
@@ -43,6 +44,7 @@ class _Task:
     sections: tuple[tuple[int, ...], ...]
     families: tuple[str, ...]
     world: WorldConfig | None
+    fps: float
 
 
 def score_run(
@@ -85,6 +87,7 @@ def score_run(
             sections=own.sections,
             families=_families(config),
             world=_world(config, own.length),
+            fps=own.fps,
         )
         for index in range(len(own.seeds))
     ]
@@ -126,6 +129,7 @@ def score_truth(
             sections=(),
             families=_families(config),
             world=_world(config, raw.length),
+            fps=raw.fps,
         )
         for index in range(len(raw.seeds))
     ]
@@ -157,11 +161,14 @@ def _score(
 ) -> dict[str, Any]:
     frame_rows: list[dict[str, Any]] = []
     video_rows: list[dict[str, Any]] = []
-    for done, rows in enumerate(_measured(tasks, workers), start=1):
-        frame_rows += rows.frames
-        video_rows += rows.videos
+    measured: dict[int, VideoRows] = {}
+    for index, rows in pooled(_measure, tasks, workers=workers, preload=(__name__,)):
+        measured[index] = rows
         if progress:
-            progress(done, len(tasks))
+            progress(len(measured), len(tasks))
+    for index in range(len(tasks)):
+        frame_rows += measured[index].frames
+        video_rows += measured[index].videos
     table = video_table(video_rows)
     size: dict[str, float] = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
     size |= {"width": videos.frames.shape[3], "fps": videos.fps}
@@ -171,21 +178,7 @@ def _score(
     return summary
 
 
-def _measured(tasks: Sequence[_Task], workers: int | None) -> Iterator[VideoRows]:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(available if workers is None else workers, len(tasks))
-    if workers <= 1:
-        yield from map(_measure, tasks)
-        return
-    # a server that has torch loaded forks workers at once; forking this process would copy its threads' locks
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    start = partial(torch.set_num_threads, 1)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=start) as pool:
-        yield from pool.map(_measure, tasks)
-
-
-def _measure(task: _Task) -> VideoRows:
+def _measure(task: _Task, advance: Advance) -> VideoRows:
     truth, reference = None, None if task.reference is None else torch.from_numpy(task.reference)
     if task.world is not None:
         seed = task.identity["seed"]
@@ -195,7 +188,7 @@ def _measure(task: _Task) -> VideoRows:
         {history: torch.from_numpy(frames) for history, frames in task.histories.items()},
         task.identity,
         families=task.families,
-        truth=truth,
+        about=About(fps=task.fps, prompt=task.identity["prompt"], truth=truth),
         reference=reference,
         sections=task.sections,
     )
@@ -206,8 +199,9 @@ def _identity(videos: Videos, index: int) -> dict[str, Any]:
 
 
 def _families(config: ExperimentConfig) -> tuple[str, ...]:
-    """The families that apply: only the synthetic world has a ground truth to compare with."""
-    return tuple(f for f in config.evaluation.families if f != "world" or config.data.kind == "world")
+    """The families that apply: those of the synthetic world apply to its videos only."""
+    known = config.data.kind == "world"
+    return tuple(f for f in config.evaluation.families if known or f not in WORLD_ONLY)
 
 
 def _world(config: ExperimentConfig, frames: int) -> WorldConfig | None:

@@ -1,174 +1,198 @@
-"""Scores of any folder of videos: each file decoded once, corrupt ones named and skipped, resumable."""
+"""Scores of folders of videos: every file decoded once, bad ones named, finished ones found again."""
 
-import hashlib
-import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from torch import Tensor
 
-from fp_data.clips import EXTENSIONS, caption
-from fp_data.video import VideoInfo, probe, read_video
+from fp_data.video import glance
 from fp_lab.lab.atomic import write_text
-from fp_lab.lab.measured import VideoRows
+from fp_lab.lab.folder_tables import folder_tables
+from fp_lab.lab.inputs import VideoFile, find_videos
+from fp_lab.lab.measured import Row
+from fp_lab.lab.pool import Advance, pooled
+from fp_lab.lab.results import RESULTS_FILE, Results
+from fp_lab.lab.scored_file import FileScores, Measuring, find_scores, score_file
 from fp_lab.lab.summary import plain, summarise, video_table, write_tables
-from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv
-from fp_metrics import choose, protocol, score_video
-from fp_metrics.suite import PROTOCOL_VERSION
+from fp_lab.lab.tables import Table, to_csv
+from fp_metrics import FAMILIES, Estimator, choose, protocol
+from fp_metrics.weights import ARTIFACTS, MissingWeights, in_words, state_of
 
-HISTORY = "given"
-"""What stands in the column `history`: nobody knows how these videos were made."""
-_CHUNK = 16  # frames held at once
+_FIGURES = (
+    *("value", "reason", "coverage", "drift", "drift_reason"),
+    *("slope", "worst", "worst_first", "seconds_drift", "seconds_reason"),
+)
+
+Progress = Callable[[int, int, int, int], None]
+"""Called with the videos done, their number, the frames done and their number."""
 
 
 @dataclass(frozen=True, eq=False)
 class FolderScores:
-    """Scores of a folder of videos.
+    """Scores of folders of videos.
 
     Attributes:
-        tables: scores and signed drift, one row per video, and their mean.
-        summary: as in ``summary.json``.
-        skipped: file name -> why it was skipped.
-        out: where the files were written.
+        tables: scores and signed drift, one row per video, then the means of each group.
+        results: what was measured, as in ``results.json``.
+        files: what was found.
+        out: where everything was written.
     """
 
     tables: tuple[Table, Table]
-    summary: dict[str, Any]
-    skipped: dict[str, str]
+    results: Results
+    files: tuple[VideoFile, ...]
     out: Path
 
+    @property
+    def kinds(self) -> dict[str, type[Estimator]]:
+        """The estimators that measured, by name."""
+        found = {name: kind for family in FAMILIES.values() for name, kind in family.items()}
+        return {name: found[name] for name in self.results.protocol["estimators"]}
 
-def score_folder(
-    path: Path,
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """File name -> why it was not scored."""
+        return self.results.skipped
+
+
+def score_folders(
+    paths: Sequence[Path],
     *,
     out: Path | None = None,
-    families: Sequence[str] = ("plain",),
-    progress: Callable[[int, int, str], None] | None = None,
+    measuring: Measuring,
+    prompts: Path | None = None,
+    workers: int | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
 ) -> FolderScores:
-    """Score every video file of a folder, or one file.
+    """Score every video file of some folders, or single files.
 
-    Writes ``frames.parquet``, ``videos.parquet``, ``summary.json`` and ``scores.csv``; what is measured on
-    one file is kept under ``videos/``, so that a second call measures only what is new or has changed.
+    Writes ``results.json``, ``frames.parquet``, ``videos.parquet`` and ``scores.csv``; what is measured on a
+    file is kept under ``videos/``, so that a second call measures only what is new or changed.
 
     Args:
-        path: a folder, searched recursively, or one file; captions come from .txt files beside them.
-        out: where to write; by default ``scores`` in the folder.
-        families: of estimators that need no ground truth.
-        progress: called with the files done, their number, and the next one's name.
+        paths: folders, searched recursively, and files. Each folder is a group with a mean of its own.
+        out: where to write; by default ``scores`` in the first folder.
+        measuring: families, metrics and device.
+        prompts: file of prompts; by default the .txt files beside the videos.
+        workers: processes; None: one per core. The figures do not depend on it.
+        threads: per worker.
+        progress: how far it is.
 
     Raises:
         ValueError: nothing there, no usable video, or a family that needs a ground truth.
+        MissingWeights: a family needs weights that are not there.
     """
-    needy = [name for name, kind in choose(families).items() if kind.needs_truth]
+    kinds = choose(measuring.families, measuring.metrics)
+    needy = [name for name, kind in kinds.items() if kind.needs_truth]
     if needy:
-        raise ValueError(f"{needy[0]} needs the ground truth of a synthetic world; use --families plain")
-    files = _files(path)
-    root = path if path.is_dir() else path.parent
+        raise ValueError(f"{needy[0]} needs the ground truth of a synthetic world; use --family plain")
+    _require_weights(kinds)
+    files = find_videos(paths, prompts)
+    root = paths[0] if paths[0].is_dir() else paths[0].parent
     out = root / "scores" if out is None else out
-    rows, skipped = [], {}
-    for index, file in enumerate(files):
-        name = file.relative_to(root).as_posix()
-        if progress:
-            progress(index, len(files), name)
-        try:
-            rows.append(_scored(file, name, index, out / "videos", families))
-        except ValueError as error:
-            skipped[name] = str(error).removeprefix(f"{file}: ")
-    if progress:
-        progress(len(files), len(files), "")
-    if not rows:
-        listed = "".join(f"\n  {name}: {why}" for name, why in list(skipped.items())[:10])
-        raise ValueError(f"no usable video in {path}:{listed}")
-    videos = video_table([row for part in rows for row in part.videos])
-    figures = {"videos": len(rows), "skipped": skipped} | summarise(videos) | {"protocol": protocol(families)}
-    summary = plain(figures)
-    write_tables(out, pd.DataFrame([row for part in rows for row in part.frames]), videos, summary)
-    tables = _tables(videos, families)
+    scores = _score_all(files, measuring, out / "videos", workers, threads, progress)
+    results = _results(files, scores, measuring)
+    if not results.files:
+        listed = "".join(f"\n  {name}: {why}" for name, why in list(results.skipped.items())[:10])
+        raise ValueError(f"no usable video in {', '.join(map(str, paths))}:{listed}")
+    frames = pd.DataFrame([_known(f, i) | row for i, f in enumerate(files) for row in scores[i].frames])
+    videos = video_table([_known(f, i) | row for i, f in enumerate(files) for row in scores[i].videos])
+    for table in (frames, videos):
+        table.attrs["fingerprint"] = results.fingerprint  # kept in the file's own metadata
+    write_tables(out, frames, videos, results.to_plain(), RESULTS_FILE)
+    tables = folder_tables(videos, kinds, results)
     write_text(out / "scores.csv", to_csv(tables))
-    return FolderScores(tables, summary, skipped, out)
+    return FolderScores(tables, results, files, out)
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise ValueError(f"no folder or file {path}")
-    files = sorted(
-        f for f in path.rglob("*") if f.suffix.lower() in EXTENSIONS and not f.name.startswith(".")
+def _require_weights(kinds: Mapping[str, type[Estimator]]) -> None:
+    """Say what is missing before hours of work, all of it at once."""
+    needed = [kind for kind in kinds.values() if not kind.unavailable()]
+    names = list(dict.fromkeys(name for kind in needed for name in kind.artifacts()))
+    missing = [name for name in names if state_of(name) != "present"]
+    if len(missing) == 1:
+        raise MissingWeights(ARTIFACTS[missing[0]])
+    if missing:
+        size = in_words(sum(ARTIFACTS[name].size for name in missing))
+        raise ValueError(
+            f"{len(missing)} weights are missing ({size}): {', '.join(missing)}\n"
+            f"Get them:  fp-lab weights get {' '.join(missing)}\n"
+            "or see what they are:  fp-lab weights list\nor use --family plain, which needs none."
+        )
+
+
+def _score_all(
+    files: Sequence[VideoFile],
+    measuring: Measuring,
+    folder: Path,
+    workers: int | None,
+    threads: int,
+    progress: Progress | None,
+) -> dict[int, FileScores]:
+    """Every file's scores, those that were kept and those that are missing."""
+    found = {
+        index: kept for index, file in enumerate(files) if (kept := find_scores(file, measuring, folder))
+    }
+    missing = [index for index in range(len(files)) if index not in found]
+    total, done = sum(_length(files[index]) for index in missing), 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress:
+            progress(len(found), len(files), done, total)
+
+    advance(0)
+    work = partial(_score, measuring=measuring, folder=folder)
+    tasks = [files[index] for index in missing]
+    for number, scores in pooled(
+        work, tasks, workers=workers, threads=threads, advance=advance, preload=(__name__,)
+    ):
+        found[missing[number]] = scores
+        advance(0)
+    return found
+
+
+def _score(file: VideoFile, advance: Advance, *, measuring: Measuring, folder: Path) -> FileScores:
+    return score_file(file, measuring, folder, advance)
+
+
+def _length(file: VideoFile) -> int:
+    try:
+        return glance(file.path).frames
+    except (OSError, ValueError):
+        return 0
+
+
+def _known(file: VideoFile, index: int) -> Row:
+    return {"video": index, "prompt": file.prompt, "seed": index, "file": file.name, "group": file.group}
+
+
+def _results(files: Sequence[VideoFile], scores: Mapping[int, FileScores], measuring: Measuring) -> Results:
+    good = {index: scores[index] for index in range(len(files)) if not scores[index].failure}
+    rows = [_known(files[i], i) | row for i, s in good.items() for row in s.videos]
+    groups = {}
+    table = video_table(rows) if rows else pd.DataFrame()
+    for group in dict.fromkeys(files[index].group for index in good):
+        groups[group] = summarise(table[table["group"] == group])
+    facts: dict[str, dict[str, Any]] = {
+        files[i].name: {**s.facts, "prompt": files[i].prompt, "group": files[i].group, "notes": list(s.notes)}
+        for i, s in good.items()
+    }
+    for index, file in enumerate(files):
+        if index in good:
+            facts[file.name]["estimators"] = {
+                row["estimator"]: {figure: row[figure] for figure in _FIGURES}
+                for row in scores[index].videos
+            }
+    return Results(
+        fingerprint=measuring.key,
+        protocol=protocol(measuring.families, measuring.metrics),
+        groups=plain(groups),
+        files=plain(facts),
+        skipped={files[i].name: s.failure for i, s in sorted(scores.items()) if s.failure},
     )
-    if not files:
-        raise ValueError(f"no video file in {path}; looked for {', '.join(sorted(EXTENSIONS))}")
-    return files
-
-
-def _scored(file: Path, name: str, index: int, folder: Path, families: Sequence[str]) -> VideoRows:
-    """Measure one file, or find what was measured before on the same content by the same protocol."""
-    with file.open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
-    key = f"{content} {' '.join(families)} {PROTOCOL_VERSION}"
-    kept = (
-        folder
-        / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.json"
-    )
-    identity = {"video": index, "prompt": caption(file), "seed": index, "file": name}
-    if kept.is_file():
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        if found["key"] == key:
-            return VideoRows([identity | r for r in found["frames"]], [identity | r for r in found["videos"]])
-    video = probe(file)
-    scored = score_video(_chunks(video), families=families, length=video.frames)
-    frames = plain([{"history": HISTORY} | row for row in scored.to_rows()])
-    videos = plain([{"history": HISTORY} | row for row in scored.to_summary()])
-    write_text(kept, json.dumps({"key": key, "frames": frames, "videos": videos}) + "\n")
-    return VideoRows([identity | row for row in frames], [identity | row for row in videos])
-
-
-def _chunks(video: VideoInfo) -> Iterator[Tensor]:
-    """A file's frames, float32 ``n 3 h w`` in [0, 1], a few at a time."""
-    waiting: list[Tensor] = []
-    for frame in read_video(video):
-        waiting.append(torch.from_numpy(frame).movedim(-1, 0).to(torch.float32) / 255)
-        if len(waiting) == _CHUNK:
-            yield torch.stack(waiting)
-            waiting = []
-    if waiting:
-        yield torch.stack(waiting)
-
-
-def _tables(videos: pd.DataFrame, families: Sequence[str]) -> tuple[Table, Table]:
-    """Score, and signed drift, per video and estimator."""
-    name = ", ".join(families)
-    drift_note = "Score of the last 15 % of the frames less that of the first 15 %."
-    return (
-        _table(videos, families, "score", f"Scores, family {name}", "value", "reason", ()),
-        _table(videos, families, "drift", f"Drift, family {name}", "drift", "drift_reason", (drift_note,)),
-    )
-
-
-def _table(
-    videos: pd.DataFrame,
-    families: Sequence[str],
-    key: str,
-    title: str,
-    figure: str,
-    reason: str,
-    notes: tuple[str, ...],
-) -> Table:
-    kinds = choose(families)
-    columns = tuple(Column(kind.score, kind.score, name) for name, kind in kinds.items())
-
-    def line(name: str, rows: pd.DataFrame) -> Line:
-        cells = []
-        for estimator in kinds:
-            own = rows[rows["estimator"] == estimator]
-            why = own[reason].dropna().unique()
-            cells.append(Cell(float(own[figure].mean()), reason=str(why[0]) if len(why) else ""))
-        return Line(name, "", "", tuple(cells))
-
-    lines = [line(str(name), rows) for name, rows in videos.groupby("file", sort=False)]
-    return Table(f"{key}-{'-'.join(families)}", title, columns, (*lines, line("mean", videos)), notes)

@@ -76,13 +76,14 @@ class Gathered:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """Families that were measured, the one with a ground truth first, companions last."""
+        """Families that were measured, those of the synthetic world first, companions last."""
         found = dict.fromkeys(self.videos["family"])
-        return tuple(sorted(found, key=lambda family: (family == "companion", family != "world", family)))
+        first = {"world": 0, "probe": 1, "companion": 3}
+        return tuple(sorted(found, key=lambda family: (first.get(family, 2), family)))
 
     def estimators(self, family: str) -> dict[str, str]:
-        """Score -> estimator of a family, in the order of the paper's tables."""
-        rows = self.videos[self.videos["family"] == family]
+        """Score -> estimator of a family, the first one where it has several."""
+        rows = self.videos[self.videos["family"] == family].drop_duplicates("score")
         return dict(zip(rows["score"], rows["estimator"], strict=True))
 
 

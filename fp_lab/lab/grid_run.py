@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from fp_data.carriers import cache_folder
+from fp_carriers import cache_folder
 from fp_lab.codec import WEIGHTS_FILE
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import Materials, clip_files, clips_folder, source_folder

@@ -7,7 +7,7 @@ from fp_lab.codec import WEIGHTS_FILE, file_sha256
 from fp_lab.lab.build import data_identity, source_folder
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.stages import digest
-from fp_metrics.suite import PROTOCOL_VERSION
+from fp_metrics import protocol
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
     videos = {"data": data, "codec": codec, "evaluation": evaluation}
     written = {"fps": config.evaluation.fps, "strips": config.evaluation.strips}
     sample = digest({"train": train, "sampling": content["sampling"], "videos": videos, "written": written})
-    measured = {"families": config.evaluation.families, "protocol": PROTOCOL_VERSION}
+    described = protocol(config.evaluation.families)
+    measured = {name: part for name, part in described.items() if name != "versions"}
     truth = digest({"videos": videos, "measured": measured, "fps": config.evaluation.fps})
     return StageKeys(train, sample, digest({"sample": sample, "truth": truth}), truth)
 

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fp_metrics import COMPANIONS, Series, VideoScores, WorldTruth, exposure_bias, score_video, segment
+from fp_metrics import COMPANIONS, FAMILIES, About, Series, VideoScores, exposure_bias, score_video, segment
 from fp_metrics.companions import Companion
+from fp_metrics.curves import border_jump
 from fp_metrics.drift import compare
+from fp_metrics.series_metric import SeriesMetric
 
 COMPANION_FAMILY = "companion"
 
@@ -39,7 +41,7 @@ def measure(
     identity: Mapping[str, Any],
     *,
     families: Sequence[str],
-    truth: WorldTruth | None = None,
+    about: About | None = None,
     reference: Tensor | None = None,
     sections: Sequence[Sequence[int]] = (),
 ) -> VideoRows:
@@ -50,7 +52,7 @@ def measure(
             gap of ``own`` is measured against ``true``.
         identity: columns that every row gets (video, prompt, seed).
         families: of estimators.
-        truth: ground truth of the world, if there is one.
+        about: what is known of the video: its rate, its prompt, its ground truth.
         reference: the true video, uint8 ``t h w c``: adds PSNR and SSIM.
         sections: frames of each section in generation order; empty leaves out what needs them.
     """
@@ -60,7 +62,7 @@ def measure(
     video_rows: list[Row] = []
     series: dict[str, dict[str, Series]] = {}
     for history, video in histories.items():
-        scored = score_video([pixels(video)], families=families, truth=truth, length=len(video), order=order)
+        scored = score_video([pixels(video)], families=families, about=about, length=len(video), order=order)
         scores[history], series[history] = scored, dict(scored.series)
         known = {**identity, "history": history}
         frame_rows += [known | row for row in scored.to_rows()]
@@ -74,16 +76,26 @@ def measure(
             video_rows.append(known | row | asdict(scored.flags))
             frame_rows += [known | r for r in _companion_values(name, series[history][name])]
     if sections and {"own", "true"} <= series.keys():
+        borders = sorted(min(section) for section in sections)[1:]
         for row in video_rows:
             if row["history"] == "own":
                 name = row["estimator"]
-                gap = exposure_bias(series["true"][name], series["own"][name], sections)
+                better = measures()[name].higher_is_better is not False
+                gap = exposure_bias(
+                    series["true"][name], series["own"][name], sections, higher_is_better=better
+                )
                 row |= {
+                    "border_jump": border_jump(series["own"][name], borders),
                     "exposure_gap": gap.mean,
                     "exposure_gaps": list(gap.gaps),
                     "exposure_reason": gap.reason,
                 }
     return VideoRows(frame_rows, video_rows)
+
+
+def measures() -> dict[str, type[SeriesMetric]]:
+    """Every estimator and companion by name."""
+    return {name: kind for family in FAMILIES.values() for name, kind in family.items()} | dict(COMPANIONS)
 
 
 def companion_score(name: str) -> str:

@@ -10,23 +10,17 @@ import numpy as np
 import pandas as pd
 
 from fp_lab.lab.atomic import replacing, write_text
-from fp_lab.lab.measured import COMPANION_FAMILY
-from fp_metrics import COMPANIONS, FAMILIES, Interval, cluster_interval, summarise_drift
+from fp_lab.lab.measured import COMPANION_FAMILY, measures
+from fp_metrics import COMPANIONS, Interval, cluster_interval, summarise_drift
 from fp_metrics.drift import DriftResult
 from fp_metrics.drift import Order as DriftOrder
-from fp_metrics.series_metric import SeriesMetric
 
 FRAMES_FILE = "frames.parquet"
 VIDEOS_FILE = "videos.parquet"
 SUMMARY_FILE = "summary.json"
 
 _FLAG_COLUMNS = {"frozen_from": "Int64", "loop_period": "Int64"}
-_TEXT_COLUMNS = ("reason", "drift_reason", "generation_drift_reason", "exposure_reason")
-
-
-def measures() -> dict[str, type[SeriesMetric]]:
-    """Every estimator and companion by name."""
-    return {name: kind for family in FAMILIES.values() for name, kind in family.items()} | dict(COMPANIONS)
+_TEXT_COLUMNS = ("reason", "seconds_reason", "drift_reason", "generation_drift_reason", "exposure_reason")
 
 
 def family_of(name: str) -> str:
@@ -45,13 +39,17 @@ def video_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def write_tables(
-    folder: Path, frames: pd.DataFrame, videos: pd.DataFrame, summary: Mapping[str, Any]
+    folder: Path,
+    frames: pd.DataFrame,
+    videos: pd.DataFrame,
+    summary: Mapping[str, Any],
+    name: str = SUMMARY_FILE,
 ) -> None:
     """Write the three files of a scores folder, each in one step, the `plain` summary last."""
-    for name, table in ((FRAMES_FILE, frames), (VIDEOS_FILE, videos)):
-        with replacing(folder / name) as unfinished:
+    for file, table in ((FRAMES_FILE, frames), (VIDEOS_FILE, videos)):
+        with replacing(folder / file) as unfinished:
             table.to_parquet(unfinished, index=False)
-    write_text(folder / SUMMARY_FILE, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_text(folder / name, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def clusters(table: pd.DataFrame) -> list[str]:

@@ -93,6 +93,7 @@ class Table:
         columns: of figures.
         lines: rows.
         notes: below it.
+        heads: over the two columns of text, a line's name and its order.
     """
 
     key: str
@@ -100,6 +101,7 @@ class Table:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
+    heads: tuple[str, str] = ("arm", "order")
     reasons: dict[str, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -140,7 +142,7 @@ def beside(column: Column, cell: Cell) -> str:
 
 def to_markdown(table: Table) -> str:
     """A pipe table; the best of a column is bold, ties carry `TIE`, the control is named."""
-    heads = ["arm", "order", *(f"{c.title} {c.arrow}".strip() for c in table.columns)]
+    heads = [*table.heads, *(f"{c.title} {c.arrow}".strip() for c in table.columns)]
     rows = [heads]
     for line in table.lines:
         cells = []
@@ -168,12 +170,12 @@ def to_html(table: Table) -> str:
         f"<small>{escape(c.subtitle)}</small></th>"
         for c in table.columns
     )
+    texts = "".join(f'<th scope="col">{escape(head)}</th>' for head in table.heads)
     body = "\n".join(_html_line(table, line) for line in table.lines)
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.footnotes)
     return (
         f'<figure class="table" id="{escape(table.key)}"><figcaption>{escape(table.title)}</figcaption>'
-        '<div class="scroll"><table><thead><tr><th scope="col">arm</th><th scope="col">order</th>'
-        f"{heads}</tr></thead>\n"
+        f'<div class="scroll"><table><thead><tr>{texts}{heads}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
         + (f'<ul class="notes">{notes}</ul>' if notes else "")
         + "</figure>"
@@ -205,7 +207,8 @@ def _html_line(table: Table, line: Line) -> str:
 
 def to_csv(tables: Sequence[Table]) -> str:
     """All tables side by side, one row per arm, machine-readable: values, bounds, rank marks."""
-    heads = ["arm", "label", "order", "kind"]
+    first, second = tables[0].heads
+    heads = [first, "label", second, "kind"]
     rows: dict[str, list[str]] = {}
     for table in tables:
         for line in table.lines:
@@ -231,14 +234,22 @@ def _csv_cell(cell: Cell) -> list[str]:
     ]
 
 
-def to_text(table: Table) -> str:
-    """Aligned text that fits a terminal: means only, arms by their label, ``*`` behind the best."""
+def to_text(table: Table, *, intervals: bool = False) -> str:
+    """Aligned text that fits a terminal: arms by their label, ``*`` behind the best.
+
+    Args:
+        table: with any number of columns.
+        intervals: write half of its width beside every figure, and the second column of text.
+    """
     rows = [["", *(f"{c.title} {c.arrow}".strip() + " " for c in table.columns)]]
     for line in table.lines:
         shown = [(c, cell) for c, cell in zip(table.columns, line.cells, strict=True)]
         marks = ["*" if cell.best else TIE if cell.tie else " " for _, cell in shown]
         values = [number(cell.value, column.digits) for column, cell in shown]
         name = line.label if line.label and line.kind != "floor" else line.name
+        if intervals:
+            values = [cell_text(table, column, cell) for column, cell in shown]
+            name = f"{line.order:<{max(len(line.order) for line in table.lines)}}  {name}"
         rows.append([name, *(value + mark for value, mark in zip(values, marks, strict=True))])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
@@ -253,8 +264,8 @@ def to_rich(table: Table) -> RichTable:
     shown = RichTable(
         title=table.title, title_justify="left", caption="\n".join(table.footnotes), caption_justify="left"
     )
-    shown.add_column("arm", overflow="fold", min_width=16)
-    shown.add_column("order")
+    shown.add_column(table.heads[0], overflow="fold", min_width=16)
+    shown.add_column(table.heads[1])
     for column in table.columns:
         shown.add_column(f"{column.title} {column.arrow}".strip(), justify="right")
     for line in table.lines:

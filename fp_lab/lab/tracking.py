@@ -14,6 +14,7 @@ from fp_lab.lab.reporter import Step
 
 EXPERIMENT = "fp_lab"
 GRID_TAG, ARM_TAG, RESULTS_TAG = "fp_lab.grid", "fp_lab.arm_key", "fp_lab.results"
+SCORES_TAG = "fp_lab.scores"
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -40,6 +41,14 @@ class Tracker:
     def arm(self, parent: "TrackedRun", name: str, key: str, parameters: Mapping[str, Any]) -> "TrackedRun":
         """The child run of an arm: the one that it had before with the same key, if there is one."""
         return self._open(ARM_TAG, key, name, {"mlflow.parentRunId": parent.id}, parameters)
+
+    def scores(self, key: str, name: str, parameters: Mapping[str, Any]) -> "TrackedRun":
+        """A run for scores of videos that were made elsewhere, a new one every time."""
+        tags = {SCORES_TAG: key, "mlflow.source.name": "fp-lab"}
+        created = self._client.create_run(self._experiment, tags=tags, run_name=name)
+        run = TrackedRun(self._client, created.info.run_id)
+        run.log_parameters(parameters)
+        return run
 
     def _open(
         self,

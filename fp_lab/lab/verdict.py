@@ -8,8 +8,7 @@ import pandas as pd
 
 from fp_lab.lab.contrasts import Contrast, adjust, contrast, paired_values
 from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.measured import COMPANION_FAMILY
-from fp_lab.lab.summary import measures
+from fp_lab.lab.measured import COMPANION_FAMILY, measures
 from fp_metrics.statistics import LEAST_CLUSTERS
 
 LEAST_SEEDS = 3

@@ -17,15 +17,17 @@ from fp_metrics.estimator import SCORES, Estimator, Score
 from fp_metrics.exposure_bias import ExposureBias, exposure_bias
 from fp_metrics.families import FAMILIES
 from fp_metrics.flags import Flags
+from fp_metrics.observer import About, Observer, Unmeasurable
 from fp_metrics.series import Series
 from fp_metrics.statistics import Interval, cluster_interval, holm, paired_interval
-from fp_metrics.suite import VideoScores, choose, protocol, score_video
+from fp_metrics.suite import VideoScores, WrongLength, choose, protocol, score_video
 from fp_metrics.truth import WorldTruth
 
 __all__ = [
     "COMPANIONS",
     "FAMILIES",
     "SCORES",
+    "About",
     "Drift",
     "DriftResult",
     "DriftSummary",
@@ -34,11 +36,14 @@ __all__ = [
     "ExposureBias",
     "Flags",
     "Interval",
+    "Observer",
     "Score",
     "Segments",
     "Series",
+    "Unmeasurable",
     "VideoScores",
     "WorldTruth",
+    "WrongLength",
     "choose",
     "cluster_interval",
     "exposure_bias",

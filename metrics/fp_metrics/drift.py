@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torchmetrics.wrappers.abstract import WrapperMetric
 
 from fp_metrics.estimator import Estimator
+from fp_metrics.observer import About, Watch, planned_starts
 from fp_metrics.series import Series
 from fp_metrics.series_metric import SeriesMetric, check_frames
 from fp_metrics.statistics import Interval, cluster_interval
-from fp_metrics.truth import WorldTruth
 
 FRACTION = 0.15
 """Share of a video that the first and the last segment take."""
@@ -84,8 +84,7 @@ class DriftSummary:
         mean_absolute: mean of ``|d|``, the paper's figure. Biased upward by the segments' own noise.
         absolute_mean: ``|mean d|``.
         signed: mean of d with its confidence interval, clusters resampled.
-        floor_mean_absolute: `mean_absolute` of the ground-truth videos: what no drift at all reads; NaN if
-            not given.
+        floor: the same figures of the ground-truth videos: what no drift at all reads; None if not given.
         videos: videos with a defined drift.
         undefined: videos without.
     """
@@ -93,9 +92,14 @@ class DriftSummary:
     mean_absolute: float
     absolute_mean: float
     signed: Interval
-    floor_mean_absolute: float
+    floor: "DriftSummary | None"
     videos: int
     undefined: int
+
+    @property
+    def floor_mean_absolute(self) -> float:
+        """`mean_absolute` of the ground-truth videos; NaN if they were not given."""
+        return float("nan") if self.floor is None else self.floor.mean_absolute
 
 
 def segment(length: int, order: Sequence[int] | None = None, fraction: float = FRACTION) -> Segments:
@@ -119,6 +123,17 @@ def segment(length: int, order: Sequence[int] | None = None, fraction: float = F
     return Segments(tuple(sorted(order[:n])), tuple(sorted(order[-n:])), "generation")
 
 
+def consecutive(frames: Sequence[int]) -> list[range]:
+    """Ascending frame indices as runs without gaps."""
+    runs: list[range] = []
+    for frame in frames:
+        if runs and frame == runs[-1].stop:
+            runs[-1] = range(runs[-1].start, frame + 1)
+        else:
+            runs.append(range(frame, frame + 1))
+    return runs
+
+
 class Drift(WrapperMetric):
     """Wraps any estimator: its series over the whole video and its drift between segments.
 
@@ -127,46 +142,58 @@ class Drift(WrapperMetric):
 
     Args:
         estimator: the class to wrap.
-        segments: one pair of segments per order, all of the same video.
-        truth: passed to the estimator.
+        segments: one pair of segments per order, all of the same video; one of them reaches its end.
+        about: passed to the estimator.
+
+    Attributes:
+        watch: feeds the estimator's observer; wrappers of estimators that share one may share it.
     """
 
     def __init__(
-        self, estimator: type[Estimator], segments: Sequence[Segments], truth: WorldTruth | None = None
+        self, estimator: type[Estimator], segments: Sequence[Segments], about: About | None = None
     ) -> None:
         super().__init__()
         self.segments = tuple(segments)
-        self.whole = estimator(truth)
-        self.parts = nn.ModuleList()
-        if not estimator.local:
-            self.parts.extend(estimator(truth) for _ in self.segments for _ in ("start", "end"))
+        self.whole = estimator(about)
+        self._pieces = [frozenset(piece) for s in self.segments for piece in (s.start, s.end)]
+        self.parts = (
+            nn.ModuleList() if estimator.local else nn.ModuleList(estimator(about) for _ in self._pieces)
+        )
         self._taken = 0
+        self.watch = self._fresh_watch()
+
+    def _fresh_watch(self) -> Watch:
+        """For an observer that sees each segment as it would see it alone."""
+        runs = [run for piece in self._pieces for run in consecutive(sorted(piece))]
+        length, observer = max(run.stop for run in runs), self.whole.observer(self.whole.about)
+        starts = planned_starts(length, runs, observer.span, observer.every)
+        return Watch(observer, starts.__contains__)
 
     def _part(self, index: int) -> Estimator:
         part = self.parts[index]
         assert isinstance(part, Estimator)
         return part
 
-    def update(self, frames: Tensor, observed: Sequence[Any] | None = None) -> None:
-        """Take the next frames, float32 ``(n, 3, h, w)`` in [0, 1].
-
-        Args:
-            frames: of the whole video, in its order.
-            observed: what the estimator's `look` returns for them, if it is known already.
-        """
+    def update(self, frames: Tensor) -> None:
+        """Take the next frames, float32 ``(n, 3, h, w)`` in [0, 1]."""
         check_frames(frames)
         positions = range(self._taken, self._taken + len(frames))
-        self._taken += len(frames)
-        observed = self.whole.look(frames, positions) if observed is None else observed
-        self.whole.update(frames, positions, observed)
-        if self.whole.local:
-            return
-        for index, part in enumerate(part for s in self.segments for part in (s.start, s.end)):
-            chosen = [row for row, position in enumerate(positions) if position in set(part)]
-            if chosen:
-                self._part(index).update(
-                    frames[chosen], [positions[row] for row in chosen], [observed[row] for row in chosen]
-                )
+        self.take(self.watch.take(frames, positions), len(frames))
+
+    def take(self, observations: Mapping[int, Any], frames: int) -> None:
+        """Take what the estimator's observer has seen in the next frames, as `Estimator.take` does."""
+        self.whole.take(observations, frames)
+        came = range(self._taken, self._taken + frames)
+        self._taken += frames
+        span = self.whole.observer_span
+        for part, piece in zip(self.parts, self._pieces, strict=False):
+            assert isinstance(part, Estimator)
+            seen = {
+                start: observation
+                for start, observation in observations.items()
+                if piece.issuperset(range(start, start + span))
+            }
+            part.take(seen, sum(frame in piece for frame in came))
 
     def compute(self) -> Drifted:
         """The series so far and the drift of every order."""
@@ -186,6 +213,7 @@ class Drift(WrapperMetric):
         """Forget all frames."""
         super().reset()
         self._taken = 0
+        self.watch = self._fresh_watch()
         for estimator in (self.whole, *(self._part(index) for index in range(len(self.parts)))):
             estimator.reset()
 
@@ -210,6 +238,7 @@ def summarise_drift(
     *,
     clusters: Sequence[object] | None = None,
     floor: Iterable[DriftResult] = (),
+    floor_clusters: Sequence[object] | None = None,
     level: float = 0.95,
     seed: int = 0,
 ) -> DriftSummary:
@@ -220,19 +249,19 @@ def summarise_drift(
         clusters: what videos belong together (their prompt), one per result; by default each video is its
             own.
         floor: the same drift measured on ground-truth videos.
+        floor_clusters: their prompts; by default each is its own.
         level: of the interval.
         seed: of the bootstrap.
     """
     signed = np.array([result.signed for result in results], dtype=np.float64)
     defined = np.isfinite(signed)
-    noise = np.array([result.absolute for result in floor], dtype=np.float64)
-    noise = noise[np.isfinite(noise)]
+    noise = list(floor)
     nan = float("nan")
     return DriftSummary(
         mean_absolute=float(np.abs(signed[defined]).mean()) if defined.any() else nan,
         absolute_mean=float(abs(signed[defined].mean())) if defined.any() else nan,
         signed=cluster_interval(signed, clusters, level=level, seed=seed),
-        floor_mean_absolute=float(noise.mean()) if len(noise) else nan,
+        floor=summarise_drift(noise, clusters=floor_clusters, level=level, seed=seed) if noise else None,
         videos=int(defined.sum()),
         undefined=int((~defined).sum()),
     )

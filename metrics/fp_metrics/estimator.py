@@ -1,18 +1,18 @@
 """The estimator interface: a torchmetrics class that only keeps state over pure functions.
 
-An estimator slides a window of `span` consecutive frames along a video. `observe` turns a frame into what the
-window holds (by default the frame itself), `measure` turns a full window into one number. Frames are taken
-one by one, so a video given in chunks of any size yields the same bits as the whole video at once.
+An `Observer` looks at the frames, an estimator turns `window` consecutive observations into one number.
+Frames are taken one by one, so a video given in chunks of any size yields the values of the whole video at
+once (the same bits, where an observer does not depend on how many windows it is shown at once).
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor
 
+from fp_metrics.observer import About, Observer, Watch
 from fp_metrics.series_metric import SeriesMetric, check_frames
-from fp_metrics.truth import WorldTruth
 
 Score = Literal["clarity", "aesthetic", "motion", "dynamic", "semantic", "anatomy", "identity"]
 SCORES: tuple[Score, ...] = get_args(Score)
@@ -23,57 +23,71 @@ class Estimator(SeriesMetric):
     """One way to measure one of the seven scores.
 
     Args:
-        truth: ground truth of a synthetic world; required where `needs_truth`, ignored elsewhere.
+        about: what is known of the video; its truth is required where `needs_truth`.
         **kwargs: passed to `torchmetrics.Metric` (process group, sync function, ...).
 
     Attributes:
         score: which of the seven scores it estimates.
         family: the family whose figures may share a column.
+        observer: the class that looks at the frames; estimators with the same one share what it sees.
+        window: consecutive observations that one value is made of.
         needs_truth: whether it can only be built with a `WorldTruth`.
+        weights: artifacts that it loads beside those of its observer.
+        settings: what else its values depend on, for the protocol.
         local: whether a value depends on its own window only. The drift of such an estimator is a slice of
             its series; any other one is run again on the segments alone.
     """
 
     score: ClassVar[Score]
     family: ClassVar[str]
+    observer: ClassVar[type[Observer]] = Observer
+    window: ClassVar[int] = 1
     needs_truth: ClassVar[bool] = False
+    weights: ClassVar[tuple[str, ...]] = ()
+    settings: ClassVar[dict[str, Any]] = {}
     local: ClassVar[bool] = True
 
-    def __init__(self, truth: WorldTruth | None = None, **kwargs: Any) -> None:
+    def __init__(self, about: About | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if self.needs_truth and truth is None:
+        self.about = About() if about is None else about
+        if self.needs_truth and self.about.truth is None:
             raise ValueError(f"{self.name} compares with a known world: got truth=None, pass a WorldTruth")
-        self.truth = truth
-        self._window: list[Any] = []
-        self._last: int | None = None
+        self._observer = self.observer(self.about)
+        self.span = self._observer.span + (self.window - 1) * self._observer.every
+        self.least_frames = max(self.least_frames, self.span)
+        self._watch = Watch(self._observer)
+        self._held: dict[int, Any] = {}
 
-    def observe(self, frame: Tensor, position: int) -> Any:
-        """What the window keeps of a frame.
+    @classmethod
+    def accuracy(cls) -> str | None:
+        """How good it is where the truth is known, in words; None where nobody has measured it."""
+        return None
 
-        It depends on nothing but its arguments and the truth, so estimators that inherit one `observe` share
-        what it sees (`score_video` looks once).
+    @classmethod
+    def artifacts(cls) -> tuple[str, ...]:
+        """All weights that it needs."""
+        return (*cls.observer.weights, *cls.weights)
 
-        Args:
-            frame: float32 ``(3, h, w)`` in [0, 1].
-            position: its index in the video.
-        """
-        return frame
+    @property
+    def observer_span(self) -> int:
+        """Frames that one observation looks at."""
+        return self._observer.span
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why it cannot run here (an optional package is missing), and what to do; else None."""
+        return None
 
     @abstractmethod
     def measure(self, window: Sequence[Any], position: int) -> float:
-        """One value from `span` consecutive observations; NaN where undefined.
+        """One value from `window` observations; NaN where undefined.
 
         Args:
             window: the observations, oldest first.
             position: the index of the middle frame (of a pair: the later one).
         """
 
-    def update(
-        self,
-        frames: Tensor,
-        positions: Sequence[int] | None = None,
-        observed: Sequence[Any] | None = None,
-    ) -> None:
+    def update(self, frames: Tensor, positions: Sequence[int] | None = None) -> None:
         """Take the next frames of the video.
 
         Args:
@@ -81,35 +95,39 @@ class Estimator(SeriesMetric):
             positions: their indices in the video; by default they follow the frames taken so far. Where
                 indices are not consecutive, no value looks across the gap.
 
-            observed: what `observe` returns for these frames, if it is known already.
-
         Raises:
-            ValueError: for another shape, type or range, or positions or observations of another number.
+            ValueError: for another shape, type or range, or positions of another number.
         """
         check_frames(frames)
-        first = 0 if self._last is None else self._last + 1
+        first = self._watch.following
         positions = range(first, first + len(frames)) if positions is None else positions
-        for what, given in (("positions", positions), ("observations", observed)):
-            if given is not None and len(given) != len(frames):
-                raise ValueError(f"got {len(given)} {what} for {len(frames)} frames; give one per frame")
-        values, middles = [], []
-        for row, position in enumerate(positions):
-            if self._last is not None and position != self._last + 1:
-                self._window.clear()
-            self._last = int(position)
-            self._window.append(self.observe(frames[row], self._last) if observed is None else observed[row])
-            if len(self._window) == self.span:
-                middles.append(self._last - self.span + 1 + self.span // 2)
-                values.append(self.measure(tuple(self._window), middles[-1]))
-                del self._window[0]
-        self.keep(values, middles, len(frames))
+        if len(positions) != len(frames):
+            raise ValueError(f"got {len(positions)} positions for {len(frames)} frames; give one per frame")
+        self.take(self._watch.take(frames, positions), len(frames))
 
-    def look(self, frames: Tensor, positions: Sequence[int]) -> list[Any]:
-        """`observe` each of ``(n, 3, h, w)`` frames."""
-        return [self.observe(frame, position) for frame, position in zip(frames, positions, strict=True)]
+    def take(self, observations: Mapping[int, Any], frames: int) -> None:
+        """Take what the observer has seen in the next frames.
+
+        Args:
+            observations: by the first frame of their window, ascending.
+            frames: how many frames went by.
+        """
+        every, values, middles = self._observer.every, [], []
+        for start, observation in observations.items():
+            self._held[start] = observation
+            first = start - (self.window - 1) * every
+            window = [self._held.get(first + step * every, _MISSING) for step in range(self.window)]
+            if not any(seen is _MISSING for seen in window):
+                middles.append(first + self.span // 2)
+                values.append(self.measure(window, middles[-1]))
+            self._held = {s: seen for s, seen in self._held.items() if s > first}
+        self.keep(values, middles, frames)
 
     def reset(self) -> None:
         """Forget all frames."""
         super().reset()
-        self._window = []
-        self._last = None
+        self._watch = Watch(self._observer)
+        self._held = {}
+
+
+_MISSING = object()

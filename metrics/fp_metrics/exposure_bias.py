@@ -14,7 +14,7 @@ class ExposureBias:
 
     Attributes:
         gaps: one per section, in the order given; NaN where a section holds no value on either side.
-            Positive: true history scores higher. The first section has seen no frame of the model's own and
+            Positive: true history scores better. The first section has seen no frame of the model's own and
             reads about 0.
         mean: mean of the defined gaps; NaN with a reason when there is none.
         reason: why the mean is undefined; None when it is defined.
@@ -26,7 +26,11 @@ class ExposureBias:
 
 
 def exposure_bias(
-    teacher_forced: Series, free_running: Series, sections: Sequence[Sequence[int]]
+    teacher_forced: Series,
+    free_running: Series,
+    sections: Sequence[Sequence[int]],
+    *,
+    higher_is_better: bool = True,
 ) -> ExposureBias:
     """The gap between the same sections generated from true and from own history.
 
@@ -36,6 +40,7 @@ def exposure_bias(
         teacher_forced: series of the video whose sections were each made from true history.
         free_running: series of the same estimator on the video made from its own history.
         sections: frame indices of each section, in generation order.
+        higher_is_better: of the estimator; where lower is better, the difference is turned round.
 
     Raises:
         ValueError: for series of different estimators.
@@ -45,7 +50,8 @@ def exposure_bias(
             "both series must come from one estimator, got span and unit "
             f"{teacher_forced.span}, {teacher_forced.unit!r} and {free_running.span}, {free_running.unit!r}"
         )
-    gaps = [section_mean(teacher_forced, s) - section_mean(free_running, s) for s in sections]
+    sign = 1 if higher_is_better else -1
+    gaps = [sign * (section_mean(teacher_forced, s) - section_mean(free_running, s)) for s in sections]
     defined = [gap for gap in gaps if np.isfinite(gap)]
     if not defined:
         return ExposureBias(tuple(gaps), float("nan"), "no section has a value on both sides")

@@ -40,6 +40,11 @@ class Series:
                 f"a score is NaN exactly when it has a reason, got {self.score} and {self.reason!r}"
             )
 
+    @classmethod
+    def undefined(cls, unit: str, reason: str) -> "Series":
+        """A series without a value."""
+        return cls(np.zeros(0), np.zeros(0, dtype=np.int64), float("nan"), unit, reason=reason)
+
     @property
     def coverage(self) -> float:
         """Share of values that are defined, in [0, 1]; NaN when there are none."""

@@ -31,8 +31,8 @@ class SeriesMetric(Metric):
     higher_is_better: bool | None = True
     is_differentiable: bool | None = False
     full_state_update: bool | None = False
-    span: ClassVar[int] = 1
-    least_frames: ClassVar[int] = 1
+    span: int = 1
+    least_frames: int = 1
 
     values: list[Tensor] | Tensor
     positions: list[Tensor] | Tensor

@@ -1,4 +1,8 @@
-"""Intervals and corrections for scores of videos that share prompts."""
+"""Means and intervals of scores of videos that share prompts, and training seeds that share recipes.
+
+A cluster is what is drawn independently: a prompt. Seeds of one prompt are averaged before anything else, so
+they make a cluster's value better known but never count as further clusters.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 LEAST_CLUSTERS = 16
-"""Below this many clusters a bootstrap interval is marked unreliable."""
+"""Prompts that an arm needs for a table: below, an interval is marked unreliable."""
+
+CLAIM_CLUSTERS = 32
+"""Prompts that an arm needs for a claim. (With 8, no sign flip reaches 5 % after Holm over seven scores.)"""
+
+LEAST_SEEDS = 3
+"""Training seeds that a claim about a recipe needs: below, a `nested_interval` is marked unreliable."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,10 @@ def cluster_interval(
 ) -> Interval:
     """Mean over clusters with a BCa bootstrap interval that resamples whole clusters.
 
+    Resampling k clusters shows a spread that is too small by ``sqrt((k - 1) / k)``, and knows nothing of
+    Student's tails. So the bounds are taken at the `expanded` level. Without this, intervals of 32 clusters
+    hold the truth in 92 to 94 % of all experiments instead of 95 %, with it in 93 to 95 %.
+
     Args:
         values: float ``(m,)``; NaN is left out.
         clusters: m labels; None: each value is its own cluster.
@@ -75,7 +89,8 @@ def cluster_interval(
         seed: of the resampling; the same data and seed give the same bounds.
 
     Source:
-        Efron, "Better bootstrap confidence intervals", JASA 82 (1987); `scipy.stats.bootstrap`.
+        Efron, "Better bootstrap confidence intervals", JASA 82 (1987); `scipy.stats.bootstrap`. The level:
+        Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69 (2015).
     """
     means = cluster_means(values, clusters)
     count, reliable = len(means), len(means) >= LEAST_CLUSTERS
@@ -90,12 +105,112 @@ def cluster_interval(
     bounds = stats.bootstrap(
         (means,),
         np.mean,
-        confidence_level=level,
+        confidence_level=expanded(level, count),
         n_resamples=resamples,
         method=method,
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Interval(mean, float(bounds.low), float(bounds.high), level, count, reliable)
+
+
+def expanded(level: float, count: int) -> float:
+    """The level at which a bootstrap over `count` draws is as wide as Student's interval, above `level`.
+
+    ``2 Phi(stretch * z) - 1`` with the `stretch` of the same level and count; at most ``1 - 1e-9``.
+    """
+    z = stats.norm.ppf((1 + level) / 2)
+    return min(1 - 1e-9, float(2 * stats.norm.cdf(stretch(level, count) * z) - 1))
+
+
+def stretch(level: float, count: int) -> float:
+    """``sqrt(k / (k - 1)) * t / z``: how much too narrow a percentile bootstrap over k normal draws is.
+
+    t and z are the quantiles of Student's t with ``k - 1`` degrees of freedom and of the normal distribution;
+    the result is above 1.
+    """
+    tail = (1 + level) / 2
+    ratio = stats.t.ppf(tail, count - 1) / stats.norm.ppf(tail)
+    return float(np.sqrt(count / (count - 1)) * ratio)
+
+
+def nested_interval(
+    values: ArrayLike,
+    top: Sequence[object],
+    clusters: Sequence[object],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Mean over training seeds of the means over prompts, both resampled: what a claim on a recipe rests on.
+
+    Training seeds are resampled first, then prompts. A prompt that several training seeds share is one
+    prompt: it is drawn for all of them or for none (drawing it anew within each seed would hold the truth in
+    only 75 to 87 % of all experiments). The deviations that either draw causes are stretched as Student's t
+    asks for, see `stretch`: three training seeds that differ much hold the truth between the lowest and the
+    highest in 75 % of all experiments, stretched in 95 %. Where training seeds hardly differ the interval is
+    too careful, up to 99 %.
+
+    Args:
+        values: float ``(m,)``; NaN is left out. Differences, where arms are compared.
+        top: m labels of training seeds.
+        clusters: m labels of prompts; the same label in another training seed is the same prompt.
+        level: nominal coverage in (0, 1).
+        resamples: bootstrap resamples.
+        seed: of the resampling.
+
+    Returns:
+        `clusters` counts prompts; reliable from `LEAST_CLUSTERS` prompts and `LEAST_SEEDS` training seeds on;
+        NaN bounds where there are less than 2 of either.
+
+    Raises:
+        ValueError: when there is not one label of both kinds per value.
+
+    Source:
+        Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007).
+    """
+    cells = _cells(values, top, clusters)
+    tops, count = cells.shape
+    nan = float("nan")
+    if not cells.size:
+        return Interval(nan, nan, nan, level, 0, False)
+    by_top = np.nanmean(cells, axis=1)
+    mean = float(by_top.mean())
+    if tops < 2 or count < 2:
+        return Interval(mean, nan, nan, level, count, False)
+    random = np.random.default_rng(seed)
+    drawn_tops = random.multinomial(tops, np.full(tops, 1 / tops), size=resamples)
+    drawn = random.multinomial(count, np.full(count, 1 / count), size=resamples)
+    known = np.isfinite(cells)
+    weight = drawn @ known.T  # resamples tops; a training seed none of whose prompts was drawn drops out
+    sums = drawn @ np.where(known, cells, 0.0).T
+    inside = np.divide(sums, weight, out=np.broadcast_to(by_top, sums.shape).copy(), where=weight > 0)
+    from_tops = drawn_tops @ by_top / tops - mean
+    from_clusters = (drawn_tops * (inside - by_top)).sum(1) / tops
+    spread = stretch(level, tops) * from_tops + stretch(level, count) * from_clusters
+    low, high = mean + np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
+    reliable = count >= LEAST_CLUSTERS and tops >= LEAST_SEEDS
+    return Interval(mean, float(low), float(high), level, count, reliable)
+
+
+def _cells(values: ArrayLike, top: Sequence[object], clusters: Sequence[object]) -> NDArray[np.float64]:
+    """Mean of the finite values of each training seed and prompt, ``(tops, clusters)``; NaN without any."""
+    data = np.asarray(values, dtype=np.float64)
+    if not len(data) == len(top) == len(clusters):
+        raise ValueError(
+            f"got {len(top)} training seeds and {len(clusters)} clusters for {len(data)} values; "
+            "give one of each per value"
+        )
+    groups: dict[tuple[object, object], list[float]] = {}
+    for one, cluster, value in zip(top, clusters, data, strict=True):
+        if np.isfinite(value):
+            groups.setdefault((one, cluster), []).append(float(value))
+    rows = {label: index for index, label in enumerate(dict.fromkeys(one for one, _ in groups))}
+    columns = {label: index for index, label in enumerate(dict.fromkeys(cluster for _, cluster in groups))}
+    cells = np.full((len(rows), len(columns)), np.nan)
+    for (one, cluster), group in groups.items():
+        cells[rows[one], columns[cluster]] = np.mean(group)
+    return cells
 
 
 def paired_interval(
@@ -129,12 +244,13 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
         p_values: ``(m,)`` in [0, 1]; NaN (not tested) stays NaN and does not count.
 
     Source:
-        Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 6 (1979).
+        Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 6 (1979);
+        `statsmodels.stats.multitest.multipletests`.
     """
+    from statsmodels.stats.multitest import multipletests
+
     p = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full_like(p, np.nan)
-    tested = np.flatnonzero(np.isfinite(p))
-    ascending = tested[np.argsort(p[tested], kind="stable")]
-    steps = p[ascending] * np.arange(len(ascending), 0, -1)
-    adjusted[ascending] = np.minimum(1.0, np.maximum.accumulate(steps))
+    adjusted, tested = np.full_like(p, np.nan), np.isfinite(p)
+    if tested.any():
+        adjusted[tested] = multipletests(p[tested], method="holm")[1]
     return adjusted

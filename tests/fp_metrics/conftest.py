@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fp_metrics import FAMILIES, Series, WorldTruth
+from fp_metrics import FAMILIES, About, Series, WorldTruth
 
 SIZE, FRAMES, RADIUS, SPEED = 64, 24, 12.0, 1.5
 PALETTE = ((0.88, 0.16, 0.14), (0.20, 0.76, 0.26), (0.20, 0.34, 0.92), (0.94, 0.94, 0.94))
@@ -65,6 +65,15 @@ def truth() -> WorldTruth:
     return _render()
 
 
+CAPTION = "a red striped ball moving fast right over a smooth grey background"
+
+
+@pytest.fixture(scope="session")
+def about(truth: WorldTruth) -> About:
+    """What is known of the true video."""
+    return About(prompt=CAPTION, truth=truth)
+
+
 @pytest.fixture(scope="session")
 def video(truth: WorldTruth) -> Tensor:
     """The true video, float32 ``(t, 3, h, w)`` in [0, 1]."""
@@ -76,7 +85,7 @@ def measure(truth: WorldTruth) -> ScoreVideo:
     """``measure(name, frames)``: the series of one estimator."""
 
     def run(name: str, frames: Tensor, known: WorldTruth = truth) -> Series:
-        estimator = FAMILIES[name.partition("/")[0]][name](known)
+        estimator = FAMILIES[name.partition("/")[0]][name](About(prompt=CAPTION, truth=known))
         estimator.update(frames)
         return estimator.compute()
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from fp_metrics import FAMILIES, Series, WorldTruth
+from fp_metrics import FAMILIES, About, Series, WorldTruth
 
 Measure = Callable[..., Series]
 Corruption = Callable[[Tensor, float], Tensor]
@@ -192,7 +192,7 @@ def test_the_true_video_scores_full_marks(name: str, least: float, video: Tensor
 def test_a_truly_hidden_object_is_undefined_not_zero(truth: WorldTruth, video: Tensor) -> None:
     masks = truth.masks.clone()
     masks[3:6] = False
-    hidden = FAMILIES["world"]["world/shape-iou"](replace(truth, masks=masks))
+    hidden = FAMILIES["world"]["world/shape-iou"](About(truth=replace(truth, masks=masks)))
     hidden.update(video[:8])
     series = hidden.compute()
     assert np.flatnonzero(np.isnan(series.values)).tolist() == [3, 4, 5]

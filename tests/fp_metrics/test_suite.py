@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fp_data.worlds import COLOURS, DIRECTIONS, SPEEDS, WorldConfig, render, sprite_template
-from fp_metrics import FAMILIES, Series, WorldTruth, choose, protocol, score_video
+from fp_metrics import FAMILIES, About, Series, WorldTruth, choose, protocol, score_video
 
 BOTH = ("plain", "world")
 
@@ -22,7 +22,7 @@ def test_one_pass_gives_series_drift_flags_and_rows(
     video: Tensor, truth: WorldTruth, measure: Callable[..., Series]
 ) -> None:
     order = [*range(15, 24), *range(6, 15), *range(1, 6)]
-    scores = score_video(chunks(video, 5), families=BOTH, truth=truth, length=24, order=order)
+    scores = score_video(chunks(video, 5), families=BOTH, about=About(truth=truth), length=24, order=order)
     assert set(scores.series) == {name for family in BOTH for name in FAMILIES[family]}
     assert set(scores.drift) == set(scores.generation_drift) == set(scores.series)
     assert scores.drift["world/shape-iou"].frames == 3
@@ -42,8 +42,8 @@ def test_one_pass_gives_series_drift_flags_and_rows(
 
 
 def test_single_frames_and_one_batch_score_the_same(video: Tensor, truth: WorldTruth) -> None:
-    first = score_video(iter(video[:7]), families=BOTH, truth=truth, length=7)
-    second = score_video([video[:7]], families=BOTH, truth=truth, length=7)
+    first = score_video(iter(video[:7]), families=BOTH, about=About(truth=truth), length=7)
+    second = score_video([video[:7]], families=BOTH, about=About(truth=truth), length=7)
     for name, series in first.series.items():
         np.testing.assert_array_equal(series.values, second.series[name].values)
         np.testing.assert_array_equal(first.drift[name].signed, second.drift[name].signed)
@@ -54,7 +54,7 @@ def test_single_frames_and_one_batch_score_the_same(video: Tensor, truth: WorldT
 def test_an_object_that_vanishes_at_the_end_is_drift(video: Tensor, truth: WorldTruth) -> None:
     background = truth.backgrounds[0].movedim(-1, 0).float() / 255
     gone = torch.cat((video[:16], background.expand(8, -1, -1, -1)))
-    scores = score_video([gone], families=("world",), truth=truth, length=24)
+    scores = score_video([gone], families=("world",), about=About(truth=truth), length=24)
     for name in ("world/shape-iou", "world/look-against-first", "world/caption-readback"):
         assert scores.drift[name].signed < -0.9
     assert abs(scores.drift["world/render-sharpness"].signed) < 0.7
@@ -67,38 +67,40 @@ def test_an_object_that_vanishes_at_the_end_is_drift(video: Tensor, truth: World
 def test_a_short_video_is_undefined_where_it_must_be_never_zero(video: Tensor) -> None:
     scores = score_video([video[:1]], length=1)
     for name, series in scores.series.items():
-        defined = FAMILIES["plain"][name].least_frames == 1 and not name.startswith("plain/no-")
+        defined = FAMILIES["plain"][name]().least_frames == 1 and not name.startswith("plain/no-")
         assert np.isfinite(series.score) == defined, name
         assert (series.reason is None) == defined
         assert (scores.drift[name].reason is None) == defined
 
 
 def test_scores_can_be_chosen(video: Tensor) -> None:
-    scores = score_video([video[:4]], length=4, scores=["clarity", "dynamic"])
+    scores = score_video([video[:4]], length=4, metrics=["clarity", "plain/dis-top5-flow"])
     assert set(scores.series) == {"plain/denoised-sharpness", "plain/dis-top5-flow"}
-    with pytest.raises(ValueError, match="unknown family 'paper', expected one of plain, world"):
-        choose(("paper",))
-    with pytest.raises(ValueError, match="unknown score 'beauty', expected one of clarity, aesthetic"):
+    with pytest.raises(ValueError, match="unknown family 'papers', expected one of plain, "):
+        choose(("papers",))
+    with pytest.raises(
+        ValueError, match="unknown score or estimator 'beauty', expected one of clarity, aesthetic"
+    ):
         choose(("plain",), ["beauty"])
 
 
 @pytest.mark.parametrize(("length", "came"), [(5, "more"), (9, "7")])
 def test_another_number_of_frames_is_refused(video: Tensor, length: int, came: str) -> None:
     with pytest.raises(ValueError, match=f"got {came} frames, expected length={length}"):
-        score_video([video[:7]], length=length, scores=["aesthetic"])
+        score_video([video[:7]], length=length, metrics=["aesthetic"])
 
 
 def test_a_truth_that_is_missing_or_too_short_is_refused(video: Tensor, truth: WorldTruth) -> None:
     with pytest.raises(ValueError, match="truth=None"):
         score_video([video], families=("world",), length=24)
     with pytest.raises(ValueError, match="the ground truth has 24 frames, the video 30"):
-        score_video([video], families=("world",), truth=truth, length=30)
+        score_video([video], families=("world",), about=About(truth=truth), length=30)
 
 
 def test_protocol_is_plain_data_that_names_every_estimator() -> None:
     described = protocol()
     assert set(described["estimators"]) == {name for family in FAMILIES.values() for name in family}
-    assert described["estimators"]["plain/dis-top5-flow"]["least_frames"] == 2
+    assert described["estimators"]["plain/dis-top5-flow"]["observations"] == 2
     assert set(protocol(["plain"])["estimators"]) == set(FAMILIES["plain"])
     assert "0.15" in described["segments"]
 
@@ -138,7 +140,7 @@ def test_true_videos_of_the_projects_world_score_full_marks() -> None:
             direction=(float(x), float(y)),
         )
         video = world.frames[index].movedim(-1, 1).float() / 255
-        scores = score_video([video], families=("world",), truth=truth, length=12).series
+        scores = score_video([video], families=("world",), about=About(truth=truth), length=12).series
         for name in (
             "render-sharpness",
             "shape-iou",

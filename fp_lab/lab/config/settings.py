@@ -126,7 +126,7 @@ class EvaluationConfig:
     videos: int = 16
     frames: int = 64
     first_seed: int = 0
-    families: tuple[str, ...] = ("plain", "world")
+    families: tuple[str, ...] = ("plain", "probe", "world")
     fps: float = 16.0
     batch: int = 16
     strips: int = 4

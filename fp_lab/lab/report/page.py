@@ -1,46 +1,27 @@
 """The report as one static page: verdict, tables, plots, strips, videos, protocol."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from html import escape
-from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.compare import Comparison, compare
 from fp_lab.lab.gathered import Arm, Gathered, gather
+from fp_lab.lab.report.html import Picture, document, pictures_html
 from fp_lab.lab.report.plots import SMOOTHING, Curves, drift_bars, gap_bars, history_curves, score_curves
 from fp_lab.lab.report.protocol import protocol_html
 from fp_lab.lab.report.strips import arm_strips, overview_strips
-from fp_lab.lab.report.style import DPI, Look, looks, png_size
+from fp_lab.lab.report.style import Look, looks
 from fp_lab.lab.tables import to_html
 from fp_lab.lab.videos import Videos
 
 REPORT_FOLDER = "report"
 PROMPTS = 3
 """Videos that are shown: the first ones of the evaluation set, not chosen by their looks."""
-_CSS_DPI = 96
 _PLAYER = 'loop muted playsinline preload="metadata"'
 _HISTORY_SCORES = ("anatomy", "identity", "clarity", "psnr")
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """An image file of the report and what it shows."""
-
-    path: Path
-    alt: str
-    caption: str
-
-    @property
-    def html(self) -> str:
-        source = quote(self.path.name)
-        width, height = (round(side * _CSS_DPI / DPI) for side in png_size(self.path))
-        size = f'width="{width}" height="{height}"'
-        image = f'<a href="{source}"><img src="{source}" alt="{escape(self.alt)}" {size} loading="lazy"></a>'
-        return f"<figure>{image}<figcaption>{escape(self.caption)}</figcaption></figure>"
 
 
 def write_report(grid_folder: Path) -> Path:
@@ -62,8 +43,8 @@ def write_report(grid_folder: Path) -> Path:
     arms_looks = looks(gathered.arms)
     sections = {
         "Tables": _tables(comparison),
-        "Scores over video time": _pictures(_curves(gathered, arms_looks, folder)),
-        "Drift and exposure bias": _pictures(_bars(comparison, arms_looks, folder)),
+        "Scores over video time": pictures_html(_curves(gathered, arms_looks, folder)),
+        "Drift and exposure bias": pictures_html(_bars(comparison, arms_looks, folder)),
         "Frame strips": _strips(gathered, arms_looks, folder),
         "Videos": _videos(gathered, folder),
         "Protocol": protocol_html(gathered, grid_folder),
@@ -74,35 +55,15 @@ def write_report(grid_folder: Path) -> Path:
 
 
 def _page(name: str, comparison: Comparison, sections: Mapping[str, str]) -> str:
-    verdict = comparison.verdict
-    anchors = {title: title.lower().replace(" ", "-") for title in sections}
-    links = "".join(f'<a href="#{anchors[title]}">{escape(title)}</a>' for title in sections)
-    body = "\n".join(
-        f'<section id="{anchors[title]}"><h2>{escape(title)}</h2>\n{html}</section>'
-        for title, html in sections.items()
-    )
-    style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    script = resources.files(__package__).joinpath("page.js").read_text(encoding="utf-8")
-    lead = (
-        f"<p>{escape(verdict.control)}</p><p>{escape(verdict.arms)}</p>"
-        if verdict.arms
-        else f"<p>{escape(verdict.control)}</p>"
-    )
-    waiting = comparison.gathered.waiting
-    note = f"<p>{len(waiting)} runs have no scores yet and are not in this report.</p>" if waiting else ""
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(name)} - fp_lab report</title><style>{style}</style></head>\n"
-        f"<body><header><h1>{escape(name)}</h1><nav>{links}</nav></header>\n<main>\n"
-        f'<div class="verdict">{lead}<p class="caveat">{escape(verdict.caveat)}</p>{note}</div>\n'
-        f"{body}\n</main><script>{script}</script></body></html>\n"
-    )
+    verdict, waiting = comparison.verdict, comparison.gathered.waiting
+    note = f"{len(waiting)} runs have no scores yet and are not in this report." if waiting else ""
+    return document(name, (verdict.control, verdict.arms, note), verdict.caveat, sections)
 
 
 def _tables(comparison: Comparison) -> str:
-    """The first family's drift and scores and the costs in sight, the rest folded."""
-    shown, folded = comparison.tables[:3], comparison.tables[3:]
+    """What is to be looked at first in sight, the rest folded."""
+    shown = comparison.shown
+    folded = [table for table in comparison.tables if table not in shown]
     more = "\n".join(to_html(table) for table in folded)
     summary = f"Further tables: {escape(', '.join(table.title.partition(' (')[0] for table in folded))}"
     details = f"<details><summary>{summary}</summary>{more}</details>" if folded else ""
@@ -112,7 +73,7 @@ def _tables(comparison: Comparison) -> str:
     return "\n".join([*(to_html(table) for table in shown), details, files])
 
 
-def _curves(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) -> list[_Picture]:
+def _curves(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) -> list[Picture]:
     borders, curves = _borders(gathered), Curves(gathered)
     pictures = []
     for family in (f for f in gathered.families if f != "companion"):
@@ -121,7 +82,7 @@ def _curves(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
             f"Mean over videos at each frame, own history, running mean over {SMOOTHING} frames, 95 % bands; "
             f"faint lines are borders of sections. Family {family}; PSNR in dB against the true continuation."
         )
-        pictures.append(_Picture(path, f"scores over video time, family {family}", caption))
+        pictures.append(Picture(path, f"scores over video time, family {family}", caption))
     known = gathered.estimators(gathered.families[0]) | gathered.estimators("companion")
     estimators = {score: known[score] for score in _HISTORY_SCORES if score in known}
     path = history_curves(curves, estimators, arms_looks, borders, folder / "curves-histories.png")
@@ -129,23 +90,23 @@ def _curves(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
         "Own against true history, arm by arm: where the dashed curve stays high and the solid one falls, "
         "errors accumulate; where both are low, the model is weak."
     )
-    return [*pictures[:1], _Picture(path, "own against true history", caption), *pictures[1:]]
+    return [*pictures[:1], Picture(path, "own against true history", caption), *pictures[1:]]
 
 
-def _bars(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> list[_Picture]:
+def _bars(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> list[Picture]:
     pictures = []
     for table in comparison.tables:
         kind, _, family = table.key.partition("-")
         if kind == "drift":
             path = drift_bars(comparison.gathered, table, arms_looks, folder / f"drift-{family}.png")
             caption = f"Drift, mean |d|, family {family}; up to the dashed line it cannot be told from none."
-            pictures.append(_Picture(path, f"drift, family {family}", caption))
+            pictures.append(Picture(path, f"drift, family {family}", caption))
         elif kind == "gap":
             path = gap_bars(comparison.gathered, table, arms_looks, folder / f"gap-{family}.png")
             caption = (
                 f"Exposure-bias gap, family {family}: score from true history less score from own history."
             )
-            pictures.append(_Picture(path, f"exposure-bias gap, family {family}", caption))
+            pictures.append(Picture(path, f"exposure-bias gap, family {family}", caption))
     return pictures
 
 
@@ -157,7 +118,7 @@ def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
     colours = {arm.label: arms_looks[arm.name].colour for arm in gathered.arms}
     legend = "The bar below a frame tells in which call it was made, 1 first (light early, dark late)."
     pictures = [
-        _Picture(
+        Picture(
             overview_strips(labelled, colours, truth, index, folder / f"strip-overview-{index:02d}.png"),
             f"all arms, video {index}",
             f"All arms from their own history, video {index}. {legend}",
@@ -169,12 +130,12 @@ def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
         true = Videos.load(arm.folders[0] / "samples" / "true.safetensors")
         path = folder / f"strip-arm-{number:02d}.png"
         arm_strips(owns[arm.name], true, truth, shown, arms_looks[arm.name].colour, path)
-        picture = _Picture(
+        picture = Picture(
             path, f"frames of {arm.label}", f"{arm.name}, training seed {arm.seeds[0]}. {legend}"
         )
         folded.append(f"<details open><summary>{_name(arm)}</summary>{picture.html}</details>")
     note = f"<p>The first {len(shown)} videos of the evaluation set, first training seed.</p>"
-    return "\n".join([note, _pictures(pictures), *folded])
+    return "\n".join([note, pictures_html(pictures), *folded])
 
 
 def _videos(gathered: Gathered, folder: Path) -> str:
@@ -194,10 +155,6 @@ def _videos(gathered: Gathered, folder: Path) -> str:
     note = "from own history, in step; the first videos of the evaluation set"
     controls = f'<p><button id="play">Play all</button> {note}</p>'
     return f'{controls}<div class="scroll"><table class="videos">{"".join(rows)}</table></div>'
-
-
-def _pictures(pictures: Sequence[_Picture]) -> str:
-    return "\n".join(picture.html for picture in pictures)
 
 
 def _name(arm: Arm) -> str:

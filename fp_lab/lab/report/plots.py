@@ -91,7 +91,7 @@ def score_curves(
     wanted = {**curves.gathered.estimators(family), **{s: e for s, e in companions.items() if s == "psnr"}}
     panels = curves.defined(wanted)
     with paper():
-        figure, grid = _panels(len(panels), height=2.35)
+        figure, grid = panel_grid(len(panels), height=2.35)
         for axes, (score, estimator) in zip(grid, panels, strict=False):
             _sections(axes, borders)
             _draw(axes, curves.truth(estimator), TRUTH_COLOUR, "-", 1.0, band=False)
@@ -171,7 +171,7 @@ def _bars(
     lines = [line for line in table.lines if line.kind != "floor"]
     truths = [line for line in table.lines if line.kind == "floor"]
     with paper():
-        figure, grid = _panels(len(defined), height=0.3 * len(lines) + 1.0, sharey=True, width=3.1)
+        figure, grid = panel_grid(len(defined), height=0.3 * len(lines) + 1.0, sharey=True, width=3.1)
         for axes, index in zip(grid, defined, strict=False):
             column = table.columns[index]
             axes.grid(axis="x")
@@ -199,9 +199,10 @@ def _bars(
         return save(figure, path)
 
 
-def _panels(
+def panel_grid(
     count: int, *, height: float, sharey: bool = False, width: float = 3.25
 ) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels in rows of four; `height` and `width` of one in inches."""
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")

@@ -1,12 +1,14 @@
 """The protocol box of a report: how its figures were made, so that they can be made again."""
 
 import inspect
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from fp_lab.codec import file_sha256
 from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.summary import measures
+from fp_lab.lab.measured import measures
 
 
 def protocol_html(gathered: Gathered, grid_folder: Path) -> str:
@@ -47,17 +49,27 @@ def _estimators(gathered: Gathered) -> str:
     rows = "".join(
         f"<tr><td><code>{escape(name)}</code></td><td>{escape(str(row['score']))}</td><td>{escape(str(row['family']))}</td>"
         f"<td>{escape(kinds[name].unit)}</td><td>{_direction(kinds[name].higher_is_better)}</td>"
-        f"<td>{escape((inspect.getdoc(kinds[name]) or '').partition(chr(10))[0])}</td></tr>"
+        f"<td>{escape((inspect.getdoc(kinds[name]) or '').partition(chr(10))[0])}</td>"
+        f"<td>{escape(_learned(gathered.protocol['estimators'].get(name, {})))}</td></tr>"
         for name, row in used.items()
     )
     heads = "".join(
-        f"<th>{head}</th>" for head in ("estimator", "score", "family", "unit", "better", "what it is")
+        f"<th>{head}</th>"
+        for head in ("estimator", "score", "family", "unit", "better", "what it is", "learned from")
     )
     return (
-        "<details open><summary>Estimators (none uses learned weights)</summary>"
+        "<details open><summary>Estimators</summary>"
         f'<div class="scroll"><table class="protocol"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></details>"
     )
+
+
+def _learned(described: Mapping[str, Any]) -> str:
+    """Weights and settings of an estimator, as its protocol names them, and how good it is."""
+    parts = [f"{name} {str(value)[:12]}" for name, value in described.get("weights", {}).items()]
+    if "probe" in described.get("settings", {}):
+        parts.append(f"the shipped probe {described['settings']['probe'][:12]}")
+    return "; ".join([*parts, *([described["accuracy"]] if described.get("accuracy") else [])]) or "nothing"
 
 
 def _direction(higher_is_better: bool | None) -> str:

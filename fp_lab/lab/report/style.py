@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from fp_lab.lab.atomic import replacing
 from fp_lab.lab.gathered import Arm
 
-_PALETTE = ("#332288", "#CC6677", "#117733", "#D9A441", "#3C9CC8", "#882255", "#44AA99", "#7A7A1E", "#AA4499")
+PALETTE = ("#332288", "#CC6677", "#117733", "#D9A441", "#3C9CC8", "#882255", "#44AA99", "#7A7A1E", "#AA4499")
 """Paul Tol's "muted" scheme, its palest two darkened for white paper: https://sronpersonalpages.nl/~pault/."""
 _CONTROL = "#767676"
 LineStyle = str | tuple[int, tuple[float, ...]]
@@ -46,7 +46,7 @@ class Look:
 
 def looks(arms: Sequence[Arm]) -> dict[str, Look]:
     """Arm name -> look, the same in every picture."""
-    colours = itertools.cycle(_PALETTE)
+    colours = itertools.cycle(PALETTE)
     return {
         arm.name: Look(_CONTROL if arm.control else next(colours), _DASHES[arm.recipe.order]) for arm in arms
     }

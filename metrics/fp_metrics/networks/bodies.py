@@ -4,7 +4,7 @@ The files run in `ai-edge-litert`, the TensorFlow Lite runtime that mediapipe co
 OpenCV's dnn cannot run them: it has no DENSIFY operator for the sparse pose detector, hands out only one of
 a network's outputs, and takes four times as long on one core. Newer mediapipe packages accept numpy 2, but
 come without these files and bring an OpenCV that overwrites the headless one. On 25 pictures landmarks agree
-within 1.2 pixels, mostly within 0.1, with mediapipe 0.10.21 (`static_image_mode`, `model_complexity=1`).
+within one pixel, mostly within 0.1, with mediapipe 0.10.21 (`static_image_mode`, `model_complexity=1`).
 """
 
 import functools

@@ -1,21 +1,17 @@
-"""Scores of runs, of the ground truth and of folders, on renders that are spoilt in known ways."""
+"""Scores of runs, and of the ground truth, on renders that are spoilt in known ways."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import fake_runs
 from fake_runs import CONTROL, INVERTED, VANILLA
-from fp_data.clips import write_mp4
 from fp_data.worlds import WorldConfig, render
-from fp_lab.lab import folders
 from fp_lab.lab.evaluate import score_run
-from fp_lab.lab.folders import score_folder
 from fp_lab.lab.summary import headline
 from fp_lab.lab.truth import world_truths
 from fp_lab.lab.videos import GIVEN, Videos
@@ -158,58 +154,3 @@ def test_truth_is_the_world_itself(variant: str) -> None:
 def test_two_sprites_have_no_truth_for_the_metrics() -> None:
     with pytest.raises(ValueError, match=r"got 2, expected 1.*families=\[plain\]"):
         world_truths(WorldConfig(sprites=2), [0])
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    frames = render(WorldConfig(size=32, frames=8), [0, 1]).frames.numpy()
-    write_mp4(tmp_path / "a.mp4", frames[0], 8)
-    write_mp4(tmp_path / "deep" / "b.mp4", frames[1], 8)
-    (tmp_path / "a.txt").write_text("a ball")
-    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
-    return tmp_path
-
-
-def test_a_folder_is_scored_and_a_corrupt_file_named(folder: Path) -> None:
-    scores = score_folder(folder)
-    assert list(scores.skipped) == ["broken.mp4"]
-    assert [line.name for line in scores.tables[0].lines] == ["a.mp4", "deep/b.mp4", "mean"]
-    table = pd.read_parquet(folder / "scores" / "videos.parquet")
-    assert set(table["file"]) == {"a.mp4", "deep/b.mp4"}
-    assert set(table.query("file == 'a.mp4'")["prompt"]) == {"a ball"}
-    lines = pd.read_csv(folder / "scores" / "scores.csv").set_index("arm")
-    sharpness = table.query("estimator == 'plain/denoised-sharpness'")["value"].mean()
-    assert lines.loc["mean", "score-plain.clarity"] == pytest.approx(sharpness)
-    change = table.query("estimator == 'plain/denoised-sharpness'")["drift"].mean()
-    assert lines.loc["mean", "drift-plain.clarity"] == pytest.approx(change)
-    assert lines.loc["mean", "score-plain.anatomy.reason"].startswith("needs the true shape")
-
-
-def test_a_folder_that_was_scored_is_not_scored_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = score_folder(folder)
-    files = [folder / "scores" / name for name in ("frames.parquet", "videos.parquet")]
-    tables = [pd.read_parquet(file) for file in files]
-    measured: list[int] = []
-    original = folders.score_video
-
-    def counting(frames: object, **kwargs: object) -> object:
-        measured.append(1)
-        return original(frames, **kwargs)
-
-    monkeypatch.setattr(folders, "score_video", counting)
-    assert score_folder(folder).summary == first.summary
-    assert measured == []
-    for file, table in zip(files, tables, strict=True):
-        pd.testing.assert_frame_equal(pd.read_parquet(file), table)
-    write_mp4(folder / "a.mp4", np.zeros((8, 32, 32, 3), np.uint8), 8)
-    score_folder(folder)
-    assert measured == [1]
-
-
-def test_folders_without_videos_and_families_without_truth_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no folder or file"):
-        score_folder(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="no video file"):
-        score_folder(tmp_path)
-    with pytest.raises(ValueError, match="needs the ground truth"):
-        score_folder(tmp_path, families=("world",))

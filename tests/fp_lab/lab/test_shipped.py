@@ -16,7 +16,7 @@ from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
 from fp_lab.rollout import SamplingConfig, rollout
 from fp_lab.solvers import SolverConfig
-from fp_metrics import score_video
+from fp_metrics import About, score_video
 
 WORLD = WorldConfig(frames=28)
 SEEDS = range(8)
@@ -34,7 +34,7 @@ def scores(latents: Tensor) -> dict[str, float]:
         frames = to_frames(Codec.load().decode(latents)).movedim(-1, 2).float() / 255
     found: dict[str, list[float]] = {}
     for video, truth in zip(frames, world_truths(WORLD, SEEDS), strict=True):
-        scored = score_video(iter(video), families=("world",), length=WORLD.frames, truth=truth)
+        scored = score_video(iter(video), families=("world",), length=WORLD.frames, about=About(truth=truth))
         for row in scored.to_rows():
             if row["frame"] >= 10 and math.isfinite(row["value"]):
                 found.setdefault(row["score"], []).append(row["value"])

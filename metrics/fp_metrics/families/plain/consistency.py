@@ -9,6 +9,19 @@ from torch import Tensor
 from fp_metrics.estimator import Estimator, Score
 from fp_metrics.functional.colour import bhattacharyya, colour_histogram, luma
 from fp_metrics.functional.features import cosine, hog, shrink
+from fp_metrics.observer import Observer
+
+
+class HogColour(Observer):
+    """The gradients (HOG) and the colours of each frame."""
+
+    side: ClassVar[int] = 32
+    """Frames are shrunk to this shorter side first: fine noise is no change of identity."""
+
+    def keep(self, frame: Tensor, position: int) -> tuple[Tensor, Tensor]:
+        """The frame's HOG ``(1, 144)`` and colour histogram ``(1, 125)``."""
+        small = shrink(frame[None], self.side)
+        return hog(luma(small)), colour_histogram(small)
 
 
 class HogColourToFirst(Estimator):
@@ -21,19 +34,13 @@ class HogColourToFirst(Estimator):
     score: ClassVar[Score] = "identity"
     name: ClassVar[str] = "plain/hog-colour-to-first"
     family: ClassVar[str] = "plain"
-    least_frames: ClassVar[int] = 2
+    observer: ClassVar[type[Observer]] = HogColour
+    least_frames = 2
     local: ClassVar[bool] = False
-    side: ClassVar[int] = 32
-    """Frames are shrunk to this shorter side first: fine noise is no change of identity."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._first: tuple[Tensor, Tensor] | None = None
-
-    def observe(self, frame: Tensor, position: int) -> tuple[Tensor, Tensor]:
-        """The frame's HOG ``(1, 144)`` and colour histogram ``(1, 125)``."""
-        small = shrink(frame[None], self.side)
-        return hog(luma(small)), colour_histogram(small)
 
     def measure(self, window: Sequence[tuple[Tensor, Tensor]], position: int) -> float:
         """Mean of the cosine of the HOGs and the Bhattacharyya coefficient of the histograms."""

@@ -18,8 +18,7 @@ class DisMiddleFrame(Estimator):
     score: ClassVar[Score] = "motion"
     name: ClassVar[str] = "plain/dis-middle-frame"
     family: ClassVar[str] = "plain"
-    span: ClassVar[int] = 3
-    least_frames: ClassVar[int] = 3
+    window: ClassVar[int] = 3
 
     def measure(self, window: Sequence[Tensor], position: int) -> float:
         """`middle_frame_agreement` of the triple."""
@@ -33,8 +32,7 @@ class DisTopFlow(Estimator):
     name: ClassVar[str] = "plain/dis-top5-flow"
     family: ClassVar[str] = "plain"
     unit: ClassVar[str] = "% of the shorter side per frame, at least 0"
-    span: ClassVar[int] = 2
-    least_frames: ClassVar[int] = 2
+    window: ClassVar[int] = 2
 
     def measure(self, window: Sequence[Tensor], position: int) -> float:
         """`top_motion` over the frame's shorter side."""

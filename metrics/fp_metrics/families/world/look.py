@@ -28,9 +28,10 @@ class RenderSharpness(Estimator):
 
     def measure(self, window: Sequence[Tensor], position: int) -> float:
         """``sqrt(min / max)`` of the gradient energies times ``noise / (noise + s)``."""
-        assert self.truth is not None
-        frame, background = window[0], self.truth.background(position)
-        grey, true, empty = (luma(image[None]) for image in (frame, self.truth.frame(position), background))
+        truth = self.about.truth
+        assert truth is not None
+        frame, background = window[0], truth.background(position)
+        grey, true, empty = (luma(image[None]) for image in (frame, truth.frame(position), background))
         error = (grey - empty).flatten()
         # a robust spread: the object, wherever it is, covers less than half of the frame
         spread = float((error - error.median()).abs().median()) / NORMAL_MEDIAN

@@ -47,8 +47,7 @@ class CaptionReadback(SightedEstimator):
     score: ClassVar[Score] = "semantic"
     name: ClassVar[str] = "world/caption-readback"
     unit: ClassVar[str] = "share of attributes, [0, 1]"
-    span: ClassVar[int] = 3
-    least_frames: ClassVar[int] = 3
+    window: ClassVar[int] = 3
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -19,8 +19,7 @@ class TrackedEstimator(SightedEstimator):
     of the visible part does not move as the object does.
     """
 
-    span: ClassVar[int] = 3
-    least_frames: ClassVar[int] = 3
+    window: ClassVar[int] = 3
 
     def measure(self, window: Sequence[Sighting], position: int) -> float:
         """`follow` the centres of three sightings."""

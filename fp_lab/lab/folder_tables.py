@@ -1,0 +1,108 @@
+"""Tables of folders of videos: scores and drift, file by file, and the means of each group."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from fp_lab.lab.results import Results
+from fp_lab.lab.tables import Cell, Column, Line, Table
+from fp_metrics import Estimator
+from fp_metrics.statistics import LEAST_CLUSTERS
+
+
+def folder_tables(
+    videos: pd.DataFrame, kinds: Mapping[str, type[Estimator]], results: Results
+) -> tuple[Table, Table]:
+    """Scores, then drift; one line per file, then the means of each group with their intervals."""
+    families = "-".join(dict.fromkeys(kind.family for kind in kinds.values()))
+    scores, drift = [], []
+    for name, rows in videos.groupby("file", sort=False):
+        group = str(rows["group"].iloc[0])
+        scores.append(Line(str(name), "", group, _cells(rows, kinds, "value", "reason")))
+        drift.append(Line(str(name), "", group, _cells(rows, kinds, "drift", "drift_reason")))
+    for group, summary in results.groups.items():
+        of = f" of {group}" if len(results.groups) > 1 else ""
+        found = [summary["estimators"][name]["given"] for name in kinds]
+        scores.append(Line(f"mean{of}", "", group, tuple(_mean(f["value"], f) for f in found), "floor"))
+        size = tuple(_mean(f["drift"]["mean_absolute"], f) for f in found)
+        signed = tuple(_mean(f["drift"]["signed"], f) for f in found)
+        drift.append(Line(f"mean |d|{of}", "", group, size, "floor"))
+        drift.append(Line(f"mean d{of}", "", group, signed, "floor"))
+    rule = "d = score of the last 15 % of the frames less that of the first 15 %, each scored alone."
+    heads, note = ("file", "group"), interval_note(results)
+    return (
+        Table(f"score-{families}", "Scores", columns(kinds, signed=False), tuple(scores), (note,), heads),
+        Table(f"drift-{families}", "Drift", columns(kinds, signed=True), tuple(drift), (rule, note), heads),
+    )
+
+
+def interval_note(results: Results) -> str:
+    """What an interval is, and whether it can be relied on."""
+    given = [figures["given"] for s in results.groups.values() for figures in s["estimators"].values()]
+    few = any(not figures["value"]["reliable"] for figures in given)
+    warning = f"; with fewer than {LEAST_CLUSTERS} prompts it is unreliable." if few else "."
+    return f"± is half of a 95 % interval (BCa bootstrap over prompts){warning}"
+
+
+def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Results) -> Table:
+    """One line per estimator: its mean over a group's videos and what became of it over time."""
+    lines = []
+    for name, kind in kinds.items():
+        found = results.groups[group]["estimators"][name]["given"]
+        drift = found["drift"]
+        cells = (
+            _mean(found["value"], found),
+            _mean(drift["mean_absolute"], found),
+            _mean(drift["signed"], found),
+            Cell(math.nan if found["coverage"] is None else float(found["coverage"])),
+        )
+        lines.append(
+            Line(name.partition("/")[2], "", f"{kind.score} {_ARROWS[kind.higher_is_better]}", cells)
+        )
+    shown = (
+        Column("mean", "mean"),
+        Column("drift", "drift mean |d|", better="lower"),
+        Column("signed", "drift mean d"),
+        Column("defined", "defined", digits=2),
+    )
+    count = results.groups[group]["flags"]["given"]["videos"]
+    families = ", ".join(dict.fromkeys(kind.family for kind in kinds.values()))
+    title = f"{group}: {count} video{'s' if count > 1 else ''}, family {families}"
+    return Table(
+        f"summary-{group}", title, shown, tuple(lines), (interval_note(results),), ("estimator", "score")
+    )
+
+
+_ARROWS = {True: "↑", False: "↓", None: ""}
+
+
+def columns(kinds: Mapping[str, type[Estimator]], *, signed: bool) -> tuple[Column, ...]:
+    """One column per estimator, named by its score where that is enough."""
+    scores = [kind.score for kind in kinds.values()]
+    made = []
+    for name, kind in kinds.items():
+        short = name.partition("/")[2]
+        title = kind.score if scores.count(kind.score) == 1 else f"{kind.score} {short}"
+        key = kind.score if scores.index(kind.score) == list(kinds).index(name) else name.replace("/", "-")
+        better = {True: "higher", False: "lower", None: None}[None if signed else kind.higher_is_better]
+        made.append(Column(key, title, name, better))  # type: ignore[arg-type]
+    return tuple(made)
+
+
+def _cells(
+    rows: pd.DataFrame, kinds: Mapping[str, type[Estimator]], figure: str, reason: str
+) -> tuple[Cell, ...]:
+    found = {str(row["estimator"]): row for row in rows.to_dict("records")}
+    cells = []
+    for name in kinds:
+        why = found[name][reason]
+        cells.append(Cell(float(found[name][figure]), reason="" if pd.isna(why) else str(why)))
+    return tuple(cells)
+
+
+def _mean(figures: Mapping[str, float | None], found: Mapping[str, Any]) -> Cell:
+    bounds = (figures[key] for key in ("mean", "low", "high"))
+    mean, low, high = (math.nan if bound is None else bound for bound in bounds)
+    return Cell(mean, low, high, reason=found["reasons"][-1] if found["reasons"] and math.isnan(mean) else "")

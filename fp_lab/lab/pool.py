@@ -1,0 +1,101 @@
+"""Independent work over processes, as it is done; the results do not depend on how many there are."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import Any, TypeVar
+
+import cv2
+import torch
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Advance = Callable[[int], None]
+
+_LOOK_EVERY = 0.2  # seconds between looks at how far the workers are
+_counter: Any = None  # in a worker: how many frames all of them have done
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pooled(
+    work: Callable[[Task, Advance], Result],
+    tasks: Sequence[Task],
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    advance: Advance | None = None,
+    preload: Sequence[str] = (),
+) -> Iterator[tuple[int, Result]]:
+    """Do every task, and yield (its index, its result) as soon as it is done.
+
+    Args:
+        work: a module's function; it may call its second argument with how much more it has done.
+        tasks: what can be sent to a process.
+        workers: processes; None: one per available core. One works in this process.
+        threads: of torch and OpenCV per worker.
+        advance: called in this process with how much more all workers have done.
+        preload: modules that workers shall have loaded before they are forked.
+
+    Raises:
+        Exception: whatever `work` raises.
+    """
+    workers = min(available_cores() if workers is None else workers, len(tasks))
+    if workers <= 1:
+        before = torch.get_num_threads(), cv2.getNumThreads()
+        _use_threads(threads)
+        try:
+            for index, task in enumerate(tasks):
+                yield index, work(task, advance or _nothing)
+        finally:
+            torch.set_num_threads(before[0])
+            cv2.setNumThreads(before[1])
+        return
+    # a server that has torch loaded forks workers at once; forking this process would copy its threads' locks
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *preload])
+    counter, told = context.Value("q", 0), 0
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(threads, counter)) as pool:
+        waiting: dict[Future[Result], int] = {
+            pool.submit(_run, work, task): index for index, task in enumerate(tasks)
+        }
+        try:
+            while waiting:
+                done, _ = wait(waiting, timeout=_LOOK_EVERY, return_when=FIRST_COMPLETED)
+                if advance and counter.value != told:
+                    now = counter.value
+                    advance(now - told)
+                    told = now
+                for future in done:
+                    yield waiting.pop(future), future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _begin(threads: int, counter: Any) -> None:
+    global _counter
+    _counter = counter
+    _use_threads(threads)
+
+
+def _use_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+
+
+def _run(work: Callable[[Task, Advance], Result], task: Task) -> Result:
+    return work(task, _count)
+
+
+def _count(more: int) -> None:
+    with _counter.get_lock():
+        _counter.value += more
+
+
+def _nothing(more: int) -> None:
+    pass

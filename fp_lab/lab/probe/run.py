@@ -1,0 +1,112 @@
+"""What ``fp-lab probe train`` does: train, measure, write weights and provenance."""
+
+import csv
+import io
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from fp_lab.codec import Codec, file_sha256
+from fp_lab.lab.atomic import replacing, write_text
+from fp_lab.lab.probe.measure import HeldOutConfig, Report, measure_probe
+from fp_lab.lab.probe.train import ProbeRunConfig, Progress, fit
+from fp_lab.model import FramePackModel
+from fp_metrics.networks.probe import PROVENANCE_FILE, WEIGHTS_FILE, Probe
+
+CURVE_FILE = "curve.csv"
+COMMAND = "fp-lab probe train"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        probe: in inference mode.
+        sha256: hex digest of its file.
+        held_out: figures on what it was not trained on, see `fp_metrics.families.probe.held_out`.
+    """
+
+    probe: Probe
+    sha256: str
+    held_out: dict[str, float] = field(default_factory=dict)
+
+
+def train_probe(
+    config: ProbeRunConfig,
+    folder: Path,
+    command: str,
+    *,
+    held_out: HeldOutConfig | None = None,
+    progress: Progress | None = None,
+    report: Report | None = None,
+) -> Trained:
+    """Train a probe, measure it and write it with its provenance and curve.
+
+    Nothing is written before all is measured, so an interrupted training leaves what was there; it begins
+    anew, it takes about a minute. A probe that is there is replaced.
+
+    Args:
+        config: of the training; the same one gives the same bits on the same machine.
+        folder: new, empty, or of another probe.
+        command: what the user typed, for the provenance.
+        held_out: what it is measured on.
+        progress: hears of every step.
+        report: hears what is measured.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    check_folder(folder)
+    measured_on = HeldOutConfig() if held_out is None else held_out
+    probe, curve = fit(config, progress)
+    codec = Codec.load(config.codec)
+    figures = measure_probe(probe, measured_on, codec, report)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / WEIGHTS_FILE) as unfinished:
+        save_file({name: value.contiguous() for name, value in probe.state_dict().items()}, unfinished)
+    sha256 = file_sha256(folder / WEIGHTS_FILE)
+    record: dict[str, Any] = {
+        "command": command,
+        "config": asdict(config),
+        "codec_sha256": codec.sha256,
+        "held_out": figures,
+        "measured_on": asdict(measured_on)
+        | ({"base_sha256": FramePackModel.load().sha256} if measured_on.generated else {}),
+        "sha256": sha256,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "curve": CURVE_FILE,
+    }
+    rows = io.StringIO(newline="")
+    csv.writer(rows, lineterminator="\n").writerows(
+        [("step", "loss", "seconds"), *((step, f"{loss:.4f}", f"{s:.1f}") for step, loss, s in curve)]
+    )
+    write_text(folder / CURVE_FILE, rows.getvalue())
+    write_text(folder / PROVENANCE_FILE, json.dumps(record, indent=2) + "\n")
+    return Trained(probe, sha256, figures)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else than a probe: another model's files have the same names.
+
+    Raises:
+        ValueError: naming what is there.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file, expected a folder for the probe")
+    path = folder / PROVENANCE_FILE
+    made_by = json.loads(path.read_text(encoding="utf-8")).get("command", "") if path.is_file() else ""
+    there = sorted(entry.name for entry in folder.iterdir())
+    if there and not str(made_by).startswith(COMMAND):
+        raise ValueError(
+            f"{folder} holds {', '.join(there[:3])} and no probe of `{COMMAND}`; give a new folder with --to"
+        )

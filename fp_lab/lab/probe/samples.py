@@ -1,0 +1,101 @@
+"""What the probe learns from: renders of the synthetic world with known damage, and what is known of them."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from fp_data.worlds import COLOURS, SHAPES, TEXTURES
+from fp_lab.codec import Codec
+from fp_lab.lab.probe.drafts import damage_objects, damage_pictures, rendered, through_codec
+
+FIRST_SEED = 10_000
+"""Seeds below are for evaluation, there is no render of them in training."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """n frames and what is known of them. A weight of 0 marks what nobody knows.
+
+    Attributes:
+        frames: float32 ``(n, 3, 64, 64)`` in [0, 1].
+        masks: where the object shows, ``(n, 64, 64)``.
+        visible: share of the object that shows, ``(n,)``.
+        well_formed: overlap of its outline with the undamaged one, both centred, ``(n,)``.
+        outlined: weight of `well_formed`.
+        named: weight of shape, colour and texture.
+        shape: index in the world's shapes, ``(n,)``.
+        colour: index in the world's colours.
+        texture: index in the world's textures.
+        rgb: the object's first colour as it shows in the frame, ``(n, 3)``.
+        clarity: gradient energy kept, and freedom from noise, ``(n, 2)`` in [0, 1].
+        centres: of gravity of the object, (x, y) in pixels, ``(n, 2)``.
+        centred: weight of `centres`.
+    """
+
+    frames: Tensor
+    masks: Tensor
+    visible: Tensor
+    well_formed: Tensor
+    outlined: Tensor
+    named: Tensor
+    shape: Tensor
+    colour: Tensor
+    texture: Tensor
+    rgb: Tensor
+    clarity: Tensor
+    centres: Tensor
+    centred: Tensor
+
+
+def draw_samples(seed: int, index: int, count: int, codec: Codec) -> Samples:
+    """The batch of a given index; it depends on its arguments alone.
+
+    Args:
+        seed: of the training.
+        index: of the batch.
+        count: frames in it, a multiple of 16.
+        codec: whose round trip, with and without damage of the latents, a part of the frames takes.
+    """
+    random = np.random.Generator(np.random.Philox(key=[seed, index]))
+    generator = Generator().manual_seed(int(random.integers(2**62)))
+    seeds = random.integers(FIRST_SEED, 2**62, size=count).tolist()
+    return make_samples(seeds, generator, codec)
+
+
+def make_samples(seeds: list[int], generator: Generator, codec: Codec) -> Samples:
+    """Render the scenes of some seeds, a fixed share of them with each kind of damage."""
+    hidden = len(seeds) // 16
+    draft, scenes = rendered(seeds, hidden)
+    damage_objects(draft, generator)
+    sharp = draft.frames
+    through_codec(draft, generator, codec, hidden)
+    rgb = torch.tensor([scene.sprites[0].rgb for scene in scenes])
+    behind = draft.backgrounds.mean((2, 3))
+    rgb = behind.lerp(rgb, draft.shows[:, None])
+    pictures, masks, rgb, clarity = damage_pictures(draft, sharp, rgb, generator)
+    return Samples(
+        frames=pictures,
+        masks=masks[:, 0],
+        visible=draft.visible,
+        well_formed=draft.well_formed,
+        outlined=draft.outlined,
+        named=draft.named,
+        shape=_indices([SHAPES.index(scene.sprites[0].shape) for scene in scenes]),
+        colour=_indices([list(COLOURS).index(scene.sprites[0].colour) for scene in scenes]),
+        texture=_indices([TEXTURES.index(scene.sprites[0].texture) for scene in scenes]),
+        rgb=rgb,
+        clarity=clarity,
+        centres=draft.centres,
+        centred=draft.centred,
+    )
+
+
+def _indices(values: list[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64)
+
+
+def together(parts: list[Samples]) -> Samples:
+    """Several batches as one."""
+    return Samples(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Samples)})

@@ -1,0 +1,159 @@
+"""Training of the probe: one visible loop over renders with known damage."""
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fp_lab.codec import Codec
+from fp_lab.lab.probe.samples import Samples, draw_samples
+from fp_metrics.networks.probe import Probe, ProbeOutput
+
+Progress = Callable[[int, int, float], None]
+"""Called with the steps done, their number and the loss."""
+
+
+@dataclass(frozen=True)
+class ProbeRunConfig:
+    """Everything that the trained weights depend on.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: frames per step, a multiple of 16.
+        learning_rate: the highest, of AdamW; it rises over a tenth of the steps, then falls along a cosine.
+        weight_decay: of AdamW.
+        codec: where the round trip of a part of the frames comes from.
+        seed: of everything random.
+    """
+
+    steps: int = 400
+    batch: int = 64
+    learning_rate: float = 6e-3
+    weight_decay: float = 0.02
+    codec: str = "shipped"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        if self.steps < 1:
+            raise ValueError(f"steps: got {self.steps}, expected at least 1")
+        if self.batch < 16 or self.batch % 16:
+            raise ValueError(
+                f"batch: got {self.batch}, expected a multiple of 16: a sixteenth for each damage"
+            )
+
+
+def fit(
+    config: ProbeRunConfig, progress: Progress | None = None
+) -> tuple[Probe, list[tuple[int, float, float]]]:
+    """Train a probe.
+
+    Args:
+        config: of the training.
+        progress: hears of every step.
+
+    Returns:
+        The probe in inference mode, and its curve: step, mean loss since the last entry, seconds.
+    """
+    started = perf_counter()
+    with torch.random.fork_rng(devices=[]), _one_thread():
+        codec = Codec.load(config.codec)
+        torch.manual_seed(config.seed)
+        probe = Probe().to(memory_format=torch.channels_last).train()
+        optimizer = torch.optim.AdamW(
+            probe.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / config.steps))
+        curve, losses = [], []
+        for step, samples in enumerate(_batches(config, codec), start=1):
+            output = probe(samples.frames.contiguous(memory_format=torch.channels_last))
+            loss = sum(losses_of(output, samples).values(), torch.zeros(()))
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(probe.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+            if progress:
+                progress(step, config.steps, losses[-1])
+            if step % 20 == 0 or step == config.steps:
+                curve.append((step, sum(losses) / len(losses), perf_counter() - started))
+                losses.clear()
+    return probe.to(memory_format=torch.contiguous_format).eval().requires_grad_(False), curve
+
+
+def _rate(done: float, rise: float = 0.1, start: float = 0.04) -> float:
+    """Share of the highest learning rate when a share of the steps is done."""
+    if done < rise:
+        return start + (1 - start) * done / rise
+    return 0.5 + 0.5 * math.cos(math.pi * (done - rise) / (1 - rise))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in an order that does not depend on the cores; the second core makes the next batch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def losses_of(output: ProbeOutput, samples: Samples) -> dict[str, Tensor]:
+    """What is minimised, by head, weighted so that no head starves another."""
+    named = samples.named / samples.named.sum().clamp(min=1)
+    names = {
+        head: (F.cross_entropy(getattr(output, head), getattr(samples, head), reduction="none") * named).sum()
+        for head in ("shape", "colour", "texture")
+    }
+    outlined = samples.outlined / samples.outlined.sum().clamp(min=1)
+    whole = samples.centred / samples.centred.sum().clamp(min=1)
+    formed = F.binary_cross_entropy_with_logits(output.well_formed, samples.well_formed, reduction="none")
+    off = F.smooth_l1_loss(output.centre, samples.centres, reduction="none", beta=0.2).sum(1)
+    looks = (output.embedding @ output.embedding.T - likeness(samples)).square()
+    pairs = (samples.visible > 0.5).float()
+    pairs = pairs[:, None] * pairs * (1 - torch.eye(len(pairs)))
+    return names | {
+        "mask": 15 * F.binary_cross_entropy_with_logits(output.mask, samples.masks),
+        "visible": F.binary_cross_entropy_with_logits(output.visible, samples.visible),
+        "well_formed": 2 * (formed * outlined).sum(),
+        "clarity": 4 * F.binary_cross_entropy_with_logits(output.clarity, samples.clarity),
+        "centre": 0.02 * (off * whole).sum(),
+        "embedding": 5 * (looks * pairs).sum() / pairs.sum().clamp(min=1),
+    }
+
+
+def likeness(samples: Samples) -> Tensor:
+    """How alike two objects are, for all pairs ``(n, n)``: what the embeddings' cosine shall be, in [0, 1].
+
+    A third each for the colour (a Gaussian of the RGB distance, deviation 0.2), the texture (same or not) and
+    the outline: 0 for another shape, else the worse of the two objects' well-formedness.
+    """
+    colour = torch.exp(-torch.cdist(samples.rgb, samples.rgb).square() / (2 * 0.2**2))
+    texture = (samples.texture[:, None] == samples.texture).float()
+    formed = torch.minimum(samples.well_formed[:, None], samples.well_formed)
+    outline = (samples.shape[:, None] == samples.shape).float() * formed
+    return (colour + texture + outline) / 3
+
+
+def _batches(config: ProbeRunConfig, codec: Codec) -> Iterator[Samples]:
+    """The batches in order; the next one is made while one is being learnt from."""
+
+    def draw(index: int) -> Samples:
+        torch.set_num_threads(1)  # a setting of each thread
+        return draw_samples(config.seed, index, config.batch, codec)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(draw, 0)
+        for index in range(1, config.steps + 1):
+            samples = waiting.result()
+            if index < config.steps:
+                waiting = pool.submit(draw, index)
+            yield samples

@@ -1,0 +1,165 @@
+"""The page of a scored folder: summary, curves, strips, what is wrong with which file, protocol."""
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from fp_lab.lab.atomic import write_text
+from fp_lab.lab.folder_tables import summary_table
+from fp_lab.lab.folders import FolderScores
+from fp_lab.lab.report.html import Picture, document
+from fp_lab.lab.report.series_plot import draw_series
+from fp_lab.lab.results import Results
+from fp_lab.lab.scored_file import strip_path
+from fp_lab.lab.summary import FRAMES_FILE, VIDEOS_FILE
+from fp_lab.lab.tables import Table, number, to_html
+
+PAGE = "index.html"
+_STRIPS = 24  # videos whose frames are shown
+
+
+def write_scores_page(scores: FolderScores, command: str, further: Sequence[Table] = ()) -> Path:
+    """Write ``index.html`` and its pictures beside the results.
+
+    Args:
+        scores: of the folders.
+        command: that asked for them.
+        further: tables to be shown below the summary.
+    """
+    results = scores.results
+    tables = [summary_table(group, scores.kinds, results) for group in results.groups]
+    frames, videos = (pd.read_parquet(scores.out / name) for name in (FRAMES_FILE, VIDEOS_FILE))
+    curves = draw_series(frames, scores.kinds, results, scores.out / "curves.png")
+    caption = (
+        "Score over a video's length, smoothed; faint: single videos, bold: the mean of a group. "
+        "The shaded ends are the first and the last 15 %, whose difference is the drift."
+    )
+    sections = {
+        "Summary": "\n".join(to_html(table) for table in (*tables, *further)),
+        "Scores over video time": Picture(curves, "scores over video time", caption).html,
+        "Frames": _strips(scores),
+        "Files": _files(results, videos),
+        "Scores and drift by file": "\n".join(to_html(table) for table in scores.tables),
+        "Protocol": _protocol(results, command),
+    }
+    page = scores.out / PAGE
+    title = ", ".join(results.groups)
+    write_text(page, document(f"Scores of {title}", _lead(results), _caveat(results), sections))
+    return page
+
+
+def _lead(results: Results) -> list[str]:
+    count = len(results.files)
+    said = [f"{count} video{'s' if count > 1 else ''} scored."]
+    for group, summary in results.groups.items():
+        falling: list[str] = []
+        rising: list[str] = []
+        for name, figures in summary["estimators"].items():
+            signed = figures["given"]["drift"]["signed"]
+            if signed["low"] is not None and signed["reliable"] and signed["low"] * signed["high"] > 0:
+                worse = (signed["mean"] < 0) == results.protocol["estimators"][name]["higher_is_better"]
+                (falling if worse else rising).append(f"{name} ({number(signed['mean'], 3)})")
+        told = [f"gets worse from start to end in {', '.join(falling)}"] if falling else []
+        told += [f"gets better in {', '.join(rising)}"] if rising else []
+        said.append(f"{group}: {'; '.join(told) or 'no drift can be told from none'}.")
+    if results.skipped:
+        said.append(f"{len(results.skipped)} could not be scored: {', '.join(results.skipped)}. See Files.")
+    return said
+
+
+def _caveat(results: Results) -> str:
+    given = [figures["given"] for s in results.groups.values() for figures in s["estimators"].values()]
+    if all(figures["value"]["reliable"] for figures in given):
+        return ""
+    return "Fewer than 16 prompts: intervals are unreliable, and no drift is claimed from them."
+
+
+def _strips(scores: FolderScores) -> str:
+    shown = []
+    for file in scores.files[:_STRIPS]:
+        path = strip_path(file, scores.out / "videos")
+        if file.name in scores.results.files and path.is_file():
+            source = quote(path.relative_to(scores.out).as_posix())
+            facts = scores.results.files[file.name]
+            text = f"{file.name}: {facts['prompt'] or 'no prompt'} ({facts['frames']} frames)"
+            image = f'<img src="{source}" alt="frames of {escape(file.name)}" loading="lazy">'
+            shown.append(f"<figure>{image}<figcaption>{escape(text)}</figcaption></figure>")
+    rest = len(scores.results.files) - len(shown)
+    note = f"<p>{rest} more videos are not shown.</p>" if rest > 0 else ""
+    return "<p>Evenly spaced, the first and the last frame among them.</p>" + "\n".join(shown) + note
+
+
+def _files(results: Results, videos: pd.DataFrame) -> str:
+    flags = videos.drop_duplicates("file").set_index("file")
+    rows = []
+    for name, facts in results.files.items():
+        found = flags.loc[name]
+        notes = list(facts["notes"])
+        if found["frozen"]:
+            notes.append(
+                f"frozen in {100 * found['frozen_share']:.0f} % of its steps: consistency says little"
+            )
+        elif not pd.isna(found["frozen_from"]):
+            notes.append(f"nothing moves from frame {found['frozen_from']} on")
+        if not pd.isna(found["loop_period"]):
+            notes.append(f"repeats every {found['loop_period']} frames: consistency says little")
+        undefined = [e for e, figures in facts["estimators"].items() if figures["value"] is None]
+        if undefined:
+            notes.append(f"undefined: {', '.join(undefined)} (reasons in the table below)")
+        size = f"{facts['width']}x{facts['height']}, {facts['frames']} frames, {facts['fps']:.4g}/s"
+        rows.append((name, size, "; ".join(notes) or "in order"))
+    rows += [(name, "not scored", why) for name, why in results.skipped.items()]
+    body = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(size)}</td><td>{escape(text)}</td></tr>"
+        for name, size, text in rows
+    )
+    heads = "<th>file</th><th>size</th><th>notes</th>"
+    table = f'<table class="protocol"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll">{table}</div>'
+
+
+def _protocol(results: Results, command: str) -> str:
+    protocol = results.protocol
+    entries = {
+        "command": f"<code>{escape(command)}</code>",
+        "fingerprint": f"<code>{results.fingerprint}</code> (figures with another one are not compared)",
+        "segments": escape(protocol["segments"]),
+        "versions": escape(", ".join(f"{name} {version}" for name, version in protocol["versions"].items())),
+    }
+    listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in entries.items())
+    rows = "".join(_estimator(name, told) for name, told in protocol["estimators"].items())
+    heads = "".join(
+        f"<th>{head}</th>"
+        for head in (
+            "estimator",
+            "score",
+            "unit",
+            "better",
+            "every n-th frame",
+            "settings",
+            "weights (sha256)",
+        )
+    )
+    return (
+        f'<dl>{listed}</dl><div class="scroll"><table class="protocol"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _estimator(name: str, told: Mapping[str, Any]) -> str:
+    better = {True: "higher", False: "lower", None: "neither"}[told["higher_is_better"]]
+    settings = ", ".join(f"{key} {json.dumps(value)}" for key, value in told["settings"].items())
+    weights = ", ".join(
+        f"{artifact} {(digest or 'not published')[:12]}" for artifact, digest in told["weights"].items()
+    )
+    cells = (told["score"], told["unit"], better, str(told["every"]), settings, weights or "none")
+    return (
+        f"<tr><td><code>{escape(name)}</code></td>"
+        + "".join(f"<td>{escape(c)}</td>" for c in cells)
+        + "</tr>"
+    )

@@ -1,0 +1,72 @@
+"""results.json: what was measured on folders of videos, and by which protocol."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS_FILE = "results.json"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Plain data only.
+
+    Attributes:
+        fingerprint: equal where figures may be compared: a hash of the protocol without versions.
+        protocol: how figures were made.
+        groups: the summary of each group of videos (see `fp_lab.lab.summary.summarise`).
+        files: per file its facts, and per estimator value, drift, coverage and reasons.
+        skipped: file -> why it was not scored.
+    """
+
+    fingerprint: str
+    protocol: Mapping[str, Any]
+    groups: Mapping[str, Any]
+    files: Mapping[str, Any]
+    skipped: Mapping[str, str]
+
+    def to_plain(self) -> dict[str, Any]:
+        """As it is written."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, path: Path) -> "Results":
+        """Read results.json, or the folder that holds it.
+
+        Raises:
+            ValueError: it is not there, or is something else.
+        """
+        path = path / RESULTS_FILE if path.is_dir() else path
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise ValueError(f"no results at {path}; make them with fp-lab evaluate") from error
+        except (TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is no {RESULTS_FILE} of fp-lab evaluate ({error})") from error
+
+    def value(self, file: str, estimator: str, figure: str) -> float:
+        """One figure of one file, NaN where undefined."""
+        found = self.files[file]["estimators"].get(estimator, {}).get(figure)
+        return float("nan") if found is None else float(found)
+
+
+def refuse_other_protocol(first: Results, second: Results) -> None:
+    """Figures made in different ways are not compared.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    if first.fingerprint == second.fingerprint:
+        return
+    ours, theirs = first.protocol, second.protocol
+    differing = [key for key in ("protocol", "segments", "chunk") if ours[key] != theirs[key]]
+    names = ours["estimators"].keys() | theirs["estimators"].keys()
+    differing += sorted(
+        name for name in names if ours["estimators"].get(name) != theirs["estimators"].get(name)
+    )
+    raise ValueError(
+        f"measured by different protocols, these cannot be compared; different: {', '.join(differing)}. "
+        "Score both with the same families, metrics and weights"
+    )

@@ -1,0 +1,194 @@
+"""The scores of one video file: measured in one decode, kept, and found again while nothing has changed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fp_data.video import glance, probe, read_video
+from fp_lab.lab.atomic import replacing, write_text
+from fp_lab.lab.inputs import VideoFile
+from fp_lab.lab.measured import Row
+from fp_lab.lab.stages import digest
+from fp_lab.lab.summary import plain
+from fp_metrics import About, VideoScores, WrongLength, protocol, score_video
+from fp_metrics.observer import USUAL_FPS
+from fp_metrics.suite import CHUNK
+
+_SHOWN, _TILE = 10, 96  # frames in a strip, and their height in pixels
+
+HISTORY = "given"
+"""What stands in the column `history`: nobody knows how these videos were made."""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How files are scored.
+
+    Attributes:
+        families: of estimators.
+        metrics: scores or estimators; None: all.
+        device: of the frames, such as cuda.
+    """
+
+    families: tuple[str, ...]
+    metrics: tuple[str, ...] | None = None
+    device: str = "cpu"
+
+    @property
+    def key(self) -> str:
+        """A hash of the protocol: equal where figures may be compared."""
+        described = protocol(self.families, self.metrics)
+        return digest({name: part for name, part in described.items() if name != "versions"})
+
+
+@dataclass(frozen=True)
+class FileScores:
+    """What was measured on one file.
+
+    Attributes:
+        frames: rows, one per value.
+        videos: rows, one per estimator.
+        facts: frames, width, height, fps.
+        notes: what a reader should know of the file.
+        failure: why it was not scored; empty when it was.
+    """
+
+    frames: list[Row]
+    videos: list[Row]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    failure: str = ""
+
+
+def find_scores(file: VideoFile, measuring: Measuring, folder: Path) -> FileScores | None:
+    """What was measured before on the same content in the same way."""
+    kept = _place(file, folder)
+    if not kept.is_file():
+        return None
+    try:
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if found["key"] != _key(file, measuring):
+            return None
+        return FileScores(found["frames"], found["videos"], found["facts"], tuple(found["notes"]))
+    except (OSError, KeyError, json.JSONDecodeError):  # a damaged file is as good as none
+        return None
+
+
+def score_file(
+    file: VideoFile, measuring: Measuring, folder: Path, advance: Callable[[int], None]
+) -> FileScores:
+    """Score one file and keep the result; what cannot be scored is said, not raised."""
+    try:
+        key = _key(file, measuring)
+        scores, facts, notes, strip = _measure(file, measuring, advance)
+    except OSError as error:
+        return FileScores([], [], {}, failure=f"cannot be read: {error.strerror or error}")
+    except ValueError as error:
+        return FileScores([], [], {}, failure=str(error).removeprefix(f"{file.path}: "))
+    frames = plain([{"history": HISTORY} | row for row in scores.to_rows()])
+    videos = plain([{"history": HISTORY} | row for row in scores.to_summary()])
+    with replacing(strip_path(file, folder)) as unfinished:
+        unfinished.write_bytes(strip)
+    content = {"key": key, "facts": facts, "notes": notes, "frames": frames, "videos": videos}
+    write_text(_place(file, folder), json.dumps(content) + "\n")
+    return FileScores(frames, videos, facts, notes)
+
+
+def strip_path(file: VideoFile, folder: Path) -> Path:
+    """Where the strip of a file's frames is kept."""
+    return _place(file, folder).with_suffix(".jpg")
+
+
+def _place(file: VideoFile, folder: Path) -> Path:
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", file.name)[-80:]
+    return folder / f"{readable}-{hashlib.sha256(file.name.encode()).hexdigest()[:8]}.json"
+
+
+def _key(file: VideoFile, measuring: Measuring) -> str:
+    with file.path.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digest({"content": content, "prompt": file.prompt, "protocol": measuring.key})
+
+
+def _measure(
+    file: VideoFile, measuring: Measuring, advance: Callable[[int], None]
+) -> tuple[VideoScores, dict[str, Any], tuple[str, ...], bytes]:
+    seen = glance(file.path)
+    notes = [] if seen.steady else [f"its frame rate varies: scored at its mean of {seen.fps:.4g} per second"]
+    if not seen.fps > 0:
+        notes.append(f"says no frame rate: taken as {USUAL_FPS:g} per second")
+    about = About(seen.fps if seen.fps > 0 else USUAL_FPS, file.prompt)
+    frames = _Frames(file.path, seen.frames, measuring.device, advance)
+
+    def scored(length: int) -> VideoScores:
+        return score_video(
+            frames, length=length, families=measuring.families, metrics=measuring.metrics, about=about
+        )
+
+    try:
+        scores = scored(seen.frames)
+    except WrongLength:  # packets that show no frame: count what decodes, and look once more
+        advance(-frames.count)
+        scores = scored(probe(file.path).frames)
+    height, width = frames.size
+    facts = {"frames": frames.count, "width": width, "height": height, "fps": about.fps}
+    return scores, facts, tuple(notes), frames.strip()
+
+
+class _Frames:
+    """A file's frames, float32 ``n 3 h w`` in [0, 1], a few at a time, and a strip of some of them."""
+
+    def __init__(self, path: Path, expected: int, device: str, advance: Callable[[int], None]) -> None:
+        self._path, self._device, self._advance = path, device, advance
+        self._shown = {round(t) for t in np.linspace(0, expected - 1, min(_SHOWN, expected)).tolist()}
+        self._tiles: list[NDArray[np.uint8]] = []
+        self.count, self.size = 0, (0, 0)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        self.count, self._tiles = 0, []
+        waiting: list[NDArray[np.uint8]] = []
+        for index, frame in enumerate(read_video(self._path)):
+            if index and frame.shape[:2] != self.size:
+                (height, width), (came_height, came_width) = self.size, frame.shape[:2]
+                raise ValueError(
+                    f"frame {index} is {came_width}x{came_height}, the ones before are {width}x{height}"
+                )
+            self.size = frame.shape[0], frame.shape[1]
+            if index in self._shown:
+                self._tiles.append(_tile(frame))
+            waiting.append(frame)
+            if len(waiting) == CHUNK:
+                yield self._batch(waiting)
+                waiting = []
+        if waiting:
+            yield self._batch(waiting)
+
+    def _batch(self, frames: list[NDArray[np.uint8]]) -> Tensor:
+        self.count += len(frames)
+        self._advance(len(frames))
+        pixels = torch.from_numpy(np.stack(frames)).to(self._device)
+        return pixels.movedim(-1, 1).contiguous().to(torch.float32) / 255
+
+    def strip(self) -> bytes:
+        """A JPEG of evenly spaced frames side by side."""
+        gap = np.full((_TILE, 6, 3), 255, dtype=np.uint8)
+        parts = [part for tile in self._tiles for part in (tile, gap)][:-1]
+        _, encoded = cv2.imencode(".jpg", np.concatenate(parts, 1)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+        return encoded.tobytes()
+
+
+def _tile(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    width = max(1, round(frame.shape[1] * _TILE / frame.shape[0]))
+    shrinks = frame.shape[0] > _TILE
+    tile = cv2.resize(frame, (width, _TILE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
+    return np.asarray(tile, dtype=np.uint8)

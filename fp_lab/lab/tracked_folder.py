@@ -1,0 +1,37 @@
+"""Scores of folders of videos in MLflow."""
+
+import math
+from pathlib import Path
+
+from fp_lab.lab.folders import FolderScores
+from fp_lab.lab.tracking import Tracker
+
+
+def log_folder(scores: FolderScores, page: Path, runs: Path) -> str:
+    """Log the means of each group, the results and the page as one run.
+
+    Args:
+        scores: of the folders.
+        page: that shows them.
+        runs: folder of runs, whose store it is unless MLFLOW_TRACKING_URI names another.
+
+    Returns:
+        The run's id.
+    """
+    results = scores.results
+    parameters = {"fingerprint": results.fingerprint, "files": len(scores.files)}
+    parameters |= {f"group.{number}": name for number, name in enumerate(results.groups)}
+    run = Tracker(runs).scores(str(scores.out.resolve()), ", ".join(results.groups), parameters)
+    figures: dict[str, float] = {}
+    for number, summary in enumerate(results.groups.values()):
+        prefix = f"{number}/" if len(results.groups) > 1 else ""
+        for name, found in summary["estimators"].items():
+            given = found["given"]
+            told = {"": given["value"]["mean"]}
+            told |= {".drift": given["drift"]["mean_absolute"]["mean"]}
+            told |= {".drift_signed": given["drift"]["signed"]["mean"]}
+            figures |= {f"{prefix}{name}{end}": math.nan if v is None else v for end, v in told.items()}
+    with run.closing():
+        run.log_figures(figures)
+        run.log_files(sorted(f for f in scores.out.iterdir() if f.is_file()), "scores")
+    return run.id

@@ -1,0 +1,76 @@
+"""VBench's results files beside our own: its figures as a table, ours in its form."""
+
+import math
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fp_lab.lab.atomic import replacing
+from fp_lab.lab.folders import FolderScores
+from fp_lab.lab.results import Results
+from fp_lab.lab.tables import Cell, Column, Line, Table
+from fp_metrics import Score, cluster_interval
+from fp_metrics.vbench_json import PROTOCOL, VBenchResults, read_vbench_json, results_of, write_vbench_json
+
+VBENCH_FILE = "vbench.json"
+_FAMILIES = ("paper", "paper_vbench_compat")
+
+
+def write_vbench(scores: FolderScores) -> Path:
+    """Write ``vbench.json`` into the folder of the results.
+
+    What the family `paper` measures stands under VBench's names; any other figure in the same form under its
+    estimator's own name, as it is no figure of VBench's. ``fp_lab`` says by which protocol.
+    """
+    results, paper = scores.results, dict[Score, dict[str, float]]()
+    others: dict[str, Any] = {}
+    for name, kind in scores.kinds.items():
+        values = {file: results.value(file, name, "value") for file in results.files}
+        binary = kind.score != "dynamic" or all(value in (0, 1) for value in values.values())
+        if kind.family in _FAMILIES and kind.score not in paper and binary:
+            paper[kind.score] = values
+            continue
+        defined = {file: value for file, value in values.items() if math.isfinite(value)}
+        if defined:
+            rows = [{"video_path": file, "video_results": value} for file, value in defined.items()]
+            others[name] = [sum(defined.values()) / len(defined), rows]
+    others["fp_lab"] = {"fingerprint": results.fingerprint, "protocol": dict(results.protocol)}
+    found = results_of(paper)
+    path = scores.out / VBENCH_FILE
+    with replacing(path) as unfinished:
+        write_vbench_json(VBenchResults(found.dimensions, others, (*found.order, *others)), unfinished)
+    return path
+
+
+def vbench_table(path: Path, results: Results) -> Table:
+    """What VBench has written of these videos, matched by file name: its own protocol, so a table of its own.
+
+    Raises:
+        ValueError: the file is none of VBench's, or names none of these videos.
+    """
+    rows = read_vbench_json(path).to_rows()
+    by_name = {PurePosixPath(name).name: name for name in results.files}
+    found: dict[str, dict[str, Cell]] = {}
+    for row in rows:
+        name = by_name.get(PurePosixPath(row["video"].replace("\\", "/")).name)
+        if name is not None:
+            cell = Cell(row["value"], reason=row["reason"] or "")
+            found.setdefault(row["estimator"], {})[name] = cell
+    if not found:
+        listed = ", ".join(dict.fromkeys(row["video"] for row in rows[:3])) or "no video"
+        raise ValueError(f"{path}: names none of these videos; it has {listed}")
+    scores = {row["estimator"]: row["score"] for row in rows}
+    columns = tuple(Column(name.replace("/", "-"), scores[name], name, "higher") for name in found)
+    missing = Cell(math.nan, reason="not in VBench's file")
+    lines = [
+        Line(name, "", str(facts["group"]), tuple(cells.get(name, missing) for cells in found.values()))
+        for name, facts in results.files.items()
+    ]
+    prompts = [facts["prompt"] or name for name, facts in results.files.items()]
+    means = []
+    for cells in found.values():
+        values = [cells.get(name, missing).value for name in results.files]
+        mean = cluster_interval(values, prompts)
+        means.append(Cell(mean.mean, mean.low, mean.high))
+    lines.append(Line("mean", "", "", tuple(means), "floor"))
+    note = "Measured by VBench's code; drift needs values over time, which its file does not have."
+    return Table("vbench", f"{PROTOCOL}: {path.name}", columns, tuple(lines), (note,), ("file", "group"))

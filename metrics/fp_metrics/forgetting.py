@@ -1,0 +1,201 @@
+"""Forgetting, the other half of the dilemma: does what returns look as it did before it was hidden?
+
+In worlds with occlusions and revisits, an object or a place is out of sight for a number of frames, the gap,
+and comes back. What comes back is compared with how the same video last showed it, never with the truth: a
+model that drifts from the truth but remembers what it made agrees with itself. The truth only says what is
+hidden when. What stays in sight is compared from frame to frame in the same way: noise and flicker cost as
+much there, so the difference is what was forgotten.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from fp_metrics.functional.objects import sight
+from fp_metrics.returning import GONE_BEFORE, STAYED, Kind, ObjectMemory, PlaceMemory, Return
+from fp_metrics.series_metric import check_frames
+from fp_metrics.statistics import Interval, cluster_interval
+from fp_metrics.truth import WorldTruth
+
+GAPS = (1, 8, 16, 32, 64, 128)
+"""Least gap of each bin, frames; the last bin is open."""
+
+_OPEN = 10**9
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """All that came back in one video.
+
+    Attributes:
+        returns: objects, then places; what stayed in sight has gap 0.
+    """
+
+    returns: tuple[Return, ...]
+
+    def mean(
+        self,
+        kind: Kind,
+        figure: Literal["agreement", "psnr"] = "agreement",
+        gaps: Collection[int] = range(1, _OPEN),
+    ) -> float:
+        """Weighted mean of a figure over what came back after these gaps; NaN without any."""
+        chosen = [r for r in self.returns if r.kind == kind and r.reason is None and r.gap in gaps]
+        if not chosen:
+            return float("nan")
+        return float(np.average([getattr(r, figure) for r in chosen], weights=[r.weight for r in chosen]))
+
+    def forgotten(self, kind: Kind) -> float:
+        """Agreement of what stayed in sight less that of what came back; NaN without either."""
+        return self.mean(kind, gaps=(STAYED,)) - self.mean(kind)
+
+    def undefined(self, kind: Kind) -> str | None:
+        """Why nothing of this kind came back; None where something did."""
+        reasons = [r.reason for r in self.returns if r.kind == kind and r.gap != STAYED]
+        if None in reasons:
+            return None
+        return GONE_BEFORE if reasons else f"no {kind} is hidden and returns"
+
+
+class ForgettingMeter:
+    """Watches a video of a known world.
+
+    Holds what was last seen of the object and of each part of the place, however long the video is.
+
+    Args:
+        truth: says what is hidden when, and where the view is.
+    """
+
+    def __init__(self, truth: WorldTruth) -> None:
+        self.truth = truth
+        self._object, self._place = ObjectMemory(truth), PlaceMemory(truth)
+        self._taken = 0
+
+    def update(self, frames: Tensor) -> None:
+        """Take the next frames of the video, float32 ``(n, 3, h, w)`` in [0, 1].
+
+        Raises:
+            ValueError: for another shape or range, or more frames than the truth has.
+        """
+        check_frames(frames)
+        after = self._taken + len(frames)
+        if after > self.truth.length:
+            raise ValueError(
+                f"the ground truth has {self.truth.length} frames, the video at least {after}; "
+                "render it as long"
+            )
+        for frame in frames.cpu():
+            seen = sight(frame.clone(), self.truth.background(self._taken))
+            self._object.take(seen, self._taken)
+            self._place.take(seen, self._taken)
+            self._taken += 1
+
+    def compute(self) -> Forgetting:
+        """What has come back so far."""
+        return Forgetting((*self._object.compute(), *self._place.compute()))
+
+
+@dataclass(frozen=True)
+class GapBin:
+    """What came back after similar gaps.
+
+    Attributes:
+        least: smallest gap, frames.
+        most: largest gap, frames; None: open.
+        agreement: mean over videos with its interval, prompts resampled.
+        videos: with something that came back after such a gap.
+        reason: why there is no figure; None where there is one.
+    """
+
+    least: int
+    most: int | None
+    agreement: Interval
+    videos: int
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class ForgettingSummary:
+    """Agreement of what returns with what was seen, over several videos. Intervals resample prompts.
+
+    Attributes:
+        kind: object or place.
+        agreement: of what came back, after any gap.
+        psnr: the same in dB.
+        stayed: agreement of what stayed in sight, from frame to frame.
+        forgotten: what stayed less what came back, video by video; 0 is a perfect memory.
+        bins: agreement against the gap.
+        floor: the same of the ground-truth videos: what a perfect memory reads; None if not given.
+        videos: videos in which something of this kind came back.
+        reasons: why it is undefined in the others, with the number of videos.
+    """
+
+    kind: Kind
+    agreement: Interval
+    psnr: Interval
+    stayed: Interval
+    forgotten: Interval
+    bins: tuple[GapBin, ...]
+    floor: "ForgettingSummary | None"
+    videos: int
+    reasons: dict[str, int]
+
+
+def summarise_forgetting(
+    videos: Sequence[Forgetting],
+    kind: Kind,
+    *,
+    clusters: Sequence[object] | None = None,
+    floor: Iterable[Forgetting] = (),
+    floor_clusters: Sequence[object] | None = None,
+    gaps: Sequence[int] = GAPS,
+    level: float = 0.95,
+    seed: int = 0,
+) -> ForgettingSummary:
+    """Agreement of what returns, in all and against the gap.
+
+    Args:
+        videos: one per video; those in which nothing returns are counted and left out.
+        kind: object or place.
+        clusters: the prompt of each video; by default each is its own.
+        floor: the same of the ground-truth videos.
+        floor_clusters: their prompts.
+        gaps: least gap of each bin, ascending.
+        level: of the intervals.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: for gaps that do not ascend from 1 or more.
+    """
+    if not gaps or gaps[0] < 1 or any(least >= after for least, after in pairwise(gaps)):
+        raise ValueError(f"got gaps {list(gaps)}, expected ascending numbers of frames from 1 on")
+
+    def interval(values: Sequence[float]) -> Interval:
+        return cluster_interval(values, clusters, level=level, seed=seed)
+
+    bins = []
+    for least, after in pairwise((*gaps, _OPEN)):
+        values = [video.mean(kind, gaps=range(least, after)) for video in videos]
+        count = sum(bool(np.isfinite(value)) for value in values)
+        reason = None if count else f"no {kind} returns after such a gap"
+        bins.append(GapBin(least, None if after == _OPEN else after - 1, interval(values), count, reason))
+    reasons = Counter(reason for video in videos if (reason := video.undefined(kind)) is not None)
+    true = list(floor)
+    return ForgettingSummary(
+        kind=kind,
+        agreement=interval([video.mean(kind) for video in videos]),
+        psnr=interval([video.mean(kind, "psnr") for video in videos]),
+        stayed=interval([video.mean(kind, gaps=(STAYED,)) for video in videos]),
+        forgotten=interval([video.forgotten(kind) for video in videos]),
+        bins=tuple(bins),
+        floor=summarise_forgetting(true, kind, clusters=floor_clusters, gaps=gaps, level=level, seed=seed)
+        if true
+        else None,
+        videos=len(videos) - reasons.total(),
+        reasons=dict(reasons),
+    )

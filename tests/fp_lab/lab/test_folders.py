@@ -1,0 +1,272 @@
+"""Scores of folders of videos: what is found, kept, refused, compared and shown."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import bad_videos
+from fp_data.video import glance, write_mp4
+from fp_lab.lab import scored_file
+from fp_lab.lab.folders import FolderScores, score_folders
+from fp_lab.lab.inputs import find_videos, read_prompts
+from fp_lab.lab.paired_folders import compare_folders
+from fp_lab.lab.report.scores_page import write_scores_page
+from fp_lab.lab.results import Results
+from fp_lab.lab.scored_file import Measuring
+
+PLAIN = Measuring(("plain",))
+QUICK = Measuring(("plain",), ("clarity", "aesthetic"))
+SHARP = "plain/denoised-sharpness"
+
+
+def score(*paths: Path, measuring: Measuring = QUICK, workers: int = 1, **options: object) -> FolderScores:
+    return score_folders(paths, measuring=measuring, workers=workers, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for index, name in enumerate(("a.mp4", "deep/b.mp4")):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_mp4(tmp_path / "in" / name, bad_videos.moving(20, seed=index), 8)
+    (tmp_path / "in" / "a.txt").write_text("a ball")
+    (tmp_path / "in" / "broken.mp4").write_bytes(b"no video at all")
+    return tmp_path / "in"
+
+
+def test_a_folder_is_scored_and_a_corrupt_file_named(folder: Path) -> None:
+    scores = score(folder, measuring=PLAIN)
+    assert list(scores.skipped) == ["broken.mp4"]
+    assert [line.name for line in scores.tables[0].lines] == ["a.mp4", "deep/b.mp4", "mean"]
+    table = pd.read_parquet(folder / "scores" / "videos.parquet")
+    assert set(table["file"]) == {"a.mp4", "deep/b.mp4"}
+    assert set(table.query("file == 'a.mp4'")["prompt"]) == {"a ball"}
+    lines = pd.read_csv(folder / "scores" / "scores.csv").set_index("file")
+    sharp = table[table["estimator"] == SHARP]
+    assert lines.loc["mean", "score-plain.clarity"] == pytest.approx(sharp["value"].mean())
+    assert lines.loc["mean d", "drift-plain.clarity"] == pytest.approx(sharp["drift"].mean())
+    assert lines.loc["mean |d|", "drift-plain.clarity"] == pytest.approx(sharp["drift"].abs().mean())
+    assert lines.loc["mean", "score-plain.anatomy.reason"].startswith("needs the true shape")
+
+
+def test_every_file_carries_the_fingerprint(folder: Path) -> None:
+    scores = score(folder)
+    written = json.loads((folder / "scores" / "results.json").read_text())
+    assert written["fingerprint"] == scores.results.fingerprint == QUICK.key
+    for name in ("frames.parquet", "videos.parquet"):
+        metadata = pq.read_schema(folder / "scores" / name).metadata
+        assert QUICK.key in metadata[b"PANDAS_ATTRS"].decode()
+    assert Measuring(("plain",), ("clarity",)).key != QUICK.key
+    assert Results.load(folder / "scores") == Results.load(folder / "scores" / "results.json")
+
+
+def test_what_was_scored_is_not_scored_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = score(folder)
+    measured: list[str] = []
+    original = scored_file._measure
+
+    def counting(file: object, *rest: object) -> object:
+        measured.append(file.name)  # type: ignore[attr-defined]
+        return original(file, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scored_file, "_measure", counting)
+    assert score(folder).results == first.results
+    assert measured == ["broken.mp4"]  # what failed may have been put right
+    write_mp4(folder / "a.mp4", bad_videos.moving(8, seed=5), 8)
+    score(folder)
+    assert measured[1:] == ["a.mp4", "broken.mp4"]
+    (folder / "a.txt").write_text("another ball")
+    score(folder)
+    assert measured[3:] == ["a.mp4", "broken.mp4"]
+    score(folder, measuring=Measuring(("plain",), ("clarity",)))
+    assert set(measured[5:]) == {"a.mp4", "deep/b.mp4", "broken.mp4"}
+
+
+def test_a_damaged_kept_file_is_measured_again(folder: Path) -> None:
+    first = score(folder)
+    for kept in (folder / "scores" / "videos").glob("*.json"):
+        kept.write_text("{")
+    assert score(folder).results == first.results
+
+
+def test_figures_do_not_depend_on_the_workers(folder: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int, int, int]] = []
+    one = score(folder, out=tmp_path / "one", measuring=PLAIN)
+    two = score(
+        folder, out=tmp_path / "two", measuring=PLAIN, workers=2, progress=lambda *told: seen.append(told)
+    )
+    assert one.results == two.results
+    assert seen[0] == (0, 3, 0, 40)
+    assert seen[-1] == (3, 3, 40, 40)
+
+
+@pytest.mark.parametrize("name", ["zero.mp4", "text.mp4", "sound.mkv", "cut.mp4"])
+def test_what_is_no_video_is_said_and_the_rest_scored(name: str, tmp_path: Path) -> None:
+    bad_videos.write(tmp_path / "good.mkv", bad_videos.moving(4))
+    path = tmp_path / name
+    if name == "zero.mp4":
+        path.touch()
+    elif name == "text.mp4":
+        path.write_text("hello")
+    elif name == "sound.mkv":
+        bad_videos.write_sound(path)
+    else:
+        write_mp4(path, bad_videos.moving(30), 8)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    scores = score(tmp_path)
+    assert list(scores.results.files) == ["good.mkv"]
+    assert list(scores.skipped) == [name]
+    why = scores.skipped[name]
+    assert "\n" not in why
+    expected = {
+        "zero.mp4": "Invalid data",
+        "text.mp4": "Invalid data",
+        "sound.mkv": "holds no video stream",
+        "cut.mp4": "cut off|cannot be decoded|is damaged",
+    }
+    assert any(part in why for part in expected[name].split("|")), why
+    assert name in write_scores_page(scores, "fp-lab evaluate").read_text()
+
+
+def test_frames_that_change_their_size_are_said(tmp_path: Path) -> None:
+    bad_videos.write(tmp_path / "good.mkv", bad_videos.moving(4))
+    first, second = (
+        bad_videos.write(tmp_path / name, bad_videos.moving(4, height, 64), codec="mpeg2video", fps=25)
+        for name, height in (("first.mpg", 48), ("second.mpg", 64))
+    )
+    (tmp_path / "joined.mpg").write_bytes(first.read_bytes() + second.read_bytes())
+    for path in (first, second):
+        path.unlink()
+    skipped = score(tmp_path).skipped
+    assert " is 64x64, the ones before are 64x48" in skipped["joined.mpg"]
+
+
+@pytest.mark.parametrize(("count", "motion"), [(1, False), (7, True)])
+def test_short_videos_are_scored_where_they_can_be(count: int, motion: bool, tmp_path: Path) -> None:
+    bad_videos.write(tmp_path / "short.mkv", bad_videos.moving(count))
+    scores = score(tmp_path, measuring=PLAIN)
+    found = scores.results.files["short.mkv"]["estimators"]
+    assert found[SHARP]["value"] is not None
+    assert (found["plain/dis-middle-frame"]["value"] is not None) == motion
+    drift = found["plain/dis-middle-frame"]
+    assert drift["drift"] is None
+    assert "needs at least 3 frame(s), got" in drift["drift_reason"]
+
+
+def test_odd_large_deep_and_uneven_videos_are_scored(tmp_path: Path) -> None:
+    bad_videos.write(tmp_path / "odd.mkv", bad_videos.moving(4, 47, 63), pix_fmt="yuv444p")
+    bad_videos.write(tmp_path / "large.mkv", bad_videos.moving(2, 2160, 3840))
+    bad_videos.write(tmp_path / "deep.mkv", bad_videos.moving(4), pix_fmt="yuv420p10le")
+    bad_videos.write(tmp_path / "uneven.mkv", bad_videos.moving(5), times=[0, 40, 80, 400, 440])
+    scores = score(tmp_path)
+    assert scores.skipped == {}
+    facts = scores.results.files
+    assert (facts["odd.mkv"]["width"], facts["odd.mkv"]["height"]) == (63, 47)
+    assert facts["large.mkv"]["width"] == 3840
+    assert [name for name, found in facts.items() if found["notes"]] == ["uneven.mkv"]
+    assert "frame rate varies" in facts["uneven.mkv"]["notes"][0]
+    values = {name: found["estimators"][SHARP]["value"] for name, found in facts.items()}
+    assert values["deep.mkv"] == pytest.approx(values["uneven.mkv"], abs=0.02)
+    assert glance(tmp_path / "deep.mkv").steady
+
+
+def test_groups_have_means_of_their_own(tmp_path: Path) -> None:
+    for group, size in (("sharp", 1), ("blocks", 8)):
+        (tmp_path / group).mkdir()
+        for seed in range(2):
+            small = [frame[::size, ::size] for frame in bad_videos.moving(6, seed=seed)]
+            frames = [frame.repeat(size, 0).repeat(size, 1) for frame in small]
+            bad_videos.write(tmp_path / group / f"{seed}.mkv", frames)
+    scores = score(tmp_path / "sharp", tmp_path / "blocks", out=tmp_path / "out")
+    assert list(scores.results.groups) == ["sharp", "blocks"]
+    assert list(scores.results.files) == ["sharp/0.mkv", "sharp/1.mkv", "blocks/0.mkv", "blocks/1.mkv"]
+    names = [line.name for line in scores.tables[0].lines]
+    assert names[-2:] == ["mean of sharp", "mean of blocks"]
+    page = write_scores_page(scores, "fp-lab evaluate sharp blocks").read_text()
+    assert all(text in page for text in ("sharp: 2 videos", "blocks: 2 videos", QUICK.key, SHARP))
+    assert (tmp_path / "out" / "curves.png").is_file()
+    assert len(list((tmp_path / "out" / "videos").glob("*.jpg"))) == 4
+
+
+def test_a_page_says_what_stands_still(tmp_path: Path) -> None:
+    bad_videos.write(tmp_path / "frozen.mkv", bad_videos.moving(1) * 12)
+    bad_videos.write(tmp_path / "loop.mkv", bad_videos.moving(4) * 4)
+    page = write_scores_page(score(tmp_path), "fp-lab evaluate").read_text()
+    assert "frozen in 100 % of its steps" in page
+    assert "repeats every 4 frames" in page
+
+
+def test_two_sets_are_compared_in_pairs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(4):
+        frames = bad_videos.moving(10, seed=seed)
+        noisy = [np.clip(f + rng.normal(0, 20, f.shape), 0, 255).astype(np.uint8) for f in frames]
+        for group, shown in (("clean", frames), ("noisy", noisy)):
+            (tmp_path / group).mkdir(exist_ok=True)
+            bad_videos.write(tmp_path / group / f"{seed}.mkv", shown, pix_fmt="bgr0")
+    clean, noisy_scores = (score(tmp_path / group) for group in ("clean", "noisy"))
+    table = compare_folders(noisy_scores.results, clean.results)
+    line = next(line for line in table.lines if line.name == SHARP)
+    assert "4 pairs" in table.title
+    assert line.cells[0].high < 0
+    same = compare_folders(clean.results, clean.results)
+    assert all(cell.value == 0 for line in same.lines for cell in line.cells)
+    other = score(tmp_path / "noisy", out=tmp_path / "o", measuring=PLAIN)
+    with pytest.raises(ValueError, match=r"different protocols, .*plain/dis-middle-frame"):
+        compare_folders(clean.results, other.results)
+
+
+def test_prompts_are_read_from_every_kind_of_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(json.dumps({"a.mp4": "one", "deep/b.mp4": "two"}))
+    (tmp_path / "p.csv").write_text('file,prompt\na.mp4,"one, two"\nb,two\n')
+    (tmp_path / "p.txt").write_text("a.mp4\tone\n\nb.mp4\ttwo\n")
+    for name, first in (("p.json", "one"), ("p.csv", "one, two"), ("p.txt", "one")):
+        found = {file.name: file.prompt for file in find_videos([folder], tmp_path / name)}
+        assert found == {"a.mp4": first, "deep/b.mp4": "two", "broken.mp4": ""}
+    assert {f.name: f.prompt for f in find_videos([folder])}["a.mp4"] == "a ball"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("p.txt", "a.mp4 one", "line 1 has no tab"),
+        ("p.json", "[1]", "expected an object"),
+        ("p.json", "{", "is no JSON"),
+        ("p.csv", "name,text\na,b\n", "expected file and prompt"),
+        ("p.txt", "else.mp4\tone", "names none of these videos"),
+    ],
+)
+def test_prompts_that_cannot_be_meant_are_refused(
+    name: str, text: str, message: str, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        find_videos([folder], tmp_path / name)
+    with pytest.raises(ValueError, match="no prompts can be read"):
+        read_prompts(tmp_path / "nowhere.txt")
+
+
+def test_single_files_and_folders_of_one_name(folder: Path, tmp_path: Path) -> None:
+    files = find_videos([folder / "a.mp4", folder / "deep" / "b.mp4"])
+    assert [file.name for file in files] == ["a.mp4", "b.mp4"]
+    other = tmp_path / "else" / "in"
+    other.mkdir(parents=True)
+    (other / "a.mp4").touch()
+    assert len({file.group for file in find_videos([folder, other])}) == 2
+    assert len({file.name for file in find_videos([folder / "a.mp4", other / "a.mp4"])}) == 2
+    assert len(find_videos([folder, folder / "a.mp4"])) == 3  # once, however often it is named
+
+
+def test_nothing_to_score_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no folder or file"):
+        score(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no video file"):
+        score(tmp_path)
+    with pytest.raises(ValueError, match="needs the ground truth"):
+        score(tmp_path, measuring=Measuring(("world",)))
+    (tmp_path / "x.mp4").write_text("no")
+    with pytest.raises(ValueError, match=r"no usable video[\s\S]*x.mp4: cannot be read"):
+        score(tmp_path)
