@@ -18,19 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from fp_data.carriers import get_clips
+from fp_data.clips import caption
 from fp_data.video import read_video
 from fp_lab.lab.pool import Advance, pooled
 from fp_metrics import About, Series, choose, score_video
 
 Frames = NDArray[np.uint8]
 BEGIN, END = "<!-- corruptions:begin -->", "<!-- corruptions:end -->"
-PROMPTS = {
-    "bigbuckbunny": "a cartoon rabbit in a meadow",
-    "bikes": "bikes and cars in a city street",
-    "carphone_pristine": "a man talks in a car",
-    "cityCC0": "a city street with traffic",
-    "demo": "a band plays music on a stage",
-}
 
 
 def blur(frames: Frames, strength: float) -> Frames:
@@ -124,6 +118,7 @@ class Task:
     """One damaged clip."""
 
     clip: str
+    prompt: str
     damage: str
     level: int
     frames: Frames
@@ -139,7 +134,7 @@ def measure(task: Task, advance: Advance) -> Figures:
     video = torch.from_numpy(task.frames).movedim(-1, 1).to(torch.float32) / 255
     found = score_video(
         [video], length=len(video), families=("offline",), metrics=task.metrics,
-        about=About(24, PROMPTS[task.clip]),
+        about=About(24, task.prompt),
     )  # fmt: skip
     advance(len(video))
     return {
@@ -169,17 +164,19 @@ def read_clip(path: Path, count: int, side: int) -> Frames:
     return np.stack(frames).astype(np.uint8)
 
 
-def tasks_of(clips: dict[str, Frames], metrics: tuple[str, ...] | None) -> list[Task]:
+def tasks_of(
+    clips: dict[str, Frames], prompts: dict[str, str], metrics: tuple[str, ...] | None
+) -> list[Task]:
     """Every clip as it is, then damaged in every way at every strength."""
     tasks, names = [], list(clips)
     for index, (name, frames) in enumerate(clips.items()):
-        tasks.append(Task(name, "clean", 0, frames, metrics))
+        tasks.append(Task(name, prompts[name], "clean", 0, frames, metrics))
         other = clips[names[(index + 1) % len(names)]]
         fitted = np.stack([cv2.resize(f, (frames.shape[2], frames.shape[1])) for f in other])
         for damage, kind in DAMAGE.items():
             make = partial(kind.make, other=fitted) if kind.make is swap else kind.make
             for level, strength in enumerate(kind.strengths, start=1):
-                tasks.append(Task(name, damage, level, make(frames, strength), metrics))
+                tasks.append(Task(name, prompts[name], damage, level, make(frames, strength), metrics))
     return tasks
 
 
@@ -235,15 +232,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--frames", type=int, default=48, help="of each clip")
-    parser.add_argument("--side", type=int, default=384, help="longer side, pixels")
+    parser.add_argument("--frames", type=int, default=40, help="of each clip")
+    parser.add_argument("--side", type=int, default=320, help="longer side, pixels")
     parser.add_argument("--metrics", help="scores or estimators, separated by commas; default: all")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--write", type=Path, help="page with the marks")
     asked = parser.parse_args()
     metrics = tuple(asked.metrics.split(",")) if asked.metrics else None
-    clips = {path.stem: read_clip(path, asked.frames, asked.side) for path in get_clips()}
-    tasks = tasks_of(clips, metrics)
+    paths = get_clips()
+    clips = {path.stem: read_clip(path, asked.frames, asked.side) for path in paths}
+    tasks = tasks_of(clips, {path.stem: caption(path) for path in paths}, metrics)
     results: dict[tuple[str, str, int], Figures] = {}
     for index, figures in pooled(measure, tasks, workers=asked.workers):
         task = tasks[index]

@@ -45,6 +45,7 @@ class _Task:
     families: tuple[str, ...]
     world: WorldConfig | None
     fps: float
+    perceptual: bool
 
 
 def score_run(
@@ -88,6 +89,7 @@ def score_run(
             families=_families(config),
             world=_world(config, own.length),
             fps=own.fps,
+            perceptual=config.evaluation.perceptual,
         )
         for index in range(len(own.seeds))
     ]
@@ -130,6 +132,7 @@ def score_truth(
             families=_families(config),
             world=_world(config, raw.length),
             fps=raw.fps,
+            perceptual=config.evaluation.perceptual,
         )
         for index in range(len(raw.seeds))
     ]
@@ -191,6 +194,7 @@ def _measure(task: _Task, advance: Advance) -> VideoRows:
         about=About(fps=task.fps, prompt=task.identity["prompt"], truth=truth),
         reference=reference,
         sections=task.sections,
+        perceptual=task.perceptual,
     )
 
 

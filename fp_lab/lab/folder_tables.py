@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -24,10 +23,12 @@ def folder_tables(
         drift.append(Line(str(name), "", group, _cells(rows, kinds, "drift", "drift_reason")))
     for group, summary in results.groups.items():
         of = f" of {group}" if len(results.groups) > 1 else ""
-        found = [summary["estimators"][name]["given"] for name in kinds]
-        scores.append(Line(f"mean{of}", "", group, tuple(_mean(f["value"], f) for f in found), "floor"))
-        size = tuple(_mean(f["drift"]["mean_absolute"], f) for f in found)
-        signed = tuple(_mean(f["drift"]["signed"], f) for f in found)
+        found = {name: summary["estimators"][name]["given"] for name in kinds}
+        no_value, no_drift = (_reasons(results, group, key) for key in ("reason", "drift_reason"))
+        value = tuple(_mean(f["value"], no_value[name]) for name, f in found.items())
+        size = tuple(_mean(f["drift"]["mean_absolute"], no_drift[name]) for name, f in found.items())
+        signed = tuple(_mean(f["drift"]["signed"], no_drift[name]) for name, f in found.items())
+        scores.append(Line(f"mean{of}", "", group, value, "floor"))
         drift.append(Line(f"mean |d|{of}", "", group, size, "floor"))
         drift.append(Line(f"mean d{of}", "", group, signed, "floor"))
     rule = "d = score of the last 15 % of the frames less that of the first 15 %, each scored alone."
@@ -49,13 +50,14 @@ def interval_note(results: Results) -> str:
 def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Results) -> Table:
     """One line per estimator: its mean over a group's videos and what became of it over time."""
     lines = []
+    no_value, no_drift = (_reasons(results, group, key) for key in ("reason", "drift_reason"))
     for name, kind in kinds.items():
         found = results.groups[group]["estimators"][name]["given"]
         drift = found["drift"]
         cells = (
-            _mean(found["value"], found),
-            _mean(drift["mean_absolute"], found),
-            _mean(drift["signed"], found),
+            _mean(found["value"], no_value[name]),
+            _mean(drift["mean_absolute"], no_drift[name]),
+            _mean(drift["signed"], no_drift[name]),
             Cell(math.nan if found["coverage"] is None else float(found["coverage"])),
         )
         lines.append(
@@ -102,7 +104,16 @@ def _cells(
     return tuple(cells)
 
 
-def _mean(figures: Mapping[str, float | None], found: Mapping[str, Any]) -> Cell:
+def _reasons(results: Results, group: str, key: str) -> dict[str, str]:
+    """Estimator -> why it is undefined in a group's files."""
+    found: dict[str, dict[str, None]] = {}
+    for facts in results.files.values():
+        for name, figures in facts["estimators"].items() if facts["group"] == group else ():
+            found.setdefault(name, {}).update({figures[key]: None} if figures[key] else {})
+    return {name: "; or ".join(reasons) for name, reasons in found.items()}
+
+
+def _mean(figures: Mapping[str, float | None], reason: str) -> Cell:
     bounds = (figures[key] for key in ("mean", "low", "high"))
     mean, low, high = (math.nan if bound is None else bound for bound in bounds)
-    return Cell(mean, low, high, reason=found["reasons"][-1] if found["reasons"] and math.isnan(mean) else "")
+    return Cell(mean, low, high, reason=reason if math.isnan(mean) else "")

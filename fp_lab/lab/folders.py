@@ -186,8 +186,7 @@ def _results(files: Sequence[VideoFile], scores: Mapping[int, FileScores], measu
     for index, file in enumerate(files):
         if index in good:
             facts[file.name]["estimators"] = {
-                row["estimator"]: {figure: row[figure] for figure in _FIGURES}
-                for row in scores[index].videos
+                row["estimator"]: {figure: row[figure] for figure in _FIGURES} for row in scores[index].videos
             }
     return Results(
         fingerprint=measuring.key,

@@ -38,12 +38,14 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
         | {"data": data, "first_seed": config.data.first_seed, "train_videos": config.data.train_videos}
         | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
     )
-    evaluation = {k: v for k, v in content["evaluation"].items() if k not in ("families", "fps", "strips")}
+    scored = ("families", "perceptual", "fps", "strips")
+    evaluation = {k: v for k, v in content["evaluation"].items() if k not in scored}
     videos = {"data": data, "codec": codec, "evaluation": evaluation}
     written = {"fps": config.evaluation.fps, "strips": config.evaluation.strips}
     sample = digest({"train": train, "sampling": content["sampling"], "videos": videos, "written": written})
     described = protocol(config.evaluation.families)
     measured = {name: part for name, part in described.items() if name != "versions"}
+    measured["perceptual"] = config.evaluation.perceptual
     truth = digest({"videos": videos, "measured": measured, "fps": config.evaluation.fps})
     return StageKeys(train, sample, digest({"sample": sample, "truth": truth}), truth)
 

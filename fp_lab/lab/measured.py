@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fp_metrics import COMPANIONS, FAMILIES, About, Series, VideoScores, exposure_bias, score_video, segment
-from fp_metrics.companions import Companion
+from fp_metrics.companions import LEARNED_COMPANIONS, Companion
 from fp_metrics.curves import border_jump
 from fp_metrics.drift import compare
 from fp_metrics.series_metric import SeriesMetric
@@ -44,6 +44,7 @@ def measure(
     about: About | None = None,
     reference: Tensor | None = None,
     sections: Sequence[Sequence[int]] = (),
+    perceptual: bool = False,
 ) -> VideoRows:
     """Score versions of one video, each once.
 
@@ -55,8 +56,10 @@ def measure(
         about: what is known of the video: its rate, its prompt, its ground truth.
         reference: the true video, uint8 ``t h w c``: adds PSNR and SSIM.
         sections: frames of each section in generation order; empty leaves out what needs them.
+        perceptual: measure LPIPS and ST-LPIPS against the reference too.
     """
     order = [frame for section in sections for frame in section] or None
+    companions = COMPANIONS | (LEARNED_COMPANIONS if perceptual else {})
     scores: dict[str, VideoScores] = {}
     frame_rows: list[Row] = []
     video_rows: list[Row] = []
@@ -67,7 +70,7 @@ def measure(
         known = {**identity, "history": history}
         frame_rows += [known | row for row in scored.to_rows()]
         video_rows += [known | row for row in scored.to_summary()]
-        for name, companion in COMPANIONS.items() if reference is not None else ():
+        for name, companion in companions.items() if reference is not None else ():
             meter = companion()
             assert reference is not None
             meter.update(pixels(video), pixels(reference))
@@ -95,7 +98,9 @@ def measure(
 
 def measures() -> dict[str, type[SeriesMetric]]:
     """Every estimator and companion by name."""
-    return {name: kind for family in FAMILIES.values() for name, kind in family.items()} | dict(COMPANIONS)
+    groups: tuple[Mapping[str, type[SeriesMetric]], ...]
+    groups = (*FAMILIES.values(), COMPANIONS, LEARNED_COMPANIONS)
+    return {name: kind for group in groups for name, kind in group.items()}
 
 
 def companion_score(name: str) -> str:

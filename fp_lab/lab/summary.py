@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from fp_lab.lab.atomic import replacing, write_text
-from fp_lab.lab.measured import COMPANION_FAMILY, measures
-from fp_metrics import COMPANIONS, Interval, cluster_interval, summarise_drift
+from fp_lab.lab.measured import measures
+from fp_metrics import Interval, cluster_interval, summarise_drift
 from fp_metrics.drift import DriftResult
 from fp_metrics.drift import Order as DriftOrder
 
@@ -25,7 +25,7 @@ _TEXT_COLUMNS = ("reason", "seconds_reason", "drift_reason", "generation_drift_r
 
 def family_of(name: str) -> str:
     """The family whose figures may share a column with this estimator's."""
-    return COMPANION_FAMILY if name in COMPANIONS else name.partition("/")[0]
+    return name.partition("/")[0]
 
 
 def video_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -106,7 +106,7 @@ def _history(rows: pd.DataFrame, floor: pd.DataFrame | None) -> dict[str, Any]:
     )
     figures: dict[str, Any] = {
         "value": interval(cluster_interval(rows["value"].to_numpy(float), labels)),
-        "coverage": float(rows["coverage"].mean()),
+        "coverage": float(rows["coverage"].fillna(0).mean()),  # no value at all covers nothing
         "undefined": int(rows["value"].isna().sum()),
         "reasons": reasons,
     }

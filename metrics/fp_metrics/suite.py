@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata, util
 from typing import Any
 
 import cv2
@@ -227,8 +228,13 @@ def protocol(families: Sequence[str] | None = None, metrics: Sequence[str] | Non
         "segments": f"n = max(1, int({FRACTION} * frames)), first n against last n, each scored alone",
         "chunk": CHUNK,
         "estimators": {name: _described(kind) for name, kind in chosen.items()},
-        "versions": {module.__name__: module.__version__ for module in (torch, np, scipy, cv2, torchmetrics)},
+        "versions": {module.__name__: module.__version__ for module in (torch, np, scipy, cv2, torchmetrics)}
+        | {name: metadata.version(name) for name in _OPTIONAL if util.find_spec(_OPTIONAL[name])},
     }
+
+
+_OPTIONAL = {"transformers": "transformers", "ai-edge-litert": "ai_edge_litert", "dlib-bin": "dlib"}
+"""Packages whose version is told where they are installed, and what they are imported by."""
 
 
 def _described(kind: type[Estimator]) -> dict[str, Any]:

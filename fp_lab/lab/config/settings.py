@@ -118,6 +118,7 @@ class EvaluationConfig:
         frames: their length in latent frames, the given first one included.
         first_seed: of the first one, which also seeds its noise; all seeds lie below 10,000.
         families: of estimators.
+        perceptual: also measure LPIPS and ST-LPIPS against the true videos; slow, and needs weights.
         fps: of the mp4 files that are written.
         batch: videos generated at once.
         strips: how many videos are also written as mp4.
@@ -127,6 +128,7 @@ class EvaluationConfig:
     frames: int = 64
     first_seed: int = 0
     families: tuple[str, ...] = ("plain", "probe", "world")
+    perceptual: bool = False
     fps: float = 16.0
     batch: int = 16
     strips: int = 4

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import bad_videos
 from fixtures import tiny_config, tiny_experiment
 from fp_data.clips import probe
 from fp_lab.cli import app
@@ -56,6 +57,8 @@ def test_every_command_is_there_and_helps() -> None:
         "pretrain",
         "codec",
         "data",
+        "weights",
+        "probe",
     ):
         assert re.search(rf"\b{command}\b", text), command
         assert invoke(command, "--help")[0] == 0
@@ -137,3 +140,42 @@ def test_worlds_are_rendered_with_their_captions(tmp_path: Path) -> None:
 def test_a_baseline_is_explained_under_both_protocols() -> None:
     assert "f30k1_g3" in invoke("explain", "causal_attention")[1]
     assert "f8k1_g3" in invoke("explain", "causal_attention", "--protocol", "equal_tokens")[1]
+
+
+def test_videos_are_evaluated_and_what_failed_is_in_the_exit_status(tmp_path: Path) -> None:
+    for seed in range(2):
+        bad_videos.write(tmp_path / f"{seed}.mkv", bad_videos.moving(8, seed=seed))
+    options = ["--family", "plain", "--metrics", "clarity,dynamic", "--workers", "1"]
+    code, text = invoke("evaluate", str(tmp_path), *options, "--mlflow", str(tmp_path / "runs"))
+    assert code == 0, text
+    assert all(part in text for part in ("2 videos, family plain", "clarity ↑", "drift mean |d|", "±"))
+    out = tmp_path / "scores"
+    names = {path.name for path in out.iterdir() if path.is_file()}
+    assert names == {
+        *("results.json", "frames.parquet", "videos.parquet", "scores.csv"),
+        *("vbench.json", "index.html", "curves.png"),
+    }
+    assert (tmp_path / "runs" / "mlflow.db").is_file()
+    (tmp_path / "broken.mp4").write_text("no video")
+    against = ["--against", str(out / "results.json"), "--out", str(tmp_path / "again")]
+    code, text = invoke("evaluate", str(tmp_path), *options, *against)
+    assert code == 1
+    assert "1 of 3 files could not be scored" in text
+    assert "Difference to the other results, 2 pairs" in text
+    code, text = invoke(
+        "evaluate", str(tmp_path), "--family", "plain", "--against", str(out / "results.json")
+    )
+    assert code == 2
+    assert "different protocols" in text
+
+
+def test_weights_that_are_missing_are_named_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FP_LAB_CACHE", str(tmp_path / "cache"))
+    bad_videos.write(tmp_path / "a.mkv", bad_videos.moving(8))
+    code, text = invoke("evaluate", str(tmp_path), "--metrics", "clarity")
+    assert code == 2
+    assert "2 weights are missing" in text
+    assert "fp-lab weights get niqe-parameters brisque-svm" in text
+    assert "--family plain" in text
