@@ -81,17 +81,19 @@ def estimators(family: str, count: int) -> None:
     print(f"all together {together:.1f} s, the sum of the scores' own {alone:.1f} s: {together / alone:.3f}")
 
 
-def peak(path: str, family: str, answers: "multiprocessing.Queue[int]") -> None:
+def peak(
+    path: str, family: str, metrics: tuple[str, ...] | None, answers: "multiprocessing.Queue[int]"
+) -> None:
     """Most memory of a process that scores one file, KiB."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         file = VideoFile(Path(path), "video", "group", PROMPT)
-        found = score_file(file, Measuring((family,)), Path(folder), lambda more: None)
+        found = score_file(file, Measuring((family,), metrics), Path(folder), lambda more: None)
     assert not found.failure, found.failure
     answers.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def memory(family: str, short: int, long: int) -> None:
+def memory(family: str, metrics: tuple[str, ...] | None, short: int, long: int) -> None:
     """A short and a long video, each in a process of its own."""
     context, found = multiprocessing.get_context("spawn"), []
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +101,7 @@ def memory(family: str, short: int, long: int) -> None:
             path = Path(folder) / f"{count}.mp4"
             write_mp4(path, iter(clip_frames(count)), 25)
             answers: multiprocessing.Queue[int] = context.Queue()
-            process = context.Process(target=peak, args=(str(path), family, answers))
+            process = context.Process(target=peak, args=(str(path), family, metrics, answers))
             process.start()
             found.append(answers.get())
             process.join()
@@ -144,6 +146,7 @@ def main() -> None:
     parser.add_argument("--family", default="offline")
     parser.add_argument("--frames", type=int, default=64, help="for the estimators and the workers")
     parser.add_argument("--lengths", type=int, nargs=2, default=(200, 4000))
+    parser.add_argument("--metrics", help="for the memory: scores or estimators, separated by commas")
     parser.add_argument("--only", choices=("estimators", "memory", "workers"))
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -153,7 +156,7 @@ def main() -> None:
     if asked.only in (None, "workers"):
         workers(asked.family, asked.frames)
     if asked.only in (None, "memory"):
-        memory(asked.family, *asked.lengths)
+        memory(asked.family, asked.metrics and tuple(asked.metrics.split(",")), *asked.lengths)
 
 
 if __name__ == "__main__":

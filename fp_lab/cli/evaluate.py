@@ -3,11 +3,14 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from fp_lab.lab.folders import FolderScores
 
 _MANY = 24
 """Videos above which a terminal shows the means alone."""
@@ -62,7 +65,7 @@ def evaluate(
     """
     from fp_lab.lab.folder_tables import summary_table
     from fp_lab.lab.folders import score_folders
-    from fp_lab.lab.paired_folders import compare_folders
+    from fp_lab.lab.paired_folders import compare_folders, refuse_before_scoring
     from fp_lab.lab.report.scores_page import write_scores_page
     from fp_lab.lab.results import Results
     from fp_lab.lab.scored_file import Measuring
@@ -74,6 +77,8 @@ def evaluate(
     chosen = None if metrics is None else tuple(metrics.split(","))
     measuring = Measuring(tuple(family.split(",")), chosen, device)
     other = None if against is None else Results.load(against)
+    if other is not None:
+        refuse_before_scoring(measuring, other)
     bars = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}"), *bars, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
@@ -113,6 +118,14 @@ def evaluate(
     console.print(f"Page: {page}", markup=False, highlight=False, soft_wrap=True)
     if mlflow is not None:
         console.print(f"MLflow: run {log_folder(scores, page, mlflow)}", markup=False, highlight=False)
+    _say_what_is_wrong(scores, console)
+    if scores.skipped:
+        console.print(f"{len(scores.skipped)} of {len(scores.files)} files could not be scored.", style="red")
+        raise typer.Exit(1)
+
+
+def _say_what_is_wrong(scores: "FolderScores", console: Console) -> None:
+    """Notes on files, and those that could not be scored."""
     for name, facts in scores.results.files.items():
         for note in facts["notes"]:
             console.print(f"note on {name}: {note}", markup=False, highlight=False, soft_wrap=True)
@@ -120,6 +133,3 @@ def evaluate(
         console.print(
             f"not scored: {name}: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
         )
-    if scores.skipped:
-        console.print(f"{len(scores.skipped)} of {len(scores.files)} files could not be scored.", style="red")
-        raise typer.Exit(1)

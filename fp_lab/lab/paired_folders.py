@@ -7,10 +7,21 @@ from typing import Any
 import numpy as np
 
 from fp_lab.lab.results import Results, refuse_other_protocol
+from fp_lab.lab.scored_file import Measuring
 from fp_lab.lab.tables import Cell, Column, Line, Table
-from fp_metrics import paired_interval
+from fp_metrics import paired_interval, protocol
 
 Pair = tuple[str, str]
+
+
+def refuse_before_scoring(measuring: Measuring, theirs: Results) -> None:
+    """Say that a comparison will be impossible before hours of work.
+
+    Raises:
+        ValueError: for different protocols.
+    """
+    described = protocol(measuring.families, measuring.metrics)
+    refuse_other_protocol(Results(measuring.key, described, {}, {}, {}), theirs)
 
 
 def compare_folders(ours: Results, theirs: Results) -> Table:

@@ -1,6 +1,6 @@
 """One pass over a video, fanned out to all estimators, their drift segments and the flags."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from typing import Any
@@ -158,8 +158,32 @@ def score_video(
     meters = {
         name: Drift(kind, segments, about) for name, kind in estimators.items() if name not in undefined
     }
-    watches = {meter.whole.observer: meter.watch for meter in meters.values()}
     flags = FlagsMeter()
+    undefined |= _watch(frames, length, meters, flags)
+    results = {
+        name: _undefined(kind, segments, undefined[name]) if name in undefined else meters[name].compute()
+        for name, kind in estimators.items()
+    }
+    return VideoScores(
+        series={name: result.series for name, result in results.items()},
+        drift={name: result.drift["temporal"] for name, result in results.items()},
+        generation_drift={
+            name: result.drift["generation"]
+            for name, result in results.items()
+            if "generation" in result.drift
+        },
+        flags=flags.compute(),
+        estimators=estimators,
+        fps=about.fps,
+    )
+
+
+def _watch(
+    frames: Iterable[Tensor], length: int, meters: Mapping[str, Drift], flags: FlagsMeter
+) -> dict[str, str]:
+    """Show all frames to everyone, each observer once; who could not look at them, and why."""
+    watches = {meter.whole.observer: meter.watch for meter in meters.values()}
+    undefined: dict[str, str] = {}
     taken = 0
     for batch in _rechunked(frames):
         positions = range(taken, taken + len(batch))
@@ -178,22 +202,7 @@ def score_video(
         flags.update(batch)
     if taken != length:
         raise WrongLength(f"got {'more' if taken > length else taken} frames, expected length={length}")
-    results = {
-        name: _undefined(kind, segments, undefined[name]) if name in undefined else meters[name].compute()
-        for name, kind in estimators.items()
-    }
-    return VideoScores(
-        series={name: result.series for name, result in results.items()},
-        drift={name: result.drift["temporal"] for name, result in results.items()},
-        generation_drift={
-            name: result.drift["generation"]
-            for name, result in results.items()
-            if "generation" in result.drift
-        },
-        flags=flags.compute(),
-        estimators=estimators,
-        fps=about.fps,
-    )
+    return undefined
 
 
 def _undefined(kind: type[Estimator], segments: Sequence[Segments], reason: str) -> Drifted:
