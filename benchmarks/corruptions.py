@@ -2,7 +2,8 @@
 
 Every clip is shown as it is and with ten kinds of damage, each at three strengths. A cell of the table is the
 mean change of a score (or of its drift) over the clips, in units of that score's own noise: the standard
-deviation of its mean over a third of a clean clip, between thirds, averaged over clips.
+deviation of its mean over a third of a clean clip, between thirds, averaged over clips, or a hundredth of the
+score itself where that is more (a steady clip has next to no noise).
 """
 
 import argparse
@@ -24,7 +25,6 @@ from fp_lab.lab.pool import Advance, pooled
 from fp_metrics import About, Series, choose, score_video
 
 Frames = NDArray[np.uint8]
-BEGIN, END = "<!-- corruptions:begin -->", "<!-- corruptions:end -->"
 
 
 def blur(frames: Frames, strength: float) -> Frames:
@@ -184,8 +184,9 @@ def changes(
     results: dict[tuple[str, str, int], Figures], clips: Sequence[str], name: str, figure: int
 ) -> dict[str, list[float]]:
     """Damage -> mean change at each strength in units of noise, over the clips where both are defined."""
-    noises = [results[clip, "clean", 0][name][2] for clip in clips]
-    unit = float(np.nanmean(noises)) if np.isfinite(noises).any() else math.nan
+    clean = [results[clip, "clean", 0][name] for clip in clips]
+    noises = [max(noise, abs(score) / 100) for score, _, noise in clean if math.isfinite(noise)]
+    unit = float(np.mean(noises)) if noises else math.nan
     found = {}
     for damage in DAMAGE:
         row = []
@@ -236,7 +237,10 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=320, help="longer side, pixels")
     parser.add_argument("--metrics", help="scores or estimators, separated by commas; default: all")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--write", type=Path, help="page with the marks")
+    parser.add_argument(
+        "--write", type=Path, help="page with the marks <!-- NAME:begin --> and <!-- NAME:end -->"
+    )
+    parser.add_argument("--marks", default="corruptions", help="their NAME")
     asked = parser.parse_args()
     metrics = tuple(asked.metrics.split(",")) if asked.metrics else None
     paths = get_clips()
@@ -250,9 +254,10 @@ def main() -> None:
     text = table(results, list(clips), list(choose(("offline",), metrics)))
     print("\n" + text)
     if asked.write:
+        begin, end = (f"<!-- {asked.marks}:{side} -->" for side in ("begin", "end"))
         page = asked.write.read_text(encoding="utf-8")
-        head, rest = page.split(BEGIN)
-        asked.write.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        head, rest = page.split(begin)
+        asked.write.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,12 @@ def vanishing(world: World) -> Tensor:
     return torch.cat((world.frames[:, :middle], backgrounds[:, middle:]), 1)
 
 
+def repainting(world: World) -> Tensor:
+    """The second half shows other colours: nothing looks as it did before it was hidden."""
+    middle = world.frames.shape[1] // 2
+    return torch.cat((world.frames[:, :middle], world.frames[:, middle:].flip(-1)), 1)
+
+
 def noise(world: World) -> Tensor:
     """Every frame but the given one is noise."""
     random = torch.randint(
@@ -56,12 +62,15 @@ def noise(world: World) -> Tensor:
     return torch.cat((world.frames[:, :1], random[:, 1:]), 1)
 
 
-def experiment(recipe: str, videos: int = 4, frames: int = 21, size: int = 32) -> ExperimentConfig:
+def experiment(
+    recipe: str, videos: int = 4, frames: int = 21, size: int = 32, world: WorldConfig | None = None
+) -> ExperimentConfig:
     """A tiny experiment on the synthetic world."""
+    world = WorldConfig(size=size, frames=frames) if world is None else world
     return ExperimentConfig(
         recipe,
-        data=DataConfig(world=WorldConfig(size=size, frames=frames)),
-        evaluation=EvaluationConfig(videos=videos, frames=frames, fps=8.0),
+        data=DataConfig(world=world),
+        evaluation=EvaluationConfig(videos=videos, frames=world.frames, fps=8.0),
     )
 
 
@@ -91,16 +100,21 @@ def fake_run(folder: Path, config: ExperimentConfig, own: Spoil, true: Spoil = f
 
 
 def fake_grid(
-    folder: Path, arms: Mapping[str, Spoil], *, seeds: Sequence[int] = (0,), videos: int = 4
+    folder: Path,
+    arms: Mapping[str, Spoil],
+    *,
+    seeds: Sequence[int] = (0,),
+    videos: int = 4,
+    world: WorldConfig | None = None,
 ) -> Path:
     """A grid folder with ground truth and scored arms."""
-    config = experiment(VANILLA, videos)
+    config = experiment(VANILLA, videos, world=world)
     truth = folder / TRUTH_FOLDER
     score_truth(truth, sample_videos(config, faithful), config, PerfectCodec(), workers=1)
     for recipe, spoil in arms.items():
         for seed in seeds:
             run = folder / recipe / f"seed{seed}"
-            config = replace(experiment(recipe, videos), seed=seed)
+            config = replace(experiment(recipe, videos, world=world), seed=seed)
             fake_run(run, config, spoil)
             score_run(run, config, workers=1)
     return folder

@@ -16,6 +16,7 @@ from torch import Tensor
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.forgotten import returns_of, write_forgetting
 from fp_lab.lab.measured import VideoRows, measure
 from fp_lab.lab.pool import Advance, pooled
 from fp_lab.lab.summary import VIDEOS_FILE, plain, summarise, video_table, write_tables
@@ -172,6 +173,9 @@ def _score(
     for index in range(len(tasks)):
         frame_rows += measured[index].frames
         video_rows += measured[index].videos
+    if measured[0].returns:
+        returns = [measured[index].returns for index in range(len(tasks))]
+        write_forgetting(folder, returns, [task.identity for task in tasks])
     table = video_table(video_rows)
     size: dict[str, float] = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
     size |= {"width": videos.frames.shape[3], "fps": videos.fps}
@@ -187,8 +191,9 @@ def _measure(task: _Task, advance: Advance) -> VideoRows:
         seed = task.identity["seed"]
         truth = world_truths(task.world, [seed])[0] if "world" in task.families else None
         reference = truth.frames if truth is not None else render(task.world, [seed]).frames[0]
-    return measure(
-        {history: torch.from_numpy(frames) for history, frames in task.histories.items()},
+    videos = {history: torch.from_numpy(frames) for history, frames in task.histories.items()}
+    rows = measure(
+        videos,
         task.identity,
         families=task.families,
         about=About(fps=task.fps, prompt=task.identity["prompt"], truth=truth),
@@ -196,6 +201,9 @@ def _measure(task: _Task, advance: Advance) -> VideoRows:
         sections=task.sections,
         perceptual=task.perceptual,
     )
+    if truth is None or task.world is None or task.world.variant == "plain":  # nothing is ever hidden
+        return rows
+    return replace(rows, returns={history: returns_of(video, truth) for history, video in videos.items()})
 
 
 def _identity(videos: Videos, index: int) -> dict[str, Any]:

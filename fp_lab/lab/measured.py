@@ -1,7 +1,7 @@
 """What was measured on one video, as plain rows: one per value (frames) and one per estimator (videos)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -25,10 +25,12 @@ class VideoRows:
     Attributes:
         frames: estimator, score, family, frame, value, and the identity that was given.
         videos: per estimator and history: value, coverage, drift in each order, reasons, flags, gap.
+        returns: per history what came back that was hidden; empty where nothing can be.
     """
 
     frames: list[Row]
     videos: list[Row]
+    returns: dict[str, list[Row]] = field(default_factory=dict)
 
 
 def pixels(frames: Tensor) -> Tensor:

@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.compare import Comparison, compare
+from fp_lab.lab.forgetting_table import KINDS, as_interval, forgetting_table, gather_forgetting
 from fp_lab.lab.gathered import Arm, Gathered, gather
+from fp_lab.lab.report.forgetting import ForgettingPoint, forgetting_scatter
 from fp_lab.lab.report.html import Picture, document, pictures_html
 from fp_lab.lab.report.plots import SMOOTHING, Curves, drift_bars, gap_bars, history_curves, score_curves
 from fp_lab.lab.report.protocol import protocol_html
@@ -45,6 +47,7 @@ def write_report(grid_folder: Path) -> Path:
         "Tables": _tables(comparison),
         "Scores over video time": pictures_html(_curves(gathered, arms_looks, folder)),
         "Drift and exposure bias": pictures_html(_bars(comparison, arms_looks, folder)),
+        **_forgetting(comparison, arms_looks, folder),
         "Frame strips": _strips(gathered, arms_looks, folder),
         "Videos": _videos(gathered, folder),
         "Protocol": protocol_html(gathered, grid_folder),
@@ -108,6 +111,38 @@ def _bars(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) 
             )
             pictures.append(Picture(path, f"exposure-bias gap, family {family}", caption))
     return pictures
+
+
+def _forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> dict[str, str]:
+    """A section of its own where something is hidden and returns."""
+    gathered = comparison.gathered
+    found = gather_forgetting(gathered)
+    if not found:
+        return {}
+    drift = next(table for table in comparison.tables if table.key.startswith("drift-"))
+    place = next((i for i, column in enumerate(drift.columns) if column.key == "identity"), 0)
+    score, sizes = (
+        drift.columns[place].title,
+        {line.name: as_interval(line.cells[place]) for line in drift.lines},
+    )
+    labels, pictures = {arm.name: arm.label for arm in gathered.arms}, []
+    for kind in KINDS:
+        points = [
+            ForgettingPoint(
+                arm.name, labels[arm.name], sizes[arm.name], arm.kinds[kind].forgotten
+            )
+            for arm in found
+            if arm.name in labels
+        ]
+        if any(point.defined for point in points):
+            path = folder / f"forgetting-{kind}.png"
+            forgetting_scatter(points, arms_looks, path, score=score, kind=kind)
+            caption = (
+                f"Forgetting of the {kind} against drift in {score}, one point per arm with 95 % intervals: "
+                "the lower left corner is where neither happens."
+            )
+            pictures.append(Picture(path, f"forgetting of the {kind} against drift", caption))
+    return {"Forgetting": to_html(forgetting_table(gathered, found)) + pictures_html(pictures)}
 
 
 def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) -> str:

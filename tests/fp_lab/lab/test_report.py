@@ -7,8 +7,11 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
+import fake_runs
 from fake_runs import CONTROL, INVERTED, VANILLA
 from fp_data.clips import write_mp4
+from fp_data.worlds import WorldConfig
+from fp_lab.lab.forgetting_table import gather_forgetting
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.report import write_report
 from fp_lab.lab.report.plots import running_mean
@@ -127,3 +130,17 @@ def test_strips_show_the_first_and_the_last_frame() -> None:
     assert shown_frames(64)[-1] == 63
     assert len(shown_frames(64)) == 12
     assert shown_frames(3) == (0, 1, 2)
+
+
+def test_forgetting_has_a_section_where_something_returns(tmp_path: Path) -> None:
+    world = WorldConfig(size=64, frames=48, variant="occlusion")
+    arms = {fake_runs.VANILLA: fake_runs.repainting, fake_runs.CONTROL: fake_runs.faithful}
+    grid = fake_runs.fake_grid(tmp_path, arms, videos=3, world=world)
+    page = write_report(grid).read_text(encoding="utf-8")
+    assert 'id="forgetting"' in page
+    assert (grid / "report" / "forgetting-object.png").is_file()
+    gathered = gather([grid])
+    found = {arm.name: arm.kinds["object"] for arm in gather_forgetting(gathered)}
+    assert set(found) == {fake_runs.VANILLA, fake_runs.CONTROL, "truth"}
+    assert found[fake_runs.CONTROL].forgotten.mean == pytest.approx(found["truth"].forgotten.mean)
+    assert found[fake_runs.VANILLA].forgotten.mean > found["truth"].forgotten.mean + 0.1
