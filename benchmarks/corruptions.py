@@ -2,8 +2,7 @@
 
 Every clip is shown as it is and with ten kinds of damage, each at three strengths. A cell of the table is the
 mean change of a score (or of its drift) over the clips, in units of that score's own noise: the standard
-deviation of its mean over a third of a clean clip, between thirds, averaged over clips, or a hundredth of the
-score itself where that is more (a steady clip has next to no noise).
+deviation of its mean over a third of a clean clip, between thirds, averaged over clips.
 """
 
 import argparse
@@ -184,9 +183,8 @@ def changes(
     results: dict[tuple[str, str, int], Figures], clips: Sequence[str], name: str, figure: int
 ) -> dict[str, list[float]]:
     """Damage -> mean change at each strength in units of noise, over the clips where both are defined."""
-    clean = [results[clip, "clean", 0][name] for clip in clips]
-    noises = [max(noise, abs(score) / 100) for score, _, noise in clean if math.isfinite(noise)]
-    unit = float(np.mean(noises)) if noises else math.nan
+    noises = [results[clip, "clean", 0][name][2] for clip in clips]
+    unit = float(np.nanmean(noises)) if np.isfinite(noises).any() else math.nan
     found = {}
     for damage in DAMAGE:
         row = []

@@ -321,6 +321,14 @@ def test_periods_are_those_of_the_definition(levels: list[int], times: int, rest
     assert loop_period(fingerprints) == (expected[0] if expected else None)
 
 
+def test_pictures_that_only_their_details_tell_apart_are_no_loop() -> None:
+    """A chequered change leaves every half, row sum and column sum of a fingerprint as it was."""
+    chequered = torch.tensor([(-1.0) ** (area + area // 8) for area in range(64)])
+    levels = torch.rand(40, 1, generator=torch.Generator().manual_seed(0)) * 0.2
+    assert loop_period(0.5 + levels * chequered) is None
+    assert loop_period(0.5 + levels[:9].repeat(4, 1) * chequered) == 9
+
+
 def test_long_videos_repeat_after_their_period_and_no_other() -> None:
     random = torch.Generator().manual_seed(0)
     assert loop_period(torch.rand(777, 64, generator=random).repeat(6, 1)[:4000]) == 777

@@ -418,6 +418,7 @@ def test_the_noise_floor_carries_the_same_figures_as_the_drift() -> None:
     assert (floor.videos, floor.undefined, floor.floor) == (2000, 0, None)
     drifting = summarise_drift(videos(1), floor=videos(0))
     assert drifting.mean_absolute == pytest.approx(1.9, abs=0.08), "a drift of 1 adds only 0.2 to mean |d|"
+    assert drifting.floor_mean_absolute == pytest.approx(1.69, abs=0.07), "of the true videos, not of these"
     assert drifting.absolute_mean == pytest.approx(1, abs=0.1)
     assert drifting.signed.excludes(0)
     assert summarise_drift(videos(0)).floor is None
