@@ -7,7 +7,6 @@ import pandas as pd
 
 from fp_metrics import Interval, holm, paired_interval
 from fp_metrics.significance import paired_permutation
-from fp_metrics.significance import paired_permutation as sign_flip  # noqa: F401, until its test has moved
 
 LEVEL = 0.95
 

@@ -117,7 +117,8 @@ def _history(rows: pd.DataFrame, floor: pd.DataFrame | None) -> dict[str, Any]:
             continue
         results = drift_results(rows, order)
         noise = [] if floor is None else drift_results(floor)
-        summary = summarise_drift(results, clusters=labels, floor=noise)
+        true = None if floor is None else clusters(floor)
+        summary = summarise_drift(results, clusters=labels, floor=noise, floor_clusters=true)
         sizes = cluster_interval([result.absolute for result in results], labels)
         figures[key] = {
             "mean_absolute": interval(sizes),

@@ -128,9 +128,7 @@ def _forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: 
     labels, pictures = {arm.name: arm.label for arm in gathered.arms}, []
     for kind in KINDS:
         points = [
-            ForgettingPoint(
-                arm.name, labels[arm.name], sizes[arm.name], arm.kinds[kind].forgotten
-            )
+            ForgettingPoint(arm.name, labels[arm.name], sizes[arm.name], arm.kinds[kind].forgotten)
             for arm in found
             if arm.name in labels
         ]

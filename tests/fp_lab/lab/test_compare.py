@@ -12,7 +12,6 @@ import pytest
 from fake_runs import CONTROL, INVERTED, VANILLA
 from fp_lab.compressions import from_parts
 from fp_lab.lab.compare import Comparison, compare_runs
-from fp_lab.lab.contrasts import sign_flip
 from fp_lab.lab.gathered import short_label
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_markdown
 from fp_lab.recipe import COMPRESSIONS, parse
@@ -199,16 +198,6 @@ def test_recipes_with_a_name_are_called_by_it(compression: str, order: str) -> N
 def test_other_recipes_are_called_by_their_notation() -> None:
     assert short_label(parse("g4")) == "no history"
     assert short_label(parse("td_f4k4f1k1_g9")) == "td_f4k4f1k1_g9"
-
-
-def test_sign_flips_of_a_few_pairs_are_counted_exactly() -> None:
-    assert sign_flip(np.array([1.0, 1.0, 1.0])) == 2 / 8
-    assert sign_flip(np.array([1.0, -1.0])) == 1
-    assert sign_flip(np.full(20, 0.3)) == pytest.approx(2**-17)
-    assert sign_flip(np.full(16, 0.3)) == pytest.approx(2 / 2**16), (
-        "all of them: Holm can still reject one of 1,000"
-    )
-    assert np.isnan(sign_flip(np.zeros(0)))
 
 
 def test_markup_in_names_does_not_break_a_page() -> None:
