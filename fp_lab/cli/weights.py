@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 Family = Literal["offline", "paper"]
 
@@ -24,18 +23,14 @@ def show(
     """
     from fp_metrics.weights import ARTIFACTS, in_words, state_of, weights_folder
 
-    title = f"Weights in {weights_folder()}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("name", no_wrap=True)
-    table.add_column("family")
-    table.add_column("size", justify="right")
-    for column in ("licence", "source", "state"):
-        table.add_column(column, overflow="fold")
+    typer.echo(f"Weights in {weights_folder()}")
+    width = max(map(len, ARTIFACTS))
     for name, artifact in ARTIFACTS.items():
         if family in (None, *artifact.families):
             families, size = ", ".join(artifact.families), in_words(artifact.size)
-            table.add_row(name, families, size, artifact.licence, artifact.source.place, state_of(name))
-    Console().print(table)
+            typer.echo(f"{name:{width}}  {families:8}{size:>9}  {state_of(name)}")
+            typer.echo(f"    {artifact.what}")
+            typer.echo(f"    {artifact.licence}; {artifact.source.place}")
 
 
 @app.command()

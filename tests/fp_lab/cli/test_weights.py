@@ -20,11 +20,14 @@ def invoke(*arguments: str) -> tuple[int, str]:
 
 
 def rows(text: str) -> dict[str, list[str]]:
-    """The lines of a table, by their first cell."""
-    cells = [
-        [cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line
-    ]
-    return {first: rest for first, *rest in cells}
+    """What is said of each artifact, by its name: three lines each, after the heading."""
+    lines = text.splitlines()[1:]
+    found = {}
+    for facts, _, origin in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        name, family, number, unit, state = facts.split()
+        licence, place = origin.strip().split("; ")
+        found[name] = [family, f"{number} {unit}", licence, place, state]
+    return found
 
 
 def test_list_tells_what_is_there(made_up_weights: MadeUp) -> None:
