@@ -1,5 +1,6 @@
 """Flags to be read beside every consistency score: a frozen video is perfectly consistent, so is a loop."""
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class FlagsMeter:
     def __init__(self) -> None:
         self._previous: Tensor | None = None
         self._changes: list[float] = []
-        self._fingerprints: list[Tensor] = []
+        self._fingerprints = array("f")  # small tensors would keep the allocator from returning large ones
 
     def update(self, frames: Tensor) -> None:
         """Take the next frames, float32 ``(n, 3, h, w)`` in [0, 1]."""
@@ -57,13 +58,13 @@ class FlagsMeter:
             if self._previous is not None:
                 self._changes.append(float((grey - self._previous).abs().mean()))
             self._previous = grey
-            self._fingerprints.append(F.adaptive_avg_pool2d(grey[None], _FINGERPRINT).flatten().cpu())
+            self._fingerprints.extend(F.adaptive_avg_pool2d(grey[None], _FINGERPRINT).flatten().tolist())
 
     def compute(self) -> Flags:
         """The flags of all frames taken so far."""
         if not self._changes:
             return Flags(False, float("nan"), None, None)
-        fingerprints = torch.stack(self._fingerprints)
+        fingerprints = torch.tensor(self._fingerprints).reshape(-1, _FINGERPRINT**2)
         still = still_steps(np.array(self._changes), fingerprints)
         moving = np.flatnonzero(~still)
         last_move = int(moving[-1]) + 1 if len(moving) else 0

@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -43,15 +44,31 @@ class SeriesMetric(Metric):
         self.add_state("values", default=[], dist_reduce_fx="cat")
         self.add_state("positions", default=[], dist_reduce_fx="cat")
         self.add_state("frames", default=torch.tensor(0), dist_reduce_fx="sum")
+        self._forget_waiting()
+
+    def _forget_waiting(self) -> None:
+        # many small tensors would keep the allocator from returning the large ones between them
+        self._waiting_values, self._waiting_positions = array("d"), array("q")
 
     def keep(self, values: Sequence[float], positions: Sequence[int], frames: int) -> None:
         """Add values and their positions, measured on a number of new frames."""
         self.frames += frames
-        if values:
+        self._waiting_values.extend(values)
+        self._waiting_positions.extend(positions)
+
+    def settle(self) -> None:
+        """Put what waits into the state that processes share."""
+        if self._waiting_values:
             assert isinstance(self.values, list), "update after sync: unsync first"
             assert isinstance(self.positions, list), "update after sync: unsync first"
-            self.values.append(torch.tensor(values, dtype=torch.float64))
-            self.positions.append(torch.tensor(positions, dtype=torch.int64))
+            self.values.append(torch.tensor(self._waiting_values, dtype=torch.float64))
+            self.positions.append(torch.tensor(self._waiting_positions, dtype=torch.int64))
+            self._forget_waiting()
+
+    def reset(self) -> None:
+        """Forget all values."""
+        super().reset()
+        self._forget_waiting()
 
     def aggregate(self, values: NDArray[np.float64]) -> float:
         """The score of a run of values, at least one of them finite."""
@@ -63,6 +80,7 @@ class SeriesMetric(Metric):
 
     def compute(self) -> Series:
         """The series of all frames taken so far, over all processes."""
+        self.settle()
         if not len(self.values):
             return self.summarise(np.zeros(0), np.zeros(0, dtype=np.int64), int(self.frames))
         values, positions = (
@@ -91,6 +109,7 @@ class SeriesMetric(Metric):
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Gather the states of all processes, also where one has no value yet."""
+        self.settle()
         for state, dtype in (("values", torch.float64), ("positions", torch.int64)):
             if not len(getattr(self, state)):
                 setattr(self, state, [torch.zeros(0, dtype=dtype, device=self.device)])

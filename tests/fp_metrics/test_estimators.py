@@ -116,6 +116,7 @@ def test_states_of_all_processes_are_gathered(video: Tensor) -> None:
     whole, other = kind(), kind()
     whole.update(video[:7])
     other.update(video[4:7], [4, 5, 6])
+    other.settle()
     others = iter([torch.cat(list(other.values)), torch.cat(list(other.positions)), other.frames])
 
     def gather(state: Tensor, group: object) -> list[Tensor]:
