@@ -18,7 +18,7 @@ from fp_lab.lab.results import RESULTS_FILE, Results
 from fp_lab.lab.scored_file import FileScores, Measuring, find_scores, score_file
 from fp_lab.lab.summary import plain, summarise, video_table, write_tables
 from fp_lab.lab.tables import Table, to_csv
-from fp_metrics import FAMILIES, Estimator, choose, protocol
+from fp_metrics import Estimator, choose, protocol
 from fp_metrics.weights import ARTIFACTS, MissingWeights, in_words, state_of
 
 _FIGURES = (
@@ -37,20 +37,16 @@ class FolderScores:
     Attributes:
         tables: scores and signed drift, one row per video, then the means of each group.
         results: what was measured, as in ``results.json``.
+        kinds: the estimators that measured, by name.
         files: what was found.
         out: where everything was written.
     """
 
     tables: tuple[Table, Table]
     results: Results
+    kinds: Mapping[str, type[Estimator]]
     files: tuple[VideoFile, ...]
     out: Path
-
-    @property
-    def kinds(self) -> dict[str, type[Estimator]]:
-        """The estimators that measured, by name."""
-        found = {name: kind for family in FAMILIES.values() for name, kind in family.items()}
-        return {name: found[name] for name in self.results.protocol["estimators"]}
 
     @property
     def skipped(self) -> Mapping[str, str]:
@@ -95,18 +91,19 @@ def score_folders(
     root = paths[0] if paths[0].is_dir() else paths[0].parent
     out = root / "scores" if out is None else out
     scores = _score_all(files, measuring, out / "videos", workers, threads, progress)
-    results = _results(files, scores, measuring)
-    if not results.files:
-        listed = "".join(f"\n  {name}: {why}" for name, why in list(results.skipped.items())[:10])
+    skipped = {file.name: scores[i].failure for i, file in enumerate(files) if scores[i].failure}
+    if len(skipped) == len(files):
+        listed = "".join(f"\n  {name}: {why}" for name, why in list(skipped.items())[:10])
         raise ValueError(f"no usable video in {', '.join(map(str, paths))}:{listed}")
     frames = pd.DataFrame([_known(f, i) | row for i, f in enumerate(files) for row in scores[i].frames])
     videos = video_table([_known(f, i) | row for i, f in enumerate(files) for row in scores[i].videos])
+    results = _results(files, scores, videos, skipped, measuring)
     for table in (frames, videos):
         table.attrs["fingerprint"] = results.fingerprint  # kept in the file's own metadata
     write_tables(out, frames, videos, results.to_plain(), RESULTS_FILE)
     tables = folder_tables(videos, kinds, results)
     write_text(out / "scores.csv", to_csv(tables))
-    return FolderScores(tables, results, files, out)
+    return FolderScores(tables, results, kinds, files, out)
 
 
 def _require_weights(kinds: Mapping[str, type[Estimator]]) -> None:
@@ -172,26 +169,24 @@ def _known(file: VideoFile, index: int) -> Row:
     return {"video": index, "prompt": file.prompt, "seed": index, "file": file.name, "group": file.group}
 
 
-def _results(files: Sequence[VideoFile], scores: Mapping[int, FileScores], measuring: Measuring) -> Results:
-    good = {index: scores[index] for index in range(len(files)) if not scores[index].failure}
-    rows = [_known(files[i], i) | row for i, s in good.items() for row in s.videos]
-    groups = {}
-    table = video_table(rows) if rows else pd.DataFrame()
-    for group in dict.fromkeys(files[index].group for index in good):
-        groups[group] = summarise(table[table["group"] == group])
-    facts: dict[str, dict[str, Any]] = {
-        files[i].name: {**s.facts, "prompt": files[i].prompt, "group": files[i].group, "notes": list(s.notes)}
-        for i, s in good.items()
-    }
+def _results(
+    files: Sequence[VideoFile],
+    scores: Mapping[int, FileScores],
+    videos: pd.DataFrame,
+    skipped: Mapping[str, str],
+    measuring: Measuring,
+) -> Results:
+    facts: dict[str, dict[str, Any]] = {}
     for index, file in enumerate(files):
-        if index in good:
-            facts[file.name]["estimators"] = {
-                row["estimator"]: {figure: row[figure] for figure in _FIGURES} for row in scores[index].videos
-            }
+        if file.name not in skipped:
+            own = scores[index]
+            known = {**own.facts, "prompt": file.prompt, "group": file.group, "notes": list(own.notes)}
+            figures = {row["estimator"]: {figure: row[figure] for figure in _FIGURES} for row in own.videos}
+            facts[file.name] = known | {"estimators": figures}
     return Results(
         fingerprint=measuring.key,
         protocol=protocol(measuring.families, measuring.metrics),
-        groups=plain(groups),
+        groups=plain({group: summarise(rows) for group, rows in videos.groupby("group", sort=False)}),
         files=plain(facts),
-        skipped={files[i].name: s.failure for i, s in sorted(scores.items()) if s.failure},
+        skipped=skipped,
     )

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Measuring:
     metrics: tuple[str, ...] | None = None
     device: str = "cpu"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A hash of the protocol: equal where figures may be compared."""
         described = protocol(self.families, self.metrics)

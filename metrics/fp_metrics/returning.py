@@ -9,9 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fp_metrics.functional.colour import bhattacharyya, colour_histogram
-from fp_metrics.functional.features import cosine
-from fp_metrics.functional.objects import Sighting, centred
+from fp_metrics.functional.objects import Sighting, centred, likeness, look_of
 from fp_metrics.truth import WorldTruth
 
 Kind = Literal["object", "place"]
@@ -83,7 +81,7 @@ class ObjectMemory:
             if self._hidden:
                 self._returns.append(self._compare(left, before, position, seen))
             elif left == position - 1 and position % _EVERY == 0 and before.area and seen.area:
-                self._stayed += 1, likeness(before, seen), cutout_psnr(before, seen)
+                self._stayed += 1, likeness(look_of(before), look_of(seen)), cutout_psnr(before, seen)
         self._last, self._hidden = (position, seen), False
 
     def _compare(self, left: int, before: Sighting, returned: int, after: Sighting) -> Return:
@@ -92,7 +90,7 @@ class ObjectMemory:
             return Return("object", gap, float("nan"), float("nan"), reason=GONE_BEFORE)
         if self._vanished(after, returned):
             return Return("object", gap, 0.0, 0.0)
-        return Return("object", gap, likeness(before, after), cutout_psnr(before, after))
+        return Return("object", gap, likeness(look_of(before), look_of(after)), cutout_psnr(before, after))
 
     def _vanished(self, seen: Sighting, position: int) -> bool:
         return seen.area <= VANISHED * self.truth.sighting(position).area
@@ -183,18 +181,6 @@ class PlaceMemory:
             decibels = min(100.0, -10 * float(np.log10(max(1e-10, errors / pixels))))
             found.append(Return("place", int(gap), like / pixels, decibels, pixels / view))
         return found
-
-
-def likeness(first: Sighting, second: Sighting) -> float:
-    """Likeness of two looks of an object, wherever it is, in [0, 1].
-
-    Mean of the Bhattacharyya coefficient of the colour histograms and of the cosine of the cut-outs (RGB
-    inside the mask, 0 outside, moved to the middle): colours, texture and outline all count.
-    """
-    colours = [colour_histogram(seen.frame[:, seen.mask][None, :, None]) for seen in (first, second)]
-    cutouts = [_cutout(seen).flatten()[None] for seen in (first, second)]
-    parts = bhattacharyya(colours[0], colours[1]), cosine(cutouts[0], cutouts[1]).clamp(min=0)
-    return float(torch.mean(torch.cat(parts)))
 
 
 def cutout_psnr(first: Sighting, second: Sighting) -> float:

@@ -17,7 +17,7 @@ from fp_metrics.drift import FRACTION, Drift, Drifted, DriftResult, Segments, se
 from fp_metrics.estimator import SCORES, Estimator
 from fp_metrics.families import FAMILIES
 from fp_metrics.flags import Flags, FlagsMeter
-from fp_metrics.observer import About, Unmeasurable
+from fp_metrics.observer import About, Observer, Unmeasurable
 from fp_metrics.series import Series
 from fp_metrics.series_metric import check_frames
 from fp_metrics.weights import weights_sha256
@@ -182,7 +182,10 @@ def _watch(
     frames: Iterable[Tensor], length: int, meters: Mapping[str, Drift], flags: FlagsMeter
 ) -> dict[str, str]:
     """Show all frames to everyone, each observer once; who could not look at them, and why."""
-    watches = {meter.whole.observer: meter.watch for meter in meters.values()}
+    sharing: dict[type[Observer], dict[str, Drift]] = {}
+    for name, meter in meters.items():
+        sharing.setdefault(meter.whole.observer, {})[name] = meter
+    watches = {kind: next(iter(together.values())).watch for kind, together in sharing.items()}
     undefined: dict[str, str] = {}
     taken = 0
     for batch in _rechunked(frames):
@@ -191,13 +194,12 @@ def _watch(
         if taken > length:
             break
         for kind, watch in list(watches.items()):
-            sharing = {name: meter for name, meter in meters.items() if meter.whole.observer is kind}
             try:
                 seen = watch.take(batch, positions)
-                for meter in sharing.values():
+                for meter in sharing[kind].values():
                     meter.take(seen, len(batch))
             except Unmeasurable as error:
-                undefined |= dict.fromkeys(sharing, str(error))
+                undefined |= dict.fromkeys(sharing[kind], str(error))
                 del watches[kind]
         flags.update(batch)
     if taken != length:

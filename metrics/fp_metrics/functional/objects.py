@@ -9,6 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fp_metrics.functional.colour import bhattacharyya, colour_histogram
+from fp_metrics.functional.features import cosine
+
 LEAST_DIFFERENCE = 0.06
 """Smallest difference from the background, in [0, 1], that can count as object."""
 
@@ -85,6 +88,22 @@ def centred(image: Tensor, centre: tuple[float, float]) -> Tensor:
     moved = cv2.warpAffine(np.ascontiguousarray(channels_last.float().cpu().numpy()), shift, (width, height))
     result = torch.from_numpy(np.asarray(moved, dtype=np.float32))
     return result.movedim(-1, 0) if image.ndim == 3 else result
+
+
+def look_of(seen: Sighting) -> tuple[Tensor, Tensor]:
+    """Colour histogram ``(1, 125)`` of the object, and the object alone in the middle of a frame, flat."""
+    pixels = seen.frame[:, seen.mask][None, :, None]
+    return colour_histogram(pixels), centred(seen.frame * seen.mask, seen.centre).flatten()[None]
+
+
+def likeness(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> float:
+    """Likeness of two looks (see `look_of`) of an object, wherever it is, in [0, 1].
+
+    Mean of the Bhattacharyya coefficient of the colour histograms and of the cosine of the cut-outs (RGB
+    inside the mask, 0 outside, moved to the middle): colours, texture and outline all count.
+    """
+    parts = bhattacharyya(first[0], second[0]), cosine(first[1], second[1]).clamp(min=0)
+    return float(torch.mean(torch.cat(parts)))
 
 
 def soft_iou(first: Tensor, second: Tensor) -> float:

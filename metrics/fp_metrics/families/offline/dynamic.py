@@ -1,42 +1,21 @@
 """How much moves: DIS flow between frames about an eighth of a second apart."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fp_metrics.estimator import Estimator, Score
+from fp_metrics.families.dynamic_degree import DynamicDegree, SampledPairs, TopMotion
 from fp_metrics.functional.flow import LEAST_SIDE, grey_flow, grey_picture, top_motion
-from fp_metrics.functional.vbench import (
-    LEAST_SAMPLED,
-    SAMPLED_FPS,
-    dynamic_interval,
-    dynamic_threshold,
-    is_dynamic,
-)
-from fp_metrics.observer import About, Observer, Unmeasurable
+from fp_metrics.functional.vbench import SAMPLED_FPS
+from fp_metrics.observer import Observer, Unmeasurable
 
 SHORTER_SIDE = 256
 """Pixels: what VBench's threshold of 6 pixels is meant for, and a sixth of the time that 720 lines take."""
 
 
-class TopMotion(NamedTuple):
-    """What moves between two frames.
-
-    Attributes:
-        pixels: mean of the largest 5 % of the flow magnitudes, in pixels of the pictures that were compared.
-        height: of these pictures.
-        width: of these pictures.
-    """
-
-    pixels: float
-    height: int
-    width: int
-
-
-class DisMotion(Observer):
+class DisMotion(SampledPairs):
     """The largest motions between frames ``round(fps / 8)`` apart."""
 
     settings: ClassVar[dict[str, Any]] = {
@@ -45,11 +24,6 @@ class DisMotion(Observer):
         "share": 0.05,
         "frames_per_second": SAMPLED_FPS,
     }
-
-    def __init__(self, about: About) -> None:
-        super().__init__(about)
-        self.every = dynamic_interval(about.fps)
-        self.span = self.every + 1
 
     def keep(self, frame: Tensor, position: int) -> Tensor:
         """The grey picture of the frame, uint8 ``(h, w)``, its shorter side at most 256 pixels.
@@ -88,33 +62,13 @@ class DisTopFlow(Estimator):
 
     def measure(self, window: Sequence[TopMotion], position: int) -> float:
         """The motion over the shorter side, per eighth of a second."""
-        motion = window[0]
         eighths = self._observer.every / (self.about.fps / SAMPLED_FPS)
-        return 100 * motion.pixels / min(motion.height, motion.width) / eighths
+        return window[0].percent / eighths
 
 
-class DisDynamicDegree(Estimator):
-    """VBench's dynamic degree with DIS in the place of RAFT: whether enough pairs of frames move enough.
+class DisDynamicDegree(DynamicDegree):
+    """VBench's dynamic degree with DIS in the place of RAFT: whether enough pairs of frames move enough."""
 
-    A pair's value is 1 where its motion exceeds the threshold, else 0; so is the video's. Of two sampled
-    frames the published rule would always say yes: three are asked for.
-    """
-
-    score: ClassVar[Score] = "dynamic"
     name: ClassVar[str] = "offline/dis-dynamic-degree"
     family: ClassVar[str] = "offline"
-    unit: ClassVar[str] = "1 where it moves, else 0"
     observer: ClassVar[type[Observer]] = DisMotion
-
-    def __init__(self, about: About | None = None, **kwargs: Any) -> None:
-        super().__init__(about, **kwargs)
-        self.least_frames = (LEAST_SAMPLED - 1) * self._observer.every + 1
-
-    def measure(self, window: Sequence[TopMotion], position: int) -> float:
-        """1 where the motion exceeds the threshold for pictures of this size."""
-        motion = window[0]
-        return float(motion.pixels > dynamic_threshold(motion.height, motion.width))
-
-    def aggregate(self, values: NDArray[np.float64]) -> float:
-        """1 where enough of the pairs move."""
-        return float(is_dynamic(values))

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
-
-from fp_metrics.estimator import Estimator, Score
+from fp_metrics.estimator import Score
+from fp_metrics.families.plain import picture as plain
 from fp_metrics.families.probe.sight import ProbeEstimator, Reading
-from fp_metrics.functional.colour import colourful_contrast
 
 
 class ReadClarity(ProbeEstimator):
@@ -27,16 +25,11 @@ class ReadClarity(ProbeEstimator):
         return window[0].sharpness * window[0].cleanness
 
 
-class ColourfulContrast(Estimator):
+class ColourfulContrast(plain.ColourfulContrast):
     """Colourfulness and contrast, hand-made as in the plain family: the probe has no taste."""
 
-    score: ClassVar[Score] = "aesthetic"
     name: ClassVar[str] = "probe/colourfulness-contrast"
     family: ClassVar[str] = "probe"
-
-    def measure(self, window: Sequence[Tensor], position: int) -> float:
-        """`colourful_contrast` of the frame."""
-        return float(colourful_contrast(window[0][None]))
 
 
 class WellFormedHead(ProbeEstimator):

@@ -6,7 +6,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from fp_metrics.estimator import Estimator, Score
-from fp_metrics.functional.colour import colourful_contrast, luma
+from fp_metrics.families.plain import picture as plain
+from fp_metrics.functional.colour import luma
 from fp_metrics.functional.fidelity import energy_agreement
 from fp_metrics.functional.sharpness import NORMAL_MEDIAN, tenengrad
 
@@ -39,13 +40,8 @@ class RenderSharpness(Estimator):
         return agreement * self.noise / (self.noise + spread)
 
 
-class ColourfulContrast(Estimator):
+class ColourfulContrast(plain.ColourfulContrast):
     """Colourfulness and contrast, the same hand-made measure as in the plain family."""
 
-    score: ClassVar[Score] = "aesthetic"
     name: ClassVar[str] = "world/colourfulness-contrast"
     family: ClassVar[str] = "world"
-
-    def measure(self, window: Sequence[Tensor], position: int) -> float:
-        """`colourful_contrast` of the frame."""
-        return float(colourful_contrast(window[0][None]))

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from fp_metrics.estimator import Score
 from fp_metrics.families.world.sighted import SightedEstimator
-from fp_metrics.functional.colour import bhattacharyya, colour_histogram
-from fp_metrics.functional.features import cosine
-from fp_metrics.functional.objects import Sighting, centred, nearest_colour, soft_iou
+from fp_metrics.functional.objects import Sighting, centred, likeness, look_of, nearest_colour, soft_iou
 
 
 class ShapeIou(SightedEstimator):
@@ -106,13 +104,5 @@ class LookAgainstFirst(SightedEstimator):
         if self.vanished(window[0], position):
             return 0.0
         if self._first is None:
-            self._first = _look(self.world.sighting(0))
-        colours, cutout = _look(window[0])
-        likeness = bhattacharyya(colours, self._first[0]), cosine(cutout, self._first[1]).clamp(min=0)
-        return float(torch.mean(torch.cat(likeness)))
-
-
-def _look(seen: Sighting) -> tuple[Tensor, Tensor]:
-    """Colour histogram ``(1, 125)`` of the object, and the object alone in the middle of a frame, flat."""
-    pixels = seen.frame[:, seen.mask][None, :, None]
-    return colour_histogram(pixels), centred(seen.frame * seen.mask, seen.centre).flatten()[None]
+            self._first = look_of(self.world.sighting(0))
+        return likeness(look_of(window[0]), self._first)
