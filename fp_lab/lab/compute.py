@@ -39,6 +39,20 @@ def section_flops(recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: in
     )
 
 
+def sample_flops(config: ExperimentConfig) -> float:
+    """`section_flops` of a training sample of an arm; a training step costs three times as much."""
+    backbone = config.model.backbone
+    if config.model.base is not None:
+        backbone = FramePackModel.load(config.model.base).backbone.config
+    side = config.data.size // LATENT_STRIDE
+    return section_flops(config.parsed_recipe, backbone, config.data.frames, side, side)
+
+
+def training_tflop(config: ExperimentConfig) -> float:
+    """Matrix products of a whole training, 10^12 operations: what it costs on any machine."""
+    return 3 * sample_flops(config) * config.training.batch * config.training.steps / 1e12
+
+
 def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
     """A config whose steps cost what they would with recipe `training.compute_of`, a key then done with."""
     wanted = config.training.compute_of

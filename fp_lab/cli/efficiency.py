@@ -1,0 +1,59 @@
+"""``fp-lab efficiency [GRID or NAMES...]``: what arms cost on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+def efficiency(
+    arms: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[GRID or NAMES]... [KEY=VALUE]...",
+            help="Grids such as demo, ablation names, baselines; settings of all arms.",
+            show_default="the recipe of experiments/base.yaml",
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of measurements in turn; medians are taken.")] = 3,
+    memory_gb: Annotated[float, typer.Option(help="Budget of the largest batch, GiB.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="Write JSON, CSV and Markdown here.")] = None,
+) -> None:
+    """Measure step time, share of the matmul peak, memory, and sampling speed of arms on this machine.
+
+    Packed arms are compared with the full history and with full-sequence diffusion. For example:
+
+      fp-lab efficiency
+
+      fp-lab efficiency demo training.batch=4 --out efficiency/
+
+      fp-lab efficiency td_f8k8f4k4f2k2f1k1_g9 sliding_window --memory-gb 8
+
+      fp-lab efficiency training.accelerator=gpu training.precision=bf16-mixed
+    """
+    console = Console()
+    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=None)
+        from fp_lab.codec import Codec
+        from fp_lab.lab.build import source_folder
+        from fp_lab.lab.efficiency.arms import sides_of
+        from fp_lab.lab.efficiency.measure import measure
+        from fp_lab.lab.efficiency.tables import efficiency_tables, write_efficiency
+        from fp_lab.lab.tables import to_rich
+
+        def show(done: int, total: int, note: str) -> None:
+            progress.update(task, completed=done, total=total, description=note)
+
+        names = [text for text in arms or [] if "=" not in text]
+        sides = sides_of(names, [text for text in arms or [] if "=" in text])
+        codec = Codec.load(source_folder("codec", sides[0].config.codec.source))
+        measured = measure(sides, codec, rounds=rounds, memory_gb=memory_gb, progress=show)
+    for table in efficiency_tables(measured):
+        console.print(to_rich(table))
+        console.print()
+    if out is not None:
+        write_efficiency(measured, out)
+        console.print(f"Written: {out}", markup=False, highlight=False, soft_wrap=True)

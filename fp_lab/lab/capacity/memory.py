@@ -1,0 +1,80 @@
+"""What training holds on each card, and the largest batch that fits beside it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["full", "lora"]
+METHODS: tuple[Method, ...] = ("full", "lora")
+Sharding = Literal["ddp", "zero1", "zero2", "fsdp"]
+SHARDED: Mapping[Sharding, frozenset[str]] = {
+    "ddp": frozenset(),
+    "zero1": frozenset({"optimizer", "averaged"}),
+    "zero2": frozenset({"optimizer", "averaged", "gradients"}),
+    "fsdp": frozenset({"optimizer", "averaged", "gradients", "weights"}),
+}
+"""What each way of sharding divides among the cards (ZeRO stages 0 to 3, https://arxiv.org/abs/1910.02054)."""
+GIB = 2**30
+USABLE = 0.95
+"""Share of a card's memory that is planned with; the rest is left to the driver, buffers and fragments."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Bytes that training holds whatever the batch.
+
+    Attributes:
+        weights: that the forward pass uses.
+        gradients: of what is trained.
+        optimizer: AdamW's two moments, and a float32 copy of weights that are used in bfloat16.
+        averaged: the moving average of what is trained.
+        gathered: with sharded weights, those of the block at work and of the next, whole.
+    """
+
+    weights: float
+    gradients: float
+    optimizer: float
+    averaged: float
+    gathered: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """On one card that holds everything."""
+        return self.weights + self.gradients + self.optimizer + self.averaged
+
+    def per_card(self, sharding: Sharding, cards: int) -> float:
+        """Bytes on each of so many cards."""
+        divided = SHARDED[sharding]
+        held = sum(
+            getattr(self, part) / (cards if part in divided else 1)
+            for part in ("weights", "gradients", "optimizer", "averaged")
+        )
+        return held + (self.gathered if cards > 1 and "weights" in divided else 0)
+
+
+def float32_state(parameters: int) -> State:
+    """Everything trained in float32, as experiments do: 4 + 4 + 8 + 4 bytes per parameter."""
+    return State(4 * parameters, 4 * parameters, 8 * parameters, 4 * parameters)
+
+
+def mixed_state(parameters: int, trained: int, largest_block: int) -> State:
+    """Weights and gradients in bfloat16, the rest in float32: 2 bytes, and 2 + 12 + 4 where trained.
+
+    Args:
+        parameters: all, those that are trained too.
+        trained: of them.
+        largest_block: parameters of it.
+    """
+    return State(2 * parameters, 2 * trained, 12 * trained, 4 * trained, 2 * 2 * largest_block)
+
+
+def largest_batch(memory: float, state: float, per_sample: float) -> int:
+    """Samples that fit at once beside the state; 0 where none does, or the state itself does not.
+
+    Args:
+        memory: of a card, bytes.
+        state: that it holds whatever the batch, bytes.
+        per_sample: activations of a sample, bytes.
+    """
+    return max(0, math.floor((memory - state) / per_sample))

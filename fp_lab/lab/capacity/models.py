@@ -1,0 +1,141 @@
+"""The real models that memory is planned for: their published configs as numbers (nothing is downloaded)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal
+
+Family = Literal["hunyuan", "framepack", "wan"]
+
+HUNYUAN_SOURCE = "https://huggingface.co/hunyuanvideo-community/HunyuanVideo (transformer/config.json)"
+FRAMEPACK_SOURCE = "https://huggingface.co/lllyasviel/FramePackI2V_HY (config.json)"
+WAN_SOURCE = "https://huggingface.co/Wan-AI/Wan2.1-T2V-{size}-Diffusers (transformer/config.json)"
+
+LATENT_CHANNELS = 16
+PIXEL_STRIDE = 8
+"""Pixels per latent row and column of both models' autoencoders."""
+FRAME_STRIDE = 4
+"""Frames of video per latent frame of both, after the first."""
+
+_HUNYUAN: dict[str, Any] = {
+    "in_channels": LATENT_CHANNELS,
+    "out_channels": LATENT_CHANNELS,
+    "num_attention_heads": 24,
+    "attention_head_dim": 128,
+    "num_layers": 20,
+    "num_single_layers": 40,
+    "num_refiner_layers": 2,
+    "mlp_ratio": 4.0,
+    "patch_size": 2,
+    "patch_size_t": 1,
+    "qk_norm": "rms_norm",
+    "guidance_embeds": True,
+    "text_embed_dim": 4096,
+    "pooled_projection_dim": 768,
+    "rope_theta": 256.0,
+    "rope_axes_dim": (16, 56, 56),
+}
+_FRAMEPACK = _HUNYUAN | {"has_image_proj": True, "image_proj_dim": 1152}
+_WAN: dict[str, Any] = {
+    "in_channels": LATENT_CHANNELS,
+    "out_channels": LATENT_CHANNELS,
+    "attention_head_dim": 128,
+    "patch_size": (1, 2, 2),
+    "text_dim": 4096,
+    "freq_dim": 256,
+    "cross_attn_norm": True,
+    "qk_norm": "rms_norm_across_heads",
+}
+_ASSUMED = (
+    "The paper gives parameters and context tokens only; that its {heads} heads of 128 channels at "
+    "HunyuanVideo's depth make the {size} is an assumption"
+)
+
+
+@dataclass(frozen=True)
+class RealModel:
+    """A video diffusion transformer as its config.
+
+    Attributes:
+        name: on the command line.
+        title: in words.
+        family: of diffusers' classes, see `fp_lab.lab.capacity.families`.
+        settings: of the class.
+        recipe: ablation name of the packed section, unless another one is asked for.
+        words: text tokens per sample.
+        source: where the settings are published.
+        assumed: what is not published; empty where all is.
+        image: tokens of the first frame's embedding, beside the words.
+    """
+
+    name: str
+    title: str
+    family: Family
+    settings: Mapping[str, Any] = field(hash=False)
+    recipe: str
+    words: int
+    source: str
+    assumed: str = ""
+    image: int = 0
+
+
+def _variant(name: str, size: str, heads: int, recipe: str) -> RealModel:
+    """One of the paper's variants: HunyuanVideo with so many heads, so narrower or wider."""
+    return RealModel(
+        name,
+        f"the paper's {name}, {size}",
+        "framepack",
+        _FRAMEPACK | {"num_attention_heads": heads},
+        recipe,
+        256,
+        FRAMEPACK_SOURCE,
+        "" if heads == _HUNYUAN["num_attention_heads"] else _ASSUMED.format(heads=heads, size=size),
+        image=729,
+    )
+
+
+def _wan(name: str, size: str, heads: int, layers: int, hidden: int) -> RealModel:
+    settings = {"num_attention_heads": heads, "num_layers": layers, "ffn_dim": hidden}
+    return RealModel(
+        name,
+        f"Wan 2.1 {size}, text to video",
+        "wan",
+        _WAN | settings,
+        "f1k1_x_g9_f1k1f2k2f16k4_td",
+        512,
+        WAN_SOURCE.format(size=size),
+    )
+
+
+MODELS: dict[str, RealModel] = {
+    model.name: model
+    for model in (
+        RealModel(
+            "hunyuan-video",
+            "HunyuanVideo 13B, text to video",
+            "hunyuan",
+            _HUNYUAN,
+            "f1k1_x_g9_f1k1f2k2f16k4_td",
+            256,
+            HUNYUAN_SOURCE,
+        ),
+        _wan("wan-1.3b", "1.3B", 12, 30, 8960),
+        _wan("wan-14b", "14B", 40, 40, 13824),
+        _variant("base", "13B", 24, "td_f2k2f1k1h4w4f1k1h4w2f1k1_g9"),
+        _variant("lite", "7B", 18, "td_f20k4f1k1_g9"),
+        _variant("extended", "20B", 30, "td_f2k2f1k1h4w4f2k1h4w2f1k1_g9"),
+    )
+}
+
+
+def model_of(name: str) -> RealModel:
+    """A model by its name.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if name not in MODELS:
+        close = get_close_matches(name, MODELS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"model: got {name!r}, expected one of {', '.join(MODELS)}{hint}")
+    return MODELS[name]

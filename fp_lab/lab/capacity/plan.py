@@ -1,0 +1,275 @@
+"""What fits on which cards and how long it takes: a packed section against the full sequence."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from fp_lab.explain import latent_size
+from fp_lab.lab.capacity.families import Tokens
+from fp_lab.lab.capacity.memory import (
+    GIB,
+    METHODS,
+    SHARDED,
+    USABLE,
+    Method,
+    Sharding,
+    State,
+    largest_batch,
+    mixed_state,
+)
+from fp_lab.lab.capacity.models import LATENT_CHANNELS, RealModel, model_of
+from fp_lab.lab.capacity.trace import Trace, trace
+from fp_lab.packing.schedule import context_limit, kernel_tokens, section_tokens
+from fp_lab.recipe import BASE, parse
+
+BRIEF_BATCH = (16, 64)
+"""Samples per batch of 8 cards of 80 GB, full sequence and FramePack, as the paper's project says."""
+BRIEF_HOURS = (240.0, 48.0)
+"""Hours of training likewise (13B, 480p)."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Cards of one kind.
+
+    Attributes:
+        cards: at most so many.
+        memory_gb: of each, GiB.
+        tflops: peak of each, in 10^12 dense bfloat16 operations per second; 312 is an A100's.
+        utilisation: share of the peak that training reaches, in (0, 1].
+    """
+
+    cards: int = 8
+    memory_gb: float = 80.0
+    tflops: float = 312.0
+    utilisation: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Refuse what no card can be."""
+        if self.cards < 1:
+            raise ValueError(f"cards: got {self.cards}, expected at least 1")
+        for name in ("memory_gb", "tflops"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected more than 0")
+        if not 0 < self.utilisation <= 1:
+            raise ValueError(f"utilisation: got {self.utilisation}, expected a share of the peak in (0, 1]")
+
+    @property
+    def usable(self) -> float:
+        """Bytes of each card that are planned with."""
+        return USABLE * self.memory_gb * GIB
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the model is trained.
+
+    Attributes:
+        method: ``full``, or ``lora`` on the linear layers of all blocks' attention.
+        sharding: what is divided among the cards, see `SHARDED`.
+        checkpointing: whether each block is done again in the backward pass.
+        rank: of LoRA.
+    """
+
+    method: Method = "lora"
+    sharding: Sharding = "fsdp"
+    checkpointing: bool = True
+    rank: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuse names that do not exist."""
+        if self.method not in METHODS:
+            raise ValueError(f"method: got {self.method!r}, expected one of {', '.join(METHODS)}")
+        if self.sharding not in SHARDED:
+            raise ValueError(f"sharding: got {self.sharding!r}, expected one of {', '.join(SHARDED)}")
+        if self.rank < 1:
+            raise ValueError(f"rank: got {self.rank}, expected at least 1")
+
+    def state(self, cost: Trace) -> State:
+        """Bytes that it holds for a model whatever the batch."""
+        if self.method == "full":
+            return mixed_state(cost.parameters, cost.parameters, cost.largest_block)
+        trained = self.rank * cost.low_rank
+        return mixed_state(cost.parameters + trained, trained, cost.largest_block)
+
+    def flops(self, cost: Trace) -> float:
+        """Floating-point operations of a training sample.
+
+        A backward pass takes two matrix products for each of the forward pass, but one where the weights are
+        frozen; checkpointing does the forward pass once more.
+        """
+        again = cost.flops if self.checkpointing else 0
+        products = 1 if self.method == "lora" else 2
+        return cost.flops + again + products * cost.matmul_flops + 2 * cost.attention_flops
+
+    def activations(self, cost: Trace) -> int:
+        """Bytes per sample. LoRA's are counted as full fine-tuning's: an upper bound."""
+        return cost.checkpointed if self.checkpointing else cost.activations
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What fits on so many cards.
+
+    Attributes:
+        training: how.
+        cards: how many.
+        state: bytes on each card whatever the batch.
+        packed: most packed sections per step of all cards together.
+        full: most full sequences likewise.
+    """
+
+    training: Training
+    cards: int
+    state: float
+    packed: int
+    full: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a model costs, packed and as a full sequence.
+
+    Attributes:
+        model: which.
+        recipe: of the packed section.
+        latents: frames of the full sequence, rows and columns.
+        hardware: cards.
+        training: what ratios and hours are about.
+        samples: that hours are about.
+        packed_tokens: of a section with its context.
+        full_tokens: of all frames, noisy at once.
+        packed: cost of a section.
+        full: cost of the full sequence.
+        fits: for every way of training and number of cards.
+    """
+
+    model: RealModel
+    recipe: str
+    latents: tuple[int, int, int]
+    hardware: Hardware
+    training: Training
+    samples: int
+    packed_tokens: Tokens
+    full_tokens: Tokens
+    packed: Trace
+    full: Trace
+    fits: tuple[Fit, ...] = field(repr=False)
+
+    @property
+    def chosen(self) -> Fit:
+        """Of `training` on all cards."""
+        return self.fit(self.training, self.hardware.cards)
+
+    def fit(self, training: Training, cards: int) -> Fit:
+        """What fits, of `fits`."""
+        return next(fit for fit in self.fits if (fit.training, fit.cards) == (training, cards))
+
+    @property
+    def memory_ratio(self) -> float:
+        """Activation bytes of the full sequence over those of a packed section."""
+        return self.training.activations(self.full) / self.training.activations(self.packed)
+
+    @property
+    def batch_ratio(self) -> float:
+        """Largest batch of packed sections over that of full sequences; infinite where no sequence fits."""
+        fit = self.chosen
+        return fit.packed / fit.full if fit.full else float("inf" if fit.packed else "nan")
+
+    @property
+    def time_ratio(self) -> float:
+        """Time of a full sequence over that of a packed section, at equal utilisation."""
+        return self.training.flops(self.full) / self.training.flops(self.packed)
+
+    def hours(self, cost: Trace) -> float:
+        """To train on `samples`, on all cards."""
+        speed = self.hardware.cards * self.hardware.tflops * 1e12 * self.hardware.utilisation
+        return self.samples * self.training.flops(cost) / speed / 3600
+
+    def inference_bytes(self, cost: Trace) -> float:
+        """Weights, activations of one call without gradients, latents of the video; bfloat16."""
+        frames, rows, columns = self.latents
+        return 2 * cost.parameters + cost.inference + 2 * LATENT_CHANNELS * frames * rows * columns
+
+
+def plan(
+    model: str | RealModel = "base",
+    *,
+    recipe: str | None = None,
+    pixels: str = "480x832",
+    frames: int = 33,
+    hardware: Hardware | None = None,
+    training: Training | None = None,
+    samples: int = 100_000,
+) -> Plan:
+    """Plan memory and time of a real model from fake tensors: nothing is loaded, allocated or computed.
+
+    Args:
+        model: a name in `MODELS`, or a config of one's own.
+        recipe: ablation name of the packed section; by default the model's own.
+        pixels: height x width, such as ``480x832``.
+        frames: latent frames of the full sequence; 33 is the paper's window.
+        hardware: cards; by default 8 A100 of 80 GB at 40 % of their peak.
+        training: what ratios and hours are about; by default LoRA, everything sharded, with checkpointing.
+        samples: that hours are about.
+
+    Raises:
+        ValueError: an unknown model, a context without a limit, a size that is none.
+    """
+    chosen = model_of(model) if isinstance(model, str) else model
+    chosen = chosen if recipe is None else replace(chosen, recipe=str(parse(recipe)))
+    hardware, training = hardware or Hardware(), training or Training()
+    if frames < 1 or samples < 1:
+        raise ValueError(f"got {frames} frames and {samples} samples, expected at least 1 of each")
+    rows, columns = latent_size(pixels)
+    packed, full = packed_tokens(chosen.recipe, rows, columns), full_tokens(frames, rows, columns)
+    costs = trace(chosen, packed), trace(chosen, full)
+    return Plan(
+        model=chosen,
+        recipe=chosen.recipe,
+        latents=(frames, rows, columns),
+        hardware=hardware,
+        training=training,
+        samples=samples,
+        packed_tokens=packed,
+        full_tokens=full,
+        packed=costs[0],
+        full=costs[1],
+        fits=tuple(_fits(costs, hardware, training.rank)),
+    )
+
+
+def packed_tokens(recipe: str, rows: int, columns: int) -> Tokens:
+    """Tokens of a section with its whole context.
+
+    Args:
+        recipe: ablation name.
+        rows: of the latents.
+        columns: of the latents.
+
+    Raises:
+        ValueError: the tail ``ta`` grows without bound.
+    """
+    parsed = parse(recipe)
+    context = context_limit(parsed, rows, columns)
+    if context is None:
+        raise ValueError(f"recipe: got {recipe}, whose tail ta grows without bound; expected td, tc or none")
+    return Tokens(section_tokens(parsed, rows, columns), context)
+
+
+def full_tokens(frames: int, rows: int, columns: int) -> Tokens:
+    """Tokens of so many frames, all of them noisy at once."""
+    return Tokens(kernel_tokens(frames, BASE, rows, columns))
+
+
+def _fits(costs: tuple[Trace, Trace], hardware: Hardware, rank: int) -> Iterator[Fit]:
+    for method in METHODS:
+        for sharding in SHARDED:
+            for checkpointing in (True, False):
+                training = Training(method, sharding, checkpointing, rank)
+                for cards in range(1, hardware.cards + 1):
+                    state = training.state(costs[0]).per_card(sharding, cards)
+                    packed, full = (
+                        cards * largest_batch(hardware.usable, state, training.activations(cost))
+                        for cost in costs
+                    )
+                    yield Fit(training, cards, state, packed, full)

@@ -1,0 +1,184 @@
+"""Plans as tables and as plain containers for JSON."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from fp_lab.lab.capacity.families import Tokens
+from fp_lab.lab.capacity.memory import GIB, METHODS, SHARDED, USABLE
+from fp_lab.lab.capacity.plan import BRIEF_BATCH, BRIEF_HOURS, Plan, Training
+from fp_lab.lab.capacity.trace import Trace
+from fp_lab.lab.tables import Cell, Column, Line, Table
+
+_PETA = 1e15
+
+
+def plan_tables(plans: Sequence[Plan]) -> tuple[Table, ...]:
+    """Time, memory and ratios of all models, then what fits on which cards for each.
+
+    Args:
+        plans: of the same hardware and training.
+    """
+    return (time_table(plans), memory_table(plans), ratio_table(plans), *map(fit_table, plans))
+
+
+def time_table(plans: Sequence[Plan]) -> Table:
+    """Operations of a packed section and of a full sequence of each model, and hours of training."""
+    hardware, training = plans[0].hardware, plans[0].training
+    columns = (
+        Column("tokens", "tokens", digits=0),
+        Column("forward", "forward", "PFLOP", digits=2),
+        Column("backward", "+ backward", "PFLOP", digits=2),
+        Column("again", "+ again", "PFLOP with checkpointing", digits=2),
+        Column("hours", "hours", f"for {plans[0].samples:,} samples", digits=1),
+    )
+    again, once = replace(training, checkpointing=True), replace(training, checkpointing=False)
+
+    def figures(plan: Plan, side: _Side) -> tuple[float, ...]:
+        operations = (side.cost.flops, once.flops(side.cost), again.flops(side.cost))
+        return (side.tokens.total, *(flops / _PETA for flops in operations), plan.hours(side.cost))
+
+    notes = (
+        "PFLOP: of a forward pass, with the backward pass, with every block done again (checkpointing).",
+        f"Hours for {plans[0].samples:,} samples, cards at {hardware.utilisation:.0%} of {hardware.tflops:g} "
+        "TFLOP/s.",
+    )
+    title = f"Operations per sample, computed from fake tensors: {described(training)}, {_cards(plans[0])}"
+    return Table("time", title, columns, _lines(plans, figures), notes, ("model", "sample"))
+
+
+def memory_table(plans: Sequence[Plan]) -> Table:
+    """Activations of both, the largest batch, and memory of inference."""
+    training = plans[0].training
+    columns = (
+        Column("parameters", "parameters", "10^9", digits=2),
+        Column("activations", "kept", "GiB", digits=1),
+        Column("checkpointed", "checkpointed", "GiB", digits=2),
+        Column("batch", "batch", f"largest on {plans[0].hardware.cards} cards", digits=0),
+        Column("inference", "inference", "GiB", digits=1),
+    )
+
+    def figures(plan: Plan, side: _Side) -> tuple[float, ...]:
+        kept = (side.cost.activations / GIB, side.cost.checkpointed / GIB)
+        return (side.cost.parameters / 1e9, *kept, side.batch, plan.inference_bytes(side.cost) / GIB)
+
+    assumed = [f"{plan.model.name}: {plan.model.assumed}." for plan in plans if plan.model.assumed]
+    notes = (
+        "10^9 parameters; GiB of activations per sample in bfloat16, without and with checkpointing.",
+        "Inference: weights, activations and latents; text encoders and VAE need not be there meanwhile.",
+        *assumed,
+        *dict.fromkeys(f"Config: {plan.model.source}." for plan in plans),
+    )
+    title = f"Memory, computed from fake tensors: {described(training)}, {_cards(plans[0])}"
+    return Table("memory", title, columns, _lines(plans, figures), notes, ("model", "sample"))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Packed section or full sequence."""
+
+    name: str
+    tokens: Tokens
+    cost: Trace
+    batch: int
+
+
+def _lines(plans: Sequence[Plan], figures: Callable[[Plan, _Side], Sequence[float]]) -> tuple[Line, ...]:
+    return tuple(
+        Line(plan.model.name, plan.model.title, side.name, tuple(map(Cell, figures(plan, side))))
+        for plan in plans
+        for side in (
+            _Side("packed section", plan.packed_tokens, plan.packed, plan.chosen.packed),
+            _Side(f"all {plan.latents[0]} frames", plan.full_tokens, plan.full, plan.chosen.full),
+        )
+    )
+
+
+def ratio_table(plans: Sequence[Plan]) -> Table:
+    """What packing saves, beside what the paper's project says of it."""
+    columns = (
+        Column("memory", "memory", "full over packed, per sample", "higher", digits=2),
+        Column("batch", "batch", "packed over full, largest", "higher", digits=2),
+        Column("time", "time", "full over packed, per sample", "higher", digits=2),
+        Column("hours", "hours", f"that {BRIEF_HOURS[0]:.0f} h of full sequences become", "lower", digits=0),
+    )
+    lines = []
+    for plan in plans:
+        fit = plan.chosen
+        batch = Cell(plan.batch_ratio, extra=f"({fit.full} to {fit.packed})", reason="no full sequence fits")
+        figures = (plan.memory_ratio, plan.time_ratio, BRIEF_HOURS[0] / plan.time_ratio)
+        memory, time, hours = map(Cell, figures)
+        lines.append(Line(plan.model.name, plan.model.title, plan.recipe, (memory, batch, time, hours)))
+    before, after = BRIEF_BATCH
+    brief = (
+        Cell(math.nan),
+        Cell(after / before, extra=f"({before} to {after})"),
+        Cell(BRIEF_HOURS[0] / BRIEF_HOURS[1]),
+        Cell(BRIEF_HOURS[1]),
+    )
+    lines.append(Line("the paper's project, 13B at 480p on 8 cards of 80 GB", "", "", brief, "floor"))
+    title = f"Packed sections against full sequences: {described(plans[0].training)}, {_cards(plans[0])}"
+    notes = (
+        "Time at equal utilisation. A batch is of whole samples per card: memory says how near the next is.",
+    )
+    return Table("ratios", title, columns, tuple(lines), notes, ("model", "packed sample"))
+
+
+def fit_table(plan: Plan) -> Table:
+    """Largest batches on 1 card and more, for every way of training in which a sample fits at all."""
+    counts = [count for count in range(1, 9) if count < plan.hardware.cards] + [plan.hardware.cards]
+    columns = tuple(Column(f"cards{n}", f"{n} card{'s' if n > 1 else ''}", digits=0) for n in counts)
+    lines, unfit = [], dict[str, list[str]]()
+    for method, sharding, checkpointing in itertools.product(METHODS, SHARDED, (True, False)):
+        training = Training(method, sharding, checkpointing, plan.training.rank)
+        fits = [plan.fit(training, count) for count in counts]
+        if not any(fit.packed for fit in fits):
+            unfit.setdefault(_way(training), []).append(sharding)
+            continue
+        cells = tuple(Cell(fit.packed, extra=f"/ {fit.full}") for fit in fits)
+        lines.append(Line(described(training), "", f"{fits[-1].state / GIB:.1f} GiB", cells))
+    title = f"{plan.model.name}: largest batch, packed sections / full sequences, cards of {_memory(plan)}"
+    notes = [
+        f"{USABLE:.0%} of a card are planned with. On each card: weights, gradients, AdamW and averages "
+        f"(here on {counts[-1]} cards); samples come beside them.",
+        *(f"No sample fits: {way} ({', '.join(shardings)})." for way, shardings in unfit.items()),
+    ]
+    heads = ("training", "on each card")
+    return Table(f"fits-{plan.model.name}", title, columns, tuple(lines), tuple(notes), heads)
+
+
+def described(training: Training) -> str:
+    """A way of training in words."""
+    return f"{_way(training)}, {training.sharding}"
+
+
+def _way(training: Training) -> str:
+    method = f"LoRA of rank {training.rank}" if training.method == "lora" else "full fine-tuning"
+    return f"{method}, {'' if training.checkpointing else 'no '}checkpointing"
+
+
+def _memory(plan: Plan) -> str:
+    return f"{plan.hardware.memory_gb:g} GB"
+
+
+def _cards(plan: Plan) -> str:
+    return f"{plan.hardware.cards} cards of {_memory(plan)}"
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """Everything of a plan, bytes and operations as they are."""
+    derived = {
+        "batch_ratio": plan.batch_ratio if math.isfinite(plan.batch_ratio) else None,
+        "memory_ratio": plan.memory_ratio,
+        "time_ratio": plan.time_ratio,
+        "hours": {"packed": plan.hours(plan.packed), "full": plan.hours(plan.full)},
+        "inference_bytes": {
+            "packed": plan.inference_bytes(plan.packed),
+            "full": plan.inference_bytes(plan.full),
+        },
+        "chosen": asdict(plan.chosen),
+        "brief": {"batch": BRIEF_BATCH, "hours": BRIEF_HOURS},
+    }
+    return asdict(plan) | derived

@@ -1,0 +1,160 @@
+"""What one forward pass of a real model costs, from fake tensors: no memory, no arithmetic, a few seconds."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from fp_lab.lab.capacity.families import FAMILIES, Tokens
+from fp_lab.lab.capacity.models import RealModel
+from fp_lab.lab.capacity.saved import Activations, watched
+
+_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass of one sample; bytes are those of bfloat16.
+
+    Attributes:
+        parameters: of the whole model.
+        largest_block: parameters of the largest block.
+        low_rank: parameters that rank 1 adds to all linear layers of the blocks' attention.
+        matmul_flops: floating-point operations of linear layers and convolutions.
+        attention_flops: of attention, 4 n m D per layer for n queries and m keys.
+        activations: bytes kept for the backward pass, without checkpointing.
+        checkpointed: most bytes alive in a step with every block checkpointed, beside weights and gradients.
+        inference: most bytes of tensors alive beside the weights, without gradients.
+    """
+
+    parameters: int
+    largest_block: int
+    low_rank: int
+    matmul_flops: int
+    attention_flops: int
+    activations: int
+    checkpointed: int
+    inference: int
+
+    @property
+    def flops(self) -> int:
+        """Of the forward pass; a backward pass costs twice as much."""
+        return self.matmul_flops + self.attention_flops
+
+
+@lru_cache(maxsize=32)
+def trace(model: RealModel, tokens: Tokens) -> Trace:
+    """Trace a model in bfloat16 on fake tensors.
+
+    Args:
+        model: from `fp_lab.lab.capacity.models`.
+        tokens: of the sample.
+    """
+    kind = FAMILIES[model.family]
+    with _bfloat16(), FakeTensorMode():
+        module = kind.build(model, tokens)
+        blocks = kind.blocks(module)
+        counter = FlopCounterMode(display=False, custom_mapping={_ATTENTION: attention_flops})
+        with watched(module, blocks) as kept, counter:
+            kind.call(module, model, tokens)
+        peaks = _peaks(model, tokens)
+    return _trace(module, blocks, counter, kept, peaks)
+
+
+def attention_flops(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any) -> int:
+    """4 n m D: the products with keys and with values. PyTorch's own table lacks the CPU's fused attention.
+
+    Args:
+        q: shape of queries ``b heads n c``, with D = heads * c.
+        k: shape of keys ``b heads m c``.
+        v: shape of values ``b heads m c``.
+    """
+    batch, heads, queries, channels = q
+    return 2 * batch * heads * queries * k[2] * (channels + v[3])
+
+
+@dataclass(frozen=True)
+class _Peaks:
+    """Bytes per sample that no hook sees, from a model with one block of each kind.
+
+    Attributes:
+        inference: most alive beside the weights without gradients; further blocks add nothing.
+        working: alive beside what `watched` counts, while a checkpointed block is gone back through.
+    """
+
+    inference: int
+    working: int
+
+
+def _peaks(model: RealModel, tokens: Tokens) -> _Peaks:
+    kind = FAMILIES[model.family]
+    depth = {name: 1 for name in model.settings if name in ("num_layers", "num_single_layers")}
+    shallow = replace(model, settings={**model.settings, **depth})
+    module = kind.build(shallow, tokens)
+    blocks = kind.blocks(module)
+    with watched(module, blocks) as kept:
+        kind.call(module, shallow, tokens)
+    with torch.no_grad(), _tracked(module) as tracker:
+        kind.call(module, shallow, tokens)
+    inference = _alive(tracker)
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    with _tracked(module) as tracker:
+        kind.call(module, shallow, tokens).float().mean().backward()
+    return _Peaks(inference, max(0, _alive(tracker) - kept.checkpointed))
+
+
+@contextmanager
+def _tracked(module: nn.Module) -> Iterator[MemTracker]:
+    tracker = MemTracker()
+    tracker.track_external(module)
+    with tracker:
+        yield tracker
+
+
+def _alive(tracker: MemTracker) -> int:
+    """Most bytes of tensors alive at once, but parameters, their gradients and buffers."""
+    peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
+    return int(peak["Total"] - peak["Parameter"] - peak["Buffer"] - peak["Gradient"])
+
+
+def _trace(
+    module: nn.Module, blocks: Sequence[nn.Module], counter: FlopCounterMode, kept: Activations, peaks: _Peaks
+) -> Trace:
+    counts = counter.get_flop_counts()["Global"]
+    attention = counts.get(_ATTENTION, 0)
+    layers = [
+        layer
+        for block in blocks
+        for name, layer in block.named_modules()
+        if isinstance(layer, nn.Linear) and "attn" in name
+    ]
+    return Trace(
+        parameters=sum(p.numel() for p in module.parameters()),
+        largest_block=max(sum(p.numel() for p in block.parameters()) for block in blocks),
+        low_rank=sum(layer.in_features + layer.out_features for layer in layers),
+        matmul_flops=sum(counts.values()) - attention,
+        attention_flops=attention,
+        activations=kept.total,
+        checkpointed=kept.checkpointed + peaks.working,
+        inference=peaks.inference,
+    )
+
+
+@contextmanager
+def _bfloat16() -> Iterator[None]:
+    """The default type, as fake parameters cannot be converted."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

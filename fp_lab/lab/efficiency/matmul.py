@@ -1,0 +1,60 @@
+"""The rate at which this machine multiplies matrices, which the rate of training is held against."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fp_lab.backbones import TinyDiTConfig
+
+LARGE = 2048
+"""Rows, columns and depth of a product that is large for any machine that trains tiny models."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product of ``m k`` and ``k n`` matrices."""
+
+    m: int
+    k: int
+    n: int
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations."""
+        return 2 * self.m * self.k * self.n
+
+
+LARGE_PRODUCT = Product(LARGE, LARGE, LARGE)
+
+
+def block_products(backbone: TinyDiTConfig, tokens: int) -> tuple[Product, ...]:
+    """Products of a block's linear layers: queries with keys and values, output, and the MLP's two.
+
+    Args:
+        backbone: width and MLP ratio.
+        tokens: of all samples of a batch.
+    """
+    d, hidden = backbone.width, backbone.mlp_ratio * backbone.width
+    return tuple(Product(tokens, *sides) for sides in ((d, 3 * d), (d, d), (d, hidden), (hidden, d)))
+
+
+def multiplying(
+    products: Sequence[Product], device: torch.device, dtype: torch.dtype, times: int = 1
+) -> Callable[[], object]:
+    """A call that does the products so many times, into memory of their own."""
+    made = [
+        (
+            torch.randn(p.m, p.k, device=device, dtype=dtype),
+            torch.randn(p.k, p.n, device=device, dtype=dtype),
+            torch.empty(p.m, p.n, device=device, dtype=dtype),
+        )
+        for p in products
+    ]
+
+    def multiply() -> None:
+        for _ in range(times):
+            for a, b, out in made:
+                torch.mm(a, b, out=out)
+
+    return multiply

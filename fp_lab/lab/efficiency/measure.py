@@ -1,0 +1,230 @@
+"""Measure arms in turn in one process: one round of everything after another, so that all share the noise."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+
+import torch
+
+from fp_lab.codec import Codec
+from fp_lab.lab.capacity.memory import GIB, float32_state, largest_batch
+from fp_lab.lab.compute import forward_flops
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.efficiency.arms import Side
+from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, block_products, multiplying
+from fp_lab.lab.efficiency.workload import Sampled, Workload, timed
+
+Progress = Callable[[int, int, str], None]
+"""Hears how many of how many pieces are done, and which one is next."""
+
+
+@dataclass(frozen=True)
+class ArmEfficiency:
+    """What an arm costs.
+
+    Attributes:
+        name: of the arm.
+        recipe: ablation name.
+        order: of generation.
+        compared: whether others are compared with it.
+        tokens: of a training sample, context and section; mean over the plan.
+        targets: frames that a sample learns to generate; mean over the plan.
+        step_seconds: of a training step; median over rounds, mean over the plan.
+        tokens_per_second: in training.
+        flops_per_second: in training, of matrix products (`forward_flops`, backward twice that).
+        own_share: of the rate at which the machine does the blocks' own products.
+        large_share: of its rate at a large product.
+        activation_bytes: kept for the backward pass, per sample, at the fullest context.
+        peak_bytes: most bytes of tensors alive in a step, at the fullest context.
+        state_bytes: weights, gradients, AdamW and averages, computed from the number of parameters.
+        largest_batch: that fits into the budget beside the state, computed from the two.
+        seconds_per_1000: of training, for 1,000 samples.
+        first_section_seconds: until the first section of one video is sampled, without decoding.
+        frames_per_second: of sampling one video, latent frames, without decoding.
+    """
+
+    name: str
+    recipe: str
+    order: str
+    compared: bool
+    tokens: float
+    targets: float
+    step_seconds: float
+    tokens_per_second: float
+    flops_per_second: float
+    own_share: float
+    large_share: float
+    activation_bytes: float
+    peak_bytes: int
+    state_bytes: float
+    largest_batch: int
+    seconds_per_1000: float
+    first_section_seconds: float
+    frames_per_second: float
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """All arms, and what they were measured on.
+
+    Attributes:
+        arms: in their order, those that others are compared with last.
+        machine: processor and device.
+        threads: of torch.
+        precision: of training.
+        batch: samples per step.
+        frames: latent frames of a video.
+        memory_gb: budget of the largest batch, GiB.
+        rounds: of which medians are taken.
+        large_flops_per_second: of a large product in the same type on the same threads.
+    """
+
+    arms: tuple[ArmEfficiency, ...]
+    machine: str
+    threads: int
+    precision: str
+    batch: int
+    frames: int
+    memory_gb: float
+    rounds: int
+    large_flops_per_second: float
+
+
+def measure(
+    sides: Sequence[Side],
+    codec: Codec,
+    *,
+    rounds: int = 3,
+    memory_gb: float = 1.0,
+    progress: Progress = lambda done, total, note: None,
+) -> Efficiency:
+    """Measure arms; what is done before the rounds warms up.
+
+    Args:
+        sides: arms of one batch size and precision.
+        codec: whose latents they take.
+        rounds: that count.
+        memory_gb: budget of the largest batch, GiB.
+        progress: hears of every piece.
+
+    Raises:
+        ValueError: no round, or arms whose steps cannot be compared.
+    """
+    if rounds < 1 or memory_gb <= 0:
+        raise ValueError(f"got {rounds} rounds and {memory_gb} GiB, expected at least 1 and more than 0")
+    first = _alike(sides)
+    torch.set_num_threads(first.training.threads)
+    dtype = torch.bfloat16 if first.training.precision == "bf16-mixed" else torch.float32
+    total, done = (rounds + 1) * len(sides), 0
+    clocks = []
+    for side in sides:
+        progress(done, total, f"memory of {side.name}")
+        clocks.append(_Clock.of(side, codec, dtype))
+        done += 1
+    device = clocks[0].work.device
+    large, large_seconds = multiplying([LARGE_PRODUCT], device, dtype), list[float]()
+    for number in range(rounds):
+        for clock in clocks:
+            progress(done, total, f"{clock.side.name}, round {number + 1}")
+            clock.round()
+            large_seconds.append(timed(large, device))
+            done += 1
+    progress(done, total, "")
+    rate = LARGE_PRODUCT.flops / median(large_seconds)
+    return Efficiency(
+        arms=tuple(clock.figures(memory_gb * GIB, rate) for clock in clocks),
+        machine=torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU",
+        threads=torch.get_num_threads(),
+        precision=first.training.precision,
+        batch=first.training.batch,
+        frames=first.data.frames,
+        memory_gb=memory_gb,
+        rounds=rounds,
+        large_flops_per_second=rate,
+    )
+
+
+@dataclass
+class _Clock:
+    """An arm and its times so far, one per round."""
+
+    side: Side
+    work: Workload
+    activations: float
+    peak: int
+    own_flops: int
+    multiply: Callable[[], object]
+    steps: list[list[float]]
+    own: list[float] = field(default_factory=list)
+    sampled: list[Sampled] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, side: Side, codec: Codec, dtype: torch.dtype) -> "_Clock":
+        work = Workload(side.config, codec)
+        tokens = round(fmean(work.tokens)) * side.config.training.batch
+        activations = work.activation_bytes()
+        work.step(work.fullest)
+        backbone = work.model.backbone.config
+        products = block_products(backbone, tokens)
+        times = 3 * backbone.depth  # as much as a step does: what disturbs one disturbs the other
+        return cls(
+            side,
+            work,
+            activations,
+            work.peak_bytes(),
+            times * sum(product.flops for product in products),
+            multiplying(products, work.device, dtype, times),
+            [[] for _ in work.sources],
+        )
+
+    def round(self) -> None:
+        """A step on every source, the blocks' products, one video."""
+        for index, seconds in enumerate(self.steps):
+            seconds.append(self.work.timed_step(index))
+        self.own.append(timed(self.multiply, self.work.device))
+        self.sampled.append(self.work.sample())
+
+    def figures(self, budget: float, large_rate: float) -> ArmEfficiency:
+        config, work, batch = self.side.config, self.work, self.side.config.training.batch
+        step = fmean(median(seconds) for seconds in self.steps)
+        backbone = work.model.backbone.config
+        flops = 3 * batch * fmean(forward_flops(backbone, tokens) for tokens in work.tokens) / step
+        state = float32_state(work.parameters).total
+        return ArmEfficiency(
+            name=self.side.name,
+            recipe=config.recipe,
+            order=config.parsed_recipe.order,
+            compared=self.side.compared,
+            tokens=fmean(work.tokens),
+            targets=fmean(source.targets for source in work.sources),
+            step_seconds=step,
+            tokens_per_second=batch * fmean(work.tokens) / step,
+            flops_per_second=flops,
+            own_share=flops / (self.own_flops / median(self.own)),
+            large_share=flops / large_rate,
+            activation_bytes=self.activations,
+            peak_bytes=self.peak,
+            state_bytes=state,
+            largest_batch=largest_batch(budget, state, self.activations),
+            seconds_per_1000=1000 * step / batch,
+            first_section_seconds=median(sampled.first_section for sampled in self.sampled),
+            frames_per_second=(config.evaluation.frames - 1)
+            / median(sampled.total for sampled in self.sampled),
+        )
+
+
+def _alike(sides: Sequence[Side]) -> ExperimentConfig:
+    """The first arm's config, when the steps of all are of the same kind."""
+    first = sides[0].config
+    for side in sides:
+        ours, others = (
+            (c.training.batch, c.training.precision, c.training.threads, c.training.accelerator)
+            for c in (first, side.config)
+        )
+        if ours != others:
+            raise ValueError(
+                f"{side.name}: got batch, precision, threads and accelerator {others}, expected those of "
+                f"{sides[0].name}, {ours}: give them once, such as training.batch={ours[0]}"
+            )
+    return first

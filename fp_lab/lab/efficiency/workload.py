@@ -1,0 +1,213 @@
+"""An arm's training steps and sampling, ready to be timed: real modules, random latents."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.distributed._tools.mem_tracker import MemTracker
+
+from fp_lab.causal import Blocks
+from fp_lab.codec import Codec
+from fp_lab.lab.build import build_model, build_system, device_of
+from fp_lab.lab.capacity.saved import watched
+from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig
+from fp_lab.orders import Section, plan
+from fp_lab.packing.codebook import Codebook
+from fp_lab.packing.context import ContextConfig
+from fp_lab.recipe import Recipe
+from fp_lab.rollout import rollout
+from fp_lab.samples import Arrangement, arrange_videos
+from fp_lab.system import LatentBatch, step_generator
+
+SECTIONS = 4
+"""At most so many sections of a plan are timed, spread over it evenly."""
+_CAPTION = "a red plain ball moving slowly left over a wavy grey background"
+
+
+@dataclass(frozen=True)
+class OneSection:
+    """Draws the same section of a plan for every video."""
+
+    recipe: Recipe
+    section: Section
+
+    @property
+    def targets(self) -> int:
+        """Frames that it generates."""
+        return len(self.section.targets)
+
+    def draw(self, latents: Tensor, config: ContextConfig, generator: Generator) -> list[Arrangement]:
+        """Its arrangement for each of the videos ``b c t h w``."""
+        return arrange_videos(self.recipe, [self.section] * len(latents), latents, config)
+
+
+@dataclass(frozen=True)
+class OneWindow(Blocks):
+    """Draws the same window of blocks for every video."""
+
+    window: range = range(0)
+
+    @property
+    def targets(self) -> int:
+        """Frames that it learns from, all of them noisy to some degree."""
+        return len(self.window)
+
+    def draw_window(self, items: int, length: int, generator: Generator) -> Tensor:
+        """Its frames ``b t``."""
+        return torch.tensor(self.window).repeat(items, 1)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Wall time of one video: until its first section is done, and of all, s."""
+
+    first_section: float
+    total: float
+
+
+class Workload:
+    """An arm whose steps and videos can be timed one by one, as often as needed.
+
+    Attributes:
+        sources: what training steps are taken on, of the plan that training draws from.
+        tokens: of a sample, context and section, for each of the sources.
+    """
+
+    def __init__(self, config: ExperimentConfig, codec: Codec) -> None:
+        """Build model, optimiser and averages.
+
+        Args:
+            config: of the arm.
+            codec: whose latents it takes.
+        """
+        size = config.parsed_recipe.codebook
+        self.config, self.device = config, device_of(config)
+        model = build_model(config, codec, None if size is None else _any_codebook(size, codec.channels))
+        self.system = build_system(config, model).to(self.device)
+        self.model = self.system.model
+        optimizers: Any = self.system.configure_optimizers()
+        self.optimizer: torch.optim.Optimizer = optimizers["optimizer"]
+        self._average = [parameter.detach().clone() for parameter in self.model.parameters()]
+        side, items = config.data.size // LATENT_STRIDE, config.training.batch
+        shape = (items, codec.channels, config.data.frames, side, side)
+        latents = torch.randn(shape, generator=Generator().manual_seed(0)).to(self.device)
+        self.batch = LatentBatch(latents=latents, captions=[_CAPTION] * items)
+        self.sources = _sources(config, self.system.source)
+        self.tokens = [self._count(index) for index in range(len(self.sources))]
+
+    @property
+    def parameters(self) -> int:
+        """Of the model."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def fullest(self) -> int:
+        """The source with most tokens, which bounds memory."""
+        return max(range(len(self.tokens)), key=self.tokens.__getitem__)
+
+    def loss(self, index: int, batch: LatentBatch | None = None) -> Tensor:
+        """Of a training step on one of the sources; by default of the whole batch."""
+        self.system.source = self.sources[index]
+        mixed = self.config.training.precision == "bf16-mixed"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            generator = step_generator(self.config.seed, 0, index)
+            return self.system.section_loss(batch or self.batch, generator)
+
+    def step(self, index: int) -> None:
+        """Forward, backward, clipped gradients, AdamW, average: a training step without lightning."""
+        settings = self.config.training
+        self.loss(index).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        now = [parameter.detach() for parameter in self.model.parameters()]
+        torch._foreach_lerp_(self._average, now, 1 - settings.ema)
+
+    def timed_step(self, index: int) -> float:
+        """Wall time of a step, s."""
+        return timed(lambda: self.step(index), self.device)
+
+    def sample(self) -> Sampled:
+        """Generate one video, latents only."""
+        config, model = self.config, self.model.eval()
+        first = self.batch["latents"][:1, :, :1]
+        _wait(self.device)
+        started, done = time.perf_counter(), list[float]()
+        for _ in rollout(
+            model,
+            config.parsed_recipe,
+            first,
+            frames=config.evaluation.frames,
+            captions=[_CAPTION],
+            seeds=[0],
+            sampling=config.sampling,
+        ):
+            _wait(self.device)
+            done.append(time.perf_counter() - started)
+        model.train()
+        return Sampled(done[0], done[-1])
+
+    def activation_bytes(self) -> float:
+        """Kept for the backward pass per sample, at the fullest context."""
+        with watched(self.model) as kept:
+            self.loss(self.fullest)
+        return kept.total / self.config.training.batch
+
+    def peak_bytes(self) -> int:
+        """Most bytes of tensors alive in a step at the fullest context: model, averages, optimiser, all.
+
+        A step has to come before: the first one makes the optimiser's moments.
+        """
+        tracker = MemTracker()
+        tracker.track_external(self.model, self.optimizer, *self._average, self.batch["latents"])
+        with tracker:
+            self.step(self.fullest)
+        return int(tracker.get_tracker_snapshot("peak")[self.device]["Total"])
+
+    def _count(self, index: int) -> int:
+        """Tokens of a sample that go through the first block, by looking."""
+        seen = list[int]()
+        hook = self.model.backbone.blocks[0].register_forward_pre_hook(
+            lambda block, inputs: seen.append(inputs[0].shape[1])
+        )
+        one = LatentBatch(latents=self.batch["latents"][:1], captions=[_CAPTION])
+        with hook, torch.no_grad():
+            self.loss(index, one)
+        return sum(seen)
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Wall time of a call until the device has done it, s."""
+    _wait(device)
+    started = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _sources(config: ExperimentConfig, source: Any) -> Sequence[OneSection | OneWindow]:
+    frames, recipe = config.data.frames, config.parsed_recipe
+    if isinstance(source, Blocks):
+        return [OneWindow(source.section, source.history, w) for w in _spread(source.windows(frames))]
+    return [OneSection(recipe, s) for s in _spread(plan(recipe, frames, fill=config.sampling.fill))]
+
+
+def _spread(of: Sequence[Any]) -> list[Any]:
+    """At most `SECTIONS` of them, the first and the last among them."""
+    count = min(len(of), SECTIONS)
+    return [of[round(i * (len(of) - 1) / max(count - 1, 1))] for i in range(count)]
+
+
+def _any_codebook(size: int, channels: int) -> Codebook:
+    """A codebook of random centroids: as fast as a fitted one."""
+    codebook = Codebook(size, channels)
+    codebook.centroids.normal_(generator=Generator().manual_seed(0))
+    return codebook

@@ -1,0 +1,339 @@
+"""Memory planning against closed forms, published figures, and real small models of the same classes."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from fp_lab.lab.capacity import MODELS, Hardware, RealModel, Training, plan
+from fp_lab.lab.capacity.families import FAMILIES, Tokens
+from fp_lab.lab.capacity.memory import GIB, float32_state, largest_batch, mixed_state
+from fp_lab.lab.capacity.plan import full_tokens, packed_tokens
+from fp_lab.lab.capacity.saved import watched
+from fp_lab.lab.capacity.tables import as_json, plan_tables
+from fp_lab.lab.capacity.trace import attention_flops, trace
+from fp_lab.lab.tables import Line, to_markdown
+
+TOKENS = Tokens(96, 32)
+HUNYUAN = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 16,
+    "num_layers": 2,
+    "num_single_layers": 3,
+    "num_refiner_layers": 1,
+    "text_embed_dim": 24,
+    "pooled_projection_dim": 12,
+    "rope_axes_dim": (4, 6, 6),
+}
+WAN = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 16,
+    "num_layers": 3,
+    "ffn_dim": 80,
+    "text_dim": 24,
+    "freq_dim": 16,
+}
+SMALL = {
+    "hunyuan-video": HUNYUAN,
+    "base": HUNYUAN | {"image_proj_dim": 20},
+    "wan-1.3b": WAN,
+}
+
+
+def small(name: str, **further: Any) -> RealModel:
+    """A model of the same class, small enough to be run for real."""
+    model = MODELS[name]
+    settings = {**model.settings, **SMALL[name], **further}
+    return replace(model, settings=settings, words=6, image=5 if model.image else 0)
+
+
+def real(model: RealModel, tokens: Tokens = TOKENS) -> nn.Module:
+    """Its module with memory behind it, bfloat16 as a trace has it."""
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        return FAMILIES[model.family].build(model, tokens)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def call(module: nn.Module, model: RealModel, tokens: Tokens = TOKENS) -> torch.Tensor:
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        return FAMILIES[model.family].call(module, model, tokens)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_parameters_are_those_of_the_real_module(name: str) -> None:
+    model = small(name)
+    assert trace(model, TOKENS).parameters == sum(p.numel() for p in real(model).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        # counts of the released safetensors
+        ("hunyuan-video", 12_821_012_544),
+        ("wan-1.3b", 1_418_996_800),
+        ("wan-14b", 14_288_491_584),
+    ],
+)
+def test_parameters_of_the_released_models(name: str, published: int) -> None:
+    with FakeTensorMode():
+        module = FAMILIES[MODELS[name].family].build(MODELS[name], Tokens(1))
+    assert sum(p.numel() for p in module.parameters()) == published
+
+
+@pytest.mark.parametrize(("name", "size"), [("base", 13e9), ("lite", 7e9), ("extended", 20e9)])
+def test_the_papers_variants_have_their_sizes(name: str, size: float) -> None:
+    with FakeTensorMode():
+        module = FAMILIES[MODELS[name].family].build(MODELS[name], Tokens(1))
+    assert sum(p.numel() for p in module.parameters()) == pytest.approx(size, rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "context"), [("base", 3120), ("lite", 2080), ("extended", 3900)])
+def test_the_papers_variants_have_their_contexts(name: str, context: int) -> None:
+    assert packed_tokens(MODELS[name].recipe, 60, 104) == Tokens(14_040, context)
+    assert full_tokens(33, 60, 104).total == 51_480
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_activations_are_those_that_real_hooks_see(name: str) -> None:
+    model = small(name)
+    module = real(model)
+    seen: dict[int, int] = {}
+    own = {p.untyped_storage().data_ptr() for p in (*module.parameters(), *module.buffers())}
+    alive = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            alive.append(storage)
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        call(module, model)
+    assert trace(model, TOKENS).activations == pytest.approx(sum(seen.values()), rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["base", "wan-1.3b"])
+def test_memory_is_what_a_real_step_has_alive(name: str) -> None:
+    tokens, model = Tokens(700, 200), small(name)
+    module = real(model, tokens)
+    cost = trace(model, tokens)
+    assert cost.activations == pytest.approx(most_alive(module, model, tokens), rel=0.1)
+    module.zero_grad(set_to_none=True)
+    for block in FAMILIES[model.family].blocks(module):
+        forward = block.forward
+        block.forward = lambda *a, f=forward, **k: checkpoint(f, *a, use_reentrant=False, **k)
+    assert cost.checkpointed == pytest.approx(most_alive(module, model, tokens), rel=0.05)
+    assert cost.checkpointed < cost.activations / 2
+
+
+def most_alive(module: nn.Module, model: RealModel, tokens: Tokens) -> int:
+    """Peak bytes of tensors in a real forward and backward pass, parameters and their gradients left out."""
+    tracker = MemTracker()
+    tracker.track_external(module)
+    with tracker:
+        call(module, model, tokens).float().mean().backward()
+    peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
+    return int(peak["Total"] - peak["Parameter"] - peak["Buffer"] - peak["Gradient"])
+
+
+def test_hooks_are_gone_afterwards() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.GELU())
+    with watched(module, [module[0]]) as kept:
+        module(torch.randn(2, 4))
+    once = kept.total
+    module(torch.randn(2, 4))
+    assert kept.total == once == 2 * (2 * 4 * 4)  # inputs of the linear layer and of the activation
+
+
+def test_attention_is_four_n_squared_d_per_layer() -> None:
+    model = small("wan-1.3b")
+    n, width, layers = TOKENS.total, 32, 3
+    cost = trace(model, TOKENS)
+    assert cost.attention_flops == layers * (4 * n * n * width + 4 * n * model.words * width)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_operations_are_those_that_the_unfused_attention_shows(name: str) -> None:
+    model = small(name)
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), counter:
+        call(real(model), model)
+    assert trace(model, TOKENS).flops == counter.get_total_flops()
+
+
+def test_attention_of_other_queries_and_keys() -> None:
+    shape = ([2, 3, 5, 8], [2, 3, 7, 8], [2, 3, 7, 8])
+    q, k, v = (torch.randn(s) for s in shape)
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), counter:
+        torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert attention_flops(*shape) == counter.get_total_flops() == 4 * 2 * 5 * 7 * 3 * 8
+
+
+def test_inference_peak_does_not_depend_on_depth() -> None:
+    deep, shallow = small("wan-1.3b", num_layers=6), small("wan-1.3b", num_layers=1)
+    assert trace(deep, TOKENS).inference == trace(shallow, TOKENS).inference
+    tracker, module = MemTracker(), real(deep)
+    tracker.track_external(module)
+    with torch.no_grad(), tracker:
+        call(module, deep)
+    peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
+    assert trace(deep, TOKENS).inference == peak["Total"] - peak["Parameter"] - peak["Buffer"]
+
+
+def test_state_by_hand() -> None:
+    assert float32_state(10).total == 200
+    full = mixed_state(1000, 1000, 50)
+    assert full.per_card("ddp", 4) == full.total == 1000 * (2 + 2 + 12 + 4)
+    assert full.per_card("zero1", 4) == 1000 * (2 + 2 + 16 / 4)
+    assert full.per_card("zero2", 4) == 1000 * (2 + 18 / 4)
+    assert full.per_card("fsdp", 4) == 1000 * 20 / 4 + 2 * 2 * 50
+    assert full.per_card("fsdp", 1) == full.total
+    assert mixed_state(1000, 10, 50).total == 2000 + 10 * 18
+
+
+def test_state_is_what_adamw_holds() -> None:
+    model = nn.Linear(64, 64, bias=False)
+    optimizer = torch.optim.AdamW(model.parameters())
+    average = [p.detach().clone() for p in model.parameters()]
+    model(torch.randn(2, 64)).sum().backward()
+    optimizer.step()
+    held = [*model.parameters(), *average, *(p.grad for p in model.parameters() if p.grad is not None)]
+    moments = [v for state in optimizer.state.values() for v in state.values() if v.ndim]
+    assert float32_state(64 * 64).total == sum(t.numel() * 4 for t in (*held, *moments))
+
+
+def test_largest_batch_fits_and_one_more_does_not() -> None:
+    batch = largest_batch(80 * GIB, 24.5 * GIB, 9.4 * GIB)
+    assert 24.5 + batch * 9.4 <= 80 < 24.5 + (batch + 1) * 9.4
+    assert largest_batch(GIB, 2 * GIB, 1.0) == 0
+
+
+def test_low_rank_adds_what_peft_would() -> None:
+    # per block: to_q, to_k, to_v, to_out of self- and of cross-attention, each 32 x 32
+    assert trace(small("wan-1.3b"), TOKENS).low_rank == 3 * 8 * (32 + 32)
+
+
+def test_operations_of_training() -> None:
+    cost = replace(trace(small("wan-1.3b"), TOKENS), matmul_flops=100, attention_flops=10)
+    assert Training("full", checkpointing=False).flops(cost) == 3 * 110
+    assert Training("full", checkpointing=True).flops(cost) == 4 * 110
+    assert Training("lora", checkpointing=False).flops(cost) == 110 + 100 + 20
+
+
+def test_plan_of_a_small_model_by_hand() -> None:
+    model = small("base")
+    made = plan(
+        model, recipe="td_f2k2f1k1_g3", pixels="64x96", frames=9, hardware=Hardware(2, 0.001, 1.0, 0.5)
+    )
+    assert made.packed_tokens == Tokens(3 * 4 * 6, 4 * 6 + 2 * 3)
+    assert made.full_tokens == Tokens(9 * 4 * 6)
+    fit, usable = made.chosen, 0.95 * 0.001 * GIB
+    training = Training()
+    state = training.state(made.packed).per_card("fsdp", 2)
+    assert fit.state == state
+    assert fit.packed == 2 * max(0, int((usable - state) // made.packed.checkpointed))
+    assert made.hours(made.packed) == pytest.approx(
+        made.samples * training.flops(made.packed) / (2 * 0.5e12) / 3600
+    )
+    assert made.time_ratio == training.flops(made.full) / training.flops(made.packed)
+    assert made.memory_ratio == made.full.checkpointed / made.packed.checkpointed
+
+
+def test_the_briefs_batches_come_out_at_13b() -> None:
+    made = plan("base")
+    assert made.chosen.full == 16
+    assert 48 <= made.chosen.packed <= 64
+    assert made.batch_ratio == made.chosen.packed / 16
+    assert 5 <= made.time_ratio <= 6.5
+    joint = 17_160 + 256 + 729  # words and the image's tokens are in the same stream
+    assert made.packed.attention_flops == pytest.approx(60 * 4 * joint**2 * 3072, rel=1e-3)
+    assert made.full.matmul_flops == pytest.approx(0.70e15, rel=0.02)
+    assert made.full.activations > 10 * made.full.checkpointed
+    json.dumps(as_json(made))
+    lines = [line for table in plan_tables([made]) for line in table.lines]
+    assert all(isinstance(line, Line) for line in lines)
+    text = "\n".join(map(to_markdown, plan_tables([made])))
+    assert "3.50 (16 to 56)" in text
+    assert "4.00 (16 to 64)" in text
+    assert "No sample fits: full fine-tuning, checkpointing (ddp, zero1)." in text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": "bas"}, "did you mean 'base'"),
+        ({"recipe": "ta_f1k1_g9"}, "without bound"),
+        ({"pixels": "480"}, "HEIGHTxWIDTH"),
+        ({"frames": 0}, "at least 1"),
+    ],
+)
+def test_mistakes_are_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Hardware(cards=0), "cards: got 0"),
+        (lambda: Hardware(memory_gb=0.0), "memory_gb: got 0"),
+        (lambda: Hardware(utilisation=1.5), "utilisation: got 1.5"),
+        (lambda: Training(rank=0), "rank: got 0"),
+    ],
+)
+def test_impossible_cards_are_named(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+RSS = """
+from test_capacity import WIDE, WIDE_TOKENS, call, real, small
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+model = small("wan-1.3b", **WIDE)
+module = real(model, WIDE_TOKENS)
+call(module, model, WIDE_TOKENS).float().mean().backward()
+before = resident()
+output = call(module, model, WIDE_TOKENS)
+print(resident() - before)
+"""
+WIDE = {"num_attention_heads": 8, "ffn_dim": 1024}
+WIDE_TOKENS = Tokens(3000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_resident_memory_grows_by_the_activations(request: pytest.FixtureRequest) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RSS],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "PYTHONPATH": str(request.path.parent),
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_MMAP_THRESHOLD_": "65536",  # what is freed goes back to the system
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    kept = trace(small("wan-1.3b", **WIDE), WIDE_TOKENS).activations
+    assert kept == pytest.approx(int(done.stdout), rel=0.1)
