@@ -11,8 +11,8 @@ import pandas as pd
 
 from fake_runs import VANILLA, experiment, faithful, sample_videos
 from fp_lab.lab.config import to_yaml
-from fp_lab.lab.measured import companion_score
-from fp_lab.lab.summary import family_of, measures, video_table, write_tables
+from fp_lab.lab.measured import companion_score, measures
+from fp_lab.lab.summary import family_of, video_table, write_tables
 from fp_lab.lab.videos import Videos
 from fp_metrics import Estimator, protocol
 
@@ -96,7 +96,11 @@ def _write(
         "width": width,
         "fps": 8.0,
     }
-    summary = size | origin | {"protocol": protocol(families)}
+    told = {
+        name: {"unit": kind.unit, "higher_is_better": kind.higher_is_better}
+        for name, kind in measures().items()
+    }
+    summary = size | origin | {"protocol": protocol(families), "estimators": told}
     write_tables(folder / "scores", pd.concat(frames), video_table(rows), summary)
 
 

@@ -1,10 +1,12 @@
 """``fp-lab compare RUNS...``: tables of scored runs, from their folders."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+
+Format = Literal["md", "latex", "csv", "html"]
 
 _WIDE = 120
 """Columns of a terminal that shows every table with its intervals; a narrower one gets the short form."""
@@ -18,8 +20,19 @@ def compare(
             help="Folders of grids, arms or runs; settings that the runs must have, such as seed=0.",
         ),
     ],
+    against: Annotated[
+        str | None, typer.Option(help="Arm that stars refer to; by default the first of vanilla order.")
+    ] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(help="Put the paper's table1 or table2 beside ours; a grid of that name does it alone."),
+    ] = None,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="Print all tables as md, latex, csv or html, nothing else."),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write table.md, .csv and .html and the verdict here.")
+        Path | None, typer.Option(help="Write table.md, .tex, .csv and .html and the verdict here.")
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Write the page of a grid again.")] = False,
 ) -> None:
@@ -31,6 +44,8 @@ def compare(
 
     or: fp-lab compare runs/demo runs/more training.steps=60 seed=0
 
+    or: fp-lab compare runs/table1 --paper table1 --format latex > table1.tex
+
     or: fp-lab compare runs/demo --report
     """
     from fp_lab.lab.compare import compare_runs
@@ -39,8 +54,11 @@ def compare(
     console = Console()
     settings = [text for text in runs if "=" in text and not Path(text).exists()]
     folders = [Path(text) for text in runs if text not in settings]
-    comparison = compare_runs(folders, settings)
-    if console.width < _WIDE:
+    comparison = compare_runs(folders, settings, against=against, beside=paper)
+    if form is not None:
+        typer.echo(comparison.written(form), nl=False)
+        console = Console(stderr=True)
+    elif console.width < _WIDE:
         console.print(comparison.text, markup=False, highlight=False, soft_wrap=True)
     else:
         for table in comparison.tables:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
-
-from fp_metrics import Interval, holm, paired_interval
-from fp_metrics.significance import paired_permutation
+from fp_lab.lab.panels import Panel
+from fp_metrics.significance import paired_permutations
+from fp_metrics.statistics import Interval, cluster_intervals, holm
 
 LEVEL = 0.95
 
@@ -37,38 +36,25 @@ class Contrast:
         return bool(self.adjusted < 1 - LEVEL)
 
 
-def contrast(values: pd.DataFrame, first: str, second: str, column: str) -> Contrast:
-    """Compare two arms on the videos that both have.
+def contrasts(panel: Panel, pairs: Sequence[tuple[str, str]], column: str) -> list[Contrast]:
+    """Compare pairs of arms, each on the videos that both have.
 
     Args:
-        values: `paired_values`.
-        first: arm.
-        second: arm.
+        panel: the figure; pairs of which it lacks an arm are left out.
+        pairs: of arms.
         column: a name for what is compared.
     """
-    both = values[[first, second]].dropna()
-    prompts = list(both.index.get_level_values("cluster"))
-    one, other = both[first].to_numpy(float), both[second].to_numpy(float)
-    return Contrast(
-        first,
-        second,
-        column,
-        paired_interval(one, other, prompts, level=LEVEL),
-        paired_permutation(one - other, prompts),
+    known = [pair for pair in pairs if panel.rows.keys() >= set(pair)]
+    if not known:
+        return []
+    differences = panel.differences([one for one, _ in known], [other for _, other in known])
+    found = zip(
+        known, cluster_intervals(differences, level=LEVEL), paired_permutations(differences), strict=True
     )
+    return [Contrast(one, other, column, interval, float(p)) for (one, other), interval, p in found]
 
 
-def adjust(contrasts: Sequence[Contrast]) -> list[Contrast]:
+def adjust(made: Sequence[Contrast]) -> list[Contrast]:
     """The contrasts with p-values adjusted by Holm, over all of them."""
-    adjusted = holm([c.p for c in contrasts])
-    return [replace(c, adjusted=float(p)) for c, p in zip(contrasts, adjusted, strict=True)]
-
-
-def paired_values(videos: pd.DataFrame, column: str) -> pd.DataFrame:
-    """One row per prompt, video seed and training seed, one column per arm.
-
-    Args:
-        videos: rows of one estimator and history, with a column ``cluster`` (see `summary.clusters`).
-        column: of `videos`.
-    """
-    return videos.pivot(index=["cluster", "seed", "training_seed"], columns="arm", values=column)
+    adjusted = holm([c.p for c in made])
+    return [replace(c, adjusted=float(p)) for c, p in zip(made, adjusted, strict=True)]

@@ -16,7 +16,8 @@ from fp_lab.lab.measured import Row
 from fp_lab.lab.pool import Advance, pooled
 from fp_lab.lab.results import RESULTS_FILE, Results
 from fp_lab.lab.scored_file import FileScores, Measuring, find_scores, score_file
-from fp_lab.lab.summary import plain, summarise, video_table, write_tables
+from fp_lab.lab.summarise import summarise
+from fp_lab.lab.summary import plain, video_table, write_tables
 from fp_lab.lab.tables import Table, to_csv
 from fp_metrics import Estimator, choose, protocol
 from fp_metrics.weights import ARTIFACTS, MissingWeights, in_words, state_of

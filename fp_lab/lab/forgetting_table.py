@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fp_lab.lab.evaluate import NOISE_FLOOR
 from fp_lab.lab.forgotten import FORGETTING_FILE
 from fp_lab.lab.gathered import Gathered
+from fp_lab.lab.summary import NOISE_FLOOR
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_metrics import Interval
 from fp_metrics.forgetting import Forgetting, ForgettingSummary, summarise_forgetting

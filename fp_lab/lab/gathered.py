@@ -1,19 +1,21 @@
 """What grids and runs have left in their folders, read into tidy tables; nothing is asked of a tracker."""
 
-import json
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from fp_lab.compressions import from_parts
-from fp_lab.lab.config import LATENT_STRIDE, load
-from fp_lab.lab.evaluate import NOISE_FLOOR
+from fp_lab.lab.index import Index, Measure, RunFacts, joined, read_runs, training_seed
+from fp_lab.lab.recipes import LATENT_STRIDE, PARTS
 from fp_lab.lab.stages import RunFolder
-from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE
+from fp_lab.lab.summary import FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE, plain
 from fp_lab.packing.schedule import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
@@ -52,10 +54,9 @@ class Gathered:
 
     Attributes:
         arms: vanilla orders first, controls last.
-        videos: one row per arm, training seed, video, estimator and history.
-        frames: one row per arm, training seed, video, estimator, history and frame.
+        videos: one row per arm, training seed, video and estimator, from own history.
         floor_videos: the same of the ground-truth videos, histories ``truth`` and ``raw``; empty without any.
-        floor_frames: per frame.
+        measures: every estimator by name.
         efficiency: one row per arm and training seed.
         codebooks: the same of discrete histories; empty where there are none.
         protocol: how the figures were made, the same for all arms.
@@ -65,14 +66,30 @@ class Gathered:
 
     arms: tuple[Arm, ...]
     videos: pd.DataFrame
-    frames: pd.DataFrame
     floor_videos: pd.DataFrame
-    floor_frames: pd.DataFrame
+    measures: Mapping[str, Measure]
     efficiency: pd.DataFrame
     codebooks: pd.DataFrame
     protocol: dict[str, Any]
     truths: tuple[Path, ...]
     waiting: tuple[Path, ...]
+
+    @cached_property
+    def frames(self) -> pd.DataFrame:
+        """One row per arm, training seed, video, estimator, history and frame: read when it is asked for."""
+        runs = [run for arm in self.arms for run in arm.folders]
+        tables = [
+            pd.read_parquet(run / "scores" / FRAMES_FILE).assign(
+                arm=run.parent.name, training_seed=training_seed(run)
+            )
+            for run in runs
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+    @cached_property
+    def floor_frames(self) -> pd.DataFrame:
+        """The same of the ground-truth videos."""
+        return _read_truth(self.truths, FRAMES_FILE)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -98,86 +115,94 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
         ValueError: no scores there, or scores of different protocols: they cannot share a table.
     """
     runs = sorted({run for path in paths for run in _run_folders(path)}, key=str)
-    runs = [run for run in runs if _has(run, settings)] if settings else runs
-    scored = [run for run in runs if (run / "scores" / SUMMARY_FILE).is_file()]
+    runs = list(_having(runs, settings)) if settings else runs
+    grids: dict[Path, list[Path]] = {}
+    for run in runs:
+        grids.setdefault(run.parents[1], []).append(run)
+    parts = {grid: read_runs(grid, own) for grid, own in grids.items()}
+    scored = {grid / name: facts for grid, part in parts.items() for name, facts in part.runs.items()}
     if not scored:
         listed = ", ".join(str(path) for path in paths)
         those = f" with {', '.join(settings)}" if settings else ""
         raise ValueError(f"no scored run in {listed}{those}; run fp-lab grid or fp-lab train first")
-    summaries = {
-        run: json.loads((run / "scores" / SUMMARY_FILE).read_text(encoding="utf-8")) for run in scored
-    }
-    protocol = _one_protocol(summaries)
-    size = summaries[scored[0]]["height"], summaries[scored[0]]["width"]
-    truths = sorted({(run / s["truth"]).resolve() for run, s in summaries.items() if "truth" in s})
+    index = joined(list(parts.values()))
+    scored = {run: scored[run] for run in runs if run in scored}
+    truths = sorted({(run / facts.truth).resolve() for run, facts in scored.items() if facts.truth})
     return Gathered(
-        arms=_arms(scored, size),
-        videos=_read(scored, VIDEOS_FILE),
-        frames=_read(scored, FRAMES_FILE),
+        arms=_arms(scored),
+        videos=index.frame(),
         floor_videos=_read_truth(truths, VIDEOS_FILE),
-        floor_frames=_read_truth(truths, FRAMES_FILE),
-        efficiency=_recorded(scored, lambda run: RunFolder(run).efficiency),
-        codebooks=_recorded(
-            [run for run in scored if RunFolder(run).codebook.is_file()], lambda run: RunFolder(run).codebook
-        ),
-        protocol=protocol,
+        measures=index.measures(),
+        efficiency=_recorded({run: facts.efficiency for run, facts in scored.items()}),
+        codebooks=_recorded({run: facts.codebook for run, facts in scored.items() if facts.codebook}),
+        protocol=_one_protocol(scored, index),
         truths=tuple(truths),
-        waiting=tuple(run for run in runs if run not in summaries),
+        waiting=tuple(run for run in runs if run not in scored),
     )
 
 
-def _has(run: Path, settings: Sequence[str]) -> bool:
-    """Whether a run's config is what it would be with these settings."""
-    config = RunFolder(run).config
-    return config.is_file() and load(config, settings) == load(config)
+def _having(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:
+    """Runs whose config has these settings; parts stand for their recipe, a baseline for its label."""
+    from fp_lab.lab.config import ExperimentConfig, flatten, load, override_layer  # imports torch
+    from fp_lab.lab.config.layers import BASELINE_KEYS
+
+    configs = {run: path for run in runs if (path := RunFolder(run).config).is_file()}
+    if not configs:
+        return
+    stand_ins = dict.fromkeys(PARTS, "recipe") | dict.fromkeys(BASELINE_KEYS, "label")
+    keys = {stand_ins.get(key, key) for key in flatten(override_layer(settings).values)}
+    wanted = plain(flatten(asdict(load(next(iter(configs.values())), settings))))
+    usual = plain(flatten(asdict(ExperimentConfig("g9"))))
+    for run, path in configs.items():
+        told = usual | flatten(yaml.load(path.read_bytes(), yaml.CSafeLoader))
+        if all(told[key] == wanted[key] for key in keys):
+            yield run
 
 
 def _run_folders(path: Path) -> Iterable[Path]:
-    """Folders ``<arm>/seed<k>`` at or below a path that hold samples or scores."""
+    """Folders ``<arm>/seed<k>`` at or below a path that hold samples, scores or a training."""
     if not path.is_dir():
         raise ValueError(
             f"no folder {path}; name a grid folder (runs/demo) or a run folder (runs/demo/g9/seed0)"
         )
-    found = {
-        place.parent
-        for name in ("scores", "samples", "train")
-        for place in path.rglob(name)
-        if place.is_dir()
-    }
-    return {folder.resolve() for folder in found | {path} if _training_seed(folder) is not None}
+    folder = path.resolve()
+    if training_seed(folder) is not None:
+        yield folder
+        return
+    for place, names, _ in os.walk(folder):
+        seeds = [name for name in names if training_seed(Path(name)) is not None]
+        names[:] = [name for name in names if name not in seeds]
+        for run in (Path(place, name) for name in seeds):
+            if any((run / made).is_dir() for made in ("scores", "samples", "train")):
+                yield run
 
 
-def _training_seed(run: Path) -> int | None:
-    digits = run.resolve().name.removeprefix("seed")
-    return int(digits) if run.resolve().name.startswith("seed") and digits.isdecimal() else None
-
-
-def _one_protocol(summaries: dict[Path, dict[str, Any]]) -> dict[str, Any]:
+def _one_protocol(runs: Mapping[Path, RunFacts], index: Index) -> dict[str, Any]:
     """What must agree for figures to share a column, and the versions of the first run."""
-    first_run, first = next(iter(summaries.items()))
-    for run, summary in summaries.items():
-        for key in ("protocol", "segments", "estimators"):
-            if summary["protocol"][key] != first["protocol"][key]:
+    first_run, first = next(iter(runs.items()))
+    agreed = index.protocols[first.protocol]["protocol"]
+    for run, facts in runs.items():
+        told = index.protocols[facts.protocol]["protocol"]
+        for key in ("protocol", "segments", "estimators") if facts.protocol != first.protocol else ():
+            if told[key] != agreed[key]:
                 raise ValueError(
                     f"{run} and {first_run} were measured by different protocols ({key} differ) and cannot "
                     "share a table; score one of them again"
                 )
         for key in ("frames", "height", "width"):
-            if summary[key] != first[key]:
+            if facts.size[key] != first.size[key]:
                 raise ValueError(
-                    f"{run} has videos of {key}={summary[key]}, {first_run} of {first[key]}: their figures "
-                    "cannot share a table"
+                    f"{run} has videos of {key}={facts.size[key]}, {first_run} of {first.size[key]}: their "
+                    "figures cannot share a table"
                 )
-    size = {key: first[key] for key in ("videos", "frames", "height", "width", "fps")}
-    protocol: dict[str, Any] = {**size, **first["protocol"]}
-    return protocol
+    return {**first.size, **agreed}
 
 
-def _arms(runs: Sequence[Path], size: tuple[int, int]) -> tuple[Arm, ...]:
+def _arms(runs: Mapping[Path, RunFacts]) -> tuple[Arm, ...]:
     by_name: dict[str, list[Path]] = {}
     for run in runs:
         by_name.setdefault(run.parent.name, []).append(run)
-    recipes = {name: _recipe(folders[0]) for name, folders in by_name.items()}
+    recipes = {name: parse(runs[folders[0]].recipe) for name, folders in by_name.items()}
     labels = {}
     for name, recipe in recipes.items():
         own, _, options = name.partition("--")
@@ -186,18 +211,13 @@ def _arms(runs: Sequence[Path], size: tuple[int, int]) -> tuple[Arm, ...]:
     counts = Counter(labels.values())
     arms = []
     for name, folders in by_name.items():
-        recipe = recipes[name]
-        limit = context_limit(recipe, *(side // LATENT_STRIDE for side in size))
+        size = runs[folders[0]].size
+        sides = (int(size[side]) // LATENT_STRIDE for side in ("height", "width"))
+        limit = context_limit(recipes[name], *sides)
         label = labels[name] if counts[labels[name]] == 1 else name
-        seeds = tuple(_training_seed(folder) or 0 for folder in folders)
-        arms.append(Arm(name, recipe, label, limit, seeds, tuple(folders)))
+        seeds = tuple(training_seed(folder) or 0 for folder in folders)
+        arms.append(Arm(name, recipes[name], label, limit, seeds, tuple(folders)))
     return tuple(sorted(arms, key=_rank))
-
-
-def _recipe(run: Path) -> Recipe:
-    """Of a run's config; of a folder without one, what its name says."""
-    config = RunFolder(run).config
-    return load(config).parsed_recipe if config.is_file() else parse(run.parent.name.partition("--")[0])
 
 
 _ORDERS = ("vanilla", "endpoint", "inverted", "planned", "none")
@@ -216,6 +236,7 @@ def _rank(arm: Arm) -> tuple[int, int, int, int, str]:
     )
 
 
+@lru_cache
 def short_label(recipe: Recipe) -> str:
     """A recipe in plain words: its compression and order where they have names, else the notation itself."""
     if recipe.order == "none":
@@ -235,16 +256,6 @@ def _apart(recipe: Recipe, tail: str | None) -> list[str]:
     return [*section, *kept, *([] if recipe.codebook is None else [f"+D{recipe.codebook}"])]
 
 
-def _read(runs: Sequence[Path], name: str) -> pd.DataFrame:
-    tables = []
-    for run in runs:
-        table = pd.read_parquet(run / "scores" / name)
-        table.insert(0, "training_seed", _training_seed(run))
-        table.insert(0, "arm", run.parent.name)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
 def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:
     tables = [pd.read_parquet(path) for truth in truths if (path := truth / "scores" / name).is_file()]
     if not tables:
@@ -255,11 +266,8 @@ def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:
     return table.assign(arm=NOISE_FLOOR, training_seed=0)
 
 
-def _recorded(runs: Sequence[Path], file_of: Callable[[Path], Path]) -> pd.DataFrame:
-    """Figures that runs left in a JSON file, one row per run."""
-    rows = []
-    for run in runs:
-        path = file_of(run)
-        figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        rows.append({"arm": run.parent.name, "training_seed": _training_seed(run), **figures})
-    return pd.DataFrame(rows)
+def _recorded(figures: Mapping[Path, Mapping[str, float]]) -> pd.DataFrame:
+    """Figures that runs have left, one row per run."""
+    return pd.DataFrame(
+        [{"arm": run.parent.name, "training_seed": training_seed(run), **own} for run, own in figures.items()]
+    )

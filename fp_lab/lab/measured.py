@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fp_lab.lab.summary import COMPANION_FAMILY
 from fp_metrics import COMPANIONS, FAMILIES, About, Series, VideoScores, exposure_bias, score_video, segment
 from fp_metrics.companions import LEARNED_COMPANIONS, Companion
 from fp_metrics.curves import border_jump
 from fp_metrics.drift import compare
 from fp_metrics.series_metric import SeriesMetric
-
-COMPANION_FAMILY = "companion"
 
 Row = dict[str, Any]
 

@@ -1,18 +1,21 @@
 """What a grid can tell apart: the control from the rest, and the arms from each other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import pandas as pd
-
-from fp_lab.lab.contrasts import Contrast, adjust, contrast, paired_values
+from fp_lab.lab.contrasts import LEVEL, Contrast, adjust, contrasts
 from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.measured import COMPANION_FAMILY, measures
-from fp_metrics.statistics import LEAST_CLUSTERS
+from fp_lab.lab.index import Measure
+from fp_lab.lab.panels import Panel, Panels
+from fp_lab.lab.summary import COMPANION_FAMILY
+from fp_metrics.significance import least_p
+from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS
 
-LEAST_SEEDS = 3
-"""Training seeds that a claim about a recipe needs."""
+MOST_PAIRED = 24
+"""Arms up to which each is compared with every other one; of more, each with the reference alone."""
+_MOST_HOPELESS = 300
+"""Pairs up to which differences are tested even where so few prompts cannot show any of them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Verdict:
         return " ".join(part for part in (self.control, self.arms, self.caveat) if part)
 
 
-def judge(gathered: Gathered, videos: pd.DataFrame) -> Verdict:
+def judge(gathered: Gathered, panels: Panels, reference: str) -> Verdict:
     """Test the control and the arms.
 
     The control is compared with every arm in the scores (and PSNR where there is a reference), since sections
@@ -50,52 +53,47 @@ def judge(gathered: Gathered, videos: pd.DataFrame) -> Verdict:
 
     Args:
         gathered: the arms.
-        videos: rows from own history with columns ``cluster`` and ``drift_size``.
+        panels: of their rows from own history.
+        reference: the arm that each is compared with where there are more than `MOST_PAIRED`.
     """
     family = gathered.families[0]
     estimators = gathered.estimators(family)
     fidelity = {s: e for s, e in gathered.estimators(COMPANION_FAMILY).items() if s == "psnr"}
     arms = [arm for arm in gathered.arms if not arm.control]
     controls = [arm for arm in gathered.arms if arm.control]
-    scores = {
-        score: _table(videos, estimator, "value") for score, estimator in (estimators | fidelity).items()
-    }
-    drifts = {score: _table(videos, estimator, "drift_size") for score, estimator in estimators.items()}
-    against = adjust(
-        [
-            contrast(values, control.name, arm.name, score)
-            for score, values in scores.items()
-            for control in controls
-            for arm in arms
-            if {control.name, arm.name} <= set(values)
-        ]
-    )
-    between = adjust(
-        [
-            contrast(values, one.name, other.name, score)
-            for score, values in drifts.items()
-            for one, other in combinations(arms, 2)
-            if {one.name, other.name} <= set(values)
-        ]
-    )
+    scores = {s: panels.panel(e, "value") for s, e in (estimators | fidelity).items()}
+    drifts = {s: panels.panel(e, "drift_size") for s, e in estimators.items()}
+    against = _tested(scores, [(control.name, arm.name) for control in controls for arm in arms])
+    names = [arm.name for arm in arms]
+    pairs = list(combinations(names, 2))
+    if len(arms) > MOST_PAIRED:
+        pairs = [(reference, name) for name in names if name != reference]
+    between = _tested(drifts, pairs)
     labels = {arm.name: arm.label for arm in gathered.arms}
     return Verdict(
         family=family,
-        control=_on_control(controls, arms, against, estimators | fidelity),
+        control=_on_control(controls, arms, against, estimators | fidelity, gathered.measures),
         arms=_on_arms(arms, between, labels, family),
-        caveat=_caveat(gathered, videos),
+        caveat=_caveat(gathered, scores),
         control_contrasts=tuple(against),
         arm_contrasts=tuple(between),
     )
 
 
-def _table(videos: pd.DataFrame, estimator: str, column: str) -> pd.DataFrame:
-    rows = videos[(videos["estimator"] == estimator) & videos[column].notna()]
-    return paired_values(rows, column) if len(rows) else pd.DataFrame()
+def _tested(panels: Mapping[str, Panel], pairs: Sequence[tuple[str, str]]) -> list[Contrast]:
+    """The contrasts of all columns, corrected together; none where there are too many for any to survive."""
+    prompts = max((len(panel.prompts) for panel in panels.values()), default=0)
+    if len(pairs) > _MOST_HOPELESS and len(panels) * len(pairs) * least_p(prompts) >= 1 - LEVEL:
+        return []
+    return adjust([c for column, panel in panels.items() for c in contrasts(panel, pairs, column)])
 
 
 def _on_control(
-    controls: Sequence[Arm], arms: Sequence[Arm], contrasts: Sequence[Contrast], estimators: dict[str, str]
+    controls: Sequence[Arm],
+    arms: Sequence[Arm],
+    made: Sequence[Contrast],
+    estimators: Mapping[str, str],
+    measures: Mapping[str, Measure],
 ) -> str:
     if not controls:
         return (
@@ -103,7 +101,9 @@ def _on_control(
         )
     if not arms:
         return "There is only the control: nothing to compare it with."
-    found = [_Found.of(score, estimator, arms, contrasts) for score, estimator in estimators.items()]
+    if not made:
+        return "There are more arms than so few prompts can tell from the control, so none is tested."
+    found = [_Found.of(score, measures[e], arms, made) for score, e in estimators.items()]
     better = [one.score for one in found if len(one.better) == len(arms)]
     beside = f" It scores better than all of them in {_listed(better)}." if better else ""
     name = f"The control without history ({' and '.join(control.name for control in controls)})"
@@ -128,12 +128,12 @@ class _Found:
     better: frozenset[str]
 
     @classmethod
-    def of(cls, score: str, estimator: str, arms: Sequence[Arm], contrasts: Sequence[Contrast]) -> "_Found":
+    def of(cls, score: str, measure: Measure, arms: Sequence[Arm], made: Sequence[Contrast]) -> "_Found":
         """In one score, against every control."""
-        sign = -1 if measures()[estimator].higher_is_better is False else 1
+        sign = -1 if measure.higher_is_better is False else 1
         worse, better = set(), set()
         for arm in arms:
-            own = [c for c in contrasts if c.column == score and c.second == arm.name]
+            own = [c for c in made if c.column == score and c.second == arm.name]
             if own and all(c.significant for c in own):
                 below = {sign * c.difference.mean < 0 for c in own}
                 worse |= {arm.name} if below == {True} else set()
@@ -141,10 +141,12 @@ class _Found:
         return cls(score, frozenset(worse), frozenset(better))
 
 
-def _on_arms(arms: Sequence[Arm], contrasts: Sequence[Contrast], labels: dict[str, str], family: str) -> str:
+def _on_arms(arms: Sequence[Arm], made: Sequence[Contrast], labels: dict[str, str], family: str) -> str:
     if len(arms) < 2:
         return ""
-    tested = [c for c in contrasts if c.p == c.p]
+    if not made:
+        return f"{len(arms)} arms are more than so few prompts can tell apart, so no difference is tested."
+    tested = [c for c in made if c.p == c.p]
     if not tested:
         return f"No drift of family {family} is defined for two arms."
     found = [c for c in tested if c.significant]
@@ -171,8 +173,8 @@ def _on_arms(arms: Sequence[Arm], contrasts: Sequence[Contrast], labels: dict[st
     )
 
 
-def _caveat(gathered: Gathered, videos: pd.DataFrame) -> str:
-    prompts = videos.loc[videos["arm"] == gathered.arms[0].name, "cluster"].nunique()
+def _caveat(gathered: Gathered, scores: Mapping[str, Panel]) -> str:
+    prompts = max(len(panel.prompts) for panel in scores.values())
     seeds = min(len(arm.seeds) for arm in gathered.arms)
     parts = [f"{prompts} prompts, {seeds} training seed{'s' if seeds > 1 else ''} per arm"]
     if prompts < LEAST_CLUSTERS:
@@ -181,6 +183,8 @@ def _caveat(gathered: Gathered, videos: pd.DataFrame) -> str:
         parts.append(
             f"this is about these trained models, a claim about recipes needs {LEAST_SEEDS} training seeds"
         )
+    if sum(not arm.control for arm in gathered.arms) > MOST_PAIRED:
+        parts.append(f"more than {MOST_PAIRED} arms: each is compared with the reference arm alone")
     return f"({'; '.join(parts)}.)"
 
 

@@ -15,6 +15,7 @@ from fp_lab.lab.compare import Comparison, compare_runs
 from fp_lab.lab.gathered import short_label
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_markdown
 from fp_lab.recipe import COMPRESSIONS, parse
+from fp_metrics import holm, paired_permutation
 from made_up_scores import Figures, made_up_grid
 
 TWIN = "td_f16k4f2k2f1k1_g5"
@@ -235,3 +236,54 @@ def test_arms_of_one_compression_stand_in_the_order_of_their_numbers(tmp_path: P
     labels = [arm.label for arm in compare_runs([made_up_grid(tmp_path, arms, videos=2)]).gathered.arms]
     start = "released, vanilla, g5"
     assert labels == [start, f"{start}, +D16", f"{start}, +D256", f"{start}, +D1024"]
+
+
+def test_stars_say_what_differs_from_the_reference(comparison: Comparison, grid: Path) -> None:
+    """As by one test per arm and column, all 21 of a table corrected together."""
+    anatomy = cells(comparison, "drift-world", "anatomy")
+    assert np.isnan(anatomy[VANILLA].p)  # VANILLA comes first among the vanilla arms: the reference
+    assert anatomy[INVERTED].stars
+    assert not anatomy[TWIN].stars
+    (drift,) = [t for t in comparison.tables if t.key == "drift-world"]
+    assert any(
+        note.startswith(f"Stars: differs from {VANILLA}") and "21 differences" in note for note in drift.notes
+    )
+    rows = pd.concat(
+        pd.read_parquet(grid / arm / "seed0" / "scores" / "videos.parquet").assign(arm=arm)
+        for arm in (TWIN, VANILLA, INVERTED, CONTROL)
+    ).query("history == 'own' and family == 'world'")
+    wide = rows.assign(size=rows["drift"].abs()).pivot(
+        index="seed", columns=["estimator", "arm"], values="size"
+    )
+    estimators = list(dict.fromkeys(rows["estimator"]))
+    others = [INVERTED, TWIN, CONTROL]
+    p = holm([paired_permutation(wide[e][arm] - wide[e][VANILLA]) for e in estimators for arm in others])
+    place = estimators.index("world/shape-iou") * 3
+    assert [anatomy[arm].p for arm in others] == pytest.approx(p[place : place + 3].tolist())
+
+
+def test_the_reference_can_be_chosen(grid: Path) -> None:
+    chosen = compare_runs([grid], against=INVERTED)
+    assert np.isnan(cells(chosen, "drift-world", "anatomy")[INVERTED].p)
+    assert cells(chosen, "drift-world", "anatomy")[VANILLA].stars
+    with pytest.raises(ValueError, match="got --against nobody, expected one of the arms"):
+        compare_runs([grid], against="nobody")
+
+
+def test_of_very_many_arms_each_is_compared_with_the_reference_alone(tmp_path: Path) -> None:
+    arms = {f"td_f16k4f2k2f1k1_g5--training.steps={n}": GOOD for n in range(26)} | {CONTROL: WEAK}
+    comparison = compare_runs([made_up_grid(tmp_path, arms, videos=8)])
+    first = comparison.gathered.arms[0].name
+    assert {c.first for c in comparison.verdict.arm_contrasts} == {first}
+    assert len(comparison.verdict.arm_contrasts) == 25 * 7
+    assert "more than 24 arms: each is compared with the reference arm alone" in comparison.verdict.caveat
+    (drift,) = [t for t in comparison.tables if t.key == "drift-world"]
+    assert "No stars: 182 differences are more than 8 prompts can show after Holm." in drift.notes
+
+
+def test_every_format_has_every_table(comparison: Comparison, tmp_path: Path) -> None:
+    assert comparison.written("latex").count(r"\begin{table}") == len(comparison.tables)
+    assert comparison.written("html").count("<table>") == len(comparison.tables)
+    assert comparison.written("csv").startswith("arm,label,order,kind")
+    comparison.write(tmp_path)
+    assert (tmp_path / "table.tex").read_text() == comparison.written("latex")

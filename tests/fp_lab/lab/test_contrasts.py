@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fp_lab.lab.contrasts import adjust, contrast, paired_values
+from fp_lab.lab.contrasts import adjust, contrasts
+from fp_lab.lab.panels import Panels
 from fp_metrics import holm, paired_interval
 from fp_metrics.significance import paired_permutation
 
@@ -12,35 +13,36 @@ from fp_metrics.significance import paired_permutation
 def videos() -> pd.DataFrame:
     random = np.random.default_rng(0)
     rows = [
-        {"arm": arm, "cluster": f"prompt {prompt}", "seed": seed, "training_seed": 0}
+        {"arm": arm, "prompt": f"prompt {prompt}", "seed": seed, "training_seed": 0, "estimator": "e"}
         for arm in ("one", "other", "third")
         for prompt in range(9)
         for seed in (0, 1)
     ]
-    table = pd.DataFrame(rows).assign(value=random.normal(size=len(rows)))
+    table = pd.DataFrame(rows).assign(value=random.normal(size=len(rows)), reason=None)
     table.loc[table["arm"] == "one", "value"] += 2
     return table
 
 
 def test_a_contrast_is_of_prompts_and_leaves_unpaired_videos_out() -> None:
     table = videos()
-    table.loc[(table["arm"] == "other") & (table["cluster"] == "prompt 3"), "value"] = np.nan
-    found = contrast(paired_values(table, "value"), "one", "other", "clarity")
-    kept = table[table["cluster"] != "prompt 3"]
-    means = kept.groupby(["arm", "cluster"])["value"].mean()
+    table.loc[(table["arm"] == "other") & (table["prompt"] == "prompt 3"), "value"] = np.nan
+    (found,) = contrasts(Panels(table).panel("e", "value"), [("one", "other")], "clarity")
+    kept = table[table["prompt"] != "prompt 3"]
+    means = kept.groupby(["arm", "prompt"])["value"].mean()
     differences = (means["one"] - means["other"]).to_numpy()
     assert len(differences) == 8
     assert found.p == paired_permutation(differences)
-    assert found.difference == paired_interval(differences, np.zeros(8))
+    expected = paired_interval(differences, np.zeros(8))
+    assert found.difference.low == pytest.approx(expected.low, abs=1e-6)
+    assert found.difference.high == pytest.approx(expected.high, abs=1e-6)
     assert found.difference.mean == pytest.approx(differences.mean())
     assert (found.first, found.second, found.column) == ("one", "other", "clarity")
     assert not found.significant, "not corrected yet"
 
 
 def test_contrasts_made_together_are_corrected_together() -> None:
-    values = paired_values(videos(), "value")
-    pairs = [("one", "other"), ("one", "third"), ("other", "third")]
-    found = adjust([contrast(values, *pair, "clarity") for pair in pairs])
+    panel = Panels(videos()).panel("e", "value")
+    found = adjust(contrasts(panel, [("one", "other"), ("one", "third"), ("other", "third")], "clarity"))
     assert [c.adjusted for c in found] == holm([c.p for c in found]).tolist()
     assert [c.significant for c in found] == [True, True, False]
     assert adjust([]) == []
@@ -48,10 +50,29 @@ def test_contrasts_made_together_are_corrected_together() -> None:
 
 def test_arms_without_a_common_video_have_no_p() -> None:
     table = videos()
-    table = table[(table["arm"] != "other") | (table["seed"] == 2)]
-    missing = table[table["arm"] == "one"].assign(arm="other", value=np.nan)
-    found = contrast(paired_values(pd.concat((table, missing)), "value"), "one", "other", "clarity")
+    apart = table[table["arm"] == "one"].assign(arm="apart", seed=2)
+    panel = Panels(pd.concat((table, apart), ignore_index=True)).panel("e", "value")
+    (found,) = contrasts(panel, [("one", "apart")], "clarity")
     assert np.isnan(found.p)
     assert np.isnan(found.difference.mean)
     (alone,) = adjust([found])
     assert not alone.significant
+    assert contrasts(panel, [("one", "nobody")], "clarity") == []
+
+
+def test_a_panel_pairs_videos_by_prompt_seed_and_training_seed_whatever_their_order() -> None:
+    table = videos()
+    shuffled = table.sample(frac=1, random_state=1).reset_index(drop=True)
+    straight, mixed = (Panels(t).panel("e", "value") for t in (table, shuffled))
+    for arm in straight.arms:
+        assert straight.intervals[arm].mean == pytest.approx(mixed.intervals[arm].mean)
+    means = table.groupby(["arm", "prompt"])["value"].mean()
+    expected = (means["one"] - means["third"]).mean()
+    for panel in (straight, mixed):
+        assert panel.differences(["one"], ["third"]).mean() == pytest.approx(expected)
+
+
+def test_videos_without_a_prompt_are_told_apart_by_their_seed() -> None:
+    table = videos().assign(prompt="")
+    panel = Panels(table).panel("e", "value")
+    assert panel.prompts == ("seed 0", "seed 1")

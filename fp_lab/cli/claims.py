@@ -1,0 +1,44 @@
+"""``fp-lab claims [RUNS...]``: what the paper says, checked."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def claims(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FOLDER]...", help="Grids, arms or runs that empirical claims are checked on."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this claim, or those that begin so: M9, table1.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write index.html and claims.json here.")] = None,
+) -> None:
+    """Check what the paper and its project claim: reproduced, not reproduced, or inconclusive at this scale.
+
+    Such as: fp-lab claims
+
+    or: fp-lab claims runs/table1 runs/table2 --out claims/
+
+    or: fp-lab claims runs/table1 --only M3 --only table1
+    """
+    console = Console()
+    with Console(stderr=True).status("Checking (planning the 13B model takes some seconds)"):
+        from fp_lab.lab.claims import check_claims, counted, to_rich, write_claims
+
+        evidence, checked = check_claims(runs or [], only or [])
+    console.print(to_rich(checked))
+    console.print(f"{len(checked)} claims: {counted(checked)}.", highlight=False)
+    if evidence.scope:
+        console.print(f"Empirical ones are {evidence.scope}.", markup=False, highlight=False, soft_wrap=True)
+    if out is not None:
+        from fp_lab.lab.report.claims_page import write_claims_page
+
+        write_claims(evidence, checked, out)
+        page = write_claims_page(evidence, checked, out)
+        console.print(f"Page: {page}", markup=False, highlight=False, soft_wrap=True)

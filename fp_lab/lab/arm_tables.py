@@ -1,0 +1,270 @@
+"""Tables of arms: drift, scores and exposure-bias gap of a family, cost, codebooks."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fp_lab.lab.gathered import Arm, Gathered
+from fp_lab.lab.index import Measure
+from fp_lab.lab.panels import Figure, Panel, Panels
+from fp_lab.lab.summary import COMPANION_FAMILY, NOISE_FLOOR
+from fp_lab.lab.tables import STARS, Cell, Column, Line, Table, number
+from fp_metrics.significance import least_p, paired_permutations
+from fp_metrics.statistics import cluster_intervals, holm
+
+FAMILY_NOTES = {
+    "world": "against the synthetic world's ground truth",
+    "probe": "read by a small network, without ground truth",
+    "offline": "learned estimators from ordinary packages",
+    "plain": "weight-free, for any video",
+    COMPANION_FAMILY: "against the true continuation",
+}
+_DRIFT_NOTE = (
+    "Mean |d| over videos, d = score of the last 15 % less that of the first 15 %; in brackets the signed "
+    "mean of d with half of its 95 % interval's width. Mean |d| is biased upward by noise: compare it with "
+    "the ground truth's. "
+    "What is wrong from the first section on does not drift: read the scores beside it."
+)
+_RANK_NOTE = (
+    "Bold: best of its column; =: cannot be told from it (95 % interval of the paired difference covers 0). "
+    "A control without history takes no part in the ranking."
+)
+_GAP_NOTE = (
+    "Score from true history less score from the model's own, section by section; best is closest to 0."
+)
+_NOT_MEASURED = Cell(math.nan, reason="not measured")
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What tables are made of.
+
+    Attributes:
+        gathered: the arms.
+        panels: of their rows from own history.
+        floor: of the ground truth's; None without any.
+        reference: the arm that stars refer to.
+    """
+
+    gathered: Gathered
+    panels: Panels
+    floor: Panels | None
+    reference: str
+
+    @classmethod
+    def of(cls, gathered: Gathered, reference: str) -> "Compared":
+        """Lay out the rows."""
+        truth = gathered.floor_videos[gathered.floor_videos["history"] == NOISE_FLOOR]
+        floor = Panels(truth.reset_index(drop=True)) if len(truth) else None
+        return cls(gathered, Panels(gathered.videos), floor, reference)
+
+    def intervals(self, estimator: str, figure: Figure) -> dict[str, Cell]:
+        """A cell with its interval per arm, and for the ground truth."""
+        cells = {}
+        for panels in (self.panels, self.floor):
+            if panels is None or estimator not in panels:
+                continue
+            for arm, found in panels.panel(estimator, figure).intervals.items():
+                why = panels.reasons(estimator, figure, arm) if math.isnan(found.mean) else ""
+                cells[arm] = Cell(found.mean, found.low, found.high, reason=why)
+        return cells
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """A column of figures, its cells and the values behind them."""
+
+    column: Column
+    cells: dict[str, Cell]
+    panel: Panel
+
+
+def drift_table(compared: Compared, family: str) -> Table:
+    """Size of the drift of each score of a family, and its signed mean."""
+    estimators = compared.gathered.estimators(family)
+    made = []
+    for score, estimator in estimators.items():
+        column = _ranked(compared, Column(score, score, estimator, "lower"), estimator, "drift_size")
+        digits = column.column.digits
+        for arm, cell in compared.intervals(estimator, "drift").items():
+            half = (cell.high - cell.low) / 2
+            width = f" ±{number(half, digits)}" if math.isfinite(half) else ""
+            if math.isfinite(cell.value):
+                extra = f"({number(cell.value, digits)}{width})"
+                column.cells[arm] = replace(column.cells[arm], extra=extra)
+        made.append(column)
+    notes = (_DRIFT_NOTE, _RANK_NOTE, *accuracy_notes(estimators.values(), compared.gathered.measures))
+    return _table(compared, f"drift-{family}", _title(family, "Drift"), made, notes)
+
+
+def score_table(compared: Compared, family: str) -> Table:
+    """Mean of each score of a family."""
+    estimators, measures = compared.gathered.estimators(family), compared.gathered.measures
+    directions: dict[bool | None, Literal["higher", "lower"] | None]
+    directions = {True: "higher", False: "lower", None: None}
+    made = []
+    for score, estimator in estimators.items():
+        told = measures[estimator]
+        column = Column(score, score, f"{estimator}, {told.unit}", directions[told.higher_is_better])
+        made.append(_ranked(compared, column, estimator, "value"))
+    notes = (
+        "Mean over videos, own history, with the half-width of its 95 % interval (clusters: prompts).",
+        _RANK_NOTE,
+        *accuracy_notes(estimators.values(), measures),
+    )
+    return _table(compared, f"score-{family}", _title(family, "Scores"), made, notes)
+
+
+def gap_table(compared: Compared, family: str) -> Table:
+    """Exposure-bias gap of each score of a family; the ground truth has none."""
+    compared = replace(compared, floor=None)
+    made = [
+        _ranked(compared, Column(score, score, estimator, "lower"), estimator, "exposure_gap")
+        for score, estimator in compared.gathered.estimators(family).items()
+    ]
+    title = _title(family, "Exposure-bias gap")
+    return _table(compared, f"gap-{family}", title, made, (_GAP_NOTE, _RANK_NOTE))
+
+
+def cost_table(gathered: Gathered) -> Table:
+    """Context and cost of each arm."""
+    columns = (
+        Column("context_tokens", "context tokens", "at most, per section", None, 0),
+        Column("training_tflop", "training TFLOP", "matrix products", "lower", 1),
+        Column("step_seconds", "step time", "s, median of training", "lower", 3),
+        Column("tokens_per_second", "tokens/s", "training", "higher", 0),
+        Column("peak_memory_mib", "peak MiB", "training and sampling", None, 0),
+        Column("frames_per_second", "frames/s", "sampling", "higher", 1),
+        Column("first_section_seconds", "first section", "s", "lower", 2),
+    )
+    means = gathered.efficiency.groupby("arm").mean(numeric_only=True)
+    lines = _figures(gathered.arms, columns, lambda arm, key: _cost(means, arm, key))
+    notes = (
+        "Measured on the machine that ran the grid; differences of a few per cent are noise.",
+        "Peak memory is not ranked: on a CPU it is the process's, which keeps what earlier arms have loaded.",
+    )
+    return Table("cost", "Context and cost", columns, lines, notes)
+
+
+def codebook_table(gathered: Gathered) -> Table:
+    """How well the codebooks of discrete histories serve."""
+    columns = (
+        Column("size", "centroids", "K", None, 0),
+        Column("used", "used", "centroids, of training", None, 0),
+        Column("perplexity", "perplexity", "exp of the entropy", None, 1),
+        Column("relative_error", "relative error", "of the pixels' variance", "lower", 3),
+    )
+    means = gathered.codebooks.groupby("arm").mean(numeric_only=True)
+    arms = [arm for arm in gathered.arms if arm.name in means.index]
+    lines = _figures(arms, columns, lambda arm, key: float(means[key][arm.name]))
+    notes = ("Of the latent pixels of the training videos, which the codebook was fitted to.",)
+    return Table("codebook", "Codebooks of discrete histories", columns, lines, notes)
+
+
+def accuracy_notes(estimators: Iterable[str], measures: Mapping[str, Measure]) -> Iterator[str]:
+    """How good estimators are that were measured against a truth."""
+    for name in estimators:
+        if told := measures[name].accuracy:
+            yield f"{name}: {told}."
+
+
+def _title(family: str, what: str) -> str:
+    return f"{what}, family {family} ({FAMILY_NOTES.get(family, 'estimators of this family only')})"
+
+
+def _ranked(compared: Compared, column: Column, estimator: str, figure: Figure) -> _Ranked:
+    """A cell per arm and for the ground truth; the best arm and its ties are marked."""
+    cells = compared.intervals(estimator, figure)
+    panel = compared.panels.panel(estimator, figure)
+    column = replace(column, digits=_digits(panel.values))
+    names = [
+        arm.name
+        for arm in compared.gathered.arms
+        if not arm.control and arm.name in cells and math.isfinite(cells[arm.name].value)
+    ]
+    if column.better is None or len(names) < 2:
+        return _Ranked(column, cells, panel)
+    sized = panel.sizes if figure == "exposure_gap" else panel
+    choose = max if column.better == "higher" else min
+    best = choose(names, key=lambda name: abs(cells[name].value) if sized is not panel else cells[name].value)
+    apart = cluster_intervals(sized.differences(names, [best] * len(names)))
+    for name, difference in zip(names, apart, strict=True):
+        tie = name != best and not difference.excludes(0.0)
+        cells[name] = replace(cells[name], best=name == best, tie=tie)
+    return _Ranked(column, cells, panel)
+
+
+def _table(compared: Compared, key: str, title: str, made: Sequence[_Ranked], notes: Sequence[str]) -> Table:
+    note = _star(made, compared.reference)
+    arms = compared.gathered.arms
+    lines = [_line(arm, [one.cells.get(arm.name, _NOT_MEASURED) for one in made]) for arm in arms]
+    if compared.floor:
+        floor = tuple(one.cells.get(NOISE_FLOOR, _NOT_MEASURED) for one in made)
+        lines.append(Line("ground truth", "noise floor: true videos through the codec", "", floor, "floor"))
+    return Table(key, title, tuple(one.column for one in made), tuple(lines), (*notes, *note))
+
+
+def _star(made: Sequence[_Ranked], reference: str) -> tuple[str, ...]:
+    """Give every cell the p-value of its difference to the reference, adjusted over the table; a note."""
+    tested = [
+        (one, [arm for arm in one.panel.arms if arm != reference])
+        for one in made
+        if reference in one.panel.rows
+    ]
+    count, prompts = sum(len(arms) for _, arms in tested), max(len(one.panel.prompts) for one in made)
+    if not count:
+        return ()
+    if count * least_p(prompts) >= STARS[0]:
+        return (f"No stars: {count} differences are more than {prompts} prompts can show after Holm.",)
+    p = [paired_permutations(one.panel.differences(arms, [reference] * len(arms))) for one, arms in tested]
+    adjusted = iter(holm(np.concatenate(p)).tolist())
+    for one, arms in tested:
+        one.cells.update({arm: replace(one.cells[arm], p=next(adjusted)) for arm in arms})
+    return (
+        f"Stars: differs from {reference} (paired sign-flip permutation test over prompts, Holm over the "
+        f"{count} differences of this table): * p < .05, ** p < .01, *** p < .001.",
+    )
+
+
+def _figures(
+    arms: Sequence[Arm], columns: Sequence[Column], value: Callable[[Arm, str], float]
+) -> tuple[Line, ...]:
+    """One line per arm; the best of each column that has a direction is marked, if two are known."""
+    grid: list[list[Cell]] = []
+    for column in columns:
+        values = {arm.name: value(arm, column.key) for arm in arms}
+        known = {values[arm.name] for arm in arms if not arm.control and math.isfinite(values[arm.name])}
+        best = math.nan
+        if len(known) > 1 and column.better is not None:
+            best = min(known) if column.better == "lower" else max(known)
+        grid.append([Cell(values[a.name], best=values[a.name] == best, reason="not recorded") for a in arms])
+    return tuple(_line(arm, cells) for arm, cells in zip(arms, zip(*grid, strict=True), strict=True))
+
+
+def _cost(means: pd.DataFrame, arm: Arm, key: str) -> float:
+    if key == "context_tokens":
+        return math.inf if arm.context_tokens is None else float(arm.context_tokens)
+    return float(means[key][arm.name]) if key in means else math.nan
+
+
+def _line(arm: Arm, cells: Sequence[Cell]) -> Line:
+    label = arm.label if arm.label != arm.name else ""
+    return Line(arm.name, label, arm.recipe.order, tuple(cells), "control" if arm.control else "arm")
+
+
+def _digits(values: NDArray[np.float64]) -> int:
+    """Decimals that show a typical standard error of a row with two digits."""
+    known = np.isfinite(values)
+    counts = known.sum(1, keepdims=True).astype(np.float64)
+    rows = np.where(known, values, 0.0)
+    enough = counts[:, 0] > 1
+    rows, known, counts = rows[enough], known[enough], counts[enough]
+    away = np.where(known, rows - rows.sum(1, keepdims=True) / counts, 0.0)
+    errors = np.sqrt((away**2).sum(1) / (counts[:, 0] - 1) / counts[:, 0])
+    spread = float(np.median(errors[errors > 0])) if (errors > 0).any() else math.nan
+    return int(np.clip(1 - math.floor(math.log10(spread)), 1, 3)) if math.isfinite(spread) else 3

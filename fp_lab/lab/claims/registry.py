@@ -1,0 +1,260 @@
+"""Every claim that the lab knows: rows M1 to M20 of the feature table, and findings of the paper's tables."""
+
+from fp_lab.lab.claims import empirical as runs
+from fp_lab.lab.claims import exact
+from fp_lab.lab.claims.decisions import CONJUNCTION, EQUIVALENCE
+from fp_lab.lab.claims.empirical import from_runs
+from fp_lab.lab.claims.exact import matches
+from fp_lab.lab.claims.model import Check, Claim, Evidence, Outcome
+
+_TABLE1 = "fp-lab grid table1 evaluation.videos=32 && fp-lab claims runs/table1"
+_TABLE2 = "fp-lab grid table2 evaluation.videos=32 && fp-lab claims runs/table2"
+_ALONE = "fp-lab claims"
+_PAPER1, _PAPER2 = "the paper, Table 1 and its text", "the paper, Table 2"
+_BRIEF = "the project's brief"
+_EQUAL = "reproduced when every computed figure is the claimed one"
+_PLANNED = "reproduced when the estimate reaches at least 90 % of the claimed ratios"
+
+
+def _unmeasured(reason: str) -> Check:
+    def check(evidence: Evidence) -> Outcome:
+        return Outcome("not measured", reason)
+
+    return check
+
+
+def _exact(id: str, source: str, text: str, check: Check, rule: str = _EQUAL) -> Claim:
+    return Claim(id, source, text, "exact", rule, _ALONE, check)
+
+
+def _empirical(id: str, source: str, text: str, check: Check, rule: str, command: str = _TABLE1) -> Claim:
+    return Claim(id, source, text, "empirical", rule, command, check)
+
+
+def _declared(id: str, text: str, reason: str, command: str = "none yet") -> Claim:
+    return Claim(id, _BRIEF, text, "declared", "not decided", command, _unmeasured(reason))
+
+
+_COUNT = (
+    "reproduced when so many of seven scores lie above every other order by their corrected 95 % intervals; "
+    "not reproduced when too few are left that do not lie below another one; else inconclusive"
+)
+_SPREAD = (
+    "per score, spread of the orders' mean drifts less that of configurations within an order, prompts "
+    "resampled; reproduced when most 95 % intervals lie above 0 and none below; the reverse likewise"
+)
+_ORDER = "reproduced when the 95 % interval of Kendall's tau with the paper's order lies above 0"
+
+CLAIMS: tuple[Claim, ...] = (
+    _exact(
+        "M1",
+        "the paper, section 3.1",
+        "The context has a fixed length however long the video is: L = S Lf + Lf (1 - 1/λ^T) / (1 - 1/λ), at "
+        "most (S + λ/(λ-1)) Lf.",
+        matches(exact.context_formula, 1e-6),
+    ),
+    _exact(
+        "M2",
+        "the paper, section 3.1",
+        "Kernels (1,2,2) (1,4,2) (1,4,4) (1,8,4) (1,8,8) for the nearest frames at λ = 2; temporal kernels "
+        "for F0 / F1,F2 / F3-F6 / F7-F14.",
+        matches(exact.kernels),
+    ),
+    _empirical(
+        "M3",
+        _PAPER1,
+        "Inverted anti-drifting has the lowest drift in all metrics.",
+        from_runs(runs.lowest_drift),
+        CONJUNCTION,
+    ),
+    _exact(
+        "M4",
+        "the paper, section 3.1",
+        "Patchify parameters are independent per level and start as the pretrained projection on averaged "
+        "latents.",
+        matches(exact.initial_projections, 1e-4),
+        "reproduced when outputs agree to 1e-4",
+    ),
+    _empirical(
+        "M5",
+        _PAPER1,
+        "The tail options td, ta and tc differ negligibly.",
+        from_runs(runs.tails_negligible),
+        EQUIVALENCE,
+    ),
+    _declared(
+        "M6",
+        "HunyuanVideo and Wan are fine-tuned, full and LoRA, without training anew.",
+        "needs the pretrained weights and cards that hold them; here only the memory is planned (M18)",
+        "fp-lab plan hunyuan-video wan-14b",
+    ),
+    _exact(
+        "M7",
+        _BRIEF,
+        "The section's token count drives the flow shift: 2.06 (g1), 2.68, 3.49, 4.54, 5.91, 7 (g6 and more) "
+        "at 480p, so it is balanced up to g5 only.",
+        matches(exact.shifts),
+        "reproduced when every shift rounds to the claimed one",
+    ),
+    _exact(
+        "M8",
+        _BRIEF,
+        "A batch four times as large (16 to 64) and a fifth of the time (240 h to 48 h): 13B at 480p on 8 "
+        "A100-80G.",
+        exact.batch_and_time,
+        _PLANNED,
+    ),
+    _exact(
+        "M9",
+        _BRIEF,
+        "Contexts of 3,120 (Base), 2,080 (Lite) and 3,900 (Extended) tokens.",
+        matches(exact.variant_tokens, 1e-6),
+    ),
+    _declared(
+        "M10",
+        "Training at several resolutions: aspect-ratio buckets at 480p, in units of 32 pixels.",
+        "not measured by this lab yet: its data are square; buckets of real videos would measure it",
+    ),
+    _declared(
+        "M11",
+        "Image-to-video, text-to-video and extension, 5 s and 60 s, sections delivered as they are made.",
+        "not measured by this lab yet: no figure is claimed; 60 s from a real model would measure it",
+        "fp-lab generate",
+    ),
+    _exact(
+        "M12",
+        _BRIEF,
+        "Seven metrics; drift compares the first 15 % of a video with its last 15 %.",
+        matches(exact.seven_scores),
+    ),
+    _empirical(
+        "M13",
+        _PAPER1,
+        "A discrete history (+D) lessens the drift of the vanilla order.",
+        from_runs(runs.less_drift_when_discrete),
+        CONJUNCTION,
+    ),
+    _declared(
+        "M14",
+        "Frames can be packed by similarity or by a hybrid of similarity and time.",
+        "no figure is claimed; a grid over context.importance.kind in a world with revisits compares them",
+        "fp-lab grid revisit",
+    ),
+    _empirical(
+        "M15",
+        _PAPER2,
+        "FramePack has the lowest drift of all architectures on every drift metric.",
+        from_runs(runs.less_drift_than_baselines),
+        CONJUNCTION,
+        _TABLE2,
+    ),
+    _empirical(
+        "M16",
+        "the paper, v1 and v2, and the project's brief",
+        "Sections of 9 frames are perceptually better than of 1 or 4 (here: by the scores, without people).",
+        from_runs(runs.longest_section_best),
+        CONJUNCTION,
+    ),
+    _declared(
+        "M17",
+        "Human A/B votes: ELO-K32 and rank; 1,220 for inverted, 1,222 and 1,225 for vanilla with +D.",
+        "not measured by this lab yet: it needs people's votes",
+    ),
+    _exact(
+        "M18",
+        _BRIEF,
+        "Inference takes about 40 GB at 480p (one A100-80G, two cards of 24 GB); training fits 8 A100-80G.",
+        exact.memory,
+        "training has to hold a sample, inference 40 GB within 10 %; less is inconclusive, as text encoder "
+        "and codec are not counted",
+    ),
+    _declared(
+        "M19",
+        "MLflow compares all of the above: drift per checkpoint, efficiency.",
+        "no figure is claimed: a feature, held by the tests",
+        "fp-lab track RUN, fp-lab grid demo",
+    ),
+    _declared(
+        "M20",
+        "What is done against drift costs forgetting, and the other way round.",
+        "no figure is claimed; the report's forgetting-versus-drift scatter of a grid with revisits shows it",
+        "fp-lab grid revisit",
+    ),
+    _empirical(
+        "table1/best-in-4",
+        "the paper, v3, Table 1",
+        "Inverted is best in 4 of 7 metrics.",
+        runs.best_in(4),
+        _COUNT,
+    ),
+    _empirical(
+        "table1/best-in-5",
+        "the paper, v1 and v2, and the project's brief",
+        "Inverted is best in 5 of 7 metrics.",
+        runs.best_in(5),
+        _COUNT,
+    ),
+    _empirical(
+        "table1/inverted-dynamic",
+        _PAPER1,
+        "Inverted has a smaller dynamic range than vanilla.",
+        runs.in_dynamic("vanilla", "inverted"),
+        CONJUNCTION,
+    ),
+    _empirical(
+        "table1/vanilla-dynamic",
+        _PAPER1,
+        "Vanilla has the highest dynamic score (here: above endpoint planning too).",
+        runs.in_dynamic("vanilla", "endpoint"),
+        CONJUNCTION,
+    ),
+    _empirical(
+        "table1/discrete-dynamic",
+        _PAPER1,
+        "Vanilla with discrete history has a larger dynamic range than inverted.",
+        runs.in_dynamic("+D", "inverted"),
+        CONJUNCTION,
+    ),
+    _declared(
+        "table1/discrete-votes",
+        "Vanilla with discrete history has competitive human scores.",
+        "not measured by this lab yet: it needs people's votes",
+    ),
+    _empirical(
+        "table1/order-matters",
+        _PAPER1,
+        "Differences between configurations of one sampling order are small against those between orders.",
+        from_runs(runs.order_matters_more),
+        _SPREAD,
+    ),
+    _empirical(
+        "table1/order",
+        _PAPER1,
+        "The order of arms by drift of clarity.",
+        runs.paper_order("table1", "drift_clarity"),
+        _ORDER,
+    ),
+    _empirical(
+        "table2/order",
+        _PAPER2,
+        "The order of architectures by drift of clarity.",
+        runs.paper_order("table2", "drift_clarity"),
+        _ORDER,
+        _TABLE2,
+    ),
+    _empirical(
+        "table2/noise",
+        _PAPER2,
+        "Noisy history drifts less in clarity the more noise it has in sampling (sigma_test 0, 0.1, 0.5).",
+        from_runs(runs.more_noise_less_drift),
+        CONJUNCTION,
+        _TABLE2,
+    ),
+    _exact(
+        "efficiency/window",
+        "the paper, v3",
+        "LoRA of the 13B model on 8 A100-80G: a batch of about 64 at windows of 2 or 3 frames, 32 at 4 or 5.",
+        exact.batch_by_window,
+        "reproduced when the estimate at windows of 3 and 5 is within 25 % of the claimed batch",
+    ),
+)

@@ -1,0 +1,247 @@
+"""The lab's own index: what comparing needs of a grid's runs, in one file beside them.
+
+A run is read again when one of its files has changed (size or time). The file is replaced in one step: of two
+processes that write it the later one wins, and the next reader reads again what it misses. One that cannot be
+read is made anew, one that cannot be written is done without.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from fp_lab.lab.atomic import replacing
+from fp_lab.lab.stages import RunFolder, digest
+from fp_lab.lab.summary import SUMMARY_FILE, VIDEOS_FILE
+
+INDEX_FILE = "index.parquet"
+_VERSION = 1
+_KEY = b"fp_lab"
+_WORDS = pa.dictionary(pa.int32(), pa.string())
+_ROWS = pa.schema(
+    {
+        **dict.fromkeys(("arm", "prompt", "estimator", "score", "family"), _WORDS),
+        **dict.fromkeys(("training_seed", "video", "seed"), pa.int64()),
+        **dict.fromkeys(("value", "drift", "exposure_gap"), pa.float64()),
+        **dict.fromkeys(("reason", "drift_reason", "exposure_reason"), _WORDS),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is known of an estimator.
+
+    Attributes:
+        unit: of its values.
+        higher_is_better: None where neither direction is better.
+        accuracy: in words, of one that was measured against a truth.
+    """
+
+    unit: str
+    higher_is_better: bool | None
+    accuracy: str = ""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a scored run beside the rows of its videos.
+
+    Attributes:
+        recipe: of its config; of a run without one, its folder's name.
+        size: videos, frames, height, width, fps.
+        protocol: key of the protocol in `Index.protocols`.
+        truth: folder of its ground truth, relative to its own; None without.
+        efficiency: times, rates and peak memory.
+        codebook: of a discrete history.
+        state: of the files that all this was read from.
+    """
+
+    recipe: str
+    size: Mapping[str, float]
+    protocol: str
+    truth: str | None
+    efficiency: Mapping[str, float]
+    codebook: Mapping[str, float]
+    state: Sequence[int]
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Scored runs.
+
+    Attributes:
+        runs: name below the grid, ``<arm>/seed<k>`` -> its facts.
+        protocols: key -> how figures were made (``protocol``) and of what kind they are (``measures``).
+        rows: one per run, video and estimator, from own history.
+    """
+
+    runs: Mapping[str, RunFacts]
+    protocols: Mapping[str, Mapping[str, Any]]
+    rows: pa.Table
+
+    def measures(self) -> dict[str, Measure]:
+        """Every estimator by name."""
+        told = (named for protocol in self.protocols.values() for named in protocol["measures"].items())
+        return {name: Measure(**facts) for name, facts in told}
+
+    def frame(self) -> pd.DataFrame:
+        """The rows, words as categories."""
+        return self.rows.unify_dictionaries().to_pandas()
+
+
+_NOTHING = Index({}, {}, _ROWS.empty_table())
+
+
+def training_seed(run: Path) -> int | None:
+    """The seed of a run's folder, ``seed<k>``; None of any other folder."""
+    digits = run.name.removeprefix("seed")
+    return int(digits) if run.name.startswith("seed") and digits.isdecimal() else None
+
+
+def read_runs(grid: Path, runs: Sequence[Path]) -> Index:
+    """The scored runs among some runs of a grid, from its index as far as it is up to date.
+
+    Args:
+        grid: folder.
+        runs: folders ``<arm>/seed<k>`` below it.
+    """
+    known = _load(grid / INDEX_FILE)
+    states = {_name(run): state for run in runs if (state := _state(RunFolder(run)))}
+    fresh = [
+        run
+        for run in runs
+        if (name := _name(run)) in states
+        and (name not in known.runs or list(known.runs[name].state) != states[name])
+    ]
+    if fresh:
+        known = _joined([_without(known, {_name(run) for run in fresh}), *(_read(run) for run in fresh)])
+        with suppress(OSError):
+            _save(known, grid / INDEX_FILE)
+    return _without(known, set(known.runs) - set(states))
+
+
+def joined(parts: Sequence[Index]) -> Index:
+    """The runs of several grids; a name that two of them have is refused.
+
+    Raises:
+        ValueError: the same arm and training seed in two grids.
+    """
+    names = [name for part in parts for name in part.runs]
+    for twice in {name for name in names if names.count(name) > 1} if len(parts) > 1 else ():
+        raise ValueError(
+            f"{twice} is there in two of these grids, and one table cannot hold both; compare one of them, "
+            "or rename the folder of an arm"
+        )
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Index]) -> Index:
+    runs = {name: facts for part in parts for name, facts in part.runs.items()}
+    protocols = {key: told for part in parts for key, told in part.protocols.items()}
+    return Index(runs, protocols, pa.concat_tables([part.rows for part in parts]))
+
+
+def _name(run: Path) -> str:
+    return f"{run.parent.name}/{run.name}"
+
+
+def _state(run: RunFolder) -> list[int]:
+    """Size and time of every file that is read; empty of a run without scores."""
+    scores = run.summary.parent
+    state: list[int] = []
+    for file in (scores / SUMMARY_FILE, scores / VIDEOS_FILE, run.config, run.efficiency, run.codebook):
+        try:
+            found = file.stat()
+        except FileNotFoundError:
+            if file.name == SUMMARY_FILE:
+                return []
+            state += [0, 0]
+        else:
+            state += [found.st_size, found.st_mtime_ns]
+    return state
+
+
+def _without(index: Index, names: set[str]) -> Index:
+    if not names & set(index.runs):
+        return index
+    runs = {name: facts for name, facts in index.runs.items() if name not in names}
+    if not runs:
+        return _NOTHING
+    arms = index.rows["arm"].cast(pa.string())
+    keys = pc.binary_join_element_wise(arms, index.rows["training_seed"].cast(pa.string()), "/seed")
+    rows = index.rows.filter(pc.is_in(keys, pa.array(runs)))
+    used = {facts.protocol for facts in runs.values()}
+    return Index(runs, {key: told for key, told in index.protocols.items() if key in used}, rows)
+
+
+def _read(folder: Path) -> Index:
+    run = RunFolder(folder)
+    state = _state(run)  # before the files are read: one that changes meanwhile is read again next time
+    summary = _json(run.summary)
+    told = {"protocol": summary["protocol"], "measures": _measures(summary)}
+    config = yaml.load(run.config.read_bytes(), yaml.CSafeLoader) if run.config.is_file() else {}
+    facts = RunFacts(
+        recipe=config.get("recipe", folder.parent.name.partition("--")[0]),
+        size={key: summary[key] for key in ("videos", "frames", "height", "width", "fps")},
+        protocol=digest(told),
+        truth=summary.get("truth"),
+        efficiency=_json(run.efficiency),
+        codebook=_json(run.codebook),
+        state=state,
+    )
+    table = pq.read_table(run.summary.parent / VIDEOS_FILE)
+    own = table.filter(pc.equal(table["history"], "own"))
+    known = {"arm": pa.scalar(folder.parent.name), "training_seed": pa.scalar(training_seed(folder))}
+    columns = [
+        pa.repeat(known[field.name], len(own)).cast(field.type)
+        if field.name in known
+        else own[field.name].cast(field.type)
+        if field.name in own.column_names
+        else pa.nulls(len(own), field.type)
+        for field in _ROWS
+    ]
+    return Index({_name(folder): facts}, {facts.protocol: told}, pa.table(columns, schema=_ROWS))
+
+
+def _measures(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    told = summary["protocol"]["estimators"]
+    return {
+        name: {
+            "unit": figures["unit"],
+            "higher_is_better": figures["higher_is_better"],
+            "accuracy": told.get(name, {}).get("accuracy") or "",
+        }
+        for name, figures in summary["estimators"].items()
+    }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _load(path: Path) -> Index:
+    """An index as it was written; nothing where there is none of this version that can be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        rows = pq.read_table(path)
+        told = json.loads(rows.schema.metadata[_KEY])
+        if told["version"] == _VERSION:
+            runs = {name: RunFacts(**facts) for name, facts in told["runs"].items()}
+            return Index(runs, told["protocols"], rows.cast(_ROWS))
+    return _NOTHING
+
+
+def _save(index: Index, path: Path) -> None:
+    runs = {name: asdict(facts) for name, facts in index.runs.items()}
+    told = {"version": _VERSION, "runs": runs, "protocols": index.protocols}
+    rows = index.rows.unify_dictionaries().combine_chunks()
+    with replacing(path) as unfinished:
+        pq.write_table(rows.replace_schema_metadata({_KEY: json.dumps(told)}), unfinished)

@@ -1,0 +1,118 @@
+"""Figures of many arms at once: a row per arm, a column per video that they share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fp_lab.lab.summary import clusters
+from fp_metrics.statistics import Interval, cluster_intervals
+
+Figure = Literal["value", "drift", "drift_size", "exposure_gap"]
+_COLUMNS: dict[Figure, tuple[str, str]] = {
+    "value": ("value", "reason"),
+    "drift": ("drift", "drift_reason"),
+    "drift_size": ("drift", "drift_reason"),
+    "exposure_gap": ("exposure_gap", "exposure_reason"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One figure of one estimator.
+
+    Attributes:
+        arms: that were measured by it.
+        prompts: the clusters, in order of appearance.
+        values: ``(arms, videos)``; NaN where an arm lacks a video or its figure is undefined.
+        prompt_of: which prompt each video belongs to, ``(videos,)``.
+        training_seed_of: which training seed, ``(videos,)``.
+    """
+
+    arms: tuple[str, ...]
+    prompts: tuple[str, ...]
+    values: NDArray[np.float64]
+    prompt_of: NDArray[np.int64]
+    training_seed_of: NDArray[np.int64]
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Arm -> its row."""
+        return {arm: row for row, arm in enumerate(self.arms)}
+
+    @property
+    def sizes(self) -> "Panel":
+        """The same without signs."""
+        return replace(self, values=np.abs(self.values))
+
+    @property
+    def turned(self) -> "Panel":
+        """The same with the opposite sign."""
+        return replace(self, values=-self.values)
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """Arm -> mean over prompts and its interval."""
+        return dict(zip(self.arms, cluster_intervals(self.by_prompt(self.values)), strict=True))
+
+    def differences(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
+        """Mean over each prompt's videos of first less second, ``(pairs, prompts)``; NaN without a pair."""
+        one, other = ([self.rows[arm] for arm in arms] for arms in (first, second))
+        return self.by_prompt(self.values[one] - self.values[other])
+
+    def by_prompt(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of the defined values of each prompt, ``(rows, prompts)``, from ``(rows, videos)``."""
+        member = (self.prompt_of[:, None] == np.arange(len(self.prompts))).astype(np.float64)
+        known = np.isfinite(values)
+        sums, counts = np.where(known, values, 0.0) @ member, known.astype(np.float64) @ member
+        return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
+class Panels:
+    """Rows of videos, laid out per estimator and figure."""
+
+    def __init__(self, videos: pd.DataFrame) -> None:
+        """Find out which row is of which arm and video.
+
+        Args:
+            videos: one row per arm, training seed, video and estimator.
+        """
+        self._videos = videos
+        self._arm, arms = pd.factorize(videos["arm"])
+        self._arms = tuple(map(str, arms))
+        prompts = videos["prompt"] if videos["prompt"].astype(bool).all() else pd.Series(clusters(videos))
+        cluster, names = pd.factorize(prompts)
+        self._prompts = tuple(map(str, names))
+        seeds, training = videos["seed"].to_numpy(), videos["training_seed"].to_numpy()
+        keys = np.stack((cluster, seeds, training), axis=1).astype(np.int64)
+        order = np.lexsort(keys.T[::-1])
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (keys[order][1:] != keys[order][:-1]).any(1)
+        self._video = np.empty(len(order), dtype=np.int64)
+        self._video[order] = np.cumsum(first) - 1
+        self._keys = keys[order][first]
+        estimator, found = pd.factorize(videos["estimator"])
+        self._rows = {str(name): np.flatnonzero(estimator == code) for code, name in enumerate(found)}
+
+    def __contains__(self, estimator: str) -> bool:
+        return estimator in self._rows
+
+    def panel(self, estimator: str, figure: Figure) -> Panel:
+        """A figure of all arms that were measured by an estimator; none where it measured nothing."""
+        rows = self._rows.get(estimator, np.empty(0, dtype=np.int64))
+        values = np.full((len(self._arms), len(self._keys)), np.nan)
+        column = self._videos[_COLUMNS[figure][0]].to_numpy(np.float64)[rows]
+        values[self._arm[rows], self._video[rows]] = np.abs(column) if figure == "drift_size" else column
+        measured = np.unique(self._arm[rows])
+        arms = tuple(self._arms[code] for code in measured)
+        return Panel(arms, self._prompts, values[measured], self._keys[:, 0], self._keys[:, 2])
+
+    def reasons(self, estimator: str, figure: Figure, arm: str) -> str:
+        """Why a figure of an arm is undefined."""
+        rows = self._videos.iloc[self._rows[estimator]]
+        told = rows.loc[rows["arm"] == arm, _COLUMNS[figure][1]].dropna()
+        return "; ".join(sorted({str(reason) for reason in told}))

@@ -1,0 +1,40 @@
+"""Tables of figures, and how they are written: Markdown, LaTeX, HTML, CSV, terminal."""
+
+from fp_lab.lab.tables.html import to_html
+from fp_lab.lab.tables.latex import to_latex
+from fp_lab.lab.tables.markdown import to_markdown
+from fp_lab.lab.tables.model import (
+    STARS,
+    TIE,
+    UNDEFINED,
+    Cell,
+    Column,
+    Line,
+    Table,
+    beside,
+    cell_text,
+    half_width,
+    number,
+)
+from fp_lab.lab.tables.terminal import to_rich, to_text
+from fp_lab.lab.tables.values import to_csv
+
+__all__ = [
+    "STARS",
+    "TIE",
+    "UNDEFINED",
+    "Cell",
+    "Column",
+    "Line",
+    "Table",
+    "beside",
+    "cell_text",
+    "half_width",
+    "number",
+    "to_csv",
+    "to_html",
+    "to_latex",
+    "to_markdown",
+    "to_rich",
+    "to_text",
+]

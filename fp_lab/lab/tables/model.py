@@ -1,0 +1,141 @@
+"""A table of figures as data: cells with their intervals and marks, columns, lines, notes."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+UNDEFINED = "–"
+TIE = "="
+"""Written behind a figure that cannot be told from the best of its column."""
+STARS = (0.05, 0.01, 0.001)
+"""Adjusted p-values below which a figure gets one, two and three stars."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure.
+
+    Attributes:
+        value: NaN where undefined.
+        low: of its interval; NaN without one.
+        high: of its interval.
+        extra: a second figure as text, such as the signed mean; shown in the place of the interval.
+        best: whether it is the best of its column.
+        tie: whether it cannot be told from the best.
+        reason: why it is undefined.
+        p: adjusted p-value of its difference to the reference arm; NaN where there is none.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    extra: str = ""
+    best: bool = False
+    tie: bool = False
+    reason: str = ""
+    p: float = math.nan
+
+    @property
+    def stars(self) -> str:
+        """One, two or three for a difference to the reference arm at 5, 1 or 0.1 %."""
+        return "*" * sum(self.p < level for level in STARS)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of figures, all of one estimator.
+
+    Attributes:
+        key: name in CSV files.
+        title: name for people.
+        subtitle: the estimator, or the unit.
+        better: which direction is better; None where neither is.
+        digits: decimals.
+    """
+
+    key: str
+    title: str
+    subtitle: str = ""
+    better: Literal["higher", "lower"] | None = None
+    digits: int = 3
+
+    @property
+    def arrow(self) -> str:
+        """The direction that is better."""
+        return {"higher": "↑", "lower": "↓", None: ""}[self.better]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row.
+
+    Attributes:
+        name: the arm's notation, or what the row is.
+        label: the same in plain words; empty where the name says it.
+        order: of generation; empty for the ground truth.
+        cells: one per column.
+        kind: an arm, the positive control, or the ground truth.
+    """
+
+    name: str
+    label: str
+    order: str
+    cells: tuple[Cell, ...]
+    kind: Literal["arm", "control", "floor"] = "arm"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of one family.
+
+    Attributes:
+        key: short name, for files and anchors.
+        title: heading.
+        columns: of figures.
+        lines: rows.
+        notes: below it.
+        heads: over the two columns of text, a line's name and its order.
+    """
+
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+    heads: tuple[str, str] = ("arm", "order")
+    reasons: dict[str, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Number the reasons of undefined cells."""
+        for line in self.lines:
+            for cell in line.cells:
+                if cell.reason and math.isnan(cell.value):
+                    self.reasons.setdefault(cell.reason, len(self.reasons) + 1)
+
+    @property
+    def footnotes(self) -> tuple[str, ...]:
+        """Notes, then the reasons of undefined cells by their number."""
+        return (*self.notes, *(f"[{number}] undefined: {reason}" for reason, number in self.reasons.items()))
+
+
+def number(value: float, digits: int) -> str:
+    """A figure as text: thousands separated, a true minus sign, a dash where undefined."""
+    return f"{value:,.{digits}f}".replace("-", "−") if math.isfinite(value) else UNDEFINED
+
+
+def half_width(cell: Cell, digits: int) -> str:
+    """Half of the interval's width as text; empty without an interval."""
+    width = (cell.high - cell.low) / 2
+    return f"±{number(width, digits)}" if math.isfinite(width) else ""
+
+
+def cell_text(table: Table, column: Column, cell: Cell) -> str:
+    """One figure with its interval and extras, without marks of rank."""
+    if math.isnan(cell.value):
+        return f"{UNDEFINED} [{table.reasons[cell.reason]}]" if cell.reason in table.reasons else UNDEFINED
+    return f"{number(cell.value, column.digits)} {beside(column, cell)}".strip()
+
+
+def beside(column: Column, cell: Cell) -> str:
+    """What is written beside a figure: its second figure, else half of its interval's width."""
+    return cell.extra or half_width(cell, column.digits)
