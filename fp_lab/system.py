@@ -9,10 +9,12 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Generator, Tensor
+from torch.optim import Optimizer
 
 from fp_lab.causal import Blocks
 from fp_lab.flow import FlowConfig, draw_sigmas, interpolate, shift_for, to_velocity, velocity_loss
 from fp_lab.history import HistoryConfig, corrupt, draw_levels, with_noise, without
+from fp_lab.loss_bins import LossBins, bin_frame_losses, bin_losses
 from fp_lab.model import FramePackModel
 from fp_lab.samples import ArrangementSource, assemble, take
 from fp_lab.shapes import ContextLevel, TextCondition
@@ -66,7 +68,14 @@ class FramePackSystem(LightningModule):
     """Trains a `FramePackModel` on arrangements drawn from a source.
 
     Randomness of step i depends on (seed, rank, i) alone, so a resumed run continues bit for bit.
+
+    Attributes:
+        loss_bins: of the last batch, by noise level.
+        gradient_norm: of the last step, before clipping; a scalar on the training's device.
     """
+
+    loss_bins: LossBins
+    gradient_norm: Tensor
 
     def __init__(
         self,
@@ -122,7 +131,9 @@ class FramePackSystem(LightningModule):
         packed = model.memory_of(model.pack(context, levels), text)
         prediction = model(noisy, sample.times, sigmas, text, packed)
         velocity = to_velocity(prediction, noisy, sigmas, config.flow.output)
-        return velocity_loss(velocity, sample.target, noise, noisy, sigmas).mean()
+        losses = velocity_loss(velocity, sample.target, noise, noisy, sigmas)
+        self.loss_bins = bin_losses(losses, sigmas)
+        return losses.mean()
 
     def _treated(
         self, context: tuple[ContextLevel, ...], sigmas: Tensor, generator: Generator
@@ -149,6 +160,7 @@ class FramePackSystem(LightningModule):
         mask = blocks.mask(frames, model.section_tokens(1, rows, columns))
         prediction = model(noisy, frames, levels, text, None, mask, blocks.moments(frames))
         velocity = to_velocity(prediction, noisy, levels, config.flow.output)
+        self.loss_bins = bin_frame_losses(velocity, clean, noise, noisy, levels)
         return velocity_loss(velocity, clean, noise, noisy, levels, levels > 0).mean()
 
     def _shift(self, section: int, frames: int, rows: int, columns: int) -> float:
@@ -159,6 +171,17 @@ class FramePackSystem(LightningModule):
         dropped = torch.rand(len(captions), generator=generator) < self.objective.caption_dropout
         kept = ["" if drop else text for text, drop in zip(captions, dropped.tolist(), strict=True)]
         return self.model.backbone.encode_text(kept)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm, and keep what it was: the norm that clipping needs anyway costs nothing."""
+        largest = gradient_clip_val or math.inf
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, largest)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; weight decay on matrices only."""

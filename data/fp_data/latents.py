@@ -101,17 +101,41 @@ def cached(folder: Path, description: dict[str, object], make: Callable[[], Late
 
 
 class LatentBatches(IterableDataset[Batch]):
-    """Endless batches; batch ``i`` depends on (seed, rank, i) alone, so training resumes where it stopped."""
+    """Endless batches; batch ``i`` depends on (seed, i) alone, so training resumes where it stopped.
+
+    Ranks that train together share each batch: every one takes an equal part of it, and no video is in two.
+
+    Args:
+        videos: to draw from.
+        size: of a batch, over all ranks.
+        seed: of the draws.
+        rank: whose part is delivered.
+        ranks: how many share a batch.
+        first_batch: where to begin.
+
+    Raises:
+        ValueError: a batch larger than the data, or one that cannot be shared equally.
+    """
 
     def __init__(
-        self, videos: LatentVideos, size: int, seed: int, *, rank: int = 0, first_batch: int = 0
+        self,
+        videos: LatentVideos,
+        size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        first_batch: int = 0,
     ) -> None:
         super().__init__()
         if not 1 <= size <= len(videos.latents):
             raise ValueError(
                 f"batch size must lie between 1 and the {len(videos.latents)} videos, got {size}"
             )
-        self.videos, self.size, self.seed, self.rank, self.first_batch = videos, size, seed, rank, first_batch
+        if size % ranks:
+            raise ValueError(f"batch size must be a multiple of the {ranks} ranks that share it, got {size}")
+        self.videos, self.size, self.seed, self.first_batch = videos, size, seed, first_batch
+        self.rank, self.ranks = rank, ranks
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches from `first_batch` on."""
@@ -121,9 +145,10 @@ class LatentBatches(IterableDataset[Batch]):
             index += 1
 
     def batch(self, index: int) -> Batch:
-        """The batch of a given index: different videos, drawn without replacement."""
-        random = np.random.Generator(np.random.Philox(key=[self.seed * 65_537 + self.rank, index]))
-        rows = random.choice(len(self.videos.latents), self.size, replace=False).tolist()
+        """This rank's part of the batch of a given index: different videos, drawn without replacement."""
+        random = np.random.Generator(np.random.Philox(key=[self.seed * 65_537, index]))
+        drawn = random.choice(len(self.videos.latents), self.size, replace=False)
+        rows = np.split(drawn, self.ranks)[self.rank].tolist()
         return Batch(
             latents=self.videos.latents[rows],
             captions=[self.videos.captions[row] for row in rows],

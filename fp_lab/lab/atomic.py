@@ -1,6 +1,7 @@
-"""Files that appear under their name only when they are complete."""
+"""Files and folders that appear under their name only when they are complete."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,20 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary path for a folder, which becomes `path` on success and is removed on failure."""
+    unfinished = path.with_name(f".{path.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process has left
+    try:
+        yield unfinished
+        if path.exists():
+            shutil.rmtree(path)
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

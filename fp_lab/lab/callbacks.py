@@ -1,20 +1,32 @@
-"""What happens between training steps: a table of them, and a place to continue from."""
+"""What happens between training steps: a table of them, a place to continue from, checkpoints to track."""
 
 import time
+from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 from fp_lab.lab.atomic import replacing
+from fp_lab.lab.averaging import Average
 from fp_lab.lab.reporter import Reporter, Step
+from fp_lab.loss_bins import BINS
+from fp_lab.model import FramePackModel
+from fp_lab.system import FramePackSystem
 
 
 class StepTable(Callback):
-    """Keeps loss, learning rate and wall time of every step, over interruptions too."""
+    """Keeps the figures of every step, over interruptions too.
 
-    def __init__(self, reporter: Reporter) -> None:
-        self.reporter = reporter
+    Args:
+        reporter: hears of every step.
+        tokens: of a step, over all ranks.
+    """
+
+    def __init__(self, reporter: Reporter, tokens: float) -> None:
+        self.reporter, self.tokens = reporter, tokens
         self.steps: list[Step] = []
         self._started = 0.0
         self._learning_rate = 0.0
@@ -30,20 +42,38 @@ class StepTable(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the step and tell of it."""
-        loss = float(outputs["loss"])
+        assert isinstance(pl_module, FramePackSystem)
+        loss, norm, bins = _measured(trainer, pl_module, outputs["loss"])
         seconds = time.perf_counter() - self._started
-        step = Step(trainer.global_step, loss, self._learning_rate, seconds)
+        rate = self.tokens / seconds
+        step = Step(trainer.global_step, loss, self._learning_rate, seconds, norm, rate, *bins)
         self.steps.append(step)
         self.reporter.trained(step)
         self.reporter.advance(step.step, f"loss {loss:.3f}")
 
     def state_dict(self) -> dict[str, Any]:
         """Plain lists, which load with weights_only."""
-        return {"steps": [[s.step, s.loss, s.learning_rate, s.seconds] for s in self.steps]}
+        return {"steps": [list(astuple(step)) for step in self.steps]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the steps of an interrupted training."""
-        self.steps = [Step(int(s), loss, rate, seconds) for s, loss, rate, seconds in state_dict["steps"]]
+        self.steps = [Step(*values) for values in state_dict["steps"]]
+
+
+def _measured(
+    trainer: Trainer, system: FramePackSystem, loss: torch.Tensor
+) -> tuple[float, float, list[float]]:
+    """Loss, gradient norm and loss by noise level of a step, over all ranks; the one time it synchronises."""
+    scalars = torch.stack((loss.detach().float(), system.gradient_norm.detach().float()))
+    figures = torch.cat((scalars, system.loss_bins.sums, system.loss_bins.counts))
+    if trainer.world_size > 1:
+        summed = trainer.strategy.reduce(figures, reduce_op="sum")
+        assert isinstance(summed, torch.Tensor)
+        figures = summed
+        figures[:2] /= trainer.world_size
+    mean_loss, norm, *bins = figures.tolist()
+    pairs = zip(bins[:BINS], bins[BINS:], strict=True)
+    return mean_loss, norm, [total / count if count else float("nan") for total, count in pairs]
 
 
 class SavePoint(Callback):
@@ -64,12 +94,41 @@ class SavePoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write one, if it is time."""
-        if trainer.global_step % self.every == 0:
-            with replacing(self.path) as unfinished:
-                trainer.save_checkpoint(unfinished)
+        if trainer.global_step % self.every:
+            return
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.path)  # takes part in collecting it; the first rank writes
+            return
+        with replacing(self.path) as unfinished:
+            trainer.save_checkpoint(unfinished)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Say what it belongs to."""
         checkpoint["fp_lab_key"] = self.key
+
+
+class AtCheckpoints(Callback):
+    """Hands the averaged model on every so many steps and after the last one.
+
+    It has to come before `SavePoint`: killed in between, the step is taken again, not skipped.
+
+    Args:
+        average: that has the model.
+        every: steps between two.
+        take: gets the model and the step, on the first rank.
+    """
+
+    def __init__(self, average: Average, every: int, take: Callable[[FramePackModel, int], None]) -> None:
+        self.average, self.every, self.take = average, every, take
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Hand it on, if it is time."""
+        step = trainer.global_step
+        if step % self.every == 0 or step == trainer.max_steps:
+            model = self.average.collect(trainer)
+            if trainer.is_global_zero:
+                self.take(model, step)

@@ -58,13 +58,23 @@ def test_the_cache_makes_once_and_tells_descriptions_apart(tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_batch_depends_on_seed_rank_and_index_alone() -> None:
+def test_a_batch_depends_on_seed_and_index_alone() -> None:
     batches = LatentBatches(videos(), 4, seed=1)
     stream = iter(LatentBatches(videos(), 4, seed=1, first_batch=2))
     assert next(stream)["seeds"] == batches.batch(2)["seeds"]
     assert next(stream)["seeds"] == batches.batch(3)["seeds"]
-    others = [LatentBatches(videos(), 4, seed=2), LatentBatches(videos(), 4, seed=1, rank=1)]
-    assert all(other.batch(2)["seeds"] != batches.batch(2)["seeds"] for other in others)
+    assert LatentBatches(videos(), 4, seed=2).batch(2)["seeds"] != batches.batch(2)["seeds"]
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_share_the_batch_that_one_process_would_have(ranks: int) -> None:
+    whole = LatentBatches(videos(), 8, seed=1).batch(3)
+    parts = [LatentBatches(videos(), 8, seed=1, rank=rank, ranks=ranks).batch(3) for rank in range(ranks)]
+    assert [len(part["seeds"]) for part in parts] == [8 // ranks] * ranks
+    assert [seed for part in parts for seed in part["seeds"]] == whole["seeds"]
+    assert torch.equal(torch.cat([part["latents"] for part in parts]), whole["latents"])
+    with pytest.raises(ValueError, match="multiple of the 3 ranks that share it, got 8"):
+        LatentBatches(videos(), 8, seed=1, ranks=3)
 
 
 def test_a_batch_keeps_latents_captions_and_seeds_together() -> None:

@@ -17,14 +17,15 @@ from fp_lab.lab.config.merging import load, load_settings, merge, to_yaml
 from fp_lab.lab.config.settings import (
     CARRIED,
     FIRST_TRAINING_SEED,
-    LATENT_STRIDE,
     CodecSource,
     DataConfig,
     EvaluationConfig,
     ExperimentConfig,
     ModelSource,
+    TrackConfig,
     TrainingConfig,
 )
+from fp_lab.lab.recipes import LATENT_STRIDE
 
 __all__ = [
     "CARRIED",
@@ -36,6 +37,7 @@ __all__ = [
     "ExperimentConfig",
     "Layer",
     "ModelSource",
+    "TrackConfig",
     "TrainingConfig",
     "dotted_layer",
     "flatten",

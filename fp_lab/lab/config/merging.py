@@ -8,9 +8,9 @@ from omegaconf import OmegaConf
 
 from fp_lab.baselines import PACKED, Baseline, baseline
 from fp_lab.lab.config.layers import Layer, Settings, dotted_layer, override_layer, read_layers, typed
-from fp_lab.lab.config.settings import LATENT_STRIDE, ExperimentConfig
+from fp_lab.lab.config.settings import ExperimentConfig
 from fp_lab.lab.experiments import find_experiment
-from fp_lab.lab.recipes import PARTS, RecipeRequest, resolve_recipe
+from fp_lab.lab.recipes import LATENT_STRIDE, PARTS, RecipeRequest, resolve_recipe
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:

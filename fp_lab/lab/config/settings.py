@@ -12,8 +12,6 @@ from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig
 from fp_lab.system import ObjectiveConfig, OptimizerConfig
 
-LATENT_STRIDE = 8
-"""Pixels per latent row of every codec that experiments can name."""
 FIRST_TRAINING_SEED = 10_000
 """Seeds below are for evaluation, this one and those above for training: no video is in both."""
 CARRIED = "carried"
@@ -88,6 +86,10 @@ class TrainingConfig:
         checkpoint_every: steps between checkpoints to resume from.
         threads: CPU threads; results depend on them in the last digits.
         accelerator: of lightning's Trainer; sampling follows.
+        devices: GPUs per machine (with ``accelerator: cpu`` processes) that share each batch.
+        nodes: machines that share each batch.
+        strategy: how they share the work: each holds the whole model (``ddp``, which auto stands for) or a
+            part of it (``fsdp``). Nothing is shared on one device.
         compute_of: name of a recipe; steps then become as many as cost what `steps` of that recipe cost.
     """
 
@@ -99,14 +101,62 @@ class TrainingConfig:
     checkpoint_every: int = 20
     threads: int = 2
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     compute_of: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
-        for name in ("steps", "batch", "checkpoint_every", "threads"):
+        for name in ("steps", "batch", "checkpoint_every", "threads", "devices", "nodes"):
             _require(f"training.{name}", getattr(self, name), 1)
+        if self.batch % self.ranks:
+            raise ValueError(
+                f"training.batch: got {self.batch}, expected a multiple of training.devices x training.nodes "
+                f"({self.ranks}): each takes an equal share of a batch"
+            )
         if not 0 <= self.ema < 1:
             raise ValueError(f"training.ema: got {self.ema}, expected a decay in [0, 1)")
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together."""
+        return self.devices * self.nodes
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """Checkpoints that are kept to see how scores and drift change over a training; they do not change it.
+
+    Attributes:
+        every: steps between two of them, the last step always among them; 0: none.
+        keep: so many of the newest keep their weights and samples, and so does the best; null: all. Scores
+            are never removed.
+        score: generate and score the evaluation set from each one as it is saved; else `fp-lab track` does.
+        videos: how many of the evaluation set; null: all.
+        best: by what the best is chosen: family and score for the highest (or lowest, where that is better)
+            score, ``.drift`` behind them for the least drift, mean |d|.
+    """
+
+    every: int = 0
+    keep: int | None = None
+    score: bool = True
+    videos: int | None = None
+    best: str = "plain/clarity.drift"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        _require("track.every", self.every, 0)
+        if self.keep is not None:
+            _require("track.keep", self.keep, 1)
+        if self.videos is not None:
+            _require("track.videos", self.videos, 1)
+        family, slash, score = self.best.removesuffix(".drift").partition("/")
+        if not (family and slash and score):
+            raise ValueError(
+                f"track.best: got {self.best!r}, expected family/score or family/score.drift, such as "
+                "world/anatomy.drift"
+            )
 
 
 @dataclass(frozen=True)
@@ -165,6 +215,7 @@ class ExperimentConfig:
         training: steps, batch, precision.
         sampling: solver, guidance, fill.
         evaluation: the videos that are generated and measured.
+        track: checkpoints to follow scores and drift over the training.
         seed: of training.
         label: name of an arm that is more than its recipe, such as a baseline's.
         protocol: of a baseline, see `fp_lab.baselines`.
@@ -180,6 +231,7 @@ class ExperimentConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
     seed: int = 0
     label: str | None = None
     protocol: str | None = None
@@ -200,6 +252,16 @@ class ExperimentConfig:
             raise ValueError(
                 f"training.batch: got {self.training.batch}, expected at most data.train_videos "
                 f"({self.data.train_videos}): a batch holds different videos"
+            )
+        if self.training.strategy == "fsdp" and self.context.attention == "isolated":
+            raise ValueError(
+                "training.strategy: got 'fsdp' with context.attention 'isolated', expected ddp: keys and "
+                "values that are computed apart need whole blocks"
+            )
+        if (self.track.videos or 0) > self.evaluation.videos:
+            raise ValueError(
+                f"track.videos: got {self.track.videos}, expected at most evaluation.videos "
+                f"({self.evaluation.videos}): they are the first ones of that set"
             )
 
     @property

@@ -1,0 +1,72 @@
+"""``fp-lab track RUN...``: scores and drift over a training, from its checkpoints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+INTERRUPTED = 130
+_WIDE = 120
+"""Columns of a terminal that shows a table with its intervals; a narrower one gets the short form."""
+
+
+def track(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of grids, arms or runs.")],
+    best: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FAMILY/SCORE[.drift]",
+            help="Choose the best checkpoint by this figure.",
+            show_default="the runs' track.best",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the page.", show_default="track/ in the grid's folder")
+    ] = None,
+) -> None:
+    """Follow scores and drift over a training: what is missing is scored, then all of it is shown.
+
+    Checkpoints are kept by a training with track.every=N; see docs/tracking.md.
+
+    For example:
+
+      fp-lab train base track.every=20        then: fp-lab track runs/base
+
+      fp-lab track runs/demo --best world/anatomy.drift
+
+      fp-lab track runs/demo/g9/seed0 runs/demo/td_f16k4f2k2f1k1_g9/seed0 --out comparison/
+    """
+    console = Console()
+    with console.status("Starting (importing torch takes a while)"):
+        from fp_lab.lab.report.track_page import write_track_page
+        from fp_lab.lab.tables import to_rich, to_text
+        from fp_lab.lab.track.over_runs import find_runs, page_folder, track, wanted_goal
+        from fp_lab.lab.track.progress import TrackProgress
+        from fp_lab.lab.track.table import best_lines, steps_table
+
+    found = find_runs(runs)
+    folder = page_folder(found, out)
+    try:
+        with TrackProgress(console) as progress:
+            tracked = track(found, progress)
+    except KeyboardInterrupt:
+        console.print("Interrupted. The same command scores what is missing.")
+        raise typer.Exit(INTERRUPTED) from None
+    goal = wanted_goal(tracked, best)
+    table = steps_table(tracked, goal)
+    if console.width < _WIDE:
+        console.print(to_text(table), markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(to_rich(table))
+    for line in best_lines(tracked, goal):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for path in tracked.without:
+        console.print(f"No checkpoints: {path}", style="yellow", markup=False, soft_wrap=True)
+    page = write_track_page(tracked, goal, folder)
+    console.print(f"Page: {page.resolve()}", markup=False, highlight=False, soft_wrap=True)
+    if tracked.failed:
+        console.print(f"{len(tracked.failed)} checkpoints could not be scored:", style="red")
+        for line in tracked.failed:
+            console.print(f"  {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1)

@@ -1,0 +1,152 @@
+"""Fit a model with lightning, alone or as one of several ranks, resuming where a checkpoint says."""
+
+import copy
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch.utils.data import DataLoader
+
+from fp_data.latents import LatentBatches, LatentVideos
+from fp_lab.lab.atomic import replacing, replacing_folder, write_text
+from fp_lab.lab.averaging import Averaging
+from fp_lab.lab.build import Materials, build_model, build_system
+from fp_lab.lab.callbacks import AtCheckpoints, SavePoint, StepTable
+from fp_lab.lab.compute import training_tflop
+from fp_lab.lab.config import ExperimentConfig, TrainingConfig
+from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training_efficiency
+from fp_lab.lab.quiet import quiet_lightning
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.sharded import ShardedAveraging, ShardedSystem
+from fp_lab.lab.stages import RunFolder
+from fp_lab.model import FramePackModel
+from fp_lab.packing.codebook import CodebookStats
+from fp_lab.system import FramePackSystem
+
+Take = Callable[[FramePackModel, int], None]
+"""Gets the averaged model and the step."""
+
+
+def fit(
+    folder: RunFolder,
+    config: ExperimentConfig,
+    key: str,
+    materials: Materials,
+    reporter: Reporter,
+    take: Take | None,
+) -> FramePackModel:
+    """Train, and write the model (averaged weights), the table of steps and the efficiency.
+
+    Of several ranks each one calls this; the first one writes.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        key: what the training depends on.
+        materials: codec and training videos.
+        reporter: hears of every step.
+        take: what to do with the model at checkpoints to track; None: there are none.
+
+    Returns:
+        The averaged model; sharded over ranks, the first one has it.
+    """
+    settings = config.training
+    torch.set_num_threads(settings.threads)
+    reset_peak_memory()
+    videos, fitted = materials.training(config), materials.codebook(config)
+    model = build_model(config, materials.codec(config), copy.deepcopy(fitted.codebook) if fitted else None)
+    started = steps_taken(folder.checkpoint, key)
+    sharded = settings.ranks > 1 and settings.strategy == "fsdp"
+    average = ShardedAveraging(settings.ema, model) if sharded else Averaging(decay=settings.ema)
+    table = StepTable(reporter, _tokens(config, videos) * settings.batch)
+    tracking = [] if take is None else [AtCheckpoints(average, config.track.every, take)]
+    save = SavePoint(folder.checkpoint, settings.checkpoint_every, key)
+    reporter.begin("train", settings.steps)
+    with quiet_lightning():
+        trainer = _trainer(settings, [average, table, *tracking, save], folder.path)
+        share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
+        batches = LatentBatches(videos, settings.batch, config.seed, **share, first_batch=started)
+        system = build_system(config, model, ShardedSystem if sharded else FramePackSystem)
+        _fit(trainer, system, DataLoader(batches, batch_size=None), folder.checkpoint if started else None)
+    trained = average.collect(trainer)
+    if trainer.is_global_zero:
+        _write(folder, config, trained, table, fitted.stats if fitted else None)
+    return trained
+
+
+def _trainer(settings: TrainingConfig, callbacks: list[Callback], folder: Path) -> Trainer:
+    return Trainer(
+        max_steps=settings.steps,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        strategy=strategy_of(settings),
+        precision=settings.precision,
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+
+
+def strategy_of(training: TrainingConfig) -> Strategy | str:
+    """How ranks share the work; parameters that a section's context leaves out have no gradient."""
+    if training.ranks == 1:
+        return "auto"
+    if training.strategy == "fsdp":
+        return ModelParallelStrategy(training.ranks, 1, save_distributed_checkpoint=False)
+    return DDPStrategy(find_unused_parameters=True)
+
+
+def steps_taken(checkpoint: Path, key: str) -> int:
+    """Steps behind a checkpoint; 0 without one of this key, and what is left of another is removed."""
+    if not checkpoint.is_file():
+        return 0
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if stored.get("fp_lab_key") == key:
+        return int(stored["global_step"])
+    checkpoint.unlink()
+    return 0
+
+
+def _fit(trainer: Trainer, system: FramePackSystem, loader: DataLoader[Any], checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(system, loader, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # lightning turns Ctrl-C into an exit and leaves Ctrl-C ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from stop
+
+
+def _tokens(config: ExperimentConfig, videos: LatentVideos) -> float:
+    frames, rows, columns = videos.latents.shape[2:]
+    return tokens_per_sample(config.parsed_recipe, config.sampling.fill, frames, rows, columns)
+
+
+def _write(
+    folder: RunFolder,
+    config: ExperimentConfig,
+    model: FramePackModel,
+    table: StepTable,
+    codebook: CodebookStats | None,
+) -> None:
+    """Write what a training leaves; a killed process leaves no model or a whole one."""
+    with replacing_folder(folder.model) as unfinished:
+        model.cpu().eval().save(unfinished)
+    folder.codebook.unlink(missing_ok=True)
+    if codebook is not None:
+        write_text(folder.codebook, json.dumps(asdict(codebook), indent=2) + "\n")
+    steps = pd.DataFrame([asdict(step) for step in table.steps]).rename(columns={"seconds": "step_seconds"})
+    with replacing(folder.loss) as unfinished:
+        steps.to_parquet(unfinished, index=False)
+    costs = training_efficiency([step.seconds for step in table.steps], table.tokens)
+    folder.record_efficiency(costs | {"training_tflop": training_tflop(config)})

@@ -1,0 +1,154 @@
+"""The page of tracked trainings: the best checkpoints, scores and drift against the step, losses."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from fp_lab.lab.atomic import write_text
+from fp_lab.lab.gathered import Arm, short_label
+from fp_lab.lab.report.html import Picture, document, pictures_html
+from fp_lab.lab.report.style import Look, looks
+from fp_lab.lab.report.track_plots import Curve, Panel, loss_curves, step_curves
+from fp_lab.lab.summary import clusters
+from fp_lab.lab.tables import to_csv, to_html
+from fp_lab.lab.track.best import Goal
+from fp_lab.lab.track.over_runs import Tracked, TrackedRun
+from fp_lab.lab.track.table import best_lines, steps_table
+from fp_metrics.statistics import LEAST_SEEDS, Interval, cluster_interval, nested_interval
+
+PAGE, TABLE = "index.html", "tracked.csv"
+
+
+def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
+    """Write ``index.html`` with all pictures inside, its pictures as PNG and SVG, and the table as CSV.
+
+    Args:
+        tracked: the runs.
+        goal: by what the best checkpoints are chosen.
+        folder: where to.
+    """
+    arms = _arms(tracked.runs)
+    seen = looks(arms)
+    table = steps_table(tracked, goal)
+    write_text(folder / TABLE, to_csv([table]))
+    videos = pd.concat([run.videos.assign(arm=run.arm, training=run.seed) for run in tracked.runs])
+    floors = pd.concat([run.table for run in tracked.runs]).groupby("estimator")["drift_floor"].mean()
+    drift: list[Picture] = []
+    scores: list[Picture] = []
+    for family in dict.fromkeys(videos["family"]):
+        known = videos[videos["family"] == family]
+        path = _draw(known, floors, arms, seen, folder / f"drift-{family}.png", drift=True)
+        drift.append(Picture(path, f"drift against the step, family {family}", _DRIFT))
+        path = _draw(known, floors, arms, seen, folder / f"scores-{family}.png", drift=False)
+        scores.append(Picture(path, f"scores against the step, family {family}", _SCORE))
+    sections = {
+        "Best checkpoints": to_html(table) + _files(),
+        "Drift against step": pictures_html(drift),
+        "Scores against step": pictures_html(scores),
+        "Training": _training(tracked, arms, seen, folder / "loss.png"),
+        "Runs": _runs(tracked),
+    }
+    page = folder / PAGE
+    lead = [*best_lines(tracked, goal), *(f"Not scored: {line}" for line in tracked.failed)]
+    write_text(page, document("Over the training", lead, _caveat(tracked), sections))
+    return page
+
+
+_DRIFT = (
+    "Drift, mean |d|, of each checkpoint's videos with its 95 % band; dashed: what no drift at all reads."
+)
+_SCORE = "Score of each checkpoint's videos, own history, with its 95 % band."
+_LOSS = (
+    "Losses by noise level, gradient norm before clipping; running means over 1/20 of the steps, log scale."
+)
+
+
+def _arms(runs: Sequence[TrackedRun]) -> tuple[Arm, ...]:
+    labels = {run.arm: short_label(run.config.parsed_recipe) for run in runs}
+    counts = Counter(labels.values())
+    arms = {}
+    for run in runs:
+        label = labels[run.arm] if counts[labels[run.arm]] == 1 else run.arm
+        own = [other for other in runs if other.arm == run.arm]
+        seeds, folders = tuple(o.seed for o in own), tuple(o.run.path for o in own)
+        arms[run.arm] = Arm(run.arm, run.config.parsed_recipe, label, None, seeds, folders)
+    return tuple(arms.values())
+
+
+def _draw(
+    videos: pd.DataFrame,
+    floors: pd.Series,
+    arms: Sequence[Arm],
+    seen: Mapping[str, Look],
+    path: Path,
+    *,
+    drift: bool,
+) -> Path:
+    panels = []
+    for estimator in dict.fromkeys(videos["estimator"]):
+        rows = videos[videos["estimator"] == estimator]
+        figure = rows["drift"].astype(float).abs() if drift else rows["value"].astype(float)
+        rows = rows.assign(figure=figure, cluster=clusters(rows))
+        if rows["figure"].notna().any():
+            curves = {str(arm): _curve(of) for arm, of in rows.groupby("arm", sort=False)}
+            floor = float(floors.get(estimator, math.nan)) if drift else math.nan
+            panels.append(Panel(str(rows["score"].iloc[0]), str(estimator), curves, floor))
+    return step_curves(panels, arms, seen, path)
+
+
+def _curve(rows: pd.DataFrame) -> Curve:
+    found = {int(str(step)): _interval(of) for step, of in rows.groupby("step")}
+    return Curve(
+        list(found),
+        [interval.mean for interval in found.values()],
+        [interval.low for interval in found.values()],
+        [interval.high for interval in found.values()],
+    )
+
+
+def _interval(rows: pd.DataFrame) -> Interval:
+    """Over prompts; with several trainings of an arm over these too."""
+    values, prompts = rows["figure"].to_numpy(float), rows["cluster"].tolist()
+    if rows["training"].nunique() < 2:
+        return cluster_interval(values, prompts)
+    return nested_interval(values, rows["training"].tolist(), prompts)
+
+
+def _training(tracked: Tracked, arms: Sequence[Arm], seen: Mapping[str, Look], path: Path) -> str:
+    """Loss curves of each arm's first training that is finished."""
+    tables: dict[str, pd.DataFrame] = {}
+    for run in tracked.runs:
+        if run.run.loss.is_file():
+            tables.setdefault(run.arm, pd.read_parquet(run.run.loss))
+    if not tables:
+        return "<p>No training is finished yet.</p>"
+    finished = [arm for arm in arms if arm.name in tables]
+    return Picture(loss_curves(tables, finished, seen, path), "losses against the step", _LOSS).html
+
+
+def _files() -> str:
+    parts = "each run's tracked.parquet has every score of every step"
+    return f'<p class="files">The table as <a href="{TABLE}">CSV</a>; {parts}.</p>'
+
+
+def _runs(tracked: Tracked) -> str:
+    items = []
+    for run in tracked.runs:
+        steps = ", ".join(str(step) for step in sorted(set(run.table["step"])))
+        items.append(f"<dt>{escape(run.label)}</dt><dd>steps {steps}<br>{escape(str(run.run.path))}</dd>")
+    items += [f"<dt>no checkpoints</dt><dd>{escape(str(path))}</dd>" for path in tracked.without]
+    return f"<dl>{''.join(items)}</dl>"
+
+
+def _caveat(tracked: Tracked) -> str:
+    seeds = min(Counter(run.arm for run in tracked.runs).values())
+    told = (
+        ""
+        if seeds >= LEAST_SEEDS
+        else (f"Fewer than {LEAST_SEEDS} trainings per arm: this is about these models, not about recipes. ")
+    )
+    return told + "The best of many steps looks better than it is: check it on videos that did not choose it."

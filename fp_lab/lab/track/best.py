@@ -1,0 +1,137 @@
+"""The best checkpoint by one figure, and the ones that cannot be told from it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.evaluate import applying_families
+from fp_lab.lab.measured import measures
+from fp_lab.lab.summary import clusters
+from fp_metrics import FAMILIES, Interval, cluster_interval
+from fp_metrics.statistics import paired_interval
+
+
+@dataclass(frozen=True)
+class Goal:
+    """By what checkpoints are compared.
+
+    Attributes:
+        family: of the estimator.
+        score: that it estimates.
+        drift: whether its drift counts, mean |d|, of which less is better; else the score itself.
+    """
+
+    family: str
+    score: str
+    drift: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Goal":
+        """From ``family/score`` or ``family/score.drift``.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        name, drift = text.removesuffix(".drift"), text.endswith(".drift")
+        family, slash, score = name.partition("/")
+        if not (family and slash and score):
+            raise ValueError(
+                f"got {text!r}, expected family/score or family/score.drift, such as world/anatomy.drift"
+            )
+        return cls(family, score, drift)
+
+    def __str__(self) -> str:
+        return f"{self.family}/{self.score}{'.drift' if self.drift else ''}"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best checkpoint of a run.
+
+    Attributes:
+        step: after which it was saved.
+        figure: what it reaches, with its 95 % interval.
+        ties: steps that cannot be told from it: the 95 % interval of the difference over the same videos
+            holds 0, or there are too few videos for one.
+    """
+
+    step: int
+    figure: Interval
+    ties: tuple[int, ...]
+
+
+def check_measured(goal: Goal, config: ExperimentConfig) -> None:
+    """Refuse a goal that an experiment will not measure, before anything is done.
+
+    Raises:
+        ValueError: with what it measures.
+    """
+    measured = applying_families(config)
+    scores = [kind.score for kind in FAMILIES.get(goal.family, {}).values()]
+    if goal.family not in measured or goal.score not in scores:
+        raise ValueError(
+            f"track.best: got {str(goal)!r}, expected a score of a family that is measured "
+            f"({', '.join(measured)}), such as {measured[0]}/clarity.drift"
+        )
+
+
+def best_checkpoint(videos: pd.DataFrame, goal: Goal) -> Best | None:
+    """The best step by a goal; None where it is undefined at every step.
+
+    Args:
+        videos: see `fp_lab.lab.track.tracked.tracked_videos`.
+        goal: by what; of several estimators of a score the first counts.
+
+    Raises:
+        ValueError: nobody has measured it, or neither direction is better.
+    """
+    figures = goal_figures(videos, goal)
+    sign = _sign(videos, goal)
+    intervals = {step: cluster_interval(of["figure"], of["cluster"].tolist()) for step, of in figures.items()}
+    defined = {step: found.mean for step, found in intervals.items() if math.isfinite(found.mean)}
+    if not defined:
+        return None
+    best = min(defined, key=lambda step: (sign * defined[step], step))
+    ties = [step for step in defined if step != best and not _differ(figures[step], figures[best])]
+    return Best(best, intervals[best], tuple(ties))
+
+
+def goal_figures(videos: pd.DataFrame, goal: Goal) -> dict[int, pd.DataFrame]:
+    """Step -> the goal's figure of each video (``figure``, by ``seed``) with its prompt (``cluster``).
+
+    Raises:
+        ValueError: nobody has measured it.
+    """
+    rows = videos[(videos["family"] == goal.family) & (videos["score"] == goal.score)]
+    if rows.empty:
+        known = sorted(
+            {f"{family}/{score}" for family, score in zip(videos["family"], videos["score"], strict=True)}
+        )
+        raise ValueError(f"no checkpoint has {goal.family}/{goal.score}; measured are {', '.join(known)}")
+    rows = rows[rows["estimator"] == rows["estimator"].iloc[0]]
+    figure = np.abs(rows["drift"].astype(float)) if goal.drift else rows["value"].astype(float)
+    rows = rows.assign(figure=figure, cluster=clusters(rows))
+    return {int(str(step)): of.sort_values("seed") for step, of in rows.groupby("step")}
+
+
+def better_direction(videos: pd.DataFrame, goal: Goal) -> bool | None:
+    """Whether more of a goal's figure is better; None: neither direction is."""
+    if goal.drift:
+        return False
+    rows = videos[(videos["family"] == goal.family) & (videos["score"] == goal.score)]
+    return measures()[rows["estimator"].iloc[0]].higher_is_better
+
+
+def _sign(videos: pd.DataFrame, goal: Goal) -> int:
+    more = better_direction(videos, goal)
+    if more is None:
+        raise ValueError(f"of {goal} neither more nor less is better; choose by its drift: {goal}.drift")
+    return -1 if more else 1
+
+
+def _differ(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    both = one.merge(other, on=["seed", "cluster"], suffixes=("", "_other"))
+    return paired_interval(both["figure"], both["figure_other"], both["cluster"].tolist()).excludes(0)

@@ -1,0 +1,121 @@
+"""Checkpoints of a training on disk: averaged weights every so many steps, and what they score."""
+
+import json
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from fp_lab.codec import WEIGHTS_FILE, file_sha256
+from fp_lab.lab.atomic import replacing_folder, write_text
+from fp_lab.lab.stages import RunFolder
+from fp_lab.model import FramePackModel
+
+_FOLDER, _PREFIX = Path("train", "checkpoints"), "step"
+
+
+@dataclass(frozen=True)
+class Checkpoint(RunFolder):
+    """``train/checkpoints/step<8 digits>`` of a run, laid out as a run is: model, samples, scores.
+
+    Weights and samples may be gone (see `prune`), what was saved is on record nevertheless.
+    """
+
+    @property
+    def model(self) -> Path:
+        """Folder of the averaged model; not there once it is pruned."""
+        return self.path / "model"
+
+    @property
+    def step(self) -> int:
+        """After which step it was saved, counted from 1."""
+        return int(self.path.name.removeprefix(_PREFIX))
+
+    @property
+    def record(self) -> Path:
+        """What was saved; written last."""
+        return self.path / "checkpoint.json"
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the model is still there."""
+        return self.model.is_dir()
+
+    @property
+    def train_key(self) -> str:
+        """Of the training that it belongs to."""
+        return str(json.loads(self.record.read_text(encoding="utf-8"))["train_key"])
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights as they were saved."""
+        return str(json.loads(self.record.read_text(encoding="utf-8"))["sha256"])
+
+    def check_weights(self) -> None:
+        """Refuse weights that are not those that were saved.
+
+        Raises:
+            ValueError: they are gone or damaged.
+        """
+        path = self.model / WEIGHTS_FILE
+        found = file_sha256(path) if path.is_file() else "nothing"
+        if found != self.sha256:
+            raise ValueError(
+                f"{path}: got {found}, expected weights with sha256 {self.sha256}; the file is damaged: "
+                f"remove {self.path}"
+            )
+
+
+def checkpoints(run: RunFolder) -> tuple[Checkpoint, ...]:
+    """All that were saved completely, by their steps."""
+    folders = sorted((run.path / _FOLDER).glob(f"{_PREFIX}[0-9]*"))
+    return tuple(place for place in map(Checkpoint, folders) if place.record.is_file())
+
+
+def tracked_path(run: RunFolder) -> Path:
+    """Where the table of what a run's checkpoints score is, see `fp_lab.lab.track.tracked`."""
+    return run.path / "tracked.parquet"
+
+
+def save_checkpoint(model: FramePackModel, run: RunFolder, step: int, train_key: str) -> Checkpoint:
+    """Save a model as the checkpoint of a step; one that is there already has the same bits and stays.
+
+    Args:
+        model: averaged weights.
+        run: that it belongs to.
+        step: counted from 1.
+        train_key: what the training depends on.
+    """
+    place = Checkpoint(run.path / _FOLDER / f"{_PREFIX}{step:08d}")
+    if not (place.record.is_file() and place.train_key == train_key):
+        with replacing_folder(place.path) as unfinished:
+            begun = Checkpoint(unfinished)
+            model.save(begun.model)
+            made = {"step": step, "train_key": train_key, "sha256": model.sha256}
+            write_text(begun.record, json.dumps(made) + "\n")
+    return place
+
+
+def forget_other_trainings(run: RunFolder, train_key: str) -> None:
+    """Remove checkpoints that a training with another key has left, and the table of their scores."""
+    for place in checkpoints(run):
+        if place.train_key != train_key:
+            shutil.rmtree(place.path)
+            tracked_path(run).unlink(missing_ok=True)
+
+
+def prune(run: RunFolder, keep: int | None, best: Collection[int]) -> None:
+    """Remove weights and samples, not scores, of all but the newest `keep` checkpoints and the best ones.
+
+    Args:
+        run: whose checkpoints.
+        keep: how many of the newest; None: all.
+        best: their steps.
+    """
+    if keep is None:
+        return
+    for place in checkpoints(run)[:-keep]:
+        if place.step not in best:
+            for folder in (place.model, place.samples):
+                if folder.exists():
+                    shutil.rmtree(folder)

@@ -1,0 +1,104 @@
+"""What happens at a checkpoint while the training goes on: it is saved, scored, and old ones are pruned."""
+
+import random
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from fp_lab.lab.atomic import write_text
+from fp_lab.lab.build import Materials
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.efficiency import peak_memory_mib, reset_peak_memory
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.track.best import Goal, best_checkpoint, check_measured
+from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints, prune, save_checkpoint
+from fp_lab.lab.track.scoring import Scorer
+from fp_lab.lab.track.tracked import tracked_videos, write_tracked
+from fp_lab.model import FramePackModel
+
+
+class TrackedTraining:
+    """Takes the checkpoints of one training.
+
+    Args:
+        run: the run.
+        config: of the run.
+        train_key: what the training depends on.
+        materials: codec and evaluation set.
+        reporter: hears of progress.
+
+    Raises:
+        ValueError: the best checkpoint is to be kept by a score that is not measured.
+
+    Attributes:
+        peak_memory_mib: of the training between its checkpoints, as scoring begins to count anew; 0 before
+            the first.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        config: ExperimentConfig,
+        train_key: str,
+        materials: Materials,
+        reporter: Reporter,
+    ) -> None:
+        self.run, self.config, self.train_key, self.reporter = run, config, train_key, reporter
+        if config.track.score and config.track.keep is not None:
+            check_measured(Goal.parse(config.track.best), config)
+        self.scorer = Scorer(run, config, materials, reporter) if config.track.score else None
+        self.peak_memory_mib = 0.0
+
+    def take(self, model: FramePackModel, step: int) -> None:
+        """Save the averaged model of a step and do what is due."""
+        self.settle(save_checkpoint(model, self.run, step, self.train_key))
+
+    def settle(self, checkpoint: Checkpoint) -> None:
+        """Score a saved checkpoint and prune old ones.
+
+        A failure of the scores is written down and said, not raised: it is no fault of the training.
+        """
+        self.peak_memory_mib = max(self.peak_memory_mib, peak_memory_mib())
+        best: tuple[int, ...] = ()
+        if self.scorer is not None:
+            try:
+                with undisturbed():
+                    best = self._scored(self.scorer, checkpoint)
+            except Exception as error:
+                write_text(checkpoint.error, "".join(traceback.format_exception(error)))
+                self.reporter.say(
+                    f"{checkpoint.path}: not scored, {type(error).__name__}: {error}; the training goes on, "
+                    f"`fp-lab track {self.run.path}` tries again"
+                )
+                best = tuple(place.step for place in checkpoints(self.run))  # nothing is lost over it
+            finally:
+                reset_peak_memory()
+                self.reporter.begin("train", self.config.training.steps)
+        prune(self.run, self.config.track.keep, best)
+
+    def _scored(self, scorer: Scorer, checkpoint: Checkpoint) -> tuple[int, ...]:
+        """Score it, write the table; the step of the best so far, where that is to be kept."""
+        scorer.score(checkpoint)
+        scored = scorer.scored()
+        write_tracked(self.run, scored, scorer.truth)
+        if self.config.track.keep is None:
+            return ()
+        best = best_checkpoint(tracked_videos(scored), Goal.parse(self.config.track.best))
+        return () if best is None else (best.step,)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Threads and global random states are afterwards what they were, whatever happens in between."""
+    threads, python, numpy = torch.get_num_threads(), random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        random.setstate(python)
+        np.random.set_state(numpy)

@@ -1,0 +1,193 @@
+"""Track finished and unfinished trainings afterwards: score what is missing, read what is there."""
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from fp_lab.lab.atomic import write_text
+from fp_lab.lab.build import Materials
+from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.lab.evaluate import TRUTH_FOLDER
+from fp_lab.lab.run import prepare_truth
+from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.track.best import Best, Goal, best_checkpoint
+from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints
+from fp_lab.lab.track.progress import TrackProgress
+from fp_lab.lab.track.scoring import Scorer
+from fp_lab.lab.track.tracked import tracked_videos, write_tracked
+
+PAGE_FOLDER = "track"
+_HOW = "train with track.every=N (steps), such as fp-lab train base track.every=20"
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedRun:
+    """One run with scored checkpoints.
+
+    Attributes:
+        run: its folder.
+        arm: name of the arm: its folder's, behind that of the grid where there are several.
+        config: of the run.
+        table: see `fp_lab.lab.track.tracked.COLUMNS`.
+        videos: one row per step, estimator and video, own history.
+        missing: steps without scores, which cannot be made: their weights are pruned or damaged.
+    """
+
+    run: RunFolder
+    arm: str
+    config: ExperimentConfig
+    table: pd.DataFrame
+    videos: pd.DataFrame
+    missing: tuple[int, ...]
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return self.config.seed
+
+    @property
+    def label(self) -> str:
+        """Arm and seed, for people."""
+        return f"{self.arm} seed {self.seed}"
+
+    def best(self, goal: Goal) -> Best | None:
+        """The best checkpoint by a goal; None where it is undefined."""
+        return best_checkpoint(self.videos, goal)
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """What several runs' checkpoints score.
+
+    Attributes:
+        runs: those with scores, by arm and seed.
+        failed: what could not be scored and why, one line each.
+        without: run folders that have no checkpoints.
+    """
+
+    runs: tuple[TrackedRun, ...]
+    failed: tuple[str, ...]
+    without: tuple[Path, ...]
+
+
+def find_runs(paths: Sequence[Path]) -> tuple[RunFolder, ...]:
+    """Runs at or below some grid, arm or run folders: those that hold a config and a training.
+
+    Raises:
+        ValueError: a folder that is not there, or no run in any of them.
+    """
+    found: set[Path] = set()
+    for path in paths:
+        if not path.is_dir():
+            raise ValueError(f"no folder {path}; name a grid (runs/demo) or a run (runs/demo/g9/seed0)")
+        found |= {config.parent.resolve() for config in path.rglob("config.yaml")}
+    runs = tuple(RunFolder(path) for path in sorted(found) if (path / "train").is_dir())
+    if not runs:
+        raise ValueError(f"no training in {', '.join(map(str, paths))}; {_HOW}")
+    return runs
+
+
+def page_folder(runs: Sequence[RunFolder], out: Path | None) -> Path:
+    """Where the page of some runs goes: ``track`` in their grid's folder, unless another one is asked for.
+
+    Raises:
+        ValueError: runs of several grids, and none is asked for.
+    """
+    grids = {run.path.parents[1] for run in runs}
+    if out is None and len(grids) > 1:
+        raise ValueError(
+            f"got runs of {len(grids)} grids ({', '.join(map(str, sorted(grids)))}); give --out FOLDER"
+        )
+    return out or grids.pop() / PAGE_FOLDER
+
+
+def wanted_goal(tracked: Tracked, best: str | None) -> Goal:
+    """By what the best checkpoint is chosen: as asked for, else as the first run says.
+
+    Raises:
+        ValueError: it is no goal.
+    """
+    return Goal.parse(best or tracked.runs[0].config.track.best)
+
+
+def track(runs: Sequence[RunFolder], progress: TrackProgress) -> Tracked:
+    """Score the checkpoints of runs, as far as that was not done, and gather all scores.
+
+    What cannot be scored is left out, whatever the reason, with the traceback in its folder; another call
+    tries it again, and it alone.
+
+    Args:
+        runs: see `find_runs`.
+        progress: shows it.
+
+    Raises:
+        ValueError: no run has checkpoints, none could be scored, or runs have different protocols.
+    """
+    tracking = [run for run in runs if checkpoints(run)]
+    if not tracking:
+        raise ValueError(f"no checkpoints in {', '.join(str(run.path) for run in runs)}; {_HOW}")
+    failed: list[str] = []
+    materials = Materials(tracking[0].path.parents[2] / "cache", progress)
+    scorers = [_scorer(run, materials, progress) for run in tracking]
+    progress.plan(sum(len(scorer.waiting()) for scorer in scorers))
+    done = []
+    for scorer in scorers:
+        for checkpoint in scorer.waiting():
+            failed += _score(scorer, checkpoint, progress)
+        done += _gathered(scorer, _arm(scorer.run, grids=len({run.path.parents[1] for run in tracking})))
+    if not done:
+        raise ValueError("no checkpoint could be scored:\n" + "\n".join(failed))
+    _check_protocols(done)
+    without = tuple(run.path for run in runs if run not in tracking)
+    return Tracked(tuple(sorted(done, key=lambda run: (run.arm, run.seed))), tuple(failed), without)
+
+
+def _scorer(run: RunFolder, materials: Materials, progress: TrackProgress) -> Scorer:
+    """With the ground truth, which is scored where nobody has done it yet."""
+    config = load(run.config)
+    truth = run.path.parents[1] / TRUTH_FOLDER
+    if not truth.exists():
+        prepare_truth(truth, config, materials, progress)
+    return Scorer(run, config, materials, progress)
+
+
+def _score(scorer: Scorer, checkpoint: Checkpoint, progress: TrackProgress) -> list[str]:
+    """Score a checkpoint; why it failed, or nothing."""
+    label = f"{scorer.run.path.parent.name} seed {scorer.config.seed}, step {checkpoint.step}"
+    progress.checkpoint(label)
+    try:
+        scorer.score(checkpoint)
+    except Exception as error:  # one bad checkpoint is no reason to lose the others
+        write_text(checkpoint.error, "".join(traceback.format_exception(error)))
+        return [f"{label}: {type(error).__name__}: {error} (see {checkpoint.error})"]
+    finally:
+        progress.checkpoint_done()
+    write_tracked(scorer.run, scorer.scored(), scorer.truth)
+    return []
+
+
+def _arm(run: RunFolder, grids: int) -> str:
+    grid, arm = run.path.parts[-3:-1]
+    return arm if grids == 1 else f"{grid}/{arm}"
+
+
+def _gathered(scorer: Scorer, arm: str) -> list[TrackedRun]:
+    scored = scorer.scored()
+    if not scored:
+        return []
+    missing = {place.step for place in checkpoints(scorer.run)} - {place.step for place in scored}
+    table, videos = write_tracked(scorer.run, scored, scorer.truth), tracked_videos(scored)
+    return [TrackedRun(scorer.run, arm, scorer.config, table, videos, tuple(sorted(missing)))]
+
+
+def _check_protocols(runs: Sequence[TrackedRun]) -> None:
+    first, how = runs[0], runs[0].table["protocol"].iloc[0]
+    for run in runs:
+        if (run.table["protocol"] != how).any():
+            raise ValueError(
+                f"{run.run.path} and {first.run.path} were measured by different protocols and cannot share "
+                "a plot; track them one by one"
+            )

@@ -1,0 +1,84 @@
+"""Score checkpoints as a run is scored: generate the fixed evaluation set and measure it."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from fp_lab.lab.build import Materials
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.evaluate import TRUTH_FOLDER, score_run
+from fp_lab.lab.keys import stage_keys
+from fp_lab.lab.locking import only_one
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.sample import sample
+from fp_lab.lab.stages import RunFolder, digest
+from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints
+
+
+class Scorer:
+    """Scores the checkpoints of one run.
+
+    Args:
+        run: the run.
+        config: of the run; `track.videos` of its evaluation set are used.
+        materials: codec and evaluation set.
+        reporter: hears of progress.
+    """
+
+    def __init__(
+        self, run: RunFolder, config: ExperimentConfig, materials: Materials, reporter: Reporter
+    ) -> None:
+        videos = config.track.videos or config.evaluation.videos
+        self.config = replace(config, evaluation=replace(config.evaluation, videos=videos))
+        self.run, self.materials, self.reporter = run, materials, reporter
+        self.truth = find_truth(run, config)
+        self._protocol = stage_keys(self.config).truth
+
+    def key(self, checkpoint: Checkpoint) -> str:
+        """What its scores depend on: weights, how videos are sampled, which ones, how they are measured."""
+        sampled = {"recipe": self.config.recipe, "sampling": asdict(self.config.sampling)}
+        return digest(sampled | {"model": checkpoint.sha256, "evaluation": self._protocol})
+
+    def is_scored(self, checkpoint: Checkpoint) -> bool:
+        """Whether there are scores that `score` would only repeat."""
+        return checkpoint.is_done("score", self.key(checkpoint))
+
+    def scored(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints that have such scores."""
+        return tuple(place for place in checkpoints(self.run) if self.is_scored(place))
+
+    def waiting(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints that can be scored and are not."""
+        return tuple(p for p in checkpoints(self.run) if p.has_weights and not self.is_scored(p))
+
+    def score(self, checkpoint: Checkpoint) -> None:
+        """Generate and measure, unless that is done; scores of another protocol are replaced.
+
+        Raises:
+            ValueError: damaged weights, or what sampling and scoring refuse.
+        """
+        with only_one(checkpoint.lock):  # a training and `fp-lab track` may both be at it
+            if not self.is_scored(checkpoint):
+                self._score(checkpoint)
+
+    def _score(self, checkpoint: Checkpoint) -> None:
+        checkpoint.check_weights()
+        checkpoint.clear("sample")
+        checkpoint.clear("score")
+        with checkpoint.doing("score", self.key(checkpoint)):
+            sample(checkpoint, self.config, self.materials, self.reporter)
+            self.reporter.begin("score", self.config.evaluation.videos)
+            score_run(
+                checkpoint.path,
+                self.config,
+                truth=self.truth,
+                workers=self.config.training.threads,
+                progress=lambda done, total: self.reporter.advance(done),
+            )
+        checkpoint.error.unlink(missing_ok=True)
+
+
+def find_truth(run: RunFolder, config: ExperimentConfig) -> Path | None:
+    """The scored ground truth of a run's evaluation set in its grid; None where there is none."""
+    key = stage_keys(config).truth
+    places = sorted(run.path.resolve().parents[1].glob(f"{TRUTH_FOLDER}*"))
+    return next((place for place in places if RunFolder(place).is_done("score", key)), None)

@@ -1,0 +1,97 @@
+"""What the checkpoints of a run score, as one tidy table: ``tracked.parquet`` in the run's folder."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fp_lab.lab.atomic import replacing
+from fp_lab.lab.stages import RunFolder, digest
+from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE
+from fp_lab.lab.track.checkpoints import Checkpoint, tracked_path
+
+COLUMNS = (
+    *("step", "estimator", "score", "family", "unit", "higher_is_better"),
+    *("value", "value_low", "value_high"),
+    *("drift", "drift_low", "drift_high", "drift_floor"),
+    *("drift_signed", "drift_signed_low", "drift_signed_high"),
+    *("gap", "gap_low", "gap_high"),
+    *("videos", "reliable", "protocol", "model_sha256"),
+)
+"""Of the table. Drift is mean |d|, its floor that of the ground truth, gap the exposure-bias gap; bounds are
+of 95 % intervals; ``protocol`` is equal where figures may be compared; undefined figures are NaN."""
+
+
+def write_tracked(run: RunFolder, scored: Sequence[Checkpoint], truth: Path | None) -> pd.DataFrame:
+    """Write the table of some scored checkpoints, one row per step and estimator, and return it.
+
+    Args:
+        run: whose they are.
+        scored: the checkpoints.
+        truth: folder of the scored ground truth; None leaves the noise floor out.
+    """
+    floors = {} if truth is None else _floors(truth)
+    rows = [
+        row | {"drift_floor": floors.get(row["estimator"], math.nan)}
+        for checkpoint in scored
+        for row in _rows(checkpoint)
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["step", "estimator"], ignore_index=True)
+    with replacing(tracked_path(run)) as unfinished:
+        table.to_parquet(unfinished, index=False)
+    return table
+
+
+def tracked_videos(scored: Sequence[Checkpoint]) -> pd.DataFrame:
+    """One row per step, estimator and video from own history: what intervals and comparisons rest on."""
+    tables = []
+    for checkpoint in scored:
+        videos = pd.read_parquet(checkpoint.summary.parent / VIDEOS_FILE)
+        tables.append(videos[videos["history"] == "own"].assign(step=checkpoint.step))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _floors(truth: Path) -> dict[str, float]:
+    """Mean |d| of the ground-truth videos, by estimator."""
+    videos = pd.read_parquet(truth / "scores" / VIDEOS_FILE)
+    videos = videos[videos["history"] == NOISE_FLOOR]
+    return dict(videos["drift"].astype(float).abs().groupby(videos["estimator"]).mean())
+
+
+def _rows(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    summary = json.loads(checkpoint.summary.read_text(encoding="utf-8"))
+    shared = {
+        "step": checkpoint.step,
+        "videos": int(summary["videos"]),
+        "protocol": _protocol(summary),
+        "model_sha256": checkpoint.sha256,
+    }
+    return [_row(name, told) | shared for name, told in summary["estimators"].items()]
+
+
+def _row(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    own = told["own"]
+    row = {"estimator": name, **{key: told[key] for key in ("score", "family", "unit", "higher_is_better")}}
+    row |= _bounds("value", own["value"]) | _bounds("drift", own["drift"]["mean_absolute"])
+    row |= _bounds("drift_signed", own["drift"]["signed"])
+    row |= {"reliable": own["value"]["reliable"]}
+    return row | _bounds("gap", told.get("exposure_gap", {}).get("value", {}))
+
+
+def _bounds(column: str, interval: Mapping[str, Any]) -> dict[str, float]:
+    names = {"mean": column, "low": f"{column}_low", "high": f"{column}_high"}
+    return {name: _number(interval.get(key)) for key, name in names.items()}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _protocol(summary: Mapping[str, Any]) -> str:
+    """Equal for figures that may share a plot."""
+    how = {key: summary["protocol"][key] for key in ("protocol", "segments", "estimators")}
+    what = {key: summary[key] for key in ("videos", "frames", "height", "width")}
+    return digest({"how": how, "what": what})[:12]
