@@ -1,5 +1,8 @@
 """What every page is made of: the document, its sections, pictures."""
 
+import base64
+import io
+import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -7,27 +10,61 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
+from PIL import Image
+
 from fp_lab.lab.report.style import DPI, png_size
 
 _CSS_DPI = 96
+_WEBP_QUALITY = 90
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file beside the page and what it shows."""
+    """An image and what it shows; its files lie beside the page, which has a copy inside.
+
+    Attributes:
+        path: of the PNG.
+        alt: in a few words.
+        caption: below it.
+        photo: frames of videos, which the page holds as WebP.
+    """
 
     path: Path
     alt: str
     caption: str
+    photo: bool = False
 
     @property
     def html(self) -> str:
         """A figure with its caption, as large as it was drawn."""
-        source = quote(self.path.name)
-        width, height = (round(side * _CSS_DPI / DPI) for side in png_size(self.path))
-        size = f'width="{width}" height="{height}"'
-        image = f'<a href="{source}"><img src="{source}" alt="{escape(self.alt)}" {size} loading="lazy"></a>'
-        return f"<figure>{image}<figcaption>{escape(self.caption)}</figcaption></figure>"
+        size = f'alt="{escape(self.alt)}" {drawn_size(self.path)}'
+        image = f'<img src="{data_uri(self.path, photo=self.photo)}" {size} loading="lazy">'
+        files = [file for file in (self.path, self.path.with_suffix(".svg")) if file.is_file()]
+        links = ", ".join(f'<a href="{quote(file.name)}">{file.suffix[1:].upper()}</a>' for file in files)
+        caption = f'{escape(self.caption)} <span class="files">{links}</span>'
+        return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def data_uri(path: Path, *, photo: bool = False) -> str:
+    """A file as a ``data:`` address, so that a page needs no other file.
+
+    Args:
+        path: of a picture or a video.
+        photo: make a picture smaller by WebP, whose losses nobody sees.
+    """
+    kind, content = mimetypes.guess_type(path)[0], path.read_bytes()
+    if photo:
+        smaller = io.BytesIO()
+        with Image.open(path) as image:
+            image.convert("RGB").save(smaller, "webp", quality=_WEBP_QUALITY)
+        kind, content = "image/webp", smaller.getvalue()
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def drawn_size(path: Path) -> str:
+    """Attributes that show a PNG as large as it was drawn."""
+    width, height = (round(side * _CSS_DPI / DPI) for side in png_size(path))
+    return f'width="{width}" height="{height}"'
 
 
 def pictures_html(pictures: Sequence[Picture]) -> str:

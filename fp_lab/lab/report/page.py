@@ -1,19 +1,18 @@
-"""The report as one static page: verdict, tables, plots, strips, videos, protocol."""
+"""The report as one page that needs no other file: verdict, tables, plots, strips, videos, protocol."""
 
-import os
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
 from fp_lab.lab.atomic import write_text
+from fp_lab.lab.claims import check_on, counted
 from fp_lab.lab.compare import Comparison, compare
-from fp_lab.lab.forgetting_table import KINDS, as_interval, forgetting_table, gather_forgetting
 from fp_lab.lab.gathered import Arm, Gathered, gather
-from fp_lab.lab.report.forgetting import ForgettingPoint, forgetting_scatter
-from fp_lab.lab.report.html import Picture, document, pictures_html
+from fp_lab.lab.report.claims_page import claims_html
+from fp_lab.lab.report.html import Picture, data_uri, document, pictures_html
 from fp_lab.lab.report.plots import SMOOTHING, Curves, drift_bars, gap_bars, history_curves, score_curves
 from fp_lab.lab.report.protocol import protocol_html
+from fp_lab.lab.report.scatters import forgetting, quality_and_cost
 from fp_lab.lab.report.strips import arm_strips, overview_strips
 from fp_lab.lab.report.style import Look, looks
 from fp_lab.lab.tables import to_html
@@ -47,9 +46,11 @@ def write_report(grid_folder: Path) -> Path:
         "Tables": _tables(comparison),
         "Scores over video time": pictures_html(_curves(gathered, arms_looks, folder)),
         "Drift and exposure bias": pictures_html(_bars(comparison, arms_looks, folder)),
-        **_forgetting(comparison, arms_looks, folder),
+        "Quality and cost": pictures_html(quality_and_cost(comparison, arms_looks, folder)),
+        **forgetting(comparison, arms_looks, folder),
         "Frame strips": _strips(gathered, arms_looks, folder),
         "Videos": _videos(gathered, folder),
+        "Claims": _claims(comparison),
         "Protocol": protocol_html(gathered, grid_folder),
     }
     page = folder / "index.html"
@@ -113,34 +114,11 @@ def _bars(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) 
     return pictures
 
 
-def _forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> dict[str, str]:
-    """A section of its own where something is hidden and returns."""
-    gathered = comparison.gathered
-    found = gather_forgetting(gathered)
-    if not found:
-        return {}
-    drift = next(table for table in comparison.tables if table.key.startswith("drift-"))
-    place = next((i for i, column in enumerate(drift.columns) if column.key == "identity"), 0)
-    score, sizes = (
-        drift.columns[place].title,
-        {line.name: as_interval(line.cells[place]) for line in drift.lines},
-    )
-    labels, pictures = {arm.name: arm.label for arm in gathered.arms}, []
-    for kind in KINDS:
-        points = [
-            ForgettingPoint(arm.name, labels[arm.name], sizes[arm.name], arm.kinds[kind].forgotten)
-            for arm in found
-            if arm.name in labels
-        ]
-        if any(point.defined for point in points):
-            path = folder / f"forgetting-{kind}.png"
-            forgetting_scatter(points, arms_looks, path, score=score, kind=kind)
-            caption = (
-                f"Forgetting of the {kind} against drift in {score}, one point per arm with 95 % intervals: "
-                "the lower left corner is where neither happens."
-            )
-            pictures.append(Picture(path, f"forgetting of the {kind} against drift", caption))
-    return {"Forgetting": to_html(forgetting_table(gathered, found)) + pictures_html(pictures)}
+def _claims(comparison: Comparison) -> str:
+    """What of the paper's findings these runs can tell; arithmetic is on a page of its own."""
+    checked = check_on(comparison)
+    note = f"{len(checked)} claims that runs can decide: {counted(checked)}. All: <code>fp-lab claims</code>."
+    return f"<p>{note}</p>{claims_html(checked)}"
 
 
 def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) -> str:
@@ -155,6 +133,7 @@ def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
             overview_strips(labelled, colours, truth, index, folder / f"strip-overview-{index:02d}.png"),
             f"all arms, video {index}",
             f"All arms from their own history, video {index}. {legend}",
+            photo=True,
         )
         for index in shown
     ]
@@ -164,7 +143,7 @@ def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
         path = folder / f"strip-arm-{number:02d}.png"
         arm_strips(owns[arm.name], true, truth, shown, arms_looks[arm.name].colour, path)
         picture = Picture(
-            path, f"frames of {arm.label}", f"{arm.name}, training seed {arm.seeds[0]}. {legend}"
+            path, f"frames of {arm.label}", f"{arm.name}, training seed {arm.seeds[0]}. {legend}", photo=True
         )
         folded.append(f"<details open><summary>{_name(arm)}</summary>{picture.html}</details>")
     note = f"<p>The first {len(shown)} videos of the evaluation set, first training seed.</p>"
@@ -177,10 +156,7 @@ def _videos(gathered: Gathered, folder: Path) -> str:
     sources = [(f"{_name(arm)}", arm.folders[0] / "samples", "own") for arm in gathered.arms]
     for label, samples, history in sources:
         files = sorted(samples.glob(f"{history}-*.mp4"))[:4]
-        cells = "".join(
-            f'<td><video src="{quote(os.path.relpath(file, folder))}" {_PLAYER}></video></td>'
-            for file in files
-        )
+        cells = "".join(f'<td><video src="{data_uri(file)}" {_PLAYER}></video></td>' for file in files)
         if files:
             rows.append(f'<tr><th scope="row">{label}</th>{cells}</tr>')
     if not rows:

@@ -12,10 +12,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy import stats
 
-from fp_lab.lab.evaluate import NOISE_FLOOR
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.report.style import FAINT, INK, TRUTH_COLOUR, LineStyle, Look, hide, paper, save
-from fp_lab.lab.summary import clusters
+from fp_lab.lab.summary import NOISE_FLOOR, clusters
 from fp_lab.lab.tables import Table
 
 SMOOTHING = 5

@@ -1,6 +1,8 @@
 """The protocol box of a report: how its figures were made, so that they can be made again."""
 
 import inspect
+import json
+from collections import Counter
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 from fp_lab.codec import file_sha256
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.measured import measures
+from fp_lab.lab.stages import RunFolder
 
 
 def protocol_html(gathered: Gathered, grid_folder: Path) -> str:
@@ -32,7 +35,13 @@ def protocol_html(gathered: Gathered, grid_folder: Path) -> str:
     }
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in entries.items())
     return "\n".join(
-        [f"<dl>{listed}</dl>", _estimators(gathered), _weights(gathered), _configs(gathered, grid_folder)]
+        [
+            f"<dl>{listed}</dl>",
+            _estimators(gathered),
+            _environment(gathered),
+            _weights(gathered),
+            _configs(gathered, grid_folder),
+        ]
     )
 
 
@@ -74,6 +83,40 @@ def _learned(described: Mapping[str, Any]) -> str:
 
 def _direction(higher_is_better: bool | None) -> str:
     return {True: "higher", False: "lower", None: "neither"}[higher_is_better]
+
+
+def _environment(gathered: Gathered) -> str:
+    """Machines, commits and versions that the stages of all runs were made with; more than one is told."""
+    made: dict[str, Counter[str]] = {}
+    for folder in (folder for arm in gathered.arms for folder in arm.folders):
+        path = RunFolder(folder).provenance
+        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        for stage, made_with in told.items():
+            for name, text in _told(made_with).items():
+                made.setdefault(f"{stage}: {name}", Counter())[text] += 1
+    listed = {name: [_counted(text, n, found) for text, n in found.items()] for name, found in made.items()}
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{'<br>'.join(texts)}</dd>" for name, texts in listed.items())
+    return f"<details><summary>Environment</summary><dl>{rows}</dl></details>" if rows else ""
+
+
+def _told(made_with: Mapping[str, Any]) -> dict[str, str]:
+    machine, git = made_with["environment"], made_with["git"]
+    versions = {name: version for name, version in machine["versions"].items() if version}
+    commit = "an installed package" if git is None else git["commit"]
+    if git is not None and git["changed"]:
+        commit += f", with changes in {', '.join(git['changed'])}"
+    return {
+        "machine": ", ".join([machine["processor"], f"{machine['cores']} cores", *machine["gpus"]]),
+        "system": f"{machine['system']}, Python {machine['python']}",
+        "commit": commit,
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "data": made_with["data"],
+    }
+
+
+def _counted(text: str, count: int, found: Mapping[str, int]) -> str:
+    """How many runs have it, where not all have the same."""
+    return escape(text) if len(found) == 1 else f"{escape(text)} <small>({count} runs)</small>"
 
 
 def _weights(gathered: Gathered) -> str:

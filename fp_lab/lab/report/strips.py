@@ -94,7 +94,7 @@ def draw(blocks: Mapping[str, Sequence[Strip]], path: Path) -> Path:
                 _strip(figure, canvas, strip, times, tile, left, top)
                 top += tile.height + _GAP + _bar(strip)
         figure.figimage(canvas, zorder=-1)
-        return save(figure, path)
+        return save(figure, path, vector=False)
 
 
 @dataclass(frozen=True)

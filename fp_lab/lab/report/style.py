@@ -73,15 +73,25 @@ def paper() -> Iterator[None]:
         "grid.linewidth": 0.8,
         "legend.frameon": False,
         "figure.facecolor": "white",
+        "svg.hashsalt": "fp_lab",  # the same picture is the same file
     }
     with mpl.rc_context(settings):
         yield
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG in one step."""
+def save(figure: Figure, path: Path, *, vector: bool = True) -> Path:
+    """Write a PNG in one step, and an SVG beside it.
+
+    Args:
+        figure: drawn inside `paper`.
+        path: of the PNG.
+        vector: whether an SVG makes sense; of photographs it does not.
+    """
     with replacing(path) as unfinished:
         figure.savefig(unfinished, dpi=DPI, format="png")
+    if vector:
+        with replacing(path.with_suffix(".svg")) as unfinished:
+            figure.savefig(unfinished, format="svg", metadata={"Date": None})
     return path
 
 

@@ -1,4 +1,4 @@
-"""Forgetting against drift: what is drawn where."""
+"""Two figures against each other: what is drawn where."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from fp_lab.lab.report import forgetting
-from fp_lab.lab.report.forgetting import ForgettingPoint, forgetting_scatter
+from fp_lab.lab.report import scatter as scatter_module
+from fp_lab.lab.report.scatter import Axis, Point, scatter
 from fp_lab.lab.report.style import Look, png_size
 from fp_metrics import Interval
 
@@ -19,23 +19,24 @@ def interval(mean: float, low: float = NAN, high: float = NAN) -> Interval:
 
 
 POINTS = [
-    ForgettingPoint("td_a", "first", interval(0.3, 0.2, 0.45), interval(0.1, 0.05, 0.2)),
-    ForgettingPoint("td_b", "lost", interval(0.2), interval(NAN)),
-    ForgettingPoint("td_c", "td_c", interval(0.1), interval(0.4, 0.3, 0.5)),
+    Point("td_a", "first", interval(0.3, 0.2, 0.45), interval(0.1, 0.05, 0.2)),
+    Point("td_b", "lost", interval(0.2), interval(NAN)),
+    Point("td_c", "td_c", interval(0.1), interval(0.4, 0.3, 0.5)),
 ]
 LOOKS = {point.name: Look(f"#00{index}000", "-") for index, point in enumerate(POINTS)}
-FLOOR = ForgettingPoint("truth", "truth", interval(0.01), interval(0.002))
+AXES = Axis("drift of identity", "less"), Axis("forgetting of the object", "less")
+FLOOR = Point("truth", "truth", interval(0.01), interval(0.002))
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, floor: ForgettingPoint | None = FLOOR) -> Figure:
+def drawn(monkeypatch: pytest.MonkeyPatch, floor: Point | None = FLOOR) -> Figure:
     kept: list[Figure] = []
 
     def keep(figure: Figure, path: Path) -> Path:
         kept.append(figure)
         return path
 
-    monkeypatch.setattr(forgetting, "save", keep)
-    forgetting_scatter(POINTS, LOOKS, Path("x.png"), score="identity", kind="object", floor=floor)
+    monkeypatch.setattr(scatter_module, "save", keep)
+    scatter([POINTS], [AXES], LOOKS, Path("x.png"), floor=floor)
     return kept[0]
 
 
@@ -68,8 +69,20 @@ def test_undefined_arms_are_named_and_the_floor_is_two_lines(monkeypatch: pytest
 
 
 def test_a_picture_is_written_and_none_where_there_is_nothing_to_draw(tmp_path: Path) -> None:
-    path = forgetting_scatter(POINTS, LOOKS, tmp_path / "x.png", score="identity", kind="place")
+    path = scatter([POINTS], [AXES], LOOKS, tmp_path / "x.png")
     assert min(png_size(path)) > 400
     with pytest.raises(ValueError, match="nothing to draw"):
-        forgetting_scatter(POINTS[1:2], LOOKS, tmp_path / "y.png", score="identity", kind="place")
+        scatter([POINTS[1:2]], [AXES], LOOKS, tmp_path / "y.png")
     assert not (tmp_path / "y.png").exists()
+
+
+def test_panels_share_their_arms_and_their_legend(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Figure] = []
+    monkeypatch.setattr(scatter_module, "save", lambda figure, path: kept.append(figure) or path)
+    turned = [Point(p.name, p.label, p.y, p.x) for p in POINTS]
+    scatter([POINTS, turned, POINTS, turned], [AXES] * 4, LOOKS, Path("x.png"))
+    shown = [axes for axes in kept[0].axes if axes.axison]
+    assert len(shown) == 4
+    (legend,) = kept[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["first:  td_a", "td_c"]
+    assert shown[0].get_xlabel() == "drift of identity  (less is better)"

@@ -1,0 +1,82 @@
+"""The scatter plots of a report: quality against cost, forgetting against drift."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from fp_lab.lab.compare import Comparison
+from fp_lab.lab.forgetting_table import KINDS, as_interval, forgetting_table, gather_forgetting
+from fp_lab.lab.report.html import Picture, pictures_html
+from fp_lab.lab.report.scatter import Axis, Point, scatter
+from fp_lab.lab.report.style import Look
+from fp_lab.lab.tables import Cell, Column, Line, Table, to_html
+
+_QUALITIES = ("clarity", "motion", "semantic", "anatomy", "identity", "psnr")
+
+
+def quality_and_cost(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> list[Picture]:
+    """Scores against what the training took, in operations; none where that was not recorded."""
+    cost = next(table for table in comparison.tables if table.key == "cost")
+    compute = {line.name: _cell(cost, line, "training_tflop") for line in cost.lines}
+    panels, axes = [], []
+    for table, column in _quality_columns(comparison):
+        lines = [line for line in table.lines if line.kind != "floor"]
+        panels.append([_point(line, compute[line.name], _cell(table, line, column.key)) for line in lines])
+        better: Literal["less", "more"] = "less" if column.better == "lower" else "more"
+        axes.append((Axis("training, TFLOP", "less"), Axis(column.title, better)))
+    if not any(point.defined for points in panels for point in points):
+        return []
+    path = scatter(panels, axes, arms_looks, folder / "quality-cost.png")
+    caption = (
+        "Quality against cost, own history: one point per arm with the 95 % interval of its score. Good and "
+        "cheap is to the left, on the better side."
+    )
+    return [Picture(path, "quality against cost", caption)]
+
+
+def _quality_columns(comparison: Comparison) -> Iterator[tuple[Table, Column]]:
+    """Scores that say how good a video is: of the first family, and against the true continuation."""
+    tables = {table.key: table for table in comparison.tables}
+    for key in (f"score-{comparison.gathered.families[0]}", "score-companion"):
+        for column in tables[key].columns if key in tables else ():
+            if column.key in _QUALITIES and column.better is not None:
+                yield tables[key], column
+
+
+def _point(line: Line, x: Cell, y: Cell) -> Point:
+    return Point(line.name, line.label or line.name, as_interval(x), as_interval(y))
+
+
+def _cell(table: Table, line: Line, key: str) -> Cell:
+    return line.cells[[column.key for column in table.columns].index(key)]
+
+
+def forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> dict[str, str]:
+    """A section of its own where something is hidden and returns."""
+    gathered = comparison.gathered
+    found = gather_forgetting(gathered)
+    if not found:
+        return {}
+    drift = next(table for table in comparison.tables if table.key.startswith("drift-"))
+    place = next((i for i, column in enumerate(drift.columns) if column.key == "identity"), 0)
+    score, sizes = (
+        drift.columns[place].title,
+        {line.name: as_interval(line.cells[place]) for line in drift.lines},
+    )
+    labels, pictures = {arm.name: arm.label for arm in gathered.arms}, []
+    for kind in KINDS:
+        points = [
+            Point(arm.name, labels[arm.name], sizes[arm.name], arm.kinds[kind].forgotten)
+            for arm in found
+            if arm.name in labels
+        ]
+        if any(point.defined for point in points):
+            path = folder / f"forgetting-{kind}.png"
+            axes = Axis(f"drift of {score}, mean |d|", "less"), Axis(f"forgetting of the {kind}", "less")
+            scatter([points], [axes], arms_looks, path)
+            caption = (
+                f"Forgetting of the {kind} against drift in {score}, one point per arm with 95 % intervals: "
+                "the lower left corner is where neither happens."
+            )
+            pictures.append(Picture(path, f"forgetting of the {kind} against drift", caption))
+    return {"Forgetting": to_html(forgetting_table(gathered, found)) + pictures_html(pictures)}
