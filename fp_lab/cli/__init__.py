@@ -1,12 +1,30 @@
 """The command line: every command is thin, and nothing heavy is imported before it is needed."""
 
+import errno
 from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from fp_lab.cli import compare, data, evaluate, explain, generate, grid, pretrain, probe, train, weights
+from fp_lab.cli import (
+    claims,
+    compare,
+    data,
+    efficiency,
+    evaluate,
+    explain,
+    generate,
+    grid,
+    plan,
+    pretrain,
+    probe,
+    track,
+    train,
+    weights,
+)
+
+_FOLDERS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 class _Group(TyperGroup):
@@ -17,6 +35,13 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except ValueError as error:
             typer.secho(str(error), fg="red", err=True)
+            raise typer.Exit(2) from error
+        except OSError as error:
+            if error.errno not in _FOLDERS_FAULT:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            text = f"{place}{error.strerror}. What is finished is kept; put that right and call it again."
+            typer.secho(text, fg="red", err=True)
             raise typer.Exit(2) from error
 
 
@@ -34,7 +59,11 @@ app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("grid")(grid.grid)
 app.command("compare")(compare.compare)
+app.command("claims")(claims.claims)
+app.command("track")(track.track)
 app.command("evaluate")(evaluate.evaluate)
+app.command("efficiency")(efficiency.efficiency)
+app.command("plan")(plan.plan)
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(pretrain.codec_app, name="codec")
 app.add_typer(data.app, name="data")

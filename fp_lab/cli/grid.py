@@ -1,14 +1,18 @@
 """``fp-lab grid FILE``: train, sample and score every arm of a grid, and compare them."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from fp_lab.lab.ending import ending
 from fp_lab.lab.finished import find_finished, record_path
+
+if TYPE_CHECKING:
+    from fp_lab.lab.grid import Grid
 
 INTERRUPTED = 130
 
@@ -19,8 +23,20 @@ def grid(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings for every arm.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the arms and what is done, run nothing.")
+        bool,
+        typer.Option("--dry-run", help="Show the arms, what is done and what the rest costs; run nothing."),
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try arms again that failed before.")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="Where arms are done: local, ray or slurm.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Arms at once; local: 1 by default, others: as many as fit.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="Of the engine, such as slurm_partition=gpu."),
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
 ) -> None:
     """Run a grid: what is done is found again, what is missing is done, then all arms are compared.
@@ -32,6 +48,10 @@ def grid(
       fp-lab grid experiments/grids/clips.yaml training.steps=200
 
       fp-lab grid demo --dry-run
+
+      fp-lab grid demo training.threads=1 --workers 2
+
+      fp-lab grid table1 --engine slurm --option slurm_partition=gpu --option gpus_per_node=1
     """
     console = Console()
     record = record_path(runs, file, overrides or [])
@@ -41,22 +61,63 @@ def grid(
         console.print(f"All {finished.arms} arms were done already.", highlight=False)
         return
     with console.status("Starting (importing torch and MLflow takes a while)"):
+        from fp_lab.lab.engines import make_engine
         from fp_lab.lab.grid import load_grid
-        from fp_lab.lab.grid_run import fetch_data, plan_table, run_grid
+        from fp_lab.lab.grid_run import fetch_data, run_grid
 
         loaded = load_grid(file, overrides or [])
     fetch_data(loaded, console)
     if dry_run:
-        console.print(plan_table(loaded, runs))
+        _show_plan(loaded, runs, workers or 1, console)
         return
+    where = make_engine(engine, workers, runs / "cache", key_values(options or []))
     try:
         command = shlex.join(["fp-lab", "grid", file, *(overrides or [])])
-        result = run_grid(loaded, runs, console, command=command, record=record)
+        result = run_grid(
+            loaded, runs, console, command=command, record=record, engine=where, retry_failed=retry_failed
+        )
     except KeyboardInterrupt:
         console.print("Interrupted. The same command finishes what is missing.")
         raise typer.Exit(INTERRUPTED) from None
+    if result.halted:
+        end_halted(result.halted, console)
     console.print(ending(result.folder, runs), markup=False, highlight=False, soft_wrap=True)
     if result.failed:
         count = f"{len(result.failed)} of {len(loaded.arms)} arms failed"
-        console.print(f"{count}: {', '.join(result.failed)}", style="red", markup=False)
+        console.print(f"{count}; --retry-failed tries them again:", style="red", markup=False)
+        for label, reason in result.failed.items():
+            console.print(f"  {label}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1)
+
+
+def end_halted(reason: str, console: Console) -> NoReturn:
+    """The folder of runs cannot be written to."""
+    console.print(
+        f"Stopped: {reason}. What is finished is kept; put that right and call the same command again.",
+        style="red",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    raise typer.Exit(1)
+
+
+def key_values(texts: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` texts by their key."""
+    for text in texts:
+        if "=" not in text or text.startswith("="):
+            raise ValueError(f"--option: got {text!r}, expected KEY=VALUE such as slurm_partition=gpu")
+    return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
+
+
+def _show_plan(loaded: "Grid", runs: Path, workers: int, console: Console) -> None:
+    from fp_lab.lab.build import Materials
+    from fp_lab.lab.dry_run import plan_table
+    from fp_lab.lab.estimate import estimate
+    from fp_lab.lab.grid_run import grid_jobs
+    from fp_lab.lab.reporter import Reporter
+
+    with console.status("Timing a step"):
+        jobs = grid_jobs(loaded, runs)
+        costs = estimate(jobs, Materials(runs / "cache", Reporter()))
+    console.print(plan_table(loaded, jobs, costs, workers))

@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from fp_lab.cli.grid import INTERRUPTED, end_halted
 from fp_lab.lab.stages import STAGES, Stage
-
-INTERRUPTED = 130
 
 
 def train(
@@ -42,10 +41,12 @@ def train(
     stages: tuple[Stage, ...] = STAGES if score else STAGES[:1]
     command = shlex.join(["fp-lab", "train", config, *(overrides or [])])
     try:
-        result = run_grid(alone, runs, console, command=command, stages=stages)
+        result = run_grid(alone, runs, console, command=command, stages=stages, retry_failed=True)
     except KeyboardInterrupt:
         console.print("Interrupted. The same command continues.")
         raise typer.Exit(INTERRUPTED) from None
+    if result.halted:
+        end_halted(result.halted, console)
     if result.failed:
         raise typer.Exit(1)
     folder = result.folder / alone.arms[0].folder

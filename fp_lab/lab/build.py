@@ -18,6 +18,7 @@ from fp_lab.backbones import TinyDiT
 from fp_lab.causal import Blocks
 from fp_lab.codec import Codec, shipped_folder
 from fp_lab.lab.config import CARRIED, DataConfig, ExperimentConfig
+from fp_lab.lab.locking import only_one
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
@@ -85,7 +86,8 @@ class Materials:
 
         key = str(identity)
         if key not in self._training:
-            self._training = {key: cached(self.cache, identity, make)}
+            with only_one(self.cache / "latents.lock"):  # the arms that wait find what the first one has made
+                self._training = {key: cached(self.cache, identity, make)}
         return self._training[key]
 
     def codebook(self, config: ExperimentConfig) -> FittedCodebook | None:
@@ -176,11 +178,13 @@ def build_model(config: ExperimentConfig, codec: Codec, codebook: Codebook | Non
     return model
 
 
-def build_system(config: ExperimentConfig, model: FramePackModel) -> FramePackSystem:
+def build_system(
+    config: ExperimentConfig, model: FramePackModel, kind: type[FramePackSystem] = FramePackSystem
+) -> FramePackSystem:
     """Training logic around a model; sections are drawn from the plan that the sampler walks."""
     recipe = config.parsed_recipe
     causal = config.context.attention == "block_causal"
-    return FramePackSystem(
+    return kind(
         model,
         Blocks.of(recipe) if causal else PlannedSections(recipe, config.sampling.fill),
         config.objective,

@@ -19,14 +19,13 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.forgotten import returns_of, write_forgetting
 from fp_lab.lab.measured import VideoRows, measure
 from fp_lab.lab.pool import Advance, pooled
-from fp_lab.lab.summary import VIDEOS_FILE, plain, summarise, video_table, write_tables
+from fp_lab.lab.summarise import summarise
+from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables
 from fp_lab.lab.truth import world_truths
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_metrics import About, protocol
 
 TRUTH_FOLDER = "truth"
-NOISE_FLOOR = "truth"
-"""History of the ground-truth videos after the codec's round trip; ``raw`` are those without."""
 
 WORLD_ONLY = ("world", "probe")
 """Families that measure videos of the synthetic world, by its truth or by what a probe has learned of it."""
@@ -87,7 +86,7 @@ def score_run(
             histories={"own": own.frames[index].numpy(), "true": true.frames[index].numpy()},
             reference=None if references is None else references[index].numpy(),
             sections=own.sections,
-            families=_families(config),
+            families=applying_families(config),
             world=_world(config, own.length),
             fps=own.fps,
             perceptual=config.evaluation.perceptual,
@@ -130,7 +129,7 @@ def score_truth(
             histories={NOISE_FLOOR: decoded.frames[index].numpy(), "raw": raw.frames[index].numpy()},
             reference=raw.frames[index].numpy(),
             sections=(),
-            families=_families(config),
+            families=applying_families(config),
             world=_world(config, raw.length),
             fps=raw.fps,
             perceptual=config.evaluation.perceptual,
@@ -179,7 +178,7 @@ def _score(
     table = video_table(video_rows)
     size: dict[str, float] = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
     size |= {"width": videos.frames.shape[3], "fps": videos.fps}
-    figures = {**size, **origin} | summarise(table, floor) | {"protocol": protocol(_families(config))}
+    figures = {**size, **origin} | summarise(table, floor) | {"protocol": protocol(applying_families(config))}
     summary: dict[str, Any] = plain(figures)
     write_tables(folder, pd.DataFrame(frame_rows), table, summary)
     return summary
@@ -210,7 +209,7 @@ def _identity(videos: Videos, index: int) -> dict[str, Any]:
     return {"video": index, "prompt": videos.captions[index], "seed": videos.seeds[index]}
 
 
-def _families(config: ExperimentConfig) -> tuple[str, ...]:
+def applying_families(config: ExperimentConfig) -> tuple[str, ...]:
     """The families that apply: those of the synthetic world apply to its videos only."""
     known = config.data.kind == "world"
     return tuple(f for f in config.evaluation.families if known or f not in WORLD_ONLY)
@@ -226,9 +225,10 @@ def _references(truth: Path, videos: Videos) -> Tensor | None:
     if not path.is_file():
         return None
     raw = Videos.load(path)
-    if raw.frames.shape != videos.frames.shape or raw.seeds != videos.seeds:
+    count = len(videos.seeds)  # a tracked checkpoint may have the first ones alone
+    if raw.frames[:count].shape != videos.frames.shape or raw.seeds[:count] != videos.seeds:
         raise ValueError(f"{path} is not the ground truth of these samples; remove {truth} and score again")
-    return raw.frames
+    return raw.frames[:count]
 
 
 def _noise_floor(truth: Path) -> pd.DataFrame | None:

@@ -1,30 +1,25 @@
-"""Run a grid: one arm after another, failures apart from the others, finished ones found again."""
+"""Run a grid: arms by an engine, failures apart from the others, finished ones found again."""
 
-import json
-import time
-import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
 from fp_carriers import cache_folder
 from fp_lab.codec import WEIGHTS_FILE
+from fp_lab.lab.arm import Job
+from fp_lab.lab.arms_at_work import ArmsAtWork
 from fp_lab.lab.atomic import write_text
-from fp_lab.lab.build import Materials, clip_files, clips_folder, source_folder
-from fp_lab.lab.config import CARRIED, flatten
+from fp_lab.lab.build import clip_files, clips_folder, source_folder
+from fp_lab.lab.config import CARRIED
+from fp_lab.lab.engines import Engine, Here
 from fp_lab.lab.finished import record_finished
-from fp_lab.lab.grid import Arm, Grid
+from fp_lab.lab.grid import Grid
 from fp_lab.lab.keys import StageKeys, stage_keys
 from fp_lab.lab.progress import GridProgress
-from fp_lab.lab.reporter import Step
-from fp_lab.lab.run import pending_stages, prepare_truth, run
-from fp_lab.lab.stages import STAGES, RunFolder, Stage, digest
-from fp_lab.lab.summary import headline
-from fp_lab.lab.tracking import TrackedRun, Tracker
+from fp_lab.lab.stages import STAGES, RunFolder, Stage
+from fp_lab.lab.tracking import TrackedRun, Tracker, Unreachable
 
 
 @dataclass(frozen=True)
@@ -34,12 +29,14 @@ class GridResult:
     Attributes:
         folder: of the grid.
         report: page that compares the arms; None where scores are missing.
-        failed: labels of arms that did not finish.
+        failed: labels of arms that did not finish, with the reason.
+        halted: why the grid was given up; empty unless its folder could not be written to.
     """
 
     folder: Path
     report: Path | None
-    failed: tuple[str, ...]
+    failed: dict[str, str]
+    halted: str = ""
 
 
 def fetch_data(grid: Grid, console: Console) -> None:
@@ -50,20 +47,6 @@ def fetch_data(grid: Grid, console: Console) -> None:
         )
 
 
-def plan_table(grid: Grid, runs: Path) -> Table:
-    """What a grid would do: its arms, and the stages that are done."""
-    table = Table(
-        title=f"Grid {grid.name}: {len(grid.arms)} runs in {runs / grid.name}", title_justify="left"
-    )
-    for column in ("arm", "seed", "order", *STAGES):
-        table.add_column(column, overflow="fold")
-    for arm in grid.arms:
-        pending = pending_stages(RunFolder(runs / grid.name / arm.folder), stage_keys(arm.config))
-        marks = ["to do" if stage in pending else "done" for stage in STAGES]
-        table.add_row(arm.name, str(arm.seed), arm.config.parsed_recipe.order, *marks)
-    return table
-
-
 def run_grid(
     grid: Grid,
     runs: Path,
@@ -72,6 +55,8 @@ def run_grid(
     command: str,
     stages: Sequence[Stage] = STAGES,
     record: Path | None = None,
+    engine: Engine | None = None,
+    retry_failed: bool = False,
 ) -> GridResult:
     """Bring every arm up to date, then compare them.
 
@@ -82,6 +67,8 @@ def run_grid(
         command: that asked for it, for the report.
         stages: a beginning of `STAGES`; without scores there is no report.
         record: where to note that the grid is complete, see `fp_lab.lab.finished`.
+        engine: where arms are done; None: one after another in this process.
+        retry_failed: try arms again that failed before, though nothing about them has changed.
 
     Raises:
         KeyboardInterrupt: after the tracked runs are closed as killed.
@@ -89,32 +76,41 @@ def run_grid(
     folder = runs / grid.name
     write_text(folder / "grid.yaml", grid.to_yaml())
     write_text(folder / "command.txt", command + "\n")
-    keys = {arm.folder: stage_keys(arm.config) for arm in grid.arms}
-    tracker = Tracker(runs)
-    failed: list[str] = []
-    with (
-        tracker.grid(grid.name, folder).closing() as parent,
-        GridProgress(console, len(grid.arms)) as progress,
-    ):
-        materials = Materials(runs / "cache", progress)
-        for number, arm in enumerate(grid.arms, start=1):
-            label = f"{arm.name} seed {arm.seed}"
-            progress.arm(number, len(grid.arms), label)
-            key = digest({"folder": str((folder / arm.folder).resolve()), "config": asdict(arm.config)})
-            tracked = tracker.arm(parent, label, key, flatten(asdict(arm.config)))
-            own = keys[arm.folder]
-            truth = _truth_folder(folder, keys[grid.arms[0].folder], own)
-            place = f"[{number}/{len(grid.arms)}]"
-            if not _run_arm(arm, own, folder, truth, tracked, materials, progress, place, stages):
-                failed.append(label)
+    jobs = grid_jobs(grid, runs, stages)
+    with GridProgress(console, len(jobs)) as progress, engine or Here(runs / "cache") as where:
+        tracker = Tracker(runs, progress.say)
+        with tracker.grid(grid.name, folder).closing() as parent:
+            running = ArmsAtWork(jobs, where, tracker, parent, progress)
+            running.run(retry_failed)
+            report = None
+            if "score" in stages and not running.halted and len(running.failed) < len(jobs):
+                report = _report(folder, progress)
+            running.catch_up()
+            if running.failed or running.halted:
                 parent.fail()
-            progress.arm_done(number)
-        report = None
-        if "score" in stages and len(failed) < len(grid.arms):
-            report = _report(grid, folder, parent, progress)
-    if report and not failed and record:
+            tracked = not running.unsent and _log_report(folder, report, parent)
+    complete = report is not None and not running.failed and tracked
+    if report and complete and record:
         record_finished(record, folder, len(grid.arms), _files_behind(grid, folder, report))
-    return GridResult(folder, report, tuple(failed))
+    return GridResult(folder, report, running.failed, running.halted)
+
+
+def grid_jobs(grid: Grid, runs: Path, stages: Sequence[Stage] = STAGES) -> list[Job]:
+    """The arms of a grid as jobs; their order is the grid's."""
+    folder = runs / grid.name
+    keys = [stage_keys(arm.config) for arm in grid.arms]
+    return [
+        Job(
+            label=f"{arm.name} seed {arm.seed}",
+            config=arm.config,
+            keys=own,
+            folder=folder / arm.folder,
+            truth=_truth_folder(folder, keys[0], own),
+            cache=runs / "cache",
+            stages=tuple(stages),
+        )
+        for arm, own in zip(grid.arms, keys, strict=True)
+    ]
 
 
 def _truth_folder(folder: Path, first: StageKeys, own: StageKeys) -> Path:
@@ -122,73 +118,23 @@ def _truth_folder(folder: Path, first: StageKeys, own: StageKeys) -> Path:
     return folder / ("truth" if own.truth == first.truth else f"truth-{own.truth[:8]}")
 
 
-def _run_arm(
-    arm: Arm,
-    keys: StageKeys,
-    grid_folder: Path,
-    truth: Path,
-    tracked: TrackedRun,
-    materials: Materials,
-    progress: GridProgress,
-    number: str,
-    stages: Sequence[Stage],
-) -> bool:
-    """Run one arm; whether it succeeded."""
-    place = RunFolder(grid_folder / arm.folder)
-    progress.tracked = tracked
-    started = time.monotonic()
-    try:
-        with tracked.closing():
-            if "score" in stages:
-                prepare_truth(truth, arm.config, materials, progress)
-            done = run(place.path, arm.config, materials, progress, truth=truth, stages=stages)
-            _track_results(place, tracked, getattr(keys, stages[-1]))
-    except Exception as error:  # whatever goes wrong in one arm, the others can still be measured
-        write_text(place.error, "".join(traceback.format_exception(error)))
-        tracked.log_files([place.error], "")
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        progress.say(f"{number} {arm.name} seed {arm.seed}: FAILED, {reason} (see {place.error})")
-        return False
-    finally:
-        progress.tracked = None
-    place.error.unlink(missing_ok=True)
-    what = f"{', '.join(done)} in {time.monotonic() - started:.0f} s" if done else "was done already"
-    progress.say(f"{number} {arm.name} seed {arm.seed}: {what}")
-    return True
-
-
-def _track_results(place: RunFolder, tracked: TrackedRun, key: str) -> None:
-    """Steps, figures and files of a run that is up to date, unless they were logged before."""
-    if tracked.has_results(key):
-        return
-    columns = ["step", "loss", "learning_rate", "step_seconds"]
-    for row in pd.read_parquet(place.loss)[columns].to_numpy().tolist():
-        tracked.log_step(Step(int(row[0]), *row[1:]))
-    figures: dict[str, float] = {}
-    if place.efficiency.is_file():
-        costs = json.loads(place.efficiency.read_text(encoding="utf-8"))
-        figures |= {f"efficiency/{name}": value for name, value in costs.items()}
-    if place.codebook.is_file():
-        stats = json.loads(place.codebook.read_text(encoding="utf-8"))
-        figures |= {f"codebook/{name}": value for name, value in stats.items()}
-    if place.summary.is_file():
-        figures |= headline(json.loads(place.summary.read_text(encoding="utf-8")))
-        tracked.log_files([place.summary], "scores")
-    tracked.log_figures(figures)
-    tracked.log_files([place.config], "")
-    tracked.log_files(sorted(place.samples.glob("*.mp4")), "samples")
-    tracked.mark_results(key)
-
-
-def _report(grid: Grid, folder: Path, parent: TrackedRun, progress: GridProgress) -> Path:
+def _report(folder: Path, progress: GridProgress) -> Path:
     from fp_lab.lab.report import write_report
 
-    progress.begin("report", 1)
-    report = write_report(folder)
-    parent.log_files(
-        [folder / "grid.yaml", *sorted(f for f in report.parent.iterdir() if f.is_file())], "report"
-    )
-    return report
+    with progress.busy("report"):
+        return write_report(folder)
+
+
+def _log_report(folder: Path, report: Path | None, parent: TrackedRun) -> bool:
+    """Whether MLflow has the report, if there is one."""
+    if report is None:
+        return False
+    try:
+        files = sorted(file for file in report.parent.iterdir() if file.is_file())
+        parent.log_files([folder / "grid.yaml", *files], "report")
+    except Unreachable:
+        return False
+    return True
 
 
 def _files_behind(grid: Grid, folder: Path, report: Path) -> list[Path]:

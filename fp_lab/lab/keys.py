@@ -6,6 +6,7 @@ from typing import Any
 from fp_lab.codec import WEIGHTS_FILE, file_sha256
 from fp_lab.lab.build import data_identity, source_folder
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.sources import stage_digest
 from fp_lab.lab.stages import digest
 from fp_metrics import protocol
 
@@ -21,36 +22,48 @@ class StageKeys:
 
 
 def stage_keys(config: ExperimentConfig) -> StageKeys:
-    """Hash only what each stage depends on.
+    """Hash only what each stage depends on: parts of the config, weights, data, source code.
 
     Raises:
         ValueError: the codec or the base is not there.
     """
     content = asdict(config)
-    codec = _weights_sha256("codec", config.codec.source)
+    codec = weights_sha256("codec", config.codec.source)
     data = data_identity(config.data)
     training = {k: v for k, v in content["training"].items() if k != "checkpoint_every"}
     start: dict[str, Any] = {"backbone": content["model"]["backbone"]}
     if config.model.base is not None:
-        start = {"base": _weights_sha256("base", config.model.base)}
+        start = {"base": weights_sha256("base", config.model.base)}
     train = digest(
         {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
         | {"data": data, "first_seed": config.data.first_seed, "train_videos": config.data.train_videos}
         | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
+        | {"sources": stage_digest("train")}
     )
     scored = ("families", "perceptual", "fps", "strips")
     evaluation = {k: v for k, v in content["evaluation"].items() if k not in scored}
     videos = {"data": data, "codec": codec, "evaluation": evaluation}
     written = {"fps": config.evaluation.fps, "strips": config.evaluation.strips}
-    sample = digest({"train": train, "sampling": content["sampling"], "videos": videos, "written": written})
+    sample = digest(
+        {"train": train, "sampling": content["sampling"], "videos": videos, "written": written}
+        | {"sources": stage_digest("sample")}
+    )
     described = protocol(config.evaluation.families)
     measured = {name: part for name, part in described.items() if name != "versions"}
     measured["perceptual"] = config.evaluation.perceptual
-    truth = digest({"videos": videos, "measured": measured, "fps": config.evaluation.fps})
+    truth = digest(
+        {"videos": videos, "measured": measured, "fps": config.evaluation.fps}
+        | {"sources": stage_digest("truth")}
+    )
     return StageKeys(train, sample, digest({"sample": sample, "truth": truth}), truth)
 
 
-def _weights_sha256(what: str, source: str) -> str:
+def weights_sha256(what: str, source: str) -> str:
+    """sha256 of the weights of a codec or a base.
+
+    Raises:
+        ValueError: it is not there.
+    """
     path = source_folder(what, source) / WEIGHTS_FILE
     if not path.is_file():
         command = {"codec": "fp-lab codec train", "base": "fp-lab pretrain"}[what]

@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import connection
 from typing import Any, TypeVar
 
 import cv2
@@ -77,8 +79,21 @@ def pooled(
                 future.cancel()
 
 
+def exit_with_parent() -> None:
+    """Have this process end when the one that began it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
 def _begin(threads: int, counter: Any) -> None:
     global _counter
+    exit_with_parent()
     _counter = counter
     _use_threads(threads)
 

@@ -1,5 +1,7 @@
-"""What a terminal shows of a grid: bars while it runs, a line for everything that is done."""
+"""What a terminal shows of a grid: bars for it and for every arm at work, a line for what is done."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -7,6 +9,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -16,15 +19,16 @@ from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.tracking import TrackedRun
 
 
-class GridProgress(Reporter):
-    """Bars for the grid and for the current stage; training steps are handed on to the tracked run.
+class GridProgress:
+    """The bars of a grid. Without a terminal there are no bars, only lines.
 
-    Without a terminal there are no bars, only lines.
+    Args:
+        console: where they are shown.
+        arms: of the grid.
     """
 
     def __init__(self, console: Console, arms: int) -> None:
         self.console = console
-        self.tracked: TrackedRun | None = None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
@@ -38,8 +42,6 @@ class GridProgress(Reporter):
             disable=not console.is_terminal,
         )
         self._grid = self._progress.add_task("grid", total=arms, note="")
-        self._stage = self._progress.add_task("", total=1, note="", visible=False)
-        self._label = ""
 
     def __enter__(self) -> "GridProgress":
         """Show the bars."""
@@ -52,29 +54,64 @@ class GridProgress(Reporter):
         """Take the bars away."""
         self._progress.stop()
 
-    def arm(self, number: int, total: int, label: str) -> None:
-        """The next arm begins."""
-        self._label = f"[{number}/{total}] {label}"
-        self._progress.update(self._grid, completed=number - 1, note=label)
+    def arm(self, label: str, tracked: TrackedRun) -> "ArmProgress":
+        """A bar for an arm that is to begin."""
+        return ArmProgress(self, self._progress, label, tracked)
 
-    def arm_done(self, number: int) -> None:
+    def arm_done(self) -> None:
         """An arm has ended, one way or the other."""
-        self._progress.update(self._grid, completed=number)
-        self._progress.update(self._stage, visible=False)
+        self._progress.advance(self._grid)
 
-    def begin(self, stage: str, total: int) -> None:
-        """Reset the stage's bar."""
-        self._progress.reset(self._stage, total=total, description=f"  {stage}", note="", visible=True)
-
-    def advance(self, done: int, note: str = "") -> None:
-        """Move the stage's bar."""
-        self._progress.update(self._stage, completed=done, note=note)
-
-    def trained(self, step: Step) -> None:
-        """Hand a step on to the tracked run."""
-        if self.tracked is not None:
-            self.tracked.log_step(step)
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """A bar without an end while its body runs."""
+        bar = self._progress.add_task(f"  {what}", total=None, note="")
+        try:
+            yield
+        finally:
+            self._progress.remove_task(bar)
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class ArmProgress(Reporter):
+    """The bar of one arm; what it hears is handed on to the tracked run."""
+
+    def __init__(self, grid: GridProgress, progress: Progress, label: str, tracked: TrackedRun) -> None:
+        self._shown, self._progress, self._label, self._tracked = grid, progress, label, tracked
+        self._bar: TaskID | None = None
+
+    def started(self) -> None:
+        """Show the bar and open the tracked run."""
+        self._tracked.open()
+
+    def begin(self, stage: str, total: int) -> None:
+        """The bar is of another stage now."""
+        self.end()
+        self._bar = self._progress.add_task(f"  {stage}", total=total, note=self._label)
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            shown = f"{self._label}  {note}" if note else self._label
+            self._progress.update(self._bar, completed=done, note=shown)
+
+    def trained(self, step: Step) -> None:
+        """Hand a step on."""
+        self._tracked.log_step(step)
+
+    def machine(self, figures: Mapping[str, float]) -> None:
+        """Hand the load of the machine on."""
+        self._tracked.log_machine(figures)
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        self._shown.say(line)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._progress.remove_task(self._bar)
+            self._bar = None

@@ -8,6 +8,8 @@ from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.evaluate import score_run, score_truth
 from fp_lab.lab.keys import StageKeys, stage_keys
+from fp_lab.lab.locking import only_one
+from fp_lab.lab.provenance import provenance
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.sample import sample
 from fp_lab.lab.stages import STAGES, RunFolder, Stage
@@ -53,6 +55,7 @@ def run(
                 sample(place, config, materials, reporter)
             else:
                 _score(place, config, truth, reporter)
+            place.record_provenance(stage, provenance(config, stage))
         if stage == "train":
             place.checkpoint.unlink(missing_ok=True)
     return pending
@@ -67,22 +70,26 @@ def pending_stages(place: RunFolder, keys: StageKeys, stages: Sequence[Stage] = 
 
 
 def prepare_truth(folder: Path, config: ExperimentConfig, materials: Materials, reporter: Reporter) -> None:
-    """Score the ground truth of the evaluation set, the noise floor of every arm's figures, once."""
+    """Score the ground truth of the evaluation set, the noise floor of every arm's figures, once.
+
+    Processes that need it at the same time wait for the first.
+    """
     place, keys = RunFolder(folder), stage_keys(config)
-    if place.is_done("score", keys.truth):
-        return
-    place.clear("score")
-    evaluation, codec = materials.evaluation(config), materials.codec(config)
-    reporter.begin("truth", config.evaluation.videos)
-    with place.doing("score", keys.truth):
-        score_truth(
-            folder,
-            evaluation.truth,
-            config,
-            codec,
-            workers=config.training.threads,
-            progress=lambda done, total: reporter.advance(done),
-        )
+    with only_one(place.lock):
+        if place.is_done("score", keys.truth):
+            return
+        place.clear("score")
+        evaluation, codec = materials.evaluation(config), materials.codec(config)
+        reporter.begin("truth", config.evaluation.videos)
+        with place.doing("score", keys.truth):
+            score_truth(
+                folder,
+                evaluation.truth,
+                config,
+                codec,
+                workers=config.training.threads,
+                progress=lambda done, total: reporter.advance(done),
+            )
 
 
 def _score(place: RunFolder, config: ExperimentConfig, truth: Path | None, reporter: Reporter) -> None:

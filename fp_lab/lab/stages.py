@@ -63,9 +63,40 @@ class RunFolder:
         return self.path / "efficiency.json"
 
     @property
+    def provenance(self) -> Path:
+        """What each stage was made with."""
+        return self.path / "provenance.json"
+
+    @property
     def error(self) -> Path:
         """Traceback of a failure; gone after a success."""
         return self.path / "error.txt"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever works on the run."""
+        return self.path / ".lock"
+
+    @property
+    def _failure(self) -> Path:
+        return self.path / "failed.json"
+
+    def failure(self, key: str) -> str | None:
+        """Why the run failed with this key, in one line; None where it did not."""
+        if not self._failure.is_file():
+            return None
+        found = json.loads(self._failure.read_text(encoding="utf-8"))
+        return str(found["reason"]) if found["key"] == key else None
+
+    def record_failure(self, key: str, reason: str, trace: str) -> None:
+        """Keep a failure: a run that would fail again is not tried again unasked."""
+        write_text(self.error, trace)
+        write_text(self._failure, json.dumps({"key": key, "reason": reason}) + "\n")
+
+    def forget_failure(self) -> None:
+        """The run has succeeded, or is to be tried again."""
+        self.error.unlink(missing_ok=True)
+        self._failure.unlink(missing_ok=True)
 
     def done_file(self, stage: str) -> Path:
         """Written last, when a stage is complete."""
@@ -93,6 +124,11 @@ class RunFolder:
         yield
         record = {"key": key, "seconds": round(time.monotonic() - started, 3)}
         write_text(self.done_file(stage), json.dumps(record) + "\n")
+
+    def record_provenance(self, stage: str, made_with: Mapping[str, Any]) -> None:
+        """Keep what a stage was made with."""
+        known = json.loads(self.provenance.read_text(encoding="utf-8")) if self.provenance.is_file() else {}
+        write_text(self.provenance, json.dumps(known | {stage: dict(made_with)}, indent=2) + "\n")
 
     def record_efficiency(self, figures: Mapping[str, float]) -> None:
         """Add figures to those that earlier stages have left."""

@@ -34,4 +34,4 @@ def log_folder(scores: FolderScores, page: Path, runs: Path) -> str:
     with run.closing():
         run.log_figures(figures)
         run.log_files(sorted(f for f in scores.out.iterdir() if f.is_file()), "scores")
-    return run.id
+    return run.opened()

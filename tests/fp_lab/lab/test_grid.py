@@ -12,9 +12,13 @@ from safetensors.torch import load_file
 
 from fixtures import real_clip, tiny_experiment
 from fp_lab.lab import run as run_module
+from fp_lab.lab.build import Materials
+from fp_lab.lab.dry_run import plan_table
+from fp_lab.lab.estimate import estimate
 from fp_lab.lab.finished import find_finished
 from fp_lab.lab.grid import load_grid
-from fp_lab.lab.grid_run import plan_table, run_grid
+from fp_lab.lab.grid_run import grid_jobs, run_grid
+from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 
 QUIET = Console(quiet=True)
@@ -117,7 +121,7 @@ def interrupted_then_run(folder: Path) -> Path:
     assert len(before) == 2
 
     result = run_grid(grid, runs, QUIET, command="test", record=runs / "record.json")
-    assert result.failed == (f"{BAD} seed 0",)
+    assert list(result.failed) == [f"{BAD} seed 0"]
     assert {p: p.stat().st_mtime_ns for p in before} == before, "a finished training was done again"
     return runs
 
@@ -131,6 +135,23 @@ def test_an_arm_that_fails_is_recorded_and_the_others_go_on(interrupted_then_run
         assert place.summary.is_file()
         assert not place.error.exists()
     assert (folder / "report" / "index.html").is_file()
+
+
+def test_an_arm_that_failed_is_tried_again_only_when_asked(
+    folder: Path, interrupted_then_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, place = (
+        load_grid(folder / "failing.yaml"),
+        RunFolder(interrupted_then_run / "failing" / BAD / "seed0"),
+    )
+    before = place.error.stat().st_mtime_ns
+    skipped = run_grid(grid, interrupted_then_run, QUIET, command="test")
+    assert list(skipped.failed) == [f"{BAD} seed 0"]
+    assert "only the endpoint order" in skipped.failed[f"{BAD} seed 0"]
+    assert place.error.stat().st_mtime_ns == before, "it was tried again"
+    again = run_grid(grid, interrupted_then_run, QUIET, command="test", retry_failed=True)
+    assert list(again.failed) == [f"{BAD} seed 0"]
+    assert place.error.stat().st_mtime_ns > before
 
 
 def test_only_a_complete_grid_is_recorded_as_finished(interrupted_then_run: Path) -> None:
@@ -175,7 +196,7 @@ def test_two_arms_on_real_video_are_run_once(folder: Path) -> None:
     grid = load_grid(write(folder / "clips.yaml", text))
     record = runs / "record.json"
     result = run_grid(grid, runs, QUIET, command="test", record=record)
-    assert result.failed == ()
+    assert result.failed == {}
     summary = json.loads((result.folder / GOOD / "seed0" / "scores" / "summary.json").read_text())
     assert summary["videos"] == 2
     truth = load_file(result.folder / "truth" / "samples" / "raw.safetensors")["frames"].float()
@@ -184,7 +205,10 @@ def test_two_arms_on_real_video_are_run_once(folder: Path) -> None:
     finished = find_finished(record)
     assert finished is not None
     assert finished.arms == 2
-    assert "to do" not in _text(plan_table(grid, runs))
+    jobs = grid_jobs(grid, runs)
+    costs = estimate(jobs, Materials(runs / "cache", Reporter()))
+    assert [cost.total for cost in costs] == [0, 0]
+    assert "Nothing is left to do" in _text(plan_table(grid, jobs, costs))
     shutil.copy(bikes, phone)
     assert find_finished(record) is None, "a clip has changed"
 

@@ -1,11 +1,16 @@
+"""Runs in MLflow: found again, closed however they end, and caught up with when the store was away."""
+
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from fp_lab.lab.reporter import Step
-from fp_lab.lab.tracking import Tracker
+from fp_lab.lab.tracking import TrackedRun, Tracker, Unreachable
+from fp_lab.lab.tracking import store as store_module
 
 
 @pytest.fixture(scope="module")
@@ -21,25 +26,31 @@ def step(number: int) -> Step:
     return Step(number, loss=1 / number, learning_rate=0.1, seconds=0.2)
 
 
-def test_a_run_opened_again_is_not_told_twice(runs: Path) -> None:
+def arm(runs: Path, key: str, parameters: Mapping[str, Any] | None = None) -> TrackedRun:
     tracker = Tracker(runs)
     parent = tracker.grid("grid", runs / "grid")
-    with tracker.arm(parent, "arm", "key", {"a.b": 1, "long": "x" * 9000}).closing() as arm:
+    return tracker.arm(parent, "arm", key, parameters or {}, runs / "grid" / "arm" / "seed0")
+
+
+def test_a_run_opened_again_is_not_told_twice(runs: Path) -> None:
+    first = arm(runs, "key", {"a.b": 1, "long": "x" * 9000})
+    with first.closing():
         for number in range(1, 31):
-            arm.log_step(step(number))
-        arm.mark_results("first")
-    again = Tracker(runs)
-    assert again.grid("grid", runs / "grid").id == parent.id
-    other = again.arm(parent, "arm", "another key", {})
-    with again.arm(parent, "arm", "key", {"a.b": 1}).closing() as resumed:
-        assert resumed.id == arm.id != other.id
-        assert resumed.has_results("first")
-        assert not resumed.has_results("second")
-        for number in range(25, 35):
-            resumed.log_step(step(number))
-    history = client(runs).get_metric_history(arm.id, "train/loss")
+            first.log_step(step(number))
+        first.mark_results("first")
+    again = arm(runs, "key", {"a.b": 1})
+    parents = [Tracker(runs).grid(name, runs / "grid").opened() for name in ("grid", "another name")]
+    assert parents[0] == parents[1]
+    assert again.opened() == first.opened() != arm(runs, "another key").opened()
+    with again.closing():
+        assert again.has_results("first")
+        assert not again.has_results("second")
+        for number in range(25, 33):
+            again.log_step(step(number))
+        again.log_steps({number: step(number).figures for number in range(1, 35)})
+    history = client(runs).get_metric_history(first.opened(), "train/loss")
     assert sorted(entry.step for entry in history) == list(range(1, 35))
-    stored = client(runs).get_run(arm.id)
+    stored = client(runs).get_run(first.opened())
     assert stored.data.params["a.b"] == "1"
     assert len(stored.data.params["long"]) == 6000
     assert stored.info.artifact_uri.startswith((runs / "mlartifacts").resolve().as_uri())
@@ -49,23 +60,80 @@ def test_a_run_opened_again_is_not_told_twice(runs: Path) -> None:
     ("error", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
 )
 def test_a_run_is_closed_however_it_ends(runs: Path, error: type[BaseException] | None, status: str) -> None:
-    tracker = Tracker(runs)
-    arm = tracker.arm(tracker.grid("grid", runs / "grid"), "ends", f"ends {status}", {})
-    with pytest.raises(error) if error else nullcontext(), arm.closing():
-        arm.log_step(step(1))
-        arm.log_figures({"good": 1.5, "undefined": float("nan"), "endless": float("inf")})
+    ends = arm(runs, f"ends {status}")
+    with pytest.raises(error) if error else nullcontext(), ends.closing():
+        ends.log_step(step(1))
+        ends.log_figures({"good": 1.5, "undefined": float("nan"), "endless": float("inf")})
+        ends.log_machine({"cpu_utilization_percentage": 12.0})
         if error:
             raise error
-    stored = client(runs).get_run(arm.id)
-    assert stored.info.status == status
+    stored = client(runs).get_run(ends.opened())
     assert stored.data.metrics["good"] == 1.5
     assert stored.data.metrics["train/loss"] == 1.0
+    assert stored.data.metrics["system/cpu_utilization_percentage"] == 12.0
     assert not {"undefined", "endless"} & set(stored.data.metrics)
+    assert client(runs).get_run(ends.opened()).info.status == status
+
+
+def test_children_are_known_by_folder_status_and_results(runs: Path) -> None:
+    killed = arm(runs, "stays open")
+    killed.opened()
+    tracker = Tracker(runs)
+    parent = tracker.grid("grid", runs / "grid")
+    (child,) = [child for child in tracker.children(parent) if child.id == killed.opened()]
+    assert child.status == "RUNNING"
+    assert child.folder == (runs / "grid" / "arm" / "seed0").resolve()
+    tracker.close_killed(child)
+    assert client(runs).get_run(child.id).info.status == "KILLED"
+
+
+def test_a_store_that_is_away_is_caught_up_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    tracker = Tracker(tmp_path, said.append)
+    parent = tracker.grid("grid", tmp_path / "grid")
+    run = tracker.arm(parent, "arm", "key", {}, tmp_path / "arm")
+    run.opened()
+
+    def away(*given: object, **more: object) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(store_module, "_ASK_AGAIN", 0.0)
+    with monkeypatch.context() as gone:
+        gone.setattr(MlflowClient, "log_batch", away)
+        for number in (1, 2, 3):
+            run.log_step(step(number))
+        assert not run.flush()
+        with pytest.raises(Unreachable):
+            run.log_figures({"score": 1.0})
+    assert len(said) == 1
+    assert "nobody there" in said[0]
+    assert run.close("FINISHED")
+    assert "answers again" in said[1]
+    history = client(tmp_path).get_metric_history(run.opened(), "train/loss")
+    assert sorted(entry.step for entry in history) == [1, 2, 3]
+
+
+def test_a_store_that_has_just_failed_is_left_alone_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Tracker(tmp_path).grid("grid", tmp_path)
+    run.opened()
+    calls: list[object] = []
+
+    def away(*given: object, **more: object) -> None:
+        calls.append(given)
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", away)
+    for _ in range(5):
+        with pytest.raises(Unreachable):
+            run.log_figures({"score": 1.0})
+    assert len(calls) == 1
 
 
 def test_another_store_is_used_when_the_environment_names_one(
     tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs / 'mlflow.db'}")
-    Tracker(tmp_path / "elsewhere").grid("grid", tmp_path)
+    assert Tracker(tmp_path / "elsewhere").grid("grid", tmp_path).open()
     assert not (tmp_path / "elsewhere" / "mlflow.db").exists()

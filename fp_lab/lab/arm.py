@@ -1,0 +1,128 @@
+"""One arm of a grid, wherever it is done: what has to be known, how it is done, how it ended."""
+
+import errno
+import shutil
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fp_lab.lab.build import Materials
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.keys import StageKeys
+from fp_lab.lab.locking import Busy, only_one
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.run import pending_stages, prepare_truth, run
+from fp_lab.lab.stages import RunFolder, Stage
+
+State = Literal["done", "failed", "busy", "halted"]
+
+_FOLDERS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+_NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written
+
+
+@dataclass(frozen=True)
+class Job:
+    """An arm to bring up to date.
+
+    Attributes:
+        label: for people.
+        config: resolved.
+        keys: what its stages depend on.
+        folder: of the run.
+        truth: folder of the ground truth's scores.
+        cache: what arms have in common on disk.
+        stages: a beginning of `fp_lab.lab.stages.STAGES`.
+    """
+
+    label: str
+    config: ExperimentConfig
+    keys: StageKeys
+    folder: Path
+    truth: Path
+    cache: Path
+    stages: tuple[Stage, ...]
+
+    @property
+    def key(self) -> str:
+        """Of the last stage: what the run's figures depend on."""
+        return str(getattr(self.keys, self.stages[-1]))
+
+    @property
+    def pending(self) -> list[Stage]:
+        """The stages that are not done."""
+        return pending_stages(RunFolder(self.folder), self.keys, self.stages)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        state: ``done``; ``failed`` by itself; ``busy``: another process is at this arm; ``halted``: the
+            folder cannot be written to, so no other arm can be done either.
+        stages: that had to be done.
+        seconds: wall time.
+        reason: one line, unless it is done.
+    """
+
+    state: State
+    stages: tuple[Stage, ...] = ()
+    seconds: float = 0.0
+    reason: str = ""
+
+
+def work(job: Job, materials: Materials, reporter: Reporter) -> Outcome:
+    """Bring an arm up to date; whatever goes wrong is written into its folder and is no error here.
+
+    Args:
+        job: the arm.
+        materials: shared with other arms of this process.
+        reporter: hears of progress, and first that the arm is begun.
+    """
+    place, started = RunFolder(job.folder), time.monotonic()
+    try:
+        with only_one(place.lock, wait=False):
+            reporter.started()
+            materials.reporter = reporter
+            return _bring_up_to_date(job, place, materials, reporter, started)
+    except Busy:
+        return Outcome("busy", reason="another process is at it")
+    except OSError as error:
+        return Outcome("halted", reason=_line(error))
+
+
+def _bring_up_to_date(
+    job: Job, place: RunFolder, materials: Materials, reporter: Reporter, started: float
+) -> Outcome:
+    try:
+        if "score" in job.stages:
+            prepare_truth(job.truth, job.config, materials, reporter)
+        done = run(place.path, job.config, materials, reporter, truth=job.truth, stages=job.stages)
+    except Exception as error:  # whatever goes wrong in one arm, the others can still be measured
+        seconds = time.monotonic() - started
+        if _is_folders_fault(error, place.path):
+            return Outcome("halted", seconds=seconds, reason=_line(error))
+        place.record_failure(job.key, _line(error), "".join(traceback.format_exception(error)))
+        return Outcome("failed", seconds=seconds, reason=_line(error))
+    place.forget_failure()
+    return Outcome("done", tuple(done), time.monotonic() - started)
+
+
+def _is_folders_fault(error: BaseException, folder: Path) -> bool:
+    if any(isinstance(cause, OSError) and cause.errno in _FOLDERS_FAULT for cause in _causes(error)):
+        return True
+    return folder.exists() and shutil.disk_usage(folder).free < _NEARLY_FULL
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

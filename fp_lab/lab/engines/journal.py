@@ -1,0 +1,121 @@
+"""What a run tells of itself, through a file in its folder: its worker may be another process."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+from fp_lab.lab.reporter import Reporter, Step
+
+JOURNAL_FILE = "journal.jsonl"
+
+_WRITE_EVERY = 0.5  # seconds
+
+
+class Journal(Reporter):
+    """Writes what it hears, one JSON line each, into the journal of a run folder, which begins anew."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / JOURNAL_FILE).open("w", encoding="utf-8")
+        self._file.write(f"{uuid4()}\n")  # by which a reader knows that it has begun anew
+        self._waiting: dict[str, list[Any]] = {}
+        self._written = 0.0
+
+    def __enter__(self) -> "Journal":
+        """Nothing to do: the file is open."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what waits and close the file."""
+        self._write_waiting()
+        self._file.close()
+
+    def started(self) -> None:
+        """The arm is begun."""
+        self._write("started", [])
+
+    def begin(self, stage: str, total: int) -> None:
+        """A piece of work begins."""
+        self._write_waiting()
+        self._write("begin", [stage, total])
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Only the newest of these is worth a line."""
+        self._waiting["advance"] = [done, note]
+        self._write_now_and_then()
+
+    def trained(self, step: Step) -> None:
+        """A training step."""
+        self._waiting.setdefault("trained", []).append(asdict(step))
+        self._write_now_and_then()
+
+    def machine(self, figures: Mapping[str, float]) -> None:
+        """How busy the machine is."""
+        self._write("machine", [dict(figures)])
+
+    def say(self, line: str) -> None:
+        """Something worth a line."""
+        self._write("say", [line])
+
+    def _write_now_and_then(self) -> None:
+        if time.monotonic() - self._written >= _WRITE_EVERY:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        for step in self._waiting.pop("trained", []):
+            self._file.write(json.dumps(["trained", [step]]) + "\n")
+        if newest := self._waiting.pop("advance", None):
+            self._file.write(json.dumps(["advance", newest]) + "\n")
+        self._file.flush()
+        self._written = time.monotonic()
+
+    def _write(self, what: str, given: list[Any]) -> None:
+        self._file.write(json.dumps([what, given]) + "\n")
+        self._file.flush()
+
+
+class JournalReader:
+    """Plays a journal into a reporter, as far as it has been written.
+
+    Args:
+        folder: of the run.
+        reporter: that hears of it.
+    """
+
+    def __init__(self, folder: Path, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self._path = folder / JOURNAL_FILE
+        self._path.unlink(missing_ok=True)
+        self._name = b""
+        self._read = 0
+
+    def play(self) -> None:
+        """Tell the reporter all lines that are complete and new."""
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as file:
+            name = file.readline()
+            if name != self._name:  # the first worker, or another after it was lost
+                self._name, self._read = name, len(name)
+            file.seek(self._read)
+            new = file.read()
+        complete = new[: new.rfind(b"\n") + 1]
+        self._read += len(complete)
+        heard: dict[str, Callable[..., None]] = {
+            "started": self.reporter.started,
+            "begin": self.reporter.begin,
+            "advance": self.reporter.advance,
+            "trained": lambda step: self.reporter.trained(Step(**step)),
+            "machine": self.reporter.machine,
+            "say": self.reporter.say,
+        }
+        for line in complete.splitlines():
+            what, given = json.loads(line)
+            heard[what](*given)

@@ -1,0 +1,81 @@
+"""What of a run's folder MLflow shows."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.summary import headline
+from fp_lab.lab.track.checkpoints import tracked_path
+from fp_lab.lab.tracking import TrackedRun
+
+
+def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
+    """Send steps, figures, tags and files of a run that is up to date, unless they were sent before.
+
+    Args:
+        place: the run's folder.
+        tracked: its run in MLflow.
+        key: of its last stage.
+
+    Raises:
+        Unreachable: MLflow does not answer; call it again later.
+    """
+    if tracked.has_results(key):
+        return
+    tracked.log_steps(steps_of(place.loss))
+    tracked.log_tags(tags_of(_json(place.provenance)))
+    figures = {f"efficiency/{name}": value for name, value in _json(place.efficiency).items()}
+    figures |= {f"codebook/{name}": value for name, value in _json(place.codebook).items()}
+    if place.summary.is_file():
+        figures |= headline(_json(place.summary))
+    tracked.log_figures(figures)
+    for step, found in checkpoints_of(tracked_path(place)).items():
+        tracked.log_figures(found, step)
+    tracked.log_files([file for file in (place.config, place.provenance) if file.is_file()], "")
+    tracked.log_files([place.summary] if place.summary.is_file() else [], "scores")
+    tracked.log_files(sorted(place.samples.glob("*.mp4")), "samples")
+    tracked.mark_results(key)
+
+
+def steps_of(table: Path) -> dict[int, dict[str, float]]:
+    """Figures of each training step, by step."""
+    steps = pd.read_parquet(table)
+    columns = [name for name in steps.columns if name != "step"]
+    return {
+        int(row["step"]): {name: float(row[name]) for name in columns if math.isfinite(row[name])}
+        for row in steps.to_dict("records")
+    }
+
+
+def checkpoints_of(table: Path) -> dict[int, dict[str, float]]:
+    """Scores and drift of the checkpoints of a run, by training step; named ``track/world/clarity.drift``."""
+    if not table.is_file():
+        return {}
+    found: dict[int, dict[str, float]] = {}
+    for row in pd.read_parquet(table).to_dict("records"):
+        key = f"track/{row['family']}/{row['score']}"
+        figures = {key: row["value"], f"{key}.drift": row["drift"], f"{key}.gap": row["gap"]}
+        found.setdefault(int(row["step"]), {}).update({k: float(v) for k, v in figures.items()})
+    return found
+
+
+def tags_of(made_with: Mapping[str, Any]) -> dict[str, str]:
+    """What runs can be searched for by: commit, machine, weights, data, protocol."""
+    first = made_with.get("train", {})
+    tags = {f"weights.{name}": sha256 for name, sha256 in first.get("weights", {}).items()}
+    if git := first.get("git"):
+        tags |= {"mlflow.source.git.commit": git["commit"], "git.changed": str(bool(git["changed"])).lower()}
+    if machine := first.get("environment"):
+        tags |= {"machine": machine["processor"], "torch": str(machine["versions"]["torch"])}
+    tags |= {"data": first["data"]} if "data" in first else {}
+    protocol = made_with.get("score", {}).get("protocol")
+    return tags | ({"protocol": protocol} if protocol else {})
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -1,0 +1,11 @@
+"""Grids and arms in MLflow. The only room that knows MLflow, which is imported when a store is opened.
+
+MLflow is a view of what lies in the folders of runs: where it does not answer, work goes on, and what it has
+missed is sent when it answers again or when the same command is called again.
+"""
+
+from fp_lab.lab.tracking.store import Unreachable
+from fp_lab.lab.tracking.tracked_run import TrackedRun
+from fp_lab.lab.tracking.tracker import Child, Tracker
+
+__all__ = ["Child", "TrackedRun", "Tracker", "Unreachable"]

@@ -1,0 +1,199 @@
+"""One run in a store."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from fp_lab.lab.reporter import Step
+from fp_lab.lab.tracking.store import Store, Unreachable
+
+RESULTS_TAG = "fp_lab.results"
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+Figure = tuple[str, float, int]
+"""Name, value and step."""
+
+_FLUSH_EVERY = 5.0  # seconds
+_METRICS, _PARAMETERS = 1000, 100  # entries per call, MLflow's limits
+_LONGEST_PARAMETER = 6000
+
+T = TypeVar("T")
+
+
+def _no_tags() -> dict[str, str]:
+    return {}
+
+
+class TrackedRun:
+    """One run; what it was told before it is not told twice, what cannot be told now is kept for later."""
+
+    def __init__(
+        self,
+        store: Store,
+        identity: tuple[str, str],
+        name: str,
+        parameters: Mapping[str, Any] | None = None,
+        tags: Callable[[], Mapping[str, str]] = _no_tags,
+    ) -> None:
+        self.name = name
+        self._store, self._identity = store, (identity[0], identity[1].replace("'", ""))
+        self._parameters, self._tags = parameters or {}, tags
+        self._id = self._results = ""
+        self._failed = False
+        self._waiting: list[Figure] = []
+        self._last_step = self._looks = 0
+        self._flushed = time.monotonic()
+
+    def opened(self) -> str:
+        """The run's id; found or created in the store, as running, on the first call.
+
+        Raises:
+            Unreachable: the store does not answer.
+        """
+        if not self._id:
+            run = self._store.find_or_create(*self._identity, self.name, self._tags())
+            run_id = run.info.run_id
+            self._store.ask(lambda client: client.update_run(run_id, status="RUNNING"))
+            if not run.data.params:
+                self._log_parameters(run_id)
+            history = self._store.ask(lambda client: client.get_metric_history(run_id, "train/loss"))
+            self._last_step = max((entry.step for entry in history), default=0)
+            self._results, self._id = run.data.tags.get(RESULTS_TAG, ""), run_id
+        return self._id
+
+    def open(self) -> bool:
+        """The same; whether it was possible."""
+        try:
+            return bool(self.opened())
+        except Unreachable:
+            return False
+
+    def log_step(self, step: Step) -> None:
+        """A training step; written a few at a time."""
+        self._wait_with({step.step: step.figures})
+        self._now_and_then()
+
+    def log_steps(self, steps: Mapping[int, Mapping[str, float]]) -> None:
+        """The figures of training steps by step; only those that were not logged before.
+
+        Raises:
+            Unreachable: as do the methods below.
+        """
+        self._wait_with(steps)
+        if not self.flush():
+            raise Unreachable(self.name)
+
+    def log_machine(self, figures: Mapping[str, float]) -> None:
+        """How busy the machine is, where MLflow shows system metrics."""
+        self._looks += 1
+        self._waiting += [(f"system/{name}", value, self._looks) for name, value in figures.items()]
+        self._now_and_then()
+
+    def flush(self) -> bool:
+        """Write what waits; whether nothing waits any more."""
+        self._flushed = time.monotonic()
+        if self._waiting and self.open():
+            try:
+                self._log(self._waiting)
+            except Unreachable:
+                return False
+            self._waiting = []
+        return not self._waiting
+
+    def has_results(self, key: str) -> bool:
+        """Whether the results of this key were logged."""
+        return self._results == key
+
+    def mark_results(self, key: str) -> None:
+        """Say that all results of this key are logged."""
+        self.log_tags({RESULTS_TAG: key})
+        self._results = key
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """What is to be searched for."""
+        from mlflow.entities import RunTag
+
+        entries = [RunTag(key, str(value)) for key, value in tags.items()]
+        self._ask(lambda client, run_id: client.log_batch(run_id, tags=entries))
+
+    def log_figures(self, figures: Mapping[str, float], step: int = 0) -> None:
+        """Results; undefined ones are left out."""
+        self._log([(key, value, step) for key, value in figures.items()])
+
+    def log_files(self, files: Sequence[Path], folder: str) -> None:
+        """Artifacts."""
+        for file in files:
+            self._ask(_logging(file, folder))
+
+    def fail(self) -> None:
+        """Part of the work has failed: the run will be closed so, though it goes on."""
+        self._failed = True
+
+    def close(self, status: Status) -> bool:
+        """Write what waits and close the run, unless it was never opened; whether that was possible."""
+        sent = self.flush()
+        if not self._id:
+            return sent
+        try:
+            self._ask(lambda client, run_id: client.set_terminated(run_id, status))
+        except Unreachable:
+            return False
+        return sent
+
+    @contextmanager
+    def closing(self) -> Iterator["TrackedRun"]:
+        """Closes the run by how its body ends: done, failed, or killed by Ctrl-C or an exit."""
+        try:
+            yield self
+        except Exception:
+            self.close("FAILED")
+            raise
+        except BaseException:
+            self.close("KILLED")
+            raise
+        self.close("FAILED" if self._failed else "FINISHED")
+
+    def _wait_with(self, steps: Mapping[int, Mapping[str, float]]) -> None:
+        self.open()
+        for step, figures in steps.items():
+            if step > self._last_step:
+                self._waiting += [(f"train/{name}", value, step) for name, value in figures.items()]
+                self._last_step = step
+
+    def _now_and_then(self) -> None:
+        if time.monotonic() - self._flushed >= _FLUSH_EVERY:
+            self.flush()
+
+    def _log_parameters(self, run_id: str) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(key, str(value)[:_LONGEST_PARAMETER]) for key, value in self._parameters.items()]
+        for part in _parts(entries, _PARAMETERS):
+            self._store.ask(_batch(run_id, params=part))
+
+    def _log(self, figures: Sequence[Figure]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, value, now, step) for key, value, step in figures if math.isfinite(value)]
+        for part in _parts(metrics, _METRICS):
+            self._store.ask(_batch(self.opened(), metrics=part))
+
+    def _ask(self, question: Callable[[Any, str], T]) -> T:
+        run_id = self.opened()
+        return self._store.ask(lambda client: question(client, run_id))
+
+
+def _parts(entries: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for begin in range(0, len(entries), size):
+        yield entries[begin : begin + size]
+
+
+def _batch(run_id: str, **entries: Any) -> Callable[[Any], Any]:
+    return lambda client: client.log_batch(run_id, **entries)
+
+
+def _logging(file: Path, folder: str) -> Callable[[Any, str], Any]:
+    return lambda client, run_id: client.log_artifact(run_id, str(file), folder)

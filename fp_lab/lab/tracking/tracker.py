@@ -1,0 +1,90 @@
+"""The runs of grids, arms and scored folders in a store."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fp_lab.lab.tracking.store import Store, Unreachable
+from fp_lab.lab.tracking.tracked_run import RESULTS_TAG, TrackedRun
+
+GRID_TAG, ARM_TAG, SCORES_TAG, FOLDER_TAG = "fp_lab.grid", "fp_lab.arm_key", "fp_lab.scores", "fp_lab.folder"
+PARENT_TAG = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True)
+class Child:
+    """An arm as the store knows it.
+
+    Attributes:
+        id: of the run.
+        folder: of the run.
+        status: MLflow's.
+        results: key of the results that were logged; empty without any.
+    """
+
+    id: str
+    folder: Path
+    status: str
+    results: str
+
+
+class Tracker:
+    """A store, and one parent run per grid.
+
+    Args:
+        runs: folder of runs; the store is ``mlflow.db`` in it, unless MLFLOW_TRACKING_URI names another.
+        say: hears that the store does not answer, and that it does again.
+    """
+
+    def __init__(self, runs: Path, say: Callable[[str], None] = lambda line: None) -> None:
+        self._store = Store(runs, say)
+
+    def grid(self, name: str, folder: Path) -> TrackedRun:
+        """The parent run of a grid: the one that it had before, if there is one."""
+        return TrackedRun(self._store, (GRID_TAG, str(folder.resolve())), name)
+
+    def arm(
+        self, parent: TrackedRun, name: str, key: str, parameters: Mapping[str, Any], folder: Path
+    ) -> TrackedRun:
+        """The child run of an arm: the one that it had before with the same key, if there is one."""
+
+        def tags() -> dict[str, str]:
+            return {FOLDER_TAG: str(folder.resolve()), PARENT_TAG: parent.opened()}
+
+        return TrackedRun(self._store, (ARM_TAG, key), name, parameters, tags)
+
+    def scores(self, key: str, name: str, parameters: Mapping[str, Any]) -> TrackedRun:
+        """A run for scores of videos that were made elsewhere, a new one every time.
+
+        Raises:
+            ValueError: the store does not answer.
+        """
+        run = TrackedRun(self._store, (SCORES_TAG, f"{key} {time.time_ns()}"), name, parameters)
+        if not run.open():
+            raise ValueError(f"MLflow at {self._store.uri} does not answer; nothing was logged there")
+        return run
+
+    def children(self, parent: TrackedRun) -> list[Child]:
+        """The arms of a grid that the store knows; none where it does not answer."""
+        try:
+            found = self._store.search(PARENT_TAG, parent.opened())
+        except Unreachable:
+            return []
+        return [
+            Child(
+                run.info.run_id,
+                Path(run.data.tags.get(FOLDER_TAG, "")),
+                run.info.status,
+                run.data.tags.get(RESULTS_TAG, ""),
+            )
+            for run in found
+        ]
+
+    def close_killed(self, child: Child) -> None:
+        """Close the run of an arm at which nobody is any more."""
+        try:
+            self._store.ask(lambda client: client.set_terminated(child.id, "KILLED"))
+        except Unreachable:
+            return

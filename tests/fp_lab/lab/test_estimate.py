@@ -1,0 +1,74 @@
+"""What a grid is said to cost, before it is run."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fixtures import tiny_experiment
+from fp_lab.lab import estimate as estimate_module
+from fp_lab.lab.build import Materials
+from fp_lab.lab.dry_run import duration, plan_table
+from fp_lab.lab.estimate import estimate, timed_step
+from fp_lab.lab.grid import load_grid
+from fp_lab.lab.grid_run import grid_jobs
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.stages import RunFolder
+
+GRID = """\
+base: tiny
+arms:
+  - {recipe: td_f2k2f1k1_g3}
+  - {recipe: td_f2k2f1k1_g3, training.steps: 8}
+  - {recipe: td_f2k2f1k1_g3, training.batch: 4}
+  - {recipe: td_f2k2f1k1_g3, sampling.guidance: 2.0}
+  - {recipe: g3}
+  - {recipe: td_f2k2f1k1_g3+D4}
+"""
+
+
+def test_costs_are_in_proportion_to_what_arms_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_experiment(tmp_path)
+    (tmp_path / "grid.yaml").write_text(GRID)
+    grid = load_grid(tmp_path / "grid.yaml")
+    jobs = grid_jobs(grid, tmp_path / "runs")
+    materials = Materials(tmp_path / "cache", Reporter())
+    monkeypatch.setattr(estimate_module, "timed_step", lambda *given: 0.5)
+    monkeypatch.setattr(estimate_module, "_seconds_per_frame", lambda *given: 0.1)
+    plain, longer, wider, guided, control, _ = estimate(jobs, materials)
+    assert plain.train == pytest.approx(4 * 0.5)
+    assert longer.train == pytest.approx(2 * plain.train)
+    assert wider.train == pytest.approx(2 * plain.train)
+    # 3 sections of 9 frames from two histories, 2 steps each; a forward pass is a third of a training step
+    assert plain.sample == pytest.approx(2 * 3 * 2 * 0.5 / 3)
+    assert wider.sample == pytest.approx(plain.sample), "as many videos"
+    assert guided.sample == pytest.approx(2 * plain.sample)
+    assert control.train < plain.train
+    assert plain.score == pytest.approx(2 * 10 * 2 * 0.1)
+
+    place = RunFolder(jobs[0].folder)
+    with place.doing("train", jobs[0].keys.train):
+        pass
+    partly = estimate(jobs, materials)[0]
+    assert (partly.train, partly.sample > 0) == (0, True)
+    place.record_failure(jobs[1].key, "reason", "trace")
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(plan_table(grid, jobs, estimate(jobs, materials), workers=2))
+    total = sum(cost.total for cost in estimate(jobs, materials))
+    assert f"About {duration(total / 2)} in all" in captured.get()
+    assert "done" in captured.get()
+
+
+def test_a_step_is_timed_without_data_and_without_a_codebook(tmp_path: Path) -> None:
+    tiny_experiment(tmp_path)
+    (tmp_path / "grid.yaml").write_text(GRID)
+    jobs = grid_jobs(load_grid(tmp_path / "grid.yaml"), tmp_path / "runs")
+    seconds = timed_step(jobs[-1].config, Materials(tmp_path / "cache", Reporter()))
+    assert seconds > 0
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(7.4, "7 s"), (119, "119 s"), (150, "2 min"), (9000, "2.5 h")])
+def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,87 @@
+"""What MLflow shows of a run, read from its folder."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+import fp_lab
+from fixtures import tiny_experiment
+from fp_lab.codec import file_sha256
+from fp_lab.lab.config import load
+from fp_lab.lab.grid import single
+from fp_lab.lab.grid_run import run_grid
+from fp_lab.lab.mirror import checkpoints_of, mirror, steps_of, tags_of
+from fp_lab.lab.provenance import provenance
+from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.tracking import Tracker
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that is done, with checkpoints that were tracked."""
+    folder = tmp_path_factory.mktemp("tiny")
+    experiment = single(tiny_experiment(folder), ["track.every=2"])
+    result = run_grid(experiment, folder / "runs", Console(quiet=True), command="test")
+    assert result.failed == {}
+    return RunFolder(result.folder / experiment.arms[0].folder)
+
+
+def test_everything_in_the_folder_is_shown_once(place: RunFolder, tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    run = tracker.arm(tracker.grid("grid", tmp_path), "arm", "key", {}, place.path)
+    mirror(place, run, "results")
+    mirror(place, run, "results")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    stored = client.get_run(run.opened())
+    table = pd.read_parquet(place.loss)
+    for column in ("loss", "gradient_norm", "learning_rate", "step_seconds", "tokens_per_second"):
+        history = {m.step: m.value for m in client.get_metric_history(run.opened(), f"train/{column}")}
+        assert history == dict(zip(table["step"], table[column], strict=True))
+    drift = client.get_metric_history(run.opened(), "track/plain/clarity")
+    assert sorted(m.step for m in drift) == [2, STEPS]
+    summary = json.loads(place.summary.read_text())
+    (clarity,) = [e for e in summary["estimators"].values() if e["score"] == "clarity"]
+    assert stored.data.metrics["plain/clarity"] == clarity["own"]["value"]["mean"]
+    codec = Path(_config(place).codec.source) / "model.safetensors"
+    assert stored.data.tags["weights.codec"] == file_sha256(codec)
+    assert {"machine", "torch", "data", "protocol"} <= set(stored.data.tags)
+    artifacts = {item.path for item in client.list_artifacts(run.opened())}
+    assert {"config.yaml", "provenance.json", "samples", "scores"} <= artifacts
+
+
+def _config(place: RunFolder):  # type: ignore[no-untyped-def]
+    return load(place.config)
+
+
+def test_steps_leave_out_what_is_undefined(tmp_path: Path) -> None:
+    path = tmp_path / "loss.parquet"
+    pd.DataFrame({"step": [1, 2], "loss": [0.5, 0.25], "bin": [float("nan"), 1.0]}).to_parquet(path)
+    assert steps_of(path) == {1: {"loss": 0.5}, 2: {"loss": 0.25, "bin": 1.0}}
+    assert checkpoints_of(tmp_path / "nothing.parquet") == {}
+
+
+def test_the_commit_and_changes_are_those_of_git(place: RunFolder) -> None:
+    made_with = provenance(_config(place), "train")
+    root = Path(fp_lab.__file__).parents[1]
+    if not (root / ".git").exists():
+        assert made_with["git"] is None
+        return
+    head = subprocess.check_output(["git", "-C", str(root), "rev-parse", "HEAD"], text=True).strip()
+    assert made_with["git"]["commit"] == head
+    assert tags_of({"train": made_with})["mlflow.source.git.commit"] == head
+
+
+def test_a_stage_says_what_it_was_made_with(place: RunFolder) -> None:
+    told = json.loads(place.provenance.read_text())
+    assert list(told) == ["train", "sample", "score"]
+    assert len({stage["sources"]["train"] for stage in told.values()}) == 1
+    assert told["score"]["protocol"]
+    assert "protocol" not in told["train"]
+    assert told["train"]["environment"]["versions"]["torch"]
