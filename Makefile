@@ -17,7 +17,7 @@ demo: $(READY)  ## Train a small grid, measure its drift, print the comparison t
 	@$(BIN)/fp-lab grid experiments/grids/demo.yaml
 
 test: lint  ## Run the linters, the type checker, the import contracts and the tests
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(READY)  ## Run all of the checks but the tests
 	@$(BIN)/ruff check

@@ -92,6 +92,7 @@ def fake_run(folder: Path, config: ExperimentConfig, own: Spoil, true: Spoil = f
     sample_videos(config, true).save(folder / "samples" / "true.safetensors")
     figures = {
         "step_seconds": 0.5,
+        "training_tflop": 2.5,
         "tokens_per_second": 4000.0,
         "frames_per_second": 12.0,
         "peak_memory_mib": 700.0,

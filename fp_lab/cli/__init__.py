@@ -1,7 +1,6 @@
 """The command line: every command is thin, and nothing heavy is imported before it is needed."""
 
 import errno
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -73,6 +72,8 @@ app.add_typer(weights.app, name="weights")
 
 def _version(wanted: bool) -> bool:
     if wanted:
+        from importlib import metadata
+
         try:
             version = metadata.version("fp_lab")
         except metadata.PackageNotFoundError:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from fp_lab.lab.folders import FolderScores
@@ -79,6 +78,8 @@ def evaluate(
     other = None if against is None else Results.load(against)
     if other is not None:
         refuse_before_scoring(measuring, other)
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     bars = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}"), *bars, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)

@@ -6,14 +6,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 probe_app = typer.Typer(
     no_args_is_help=True, help="Train the probe, which scores videos of the synthetic world."
@@ -41,6 +33,15 @@ def train(
     usual = ProbeRunConfig(seed=seed)
     config = usual if steps is None else ProbeRunConfig(seed=seed, steps=steps)
     console = Console()
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     bars = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}"), *bars, console=console, transient=True) as progress:
         task = progress.add_task("training", total=config.steps)

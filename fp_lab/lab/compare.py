@@ -50,6 +50,16 @@ class Comparison:
             if place < 3 or key in ("drift-probe", "score-probe") or key.startswith("paper-")
         )
 
+    def table(self, key: str) -> Table:
+        """One table by its key, such as ``drift-world`` or ``cost``.
+
+        Raises:
+            ValueError: there is none of that key.
+        """
+        if key not in self.makers:
+            raise ValueError(f"got table {key!r}, expected one of {', '.join(self.makers)}")
+        return self.makers[key]()
+
     @property
     def markdown(self) -> str:
         """Verdict and tables."""

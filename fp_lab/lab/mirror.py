@@ -1,5 +1,6 @@
 """What of a run's folder MLflow shows."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -7,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import safe_open
 
+from fp_lab.codec import WEIGHTS_FILE, file_sha256
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.summary import headline
-from fp_lab.lab.track.checkpoints import tracked_path
+from fp_lab.lab.track.checkpoints import checkpoints, tracked_path
 from fp_lab.lab.tracking import TrackedRun
 
 
@@ -28,7 +31,7 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     if tracked.has_results(key):
         return
     tracked.log_steps(steps_of(place.loss))
-    tracked.log_tags(tags_of(_json(place.provenance)))
+    tracked.log_tags(tags_of(_json(place.provenance)) | weights_tags(place.model / WEIGHTS_FILE))
     figures = {f"efficiency/{name}": value for name, value in _json(place.efficiency).items()}
     figures |= {f"codebook/{name}": value for name, value in _json(place.codebook).items()}
     if place.summary.is_file():
@@ -39,6 +42,10 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     tracked.log_files([file for file in (place.config, place.provenance) if file.is_file()], "")
     tracked.log_files([place.summary] if place.summary.is_file() else [], "scores")
     tracked.log_files(sorted(place.samples.glob("*.mp4")), "samples")
+    for checkpoint in checkpoints(place):
+        if checkpoint.has_weights:
+            files = sorted(file for file in checkpoint.model.iterdir() if file.is_file())
+            tracked.log_files(files, f"checkpoints/{checkpoint.path.name}")
     tracked.mark_results(key)
 
 
@@ -75,6 +82,16 @@ def tags_of(made_with: Mapping[str, Any]) -> dict[str, str]:
     tags |= {"data": first["data"]} if "data" in first else {}
     protocol = made_with.get("score", {}).get("protocol")
     return tags | ({"protocol": protocol} if protocol else {})
+
+
+def weights_tags(path: Path) -> dict[str, str]:
+    """sha256 of a trained model, and of the codebook in it where its history is discrete."""
+    tags = {"weights.model": file_sha256(path)}
+    with safe_open(path, "np") as file:
+        for name in file.keys():  # noqa: SIM118  # it is no mapping
+            if name.endswith("codebook.centroids"):
+                tags["codebook"] = hashlib.sha256(file.get_tensor(name).tobytes()).hexdigest()
+    return tags
 
 
 def _json(path: Path) -> dict[str, Any]:

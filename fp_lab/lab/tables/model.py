@@ -117,6 +117,13 @@ class Table:
         """Notes, then the reasons of undefined cells by their number."""
         return (*self.notes, *(f"[{number}] undefined: {reason}" for reason, number in self.reasons.items()))
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows, and an interactive terminal."""
+        from fp_lab.lab.tables.markdown import to_markdown  # both know this module
+        from fp_lab.lab.tables.terminal import to_text
+
+        return {"text/markdown": to_markdown(self), "text/plain": to_text(self)}
+
 
 def number(value: float, digits: int) -> str:
     """A figure as text: thousands separated, a true minus sign, a dash where undefined."""

@@ -287,3 +287,11 @@ def test_every_format_has_every_table(comparison: Comparison, tmp_path: Path) ->
     assert comparison.written("csv").startswith("arm,label,order,kind")
     comparison.write(tmp_path)
     assert (tmp_path / "table.tex").read_text() == comparison.written("latex")
+
+
+def test_a_table_is_found_by_its_key(comparison: Comparison) -> None:
+    assert [comparison.table(table.key) for table in comparison.tables] == list(comparison.tables)
+    with pytest.raises(
+        ValueError, match="got table 'drift-nothing', expected one of drift-world, score-world"
+    ):
+        comparison.table("drift-nothing")

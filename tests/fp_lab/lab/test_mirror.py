@@ -1,13 +1,16 @@
 """What MLflow shows of a run, read from its folder."""
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from rich.console import Console
+from safetensors.numpy import save_file
 
 import fp_lab
 from fixtures import tiny_experiment
@@ -15,7 +18,7 @@ from fp_lab.codec import file_sha256
 from fp_lab.lab.config import load
 from fp_lab.lab.grid import single
 from fp_lab.lab.grid_run import run_grid
-from fp_lab.lab.mirror import checkpoints_of, mirror, steps_of, tags_of
+from fp_lab.lab.mirror import checkpoints_of, mirror, steps_of, tags_of, weights_tags
 from fp_lab.lab.provenance import provenance
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.tracking import Tracker
@@ -53,11 +56,25 @@ def test_everything_in_the_folder_is_shown_once(place: RunFolder, tmp_path: Path
     assert stored.data.tags["weights.codec"] == file_sha256(codec)
     assert {"machine", "torch", "data", "protocol"} <= set(stored.data.tags)
     artifacts = {item.path for item in client.list_artifacts(run.opened())}
-    assert {"config.yaml", "provenance.json", "samples", "scores"} <= artifacts
+    assert {"config.yaml", "provenance.json", "samples", "scores", "checkpoints"} <= artifacts
+    kept = {item.path for item in client.list_artifacts(run.opened(), "checkpoints")}
+    assert kept == {"checkpoints/step00000002", "checkpoints/step00000004"}
+    assert stored.data.tags["weights.model"] == file_sha256(place.model / "model.safetensors")
 
 
 def _config(place: RunFolder):  # type: ignore[no-untyped-def]
     return load(place.config)
+
+
+def test_a_codebook_is_known_by_its_centroids(tmp_path: Path) -> None:
+    centroids = np.arange(6, dtype=np.float32).reshape(3, 2)
+    save_file({"backbone.x": centroids, "codebook.centroids": centroids}, tmp_path / "one.safetensors")
+    save_file({"codebook.centroids": centroids + 1}, tmp_path / "other.safetensors")
+    save_file({"backbone.x": centroids}, tmp_path / "without.safetensors")
+    one, other, without = (weights_tags(tmp_path / f"{n}.safetensors") for n in ("one", "other", "without"))
+    assert one["codebook"] == hashlib.sha256(centroids.tobytes()).hexdigest()
+    assert other["codebook"] != one["codebook"]
+    assert "codebook" not in without
 
 
 def test_steps_leave_out_what_is_undefined(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_costs_are_recorded(whole: RunFolder) -> None:
         "first_section_seconds",
         "frames_per_second",
         "peak_memory_mib",
+        "training_tflop",
     }
     assert set(costs.index) == expected
     assert (costs > 0).all()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_latex, to_markdown
+from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_latex, to_markdown, to_text
 from fp_lab.lab.tables.latex import escaped
 
 NAN = float("nan")
@@ -57,3 +57,10 @@ def test_stars_stand_for_adjusted_p_values_in_every_format(table: Table) -> None
     rows = list(csv.DictReader(io.StringIO(to_csv([table]))))
     assert [row["t.x.p"] for row in rows] == ["0.0004", "0.02", ""]
     assert rows[0]["t.x.mark"] == "best"
+
+
+def test_a_notebook_shows_markdown_and_a_terminal_text(table: Table) -> None:
+    shown = table._repr_mimebundle_()
+    assert shown == {"text/markdown": to_markdown(table), "text/plain": to_text(table)}
+    assert "**1.25" in shown["text/markdown"]
+    assert "1.25" in shown["text/plain"]
