@@ -1,7 +1,7 @@
 """``fp-lab grid FILE``: train, sample and score every arm of a grid, and compare them."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -83,11 +83,14 @@ def grid(
         end_halted(result.halted, console)
     console.print(ending(result.folder, runs), markup=False, highlight=False, soft_wrap=True)
     if result.failed:
-        count = f"{len(result.failed)} of {len(loaded.arms)} arms failed"
-        console.print(f"{count}; --retry-failed tries them again:", style="red", markup=False)
-        for label, reason in result.failed.items():
-            console.print(f"  {label}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1)
+        _end_failed(result.failed, len(loaded.arms), console)
+
+
+def _end_failed(failed: Mapping[str, str], arms: int, console: Console) -> NoReturn:
+    lines = [f"{len(failed)} of {arms} arms failed; --retry-failed tries them again:"]
+    lines += [f"  {label}: {reason}" for label, reason in failed.items()]
+    console.print("\n".join(lines), style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
 
 
 def end_halted(reason: str, console: Console) -> NoReturn:
