@@ -17,7 +17,8 @@ from fp_lab.lab.videos import Videos
 from fp_metrics import Estimator, protocol
 
 COSTS = (
-    '{"step_seconds": 0.5, "tokens_per_second": 4000.0, "frames_per_second": 12.0, "peak_memory_mib": 700.0}'
+    '{"training_tflop": 2.5, "step_seconds": 0.5, "tokens_per_second": 4000.0, "frames_per_second": 12.0, '
+    '"peak_memory_mib": 700.0}'
 )
 UNDEFINED = "plain/no-known-shape", "plain/no-caption-attributes"
 

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -132,9 +133,9 @@ class ArmsAtWork:
         """Have MLflow show a finished run; whether that was possible."""
         tracked = self._tracked[job.folder]
         try:
-            with only_one(RunFolder(job.folder).lock, wait=False):
+            with suppress(Busy), only_one(RunFolder(job.folder).lock, wait=False):  # or another grid sends it
                 mirror(RunFolder(job.folder), tracked, job.key)
-        except (Busy, Unreachable):
+        except Unreachable:
             return False
         return tracked.close("FINISHED")
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from fp_lab.lab.locking import only_one
 
@@ -37,7 +38,8 @@ class Store:
     """
 
     def __init__(self, runs: Path, say: Callable[[str], None]) -> None:
-        self.uri = os.environ.get(_URI_VARIABLE) or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
+        self._database = (runs / "mlflow.db").resolve()
+        self.uri = os.environ.get(_URI_VARIABLE) or f"sqlite:///{self._database}"
         self._runs, self._say = runs, say
         self._client: Any = None
         self._experiment = ""
@@ -103,9 +105,22 @@ class Store:
 
             for name in ("alembic", "mlflow"):
                 logging.getLogger(name).setLevel(logging.WARNING)
+            if not os.environ.get(_URI_VARIABLE):
+                _make_database(self._database, lambda path: MlflowClient(f"sqlite:///{path}"))
             client = MlflowClient(self.uri)
             self._experiment = _experiment(client, self._runs)
             self._client = client
+
+
+def _make_database(path: Path, open_at: Callable[[Path], Any]) -> None:
+    """MLflow makes its tables in many steps, and cannot go on when it was killed between two of them."""
+    if path.exists():
+        return
+    for left in path.parent.glob(f".*.{path.name}"):
+        left.unlink()
+    unfinished = path.with_name(f".{uuid4().hex}.{path.name}")  # MLflow keeps what it has opened by name
+    open_at(unfinished).search_experiments()
+    unfinished.replace(path)
 
 
 def _page(experiment: str, where: str, token: str | None) -> Callable[[Any], Any]:

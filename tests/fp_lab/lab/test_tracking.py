@@ -131,6 +131,21 @@ def test_a_store_that_has_just_failed_is_left_alone_a_while(
     assert len(calls) == 1
 
 
+def test_a_data_base_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "search_experiments", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Tracker(tmp_path).grid("grid", tmp_path).open()
+    assert not (tmp_path / "mlflow.db").exists()
+    (tmp_path / ".1.mlflow.db").write_bytes(b"half of a data base")
+    assert Tracker(tmp_path).grid("grid", tmp_path).open()
+    assert [path.name for path in tmp_path.glob("*.db")] == ["mlflow.db"]
+    assert not (tmp_path / ".1.mlflow.db").exists()
+
+
 def test_another_store_is_used_when_the_environment_names_one(
     tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
