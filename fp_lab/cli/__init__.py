@@ -1,6 +1,5 @@
 """The command line: every command is thin, and nothing heavy is imported before it is needed."""
 
-import errno
 from typing import Annotated, Any
 
 import typer
@@ -22,8 +21,7 @@ from fp_lab.cli import (
     train,
     weights,
 )
-
-_FOLDERS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+from fp_lab.lab.atomic import CANNOT_WRITE
 
 
 class _Group(TyperGroup):
@@ -36,7 +34,7 @@ class _Group(TyperGroup):
             typer.secho(str(error), fg="red", err=True)
             raise typer.Exit(2) from error
         except OSError as error:
-            if error.errno not in _FOLDERS_FAULT:
+            if error.errno not in CANNOT_WRITE:
                 raise
             place = f"{error.filename}: " if error.filename else ""
             text = f"{place}{error.strerror}. What is finished is kept; put that right and call it again."

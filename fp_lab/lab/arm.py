@@ -1,6 +1,5 @@
 """One arm of a grid, wherever it is done: what has to be known, how it is done, how it ended."""
 
-import errno
 import shutil
 import time
 import traceback
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fp_lab.lab.atomic import CANNOT_WRITE
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.keys import StageKeys
@@ -19,7 +19,6 @@ from fp_lab.lab.stages import RunFolder, Stage
 
 State = Literal["done", "failed", "busy", "halted"]
 
-_FOLDERS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written
 
 
@@ -112,7 +111,7 @@ def _bring_up_to_date(
 
 
 def _is_folders_fault(error: BaseException, folder: Path) -> bool:
-    if any(isinstance(cause, OSError) and cause.errno in _FOLDERS_FAULT for cause in _causes(error)):
+    if any(isinstance(cause, OSError) and cause.errno in CANNOT_WRITE for cause in _causes(error)):
         return True
     return folder.exists() and shutil.disk_usage(folder).free < _NEARLY_FULL
 

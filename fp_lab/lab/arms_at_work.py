@@ -154,15 +154,10 @@ def _close_strays(tracker: Tracker, children: Sequence[Child]) -> None:
     """Runs that say RUNNING though nobody is at them were killed; what is to be done is opened again."""
     for child in children:
         if child.status == "RUNNING":
-            try:
-                with only_one(RunFolder(child.folder).lock, wait=False):
-                    tracker.close_killed(child)
-            except (Busy, OSError):
-                continue
+            with suppress(Busy, OSError), only_one(RunFolder(child.folder).lock, wait=False):
+                tracker.close_killed(child)
 
 
 def _log_failure(place: RunFolder, tracked: TrackedRun) -> None:
-    try:
+    with suppress(Unreachable):
         tracked.log_files([place.error] if place.error.is_file() else [], "")
-    except Unreachable:
-        return

@@ -20,7 +20,7 @@ from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig, load
 from fp_lab.lab.fit import Take, fit
-from fp_lab.lab.reporter import Reporter, Step
+from fp_lab.lab.reporter import TOLD, Reporter, Step, retell
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.checkpoints import Checkpoint, save_checkpoint
 from fp_lab.lab.track.in_training import TrackedTraining
@@ -155,12 +155,10 @@ def _listen(lines: IO[bytes], reporter: Reporter, tracked: TrackedTraining | Non
             what, *values = json.loads(line)
         except (ValueError, TypeError):
             continue  # a library has printed something
-        if what == "trained":
-            reporter.trained(Step(**values[0]))
-        elif what == "saved" and tracked is not None:
+        if what == "saved" and tracked is not None:
             tracked.settle(Checkpoint(Path(values[0])))
-        elif what in ("begin", "advance", "say"):
-            getattr(reporter, what)(*values)
+        elif what in TOLD:
+            retell(reporter, what, values)
 
 
 def _saving(folder: RunFolder, key: str) -> Take:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from fp_lab.lab.atomic import replacing
+from fp_lab.lab.atomic import read_json, replacing
 from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import SUMMARY_FILE, VIDEOS_FILE
 
@@ -186,7 +186,7 @@ def _without(index: Index, names: set[str]) -> Index:
 def _read(folder: Path) -> Index:
     run = RunFolder(folder)
     state = _state(run)  # before the files are read: one that changes meanwhile is read again next time
-    summary = _json(run.summary)
+    summary = read_json(run.summary)
     told = {"protocol": summary["protocol"], "measures": _measures(summary)}
     config = yaml.load(run.config.read_bytes(), yaml.CSafeLoader) if run.config.is_file() else {}
     facts = RunFacts(
@@ -194,8 +194,8 @@ def _read(folder: Path) -> Index:
         size={key: summary[key] for key in ("videos", "frames", "height", "width", "fps")},
         protocol=digest(told),
         truth=summary.get("truth"),
-        efficiency=_json(run.efficiency),
-        codebook=_json(run.codebook),
+        efficiency=read_json(run.efficiency),
+        codebook=read_json(run.codebook),
         state=state,
     )
     table = pq.read_table(run.summary.parent / VIDEOS_FILE)
@@ -222,10 +222,6 @@ def _measures(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         }
         for name, figures in summary["estimators"].items()
     }
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _load(path: Path) -> Index:

@@ -48,14 +48,18 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
         {"train": train, "sampling": content["sampling"], "videos": videos, "written": written}
         | {"sources": stage_digest("sample")}
     )
-    described = protocol(config.evaluation.families)
-    measured = {name: part for name, part in described.items() if name != "versions"}
-    measured["perceptual"] = config.evaluation.perceptual
+    measured = measured_by(config) | {"perceptual": config.evaluation.perceptual}
     truth = digest(
         {"videos": videos, "measured": measured, "fps": config.evaluation.fps}
         | {"sources": stage_digest("truth")}
     )
     return StageKeys(train, sample, digest({"sample": sample, "truth": truth}), truth)
+
+
+def measured_by(config: ExperimentConfig) -> dict[str, Any]:
+    """The protocol of an experiment's estimators, whatever the versions of the packages behind it."""
+    described = protocol(config.evaluation.families)
+    return {name: part for name, part in described.items() if name != "versions"}
 
 
 def weights_sha256(what: str, source: str) -> str:

@@ -1,7 +1,6 @@
 """What of a run's folder MLflow shows."""
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 from safetensors import safe_open
 
 from fp_lab.codec import WEIGHTS_FILE, file_sha256
+from fp_lab.lab.atomic import read_json
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.summary import headline
 from fp_lab.lab.track.checkpoints import checkpoints, tracked_path
@@ -31,11 +31,11 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     if tracked.has_results(key):
         return
     tracked.log_steps(steps_of(place.loss))
-    tracked.log_tags(tags_of(_json(place.provenance)) | weights_tags(place.model / WEIGHTS_FILE))
-    figures = {f"efficiency/{name}": value for name, value in _json(place.efficiency).items()}
-    figures |= {f"codebook/{name}": value for name, value in _json(place.codebook).items()}
+    tracked.log_tags(tags_of(read_json(place.provenance)) | weights_tags(place.model / WEIGHTS_FILE))
+    figures = {f"efficiency/{name}": value for name, value in read_json(place.efficiency).items()}
+    figures |= {f"codebook/{name}": value for name, value in read_json(place.codebook).items()}
     if place.summary.is_file():
-        figures |= headline(_json(place.summary))
+        figures |= headline(read_json(place.summary))
     tracked.log_figures(figures)
     for step, found in checkpoints_of(tracked_path(place)).items():
         tracked.log_figures(found, step)
@@ -92,7 +92,3 @@ def weights_tags(path: Path) -> dict[str, str]:
             if name.endswith("codebook.centroids"):
                 tags["codebook"] = hashlib.sha256(file.get_tensor(name).tobytes()).hexdigest()
     return tags
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -5,16 +5,9 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
+from fp_lab.lab.bars import bars
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.tracking import TrackedRun
 
@@ -29,18 +22,7 @@ class GridProgress:
 
     def __init__(self, console: Console, arms: int) -> None:
         self.console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._progress = bars(console)
         self._grid = self._progress.add_task("grid", total=arms, note="")
 
     def __enter__(self) -> "GridProgress":

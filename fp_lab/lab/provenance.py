@@ -13,10 +13,9 @@ import torch
 import fp_lab
 from fp_lab.lab.build import data_identity
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.keys import weights_sha256
+from fp_lab.lab.keys import measured_by, weights_sha256
 from fp_lab.lab.sources import stage_digest
 from fp_lab.lab.stages import STAGES, Stage, digest
-from fp_metrics import protocol
 
 _PACKAGES = (
     *("fp_lab", "torch", "torchvision", "lightning", "diffusers", "transformers", "torchmetrics", "numpy"),
@@ -41,13 +40,8 @@ def provenance(config: ExperimentConfig, stage: Stage) -> dict[str, Any]:
         "weights": weights,
         "data": digest(data_identity(config.data)),
         "threads": config.training.threads,
-        **({"protocol": _protocol(config)} if stage == "score" else {}),
+        **({"protocol": digest(measured_by(config))} if stage == "score" else {}),
     }
-
-
-def _protocol(config: ExperimentConfig) -> str:
-    described = protocol(config.evaluation.families)
-    return digest({name: part for name, part in described.items() if name != "versions"})
 
 
 @cache

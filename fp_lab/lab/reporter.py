@@ -1,8 +1,9 @@
 """Who hears of progress: the lab's stages talk to a `Reporter`, whatever is shown or tracked."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,19 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Something worth a line."""
+
+
+TOLD = ("started", "begin", "advance", "trained", "machine", "say")
+"""What a reporter can be told, as another process writes it."""
+
+
+def retell(reporter: Reporter, what: str, given: Sequence[Any]) -> None:
+    """Tell a reporter what was told in another process, where it was written as JSON.
+
+    Args:
+        reporter: hears of it.
+        what: one of `TOLD`.
+        given: arguments; a step as its fields.
+    """
+    assert what in TOLD
+    getattr(reporter, what)(*([Step(**given[0])] if what == "trained" else given))

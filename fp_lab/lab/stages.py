@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fp_lab.lab.atomic import write_text
+from fp_lab.lab.atomic import read_json, write_text
 
 Stage = Literal["train", "sample", "score"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -83,10 +83,8 @@ class RunFolder:
 
     def failure(self, key: str) -> str | None:
         """Why the run failed with this key, in one line; None where it did not."""
-        if not self._failure.is_file():
-            return None
-        found = json.loads(self._failure.read_text(encoding="utf-8"))
-        return str(found["reason"]) if found["key"] == key else None
+        found = read_json(self._failure)
+        return str(found["reason"]) if found.get("key") == key else None
 
     def record_failure(self, key: str, reason: str, trace: str) -> None:
         """Keep a failure: a run that would fail again is not tried again unasked."""
@@ -104,8 +102,7 @@ class RunFolder:
 
     def is_done(self, stage: str, key: str) -> bool:
         """Whether a stage was completed with this key."""
-        path = self.done_file(stage)
-        return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["key"] == key
+        return read_json(self.done_file(stage)).get("key") == key
 
     def clear(self, stage: Stage) -> None:
         """Take away what a stage has left, so that nobody takes old figures for new ones.
@@ -127,12 +124,12 @@ class RunFolder:
 
     def record_provenance(self, stage: str, made_with: Mapping[str, Any]) -> None:
         """Keep what a stage was made with."""
-        known = json.loads(self.provenance.read_text(encoding="utf-8")) if self.provenance.is_file() else {}
+        known = read_json(self.provenance)
         write_text(self.provenance, json.dumps(known | {stage: dict(made_with)}, indent=2) + "\n")
 
     def record_efficiency(self, figures: Mapping[str, float]) -> None:
         """Add figures to those that earlier stages have left."""
-        known = json.loads(self.efficiency.read_text(encoding="utf-8")) if self.efficiency.is_file() else {}
+        known = read_json(self.efficiency)
         peak = "peak_memory_mib"
         merged = known | dict(figures)
         if peak in known and peak in figures:

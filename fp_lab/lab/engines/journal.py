@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-from fp_lab.lab.reporter import Reporter, Step
+from fp_lab.lab.reporter import Reporter, Step, retell
 
 JOURNAL_FILE = "journal.jsonl"
 
@@ -108,14 +108,5 @@ class JournalReader:
             new = file.read()
         complete = new[: new.rfind(b"\n") + 1]
         self._read += len(complete)
-        heard: dict[str, Callable[..., None]] = {
-            "started": self.reporter.started,
-            "begin": self.reporter.begin,
-            "advance": self.reporter.advance,
-            "trained": lambda step: self.reporter.trained(Step(**step)),
-            "machine": self.reporter.machine,
-            "say": self.reporter.say,
-        }
         for line in complete.splitlines():
-            what, given = json.loads(line)
-            heard[what](*given)
+            retell(self.reporter, *json.loads(line))

@@ -1,7 +1,6 @@
 """The protocol box of a report: how its figures were made, so that they can be made again."""
 
 import inspect
-import json
 from collections import Counter
 from collections.abc import Mapping
 from html import escape
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fp_lab.codec import file_sha256
+from fp_lab.lab.atomic import read_json
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.measured import measures
 from fp_lab.lab.stages import RunFolder
@@ -89,9 +89,7 @@ def _environment(gathered: Gathered) -> str:
     """Machines, commits and versions that the stages of all runs were made with; more than one is told."""
     made: dict[str, Counter[str]] = {}
     for folder in (folder for arm in gathered.arms for folder in arm.folders):
-        path = RunFolder(folder).provenance
-        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        for stage, made_with in told.items():
+        for stage, made_with in read_json(RunFolder(folder).provenance).items():
             for name, text in _told(made_with).items():
                 made.setdefault(f"{stage}: {name}", Counter())[text] += 1
     listed = {name: [_counted(text, n, found) for text, n in found.items()] for name, found in made.items()}

@@ -237,5 +237,6 @@ def test_on_several_machines_the_nodes_of_the_job_are_used(tmp_path: Path) -> No
     ],
 )
 def test_settings_without_meaning_are_refused(folder: Path, settings: list[str], message: str) -> None:
+    tiny_config(folder)  # whichever test comes first
     with pytest.raises(ValueError, match=message):
         load(folder / "tiny.yaml", settings)
