@@ -30,7 +30,7 @@ class Size:
 SIZES = {
     "demo": Size((), 0.6, True),
     "wide": Size(
-        ("model.base=null", "model.backbone.width=512", "model.backbone.head_width=64", "training.batch=4"),
+        ("model.base=null", "model.backbone.width=512", "model.backbone.head_width=64", "training.batch=16"),
         0.8,
         False,
     ),

@@ -191,7 +191,7 @@ class FramePackSystem(LightningModule):
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, config.learning_rate, betas=config.betas)
+        optimizer = torch.optim.AdamW(groups, config.learning_rate, betas=config.betas, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_share(step, self.steps, config)
         )

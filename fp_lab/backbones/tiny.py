@@ -26,7 +26,7 @@ from fp_lab.backbones.tiny_blocks import (
     time_features,
 )
 from fp_lab.conditions import WordEmbedding, WordsConfig
-from fp_lab.packing.packer import pad_to_kernel
+from fp_lab.packing.packer import pad_to_kernel, patchify
 from fp_lab.packing.rope import RopeConfig, phases
 from fp_lab.recipe import BASE
 from fp_lab.shapes import ContextMemory, PackedContext, Phases, TextCondition
@@ -253,8 +253,7 @@ class TinyDiT(nn.Module):
         return self.denoise(noisy, timesteps, section, attention_mask)
 
     def _patches(self, latents: Tensor) -> Tensor:
-        tokens: Tensor = self.embed(pad_to_kernel(latents, BASE)).flatten(2).mT
-        return tokens
+        return patchify(self.embed, pad_to_kernel(latents, BASE))
 
     def _whereabouts(self, times: Tensor, size: tuple[int, int], moments: Tensor | None) -> Tensor:
         """What is added to tokens for where they lie in the view and in their section, ``b n d``."""

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from fp_lab.packing.rope import rotate
 from fp_lab.shapes import Phases, TextCondition
@@ -64,12 +66,12 @@ class Block(nn.Module):
         q, k, v = self.keys_and_values(x, modulation, call, index, earlier)
         _, _, gate_a, shift_m, scale_m, gate_m = (modulation + self.table).unbind(2)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + gate_a * self.out(rearrange(attended, "b heads n d -> b n (heads d)"))
+        x = torch.addcmul(x, gate_a, self.out(rearrange(attended, "b heads n d -> b n (heads d)")))
         words = call.words[index]
         if words is not None and call.readers:
             x = self._read(x, words, call.readers)
-        hidden = self.up(normalise(x) * (1 + scale_m) + shift_m)
-        return x + gate_m * self.down(F.relu(hidden).square()), k, v
+        hidden = self.up(torch.addcmul(shift_m, normalise(x), 1 + scale_m))
+        return torch.addcmul(x, gate_m, self.down(squared_relu(hidden))), k, v
 
     def keys_and_values(
         self,
@@ -82,7 +84,7 @@ class Block(nn.Module):
         """Queries, keys and values ``b heads n d``, rotated; keys and values begin with the earlier ones."""
         shift, scale = (modulation[:, :, :2] + self.table[:2]).unbind(2)
         q, k, v = rearrange(
-            self.qkv(normalise(x) * (1 + scale) + shift),
+            self.qkv(torch.addcmul(shift, normalise(x), 1 + scale)),
             "b n (three heads d) -> three b heads n d",
             three=3,
             d=self.head_width,
@@ -139,6 +141,25 @@ MOMENT_FEATURES = 12
 def _in_float32(norm: nn.Module, x: Tensor) -> Tensor:
     normalised: Tensor = norm(x.float())
     return normalised.to(x.dtype)
+
+
+class _SquaredRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        positive = F.relu(x)
+        ctx.save_for_backward(positive)
+        return positive.square()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        return (gradient * positive).mul_(2)
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)² (https://arxiv.org/abs/2109.08668). Its gradient is 2 max(x, 0): two passes, not five."""
+    squared: Tensor = _SquaredRelu.apply(x)
+    return squared
 
 
 def normalise(x: Tensor) -> Tensor:

@@ -94,8 +94,10 @@ def launch_command(
             f"with sbatch --nodes={training.nodes}, or set training.nodes=1"
         )
     first = environment.get("SLURMD_NODENAME") or socket.gethostname()
-    meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{first}:29400"]
-    meeting += ["--rdzv-id", environment["SLURM_JOB_ID"], "--nnodes", str(training.nodes)]
+    job = environment["SLURM_JOB_ID"]
+    port = 20_000 + int(job) % 10_000  # jobs that share a node must not meet
+    meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{first}:{port}"]
+    meeting += ["--rdzv-id", job, "--nnodes", str(training.nodes)]
     srun = ["srun", f"--nodes={training.nodes}", f"--ntasks={training.nodes}", "--ntasks-per-node=1"]
     return [*srun, *launcher, *meeting, *module]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from fp_lab.packing.context import ContextConfig
@@ -42,6 +43,16 @@ def interpolate_projection(base: nn.Conv3d, kernel: Kernel) -> tuple[Tensor, Ten
     for axis, (large, small) in enumerate(zip(wanted, size, strict=True), start=2):
         weight = weight.repeat_interleave(large // small, dim=axis) / (large // small)
     return weight.clone(), None if base.bias is None else base.bias.detach().clone()
+
+
+def patchify(projection: nn.Conv3d, latents: Tensor) -> Tensor:
+    """Tokens ``b n d`` of latents ``b c t h w`` that the projection's kernel, which is its stride, divides.
+
+    As one matrix product: a convolution with a kernel as large as 8 x 16 x 16 reorders its weights each time.
+    """
+    t, h, w = projection.kernel_size
+    patches = rearrange(latents, "b c (t p) (h q) (w r) -> b (t h w) (c p q r)", p=t, q=h, r=w)
+    return F.linear(patches, projection.weight.flatten(1), projection.bias)
 
 
 def pad_to_kernel(latents: Tensor, kernel: Kernel) -> Tensor:
@@ -187,7 +198,9 @@ class ContextPacker(nn.Module):
         latents = pad_to_kernel(latents, level.kernel)
         if box != (1, 1, 1):
             latents = F.avg_pool3d(latents, box)
-        tokens: Tensor = self.projections[projection_name(kernel)](latents).flatten(2).mT
+        projection = self.projections[projection_name(kernel)]
+        assert isinstance(projection, nn.Conv3d)
+        tokens = patchify(projection, latents)
         if level.tail == "ta":
             tokens = tokens.unflatten(0, (items, frames)).flatten(1, 2)
         return tokens

@@ -43,7 +43,8 @@ class TrackedRun:
         self._id = self._results = ""
         self._failed = False
         self._waiting: list[Figure] = []
-        self._last_step = self._looks = 0
+        self._told = set[int]()  # training steps whose loss, which is sent last, was sent
+        self._looks = 0
         self._flushed = time.monotonic()
 
     def opened(self) -> str:
@@ -59,7 +60,7 @@ class TrackedRun:
             if not run.data.params:
                 self._log_parameters(run_id)
             history = self._store.ask(lambda client: client.get_metric_history(run_id, "train/loss"))
-            self._last_step = max((entry.step for entry in history), default=0)
+            self._told |= {entry.step for entry in history}
             self._results, self._id = run.data.tags.get(RESULTS_TAG, ""), run_id
         return self._id
 
@@ -157,10 +158,10 @@ class TrackedRun:
 
     def _wait_with(self, steps: Mapping[int, Mapping[str, float]]) -> None:
         self.open()
-        for step, figures in steps.items():
-            if step > self._last_step:
-                self._waiting += [(f"train/{name}", value, step) for name, value in figures.items()]
-                self._last_step = step
+        for step in sorted(steps.keys() - self._told):
+            loss_last = sorted(steps[step].items(), key=lambda figure: figure[0] == "loss")
+            self._waiting += [(f"train/{name}", value, step) for name, value in loss_last]
+            self._told.add(step)
 
     def _now_and_then(self) -> None:
         if time.monotonic() - self._flushed >= _FLUSH_EVERY:

@@ -219,7 +219,7 @@ def test_on_several_machines_the_nodes_of_the_job_are_used(tmp_path: Path) -> No
     line = " ".join(command)
     assert "--nnodes 2" in line
     assert "--nproc-per-node 8" in line
-    assert "--rdzv-endpoint node1:29400 --rdzv-id 17" in line
+    assert "--rdzv-endpoint node1:20017 --rdzv-id 17" in line
     with pytest.raises(ValueError, match=r"got 2 in no SLURM job"):
         launch_command(training, tmp_path, tmp_path, "key", {})
     with pytest.raises(ValueError, match="got 2 in a SLURM job of 1 nodes"):

@@ -56,6 +56,17 @@ def test_a_run_opened_again_is_not_told_twice(runs: Path) -> None:
     assert stored.info.artifact_uri.startswith((runs / "mlartifacts").resolve().as_uri())
 
 
+def test_steps_that_were_lost_when_a_process_was_killed_are_told_afterwards(runs: Path) -> None:
+    killed, resumed = arm(runs, "lost"), arm(runs, "lost")
+    killed.log_step(step(1))  # still waits when the process dies
+    with resumed.closing():
+        resumed.log_step(step(9))
+        assert resumed.flush()
+        resumed.log_steps({number: step(number).figures for number in range(1, 11)})
+    history = client(runs).get_metric_history(resumed.opened(), "train/loss")
+    assert sorted(entry.step for entry in history) == list(range(1, 11))
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
 )

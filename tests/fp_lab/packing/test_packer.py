@@ -9,6 +9,7 @@ from fp_lab.packing.packer import (
     interpolate_projection,
     kernels_of,
     pad_to_kernel,
+    patchify,
 )
 from fp_lab.packing.rope import RopeConfig
 from fp_lab.recipe import BASE, Kernel, parse
@@ -38,6 +39,12 @@ def test_an_interpolated_level_is_the_base_projection_of_the_pooled_latent(n: in
     weight, bias = interpolate_projection(base, Kernel(n, 2 * n, 2 * n))
     projected = F.conv3d(latents, weight, bias, stride=(n, 2 * n, 2 * n))
     torch.testing.assert_close(projected, base(F.avg_pool3d(latents, n)), atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_are_those_of_the_convolution() -> None:
+    projection = nn.Conv3d(CHANNELS, WIDTH, (4, 2, 8), stride=(4, 2, 8))
+    latents = torch.randn(2, CHANNELS, 8, 6, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(patchify(projection, latents), projection(latents).flatten(2).mT)
 
 
 def test_kernels_that_are_not_cubes_pool_each_axis_alone() -> None:
