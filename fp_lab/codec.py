@@ -6,6 +6,7 @@ so everything behind it sees latents of zero mean and unit variance.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -87,13 +88,14 @@ class Codec(nn.Module):
         return int(2 ** (len(self.config.channels) - 1))
 
     @property
+    def temporal(self) -> int:
+        """Pixel frames per latent frame."""
+        return 1
+
+    @property
     def encoder_sha256(self) -> str:
         """Digest of what latents depend on: the encoder and the latent statistics, not the decoder."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.state_dict().items()):
-            if ".decoder." not in name:
-                digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return tensors_sha256({k: v for k, v in self.state_dict().items() if ".decoder." not in k})
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Encode a batch of videos.
@@ -114,12 +116,18 @@ class Codec(nn.Module):
         latents = (latents - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
         return rearrange(latents, "(b t) c h w -> b c t h w", b=len(pixels))
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Decode normalised latents ``b c t h w`` to pixels ``b c t h w``, clamped to [-1, 1]."""
+    def decode(self, latents: Tensor, *, clamp: bool = True) -> Tensor:
+        """Decode normalised latents ``b c t h w`` to pixels ``b c t h w``.
+
+        Args:
+            latents: normalised.
+            clamp: to [-1, 1].
+        """
         frames = rearrange(latents, "b c t h w -> (b t) c h w")
         frames = frames * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
         pixels = torch.cat([self.decode_raw(part) for part in frames.split(_FRAMES_AT_ONCE)])
-        return rearrange(pixels, "(b t) c h w -> b c t h w", b=len(latents)).clamp(-1, 1)
+        pixels = rearrange(pixels, "(b t) c h w -> b c t h w", b=len(latents))
+        return pixels.clamp(-1, 1) if clamp else pixels
 
     def encode_raw(self, frames: Tensor) -> Tensor:
         """Latents ``n c h w`` of frames ``n c h w`` as the autoencoder gives them, not normalised."""
@@ -172,3 +180,13 @@ def file_sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Hex digest of tensors with their names, whatever their device and order."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        content = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # numpy has no bfloat16
+        digest.update(name.encode())
+        digest.update(content.numpy().data)
+    return digest.hexdigest()

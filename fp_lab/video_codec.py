@@ -1,0 +1,257 @@
+"""Pixels to latents and back in space and time, over the video VAEs of HunyuanVideo and Wan in diffusers.
+
+Their latents are normalised exactly once, with the statistics in the VAE's own config: behind a codec nobody
+knows whose they are.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
+from huggingface_hub import snapshot_download
+from torch import Tensor, nn
+
+from fp_lab.codec import CONFIG_FILE, Codec, tensors_sha256
+
+AUTOENCODERS = {"AutoencoderKLHunyuanVideo": AutoencoderKLHunyuanVideo, "AutoencoderKLWan": AutoencoderKLWan}
+"""Classes by the `_class_name` of a config."""
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
+_FILES = (_WEIGHTS, f"{_WEIGHTS}.index.json", "diffusion_pytorch_model-*.safetensors")
+_SUBFOLDER = "vae"  # where the folder of a whole pipeline has it
+_GET_ONE = (
+    "get one with `hf download hunyuanvideo-community/HunyuanVideo --include 'vae/*' --local-dir FOLDER` "
+    "(Wan: Wan-AI/Wan2.1-T2V-1.3B-Diffusers) and give FOLDER as the source"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LatentStatistics:
+    """How a VAE's latents become normalised: (z - mean) * scale, per channel, float32 ``c``.
+
+    A scale is kept, not its inverse: this is how diffusers' pipelines compute, to the last bit.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, autoencoder: AutoencoderKLHunyuanVideo | AutoencoderKLWan) -> "LatentStatistics":
+        """Those in the config of a VAE."""
+        config = autoencoder.config
+        if isinstance(autoencoder, AutoencoderKLWan):
+            return cls(torch.tensor(config.latents_mean), 1 / torch.tensor(config.latents_std))
+        channels = config.latent_channels
+        return cls(torch.zeros(channels), torch.full((channels,), config.scaling_factor))
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """Latents ``b c t h w`` of the VAE, normalised."""
+        return (latents - _per_channel(self.mean, latents)) * _per_channel(self.scale, latents)
+
+    def restore(self, latents: Tensor) -> Tensor:
+        """Normalised latents ``b c t h w`` as the VAE knows them."""
+        return latents / _per_channel(self.scale, latents) + _per_channel(self.mean, latents)
+
+
+class VideoCodec(nn.Module):
+    """Encode videos: pixels ``b c 1+4(t-1) h w`` in [-1, 1] <-> latents ``b c t h/8 w/8``; see `Codec`.
+
+    The first frame has a latent frame of its own, every further latent frame stands for `temporal` frames.
+    """
+
+    def __init__(self, autoencoder: AutoencoderKLHunyuanVideo | AutoencoderKLWan) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.statistics = LatentStatistics.of(autoencoder)  # no buffers: those would follow .to(bfloat16)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent frame."""
+        return len(self.statistics.mean)
+
+    @property
+    def spatial(self) -> int:
+        """Pixels per latent, along height and along width."""
+        return int(self.autoencoder.spatial_compression_ratio)
+
+    @property
+    def temporal(self) -> int:
+        """Pixel frames per latent frame, but for the first, which has one."""
+        if isinstance(self.autoencoder, AutoencoderKLWan):
+            return int(self.autoencoder.config.scale_factor_temporal)
+        return int(self.autoencoder.temporal_compression_ratio)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of weights and latent statistics."""
+        return tensors_sha256(self._identity())
+
+    @property
+    def encoder_sha256(self) -> str:
+        """Digest of what latents depend on: the encoder and the latent statistics, not the decoder."""
+        decoding = ("autoencoder.decoder.", "autoencoder.post_quant_conv.")
+        return tensors_sha256({k: v for k, v in self._identity().items() if not k.startswith(decoding)})
+
+    def encode(self, pixels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Encode a batch of videos.
+
+        Args:
+            pixels: ``b c t h w`` in [-1, 1]; h and w multiples of `spatial`, t one more than a multiple of
+                `temporal`.
+            generator: draws from the VAE's distribution; None for its mode, which is deterministic.
+
+        Returns:
+            Normalised latents ``b c t h w``, in the type of the pixels.
+
+        Raises:
+            ValueError: another size or length.
+        """
+        height, width = pixels.shape[-2:]
+        if height % self.spatial or width % self.spatial:
+            raise ValueError(
+                f"codec needs height and width divisible by {self.spatial}, got {height}x{width}"
+            )
+        latent_frames(pixels.shape[2], self.temporal)
+        spread = self.autoencoder.encode(pixels.to(self.autoencoder.dtype)).latent_dist
+        raw: Tensor = spread.mode() if generator is None else spread.sample(generator)
+        return self.statistics.normalise(raw.float()).to(pixels.dtype)
+
+    def decode(self, latents: Tensor, *, clamp: bool = True) -> Tensor:
+        """Decode a batch of videos.
+
+        Args:
+            latents: normalised, ``b c t h w``.
+            clamp: to [-1, 1]. (Wan's VAE does so anyway.)
+
+        Returns:
+            Pixels ``b c t h w``, in the type of the latents.
+
+        Raises:
+            ValueError: latents of another codec's channels.
+        """
+        if latents.shape[1] != self.channels:
+            raise ValueError(f"codec needs latents of {self.channels} channels, got {latents.shape[1]}")
+        raw = self.statistics.restore(latents.float())
+        pixels: Tensor = self.autoencoder.decode(raw.to(self.autoencoder.dtype)).sample.to(latents.dtype)
+        return pixels.clamp(-1, 1) if clamp else pixels
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        dtype: torch.dtype | None = None,
+        tiling: bool = False,
+        slicing: bool = False,
+    ) -> "VideoCodec":
+        """Load a VAE in diffusers' format.
+
+        Args:
+            source: a folder or a hub id, of the VAE or of a pipeline that has it in ``vae/``.
+            dtype: of weights and arithmetic; None for float32.
+            tiling: encode and decode large frames in tiles of 256 pixels that overlap, for less memory.
+            slicing: encode and decode the videos of a batch one by one, for less memory.
+
+        Raises:
+            ValueError: there is none, or it is of another kind.
+        """
+        folder = _find(source)
+        name = _class_name(folder)
+        autoencoder = AUTOENCODERS[name].from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
+        if tiling:
+            autoencoder.enable_tiling()
+        if slicing:
+            autoencoder.enable_slicing()
+        return cls(autoencoder).eval().requires_grad_(False)
+
+    def _identity(self) -> dict[str, Tensor]:
+        return {
+            **self.state_dict(),
+            "latent_mean": self.statistics.mean,
+            "latent_scale": self.statistics.scale,
+        }
+
+
+def load_codec(
+    source: str | Path = "shipped",
+    dtype: torch.dtype | None = None,
+    tiling: bool = False,
+    slicing: bool = False,
+) -> Codec | VideoCodec:
+    """Load a codec of either kind.
+
+    Args:
+        source: ``shipped``, a folder written by `Codec.save`, or what `VideoCodec.load` takes.
+        dtype: of a video codec; see `VideoCodec.load`. The small ones are float32 and need no saving.
+        tiling: of a video codec.
+        slicing: of a video codec.
+
+    Raises:
+        ValueError: there is none.
+    """
+    config = Path(source) / CONFIG_FILE
+    if source == "shipped" or (config.is_file() and "_class_name" not in json.loads(config.read_text())):
+        return Codec.load(source)
+    return VideoCodec.load(source, dtype, tiling, slicing)
+
+
+def latent_frames(frames: int, temporal: int) -> int:
+    """Latent frames of a video of so many pixel frames.
+
+    Raises:
+        ValueError: the codec knows no such length.
+    """
+    rest = (frames - 1) % temporal
+    if frames < 1 or rest:
+        nearest = sorted({max(1, frames - rest), max(1, frames - rest + temporal)})
+        raise ValueError(
+            f"codec needs 1 + {temporal}n frames, got {frames}; cut or extend the video to "
+            f"{' or '.join(map(str, nearest))}"
+        )
+    return 1 + (frames - 1) // temporal
+
+
+def pixel_frames(frames: int, temporal: int) -> int:
+    """Pixel frames of a video of so many latent frames."""
+    return 1 + (frames - 1) * temporal
+
+
+def _find(source: str | Path) -> Path:
+    """The folder of a VAE; of a hub id only what it needs is downloaded, and its config first."""
+    root = _local(source, [CONFIG_FILE, f"{_SUBFOLDER}/{CONFIG_FILE}"])
+    part = f"{_SUBFOLDER}/" if (root / _SUBFOLDER / CONFIG_FILE).is_file() else ""
+    _class_name(root / part)
+    folder = _local(source, [f"{part}{name}" for name in (CONFIG_FILE, *_FILES)]) / part
+    if not any((folder / name).is_file() for name in (_WEIGHTS, f"{_WEIGHTS}.index.json")):
+        raise ValueError(f"no {_WEIGHTS} in {folder}, expected it beside {CONFIG_FILE}; {_GET_ONE}")
+    return folder
+
+
+def _class_name(folder: Path) -> str:
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        raise ValueError(
+            f"no {CONFIG_FILE} in {folder} nor in {_SUBFOLDER}/ there, expected a VAE in diffusers' format; "
+            f"{_GET_ONE}"
+        )
+    name: str = json.loads(file.read_text()).get("_class_name", "model without _class_name")
+    if name not in AUTOENCODERS:
+        raise ValueError(f"{file} is of a {name}, expected one of {', '.join(AUTOENCODERS)}")
+    return name
+
+
+def _local(source: str | Path, patterns: list[str]) -> Path:
+    """The folder of a source, downloaded if it is a hub id that is not in the hub's cache yet."""
+    if Path(source).is_dir():
+        return Path(source)
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"got the codec {str(source)!r}, which is no folder, and no repository that can be reached or is "
+            f"in the hub's cache ({error}); use codec.source=shipped, or {_GET_ONE}"
+        ) from error
+
+
+def _per_channel(values: Tensor, latents: Tensor) -> Tensor:
+    return values.to(latents.device)[:, None, None, None]
