@@ -6,10 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.adapters import LoraConfig, add_lora, load_lora, lora_config, save_lora
+from fp_lab.backbones import Backbone, TinyDiT, TinyDiTConfig
+from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, file_sha256, shipped_folder
 from fp_lab.conditions import WordsConfig
 from fp_lab.flow import Output
@@ -21,11 +24,17 @@ from fp_lab.shapes import ContextLevel, ContextMemory, PackedContext, TextCondit
 
 
 class FramePackModel(nn.Module):
-    """Backbone and context packer, with what they were trained to see of the history."""
+    """Backbone and context packer, with what they were trained to see of the history.
+
+    Attributes:
+        sha256: of the weights that are stored in the model's folder.
+        source: where the weights of a transformer of diffusers are from; None for one of fp_lab's own.
+        lora: its adapters, which are trained in place of those weights.
+    """
 
     def __init__(
         self,
-        backbone: TinyDiT,
+        backbone: Backbone,
         kernels: Iterable[Kernel],
         output: Output,
         context: ContextConfig | None = None,
@@ -41,7 +50,7 @@ class FramePackModel(nn.Module):
             codebook: of a discrete history; None for a continuous one.
         """
         super().__init__()
-        self.backbone = backbone
+        self.backbone: Any = backbone
         self.kernels = tuple(kernels)
         self.output = output
         self.context = context or ContextConfig()
@@ -55,6 +64,8 @@ class FramePackModel(nn.Module):
             (backbone.depth, backbone.heads),
         )
         self.sha256 = "untrained"
+        self.source: str | None = None
+        self.lora: LoraConfig | None = None
 
     def history(self, latents: Tensor) -> Tensor:
         """Latents ``b c t h w`` as the context may know them: discretised, where there is a codebook."""
@@ -125,22 +136,45 @@ class FramePackModel(nn.Module):
             block.compile(dynamic=True)
 
     def save(self, folder: Path) -> None:
-        """Write config and weights (safetensors) into a folder."""
+        """Write config and weights (safetensors) into a folder; a transformer of diffusers in its own format.
+
+        Of one with adapters they alone are written, so that diffusers' pipelines can read them; its weights
+        stay where they are. A packer whose kernels were all released with FramePack is stored in its
+        transformer too, so that diffusers' FramePack pipeline can use the folder.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        config = {
-            "backbone": asdict(self.backbone.config),
+        config: dict[str, Any] = {
+            "backbone": asdict(self.backbone.config) if isinstance(self.backbone, TinyDiT) else None,
+            "transformer": None,
             "kernels": [[k.t, k.h, k.w] for k in self.kernels],
             "output": self.output,
             "context": asdict(self.context),
             "codebook": None if self.codebook is None else self.codebook.size,
         }
+        state = self.state_dict()
+        if not isinstance(self.backbone, TinyDiT):
+            config["transformer"] = self._save_transformer(folder)
+            state = {name: value for name, value in state.items() if not name.startswith("backbone.")}
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS_FILE)
+        save_file({k: v.contiguous() for k, v in state.items()}, folder / WEIGHTS_FILE)
         self.sha256 = file_sha256(folder / WEIGHTS_FILE)
 
+    def _save_transformer(self, folder: Path) -> dict[str, Any]:
+        """Write a transformer of diffusers, or its adapters alone; where it is."""
+        if self.lora is not None:
+            save_lora(self.backbone.transformer, folder)
+            return {"source": self.source, "lora": asdict(self.lora)}
+        self.backbone.store_projections(self.packer)
+        self.backbone.transformer.save_pretrained(folder / TRANSFORMER)
+        return {"source": None, "lora": None}
+
     @classmethod
-    def load(cls, source: str | Path = "shipped") -> "FramePackModel":
+    def load(cls, source: str | Path = "shipped", **options: Any) -> "FramePackModel":
         """Load a model: ``shipped`` for the base that comes with fp_lab, or a folder written by `save`.
+
+        Args:
+            source: which.
+            options: of diffusers' `from_pretrained` for its transformer, such as ``torch_dtype``.
 
         Raises:
             ValueError: if the folder holds no model.
@@ -153,14 +187,72 @@ class FramePackModel(nn.Module):
             )
         config = json.loads((folder / CONFIG_FILE).read_text())
         kernels = [Kernel(*sizes) for sizes in config["kernels"]]
-        backbone = TinyDiT(_backbone_config(config["backbone"]))
+        if config["backbone"] is not None:
+            backbone: Any = TinyDiT(_backbone_config(config["backbone"]))
+        else:
+            backbone = _transformer(config["transformer"]["source"] or folder, options)
         size = config.get("codebook")
         codebook = None if size is None else Codebook(size, backbone.channels)
         context = _context_config(config.get("context", {}))
         model = cls(backbone, kernels, config["output"], context, codebook)
-        model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        if config["backbone"] is None:
+            model._take_up(folder, config["transformer"])
+        missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
+        elsewhere = () if config["backbone"] is not None else ("backbone.",)
+        if unexpected or not all(name.startswith(elsewhere) for name in missing):
+            raise ValueError(
+                f"{folder / WEIGHTS_FILE} does not fit its {CONFIG_FILE}: missing {missing[:3]}, unexpected "
+                f"{unexpected[:3]}; one of them was changed or is of another version"
+            )
         model.sha256 = file_sha256(folder / WEIGHTS_FILE)
         return model
+
+    def _take_up(self, folder: Path, stored: dict[str, Any]) -> None:
+        """Where a transformer of diffusers is from, and its adapters."""
+        self.source, self.lora = stored["source"], None
+        if stored["lora"] is not None:
+            self.lora = lora_config(stored["lora"])
+            load_lora(self.backbone.transformer, folder, self.lora)
+        self._cast_packer()
+
+    def _cast_packer(self) -> None:
+        """The type of the transformer's weights for a packer beside it; as adapters, it learns in float32."""
+        self.packer.to(self.backbone.patch.weight.dtype if self.lora is None else torch.float32)
+
+    @classmethod
+    def from_transformer(
+        cls,
+        source: str | Path,
+        kernels: Iterable[Kernel],
+        context: ContextConfig | None = None,
+        codebook: Codebook | None = None,
+        lora: LoraConfig | None = None,
+        **options: Any,
+    ) -> "FramePackModel":
+        """A model over a transformer of diffusers, for any schedule.
+
+        Projections that were released with it are taken as they are, others start by interpolation.
+
+        Args:
+            source: a folder in diffusers' format or a hub id, see `load_transformer`.
+            kernels: of the schedule.
+            context: options of the context.
+            codebook: of a discrete history.
+            lora: adapters to train in place of the transformer's weights; the packer is trained whole.
+            options: of diffusers' `from_pretrained`, such as ``torch_dtype``.
+
+        Raises:
+            ValueError: there is no such transformer.
+        """
+        backbone = _transformer(source, options)
+        model = cls(backbone, kernels, "velocity", context, codebook)
+        model.packer.initialise_from(backbone.patch)
+        backbone.load_projections(model.packer)
+        model.source, model.lora = _resolved(source), lora
+        if lora is not None:
+            add_lora(backbone.transformer, lora)
+        model._cast_packer()
+        return model.train()  # diffusers loads for inference
 
     def with_kernels(
         self,
@@ -172,6 +264,17 @@ class FramePackModel(nn.Module):
         model = FramePackModel(self.backbone, kernels, self.output, context, codebook)
         model.packer.initialise_from(self.packer.base_projection())
         return model
+
+
+def _resolved(source: str | Path) -> str:
+    """A folder with its whole path, a hub id as it is."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else str(source)
+
+
+def _transformer(source: str | Path, options: dict[str, Any]) -> Any:
+    from fp_lab.backbones.families import load_transformer  # slow to import
+
+    return load_transformer(source, **options)
 
 
 def _backbone_config(stored: dict[str, Any]) -> TinyDiTConfig:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ class SamplingConfig:
     Attributes:
         solver: which one, and its steps.
         guidance: classifier-free guidance scale s of v_n + s (v_p - v_n); 1 samples without it.
+        negative_prompt: caption of v_n.
         rescale: share of guidance rescale (https://arxiv.org/abs/2305.08891, section 3.4).
         shift: token count that drives the shift of times.
         fill: how the endpoint order fills its gap; None for the way that the recipe's shape implies.
@@ -34,6 +36,7 @@ class SamplingConfig:
 
     solver: SolverConfig = field(default_factory=SolverConfig)
     guidance: float = 1.0
+    negative_prompt: str = ""
     rescale: float = 0.0
     shift: Shift = "section"
     fill: Fill | None = None
@@ -61,6 +64,7 @@ def rollout(
     seeds: Sequence[int],
     sampling: SamplingConfig,
     history: Tensor | None = None,
+    images: Tensor | None = None,
 ) -> Iterator[RolledSection]:
     """Generate videos section by section, yielding each as soon as it is done.
 
@@ -74,6 +78,7 @@ def rollout(
         sampling: solver, guidance and options.
         history: true latents ``b c frames h w`` to take every context from (teacher forcing); by default
             the context is what the model itself has made.
+        images: embeddings of the first frames ``b i e``, for backbones that take them.
 
     Yields:
         Sections in generation order.
@@ -84,7 +89,7 @@ def rollout(
     """
     _check(model, first, frames, captions, seeds, sampling, history)
     _, channels, _, rows, columns = first.shape
-    prompts = _texts(model, recipe, captions, sampling.guidance != 1)
+    prompts = _texts(model, recipe, captions, sampling, images)
     known = _history(model, recipe, first, frames, seeds, sampling)
     known.learn([0], first if history is None else history[:, :, :1], prompts[0])
     for index, section in enumerate(plan(recipe, frames, fill=sampling.fill)):
@@ -114,9 +119,13 @@ def _history(
 
 
 def _texts(
-    model: FramePackModel, recipe: Recipe, captions: Sequence[str | Sequence[str]], guided: bool
+    model: FramePackModel,
+    recipe: Recipe,
+    captions: Sequence[str | Sequence[str]],
+    sampling: SamplingConfig,
+    images: Tensor | None,
 ) -> list[list[TextCondition]]:
-    """For every prompt of a video the captions' encodings, and that of no caption where it guides."""
+    """For every prompt of a video the captions' encodings, and that of a negative one where it guides."""
     count = prompts_of(recipe)
     each = [[text] * count if isinstance(text, str) else list(text) for text in captions]
     if any(len(prompts) != count for prompts in each):
@@ -124,9 +133,9 @@ def _texts(
             f"got {sorted({len(prompts) for prompts in each})} prompts per video, expected 1 or {count} for "
             f"recipe {recipe}"
         )
-    encode = model.backbone.encode_text
-    empty = [encode([""] * len(each))] if guided else []
-    return [[encode([prompts[index] for prompts in each]), *empty] for index in range(count)]
+    encode = partial(model.backbone.encode_text, images=images)
+    negative = [encode([sampling.negative_prompt] * len(each))] if sampling.guidance != 1 else []
+    return [[encode([prompts[index] for prompts in each]), *negative] for index in range(count)]
 
 
 def _velocity(model: FramePackModel, attended: Attended, sampling: SamplingConfig) -> Velocity:

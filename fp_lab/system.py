@@ -1,9 +1,8 @@
 """Training logic: a LightningModule that learns to generate packed sections."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from lightning import LightningModule
@@ -21,10 +20,11 @@ from fp_lab.shapes import ContextLevel, TextCondition
 
 
 class LatentBatch(TypedDict):
-    """What training consumes: latents ``b c t h w`` and a caption per video."""
+    """What training consumes: latents ``b c t h w``, a caption per video, embeddings of first frames."""
 
     latents: Tensor
     captions: list[str]
+    images: NotRequired[Tensor]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,15 @@ class FramePackSystem(LightningModule):
         self.optimizer_config = optimizer
         self.steps = steps
         self.seed = seed
+        self.strict_loading = not self._frozen()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out weights that do not learn: they are where they came from."""
+        for name in self._frozen():
+            del checkpoint["state_dict"][name]
+
+    def _frozen(self) -> list[str]:
+        return [name for name, parameter in self.named_parameters() if not parameter.requires_grad]
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
         """Velocity loss of one batch of sections."""
@@ -127,7 +136,7 @@ class FramePackSystem(LightningModule):
         noise = torch.randn(sample.target.shape, generator=generator).to(latents)
         noisy = interpolate(sample.target, noise, sigmas)
         context, levels = self._treated(sample.context, sigmas, generator)
-        text = self._text(batch["captions"], generator)
+        text = self._text(batch, generator)
         packed = model.memory_of(model.pack(context, levels), text)
         prediction = model(noisy, sample.times, sigmas, text, packed)
         velocity = to_velocity(prediction, noisy, sigmas, config.flow.output)
@@ -156,7 +165,7 @@ class FramePackSystem(LightningModule):
         clean = take(latents, frames)
         noise = torch.randn(clean.shape, generator=generator).to(latents)
         noisy = interpolate(clean, noise, levels)
-        text = self._text(batch["captions"], generator)
+        text = self._text(batch, generator)
         mask = blocks.mask(frames, model.section_tokens(1, rows, columns))
         prediction = model(noisy, frames, levels, text, None, mask, blocks.moments(frames))
         velocity = to_velocity(prediction, noisy, levels, config.flow.output)
@@ -167,10 +176,11 @@ class FramePackSystem(LightningModule):
         count = self.model.section_tokens(section, rows, columns)
         return shift_for(self.objective.flow.shift, count, self.model.section_tokens(frames, rows, columns))
 
-    def _text(self, captions: Sequence[str], generator: Generator) -> TextCondition:
+    def _text(self, batch: LatentBatch, generator: Generator) -> TextCondition:
+        captions = batch["captions"]
         dropped = torch.rand(len(captions), generator=generator) < self.objective.caption_dropout
         kept = ["" if drop else text for text, drop in zip(captions, dropped.tolist(), strict=True)]
-        return self.model.backbone.encode_text(kept)
+        return self.model.backbone.encode_text(kept, batch.get("images"))
 
     def configure_gradient_clipping(
         self,
@@ -186,7 +196,7 @@ class FramePackSystem(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; weight decay on matrices only."""
         config = self.optimizer_config
-        parameters = list(self.model.parameters())
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

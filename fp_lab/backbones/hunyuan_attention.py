@@ -1,16 +1,36 @@
-"""Joint attention of HunyuanVideo's blocks with rotary phases per item.
+"""Joint attention of HunyuanVideo's blocks with rotary phases per item, and with keys that came before.
 
 diffusers rotates by one set of cos and sin that the whole batch shares. An attention processor is its way to
-plug in another attention. The complex product over the joint sequence also spares the slices and copies of
-diffusers' rotation.
+plug in another attention; what it needs travels in the place of the phases, which blocks pass on as they are.
+The complex product over the joint sequence also spares the slices and copies of diffusers' rotation.
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoAttnProcessor2_0
 from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class JointAttention:
+    """What the attention of one block needs beside its tokens.
+
+    Attributes:
+        phasors: cos + i sin of [video, text], complex64 ``b n+l 1 k``.
+        earlier: keys and values ``b heads m c`` that come before these; None without any.
+        key_scale: factors of the video's first keys, ``heads m``, as many as there are; None for 1.
+        keep: whether `kept` shall get the video's keys and values.
+        kept: keys and values ``b heads m+n c`` of all but the text.
+    """
+
+    phasors: Tensor
+    earlier: tuple[Tensor, Tensor] | None = None
+    key_scale: Tensor | None = None
+    keep: bool = False
+    kept: list[Tensor] = field(default_factory=list)
 
 
 class PerItemPhases(HunyuanVideoAttnProcessor2_0):  # type: ignore[misc]  # diffusers is not typed
@@ -24,24 +44,24 @@ class PerItemPhases(HunyuanVideoAttnProcessor2_0):  # type: ignore[misc]  # diff
         attention_mask: Tensor | None = None,
         image_rotary_emb: Any = None,
     ) -> tuple[Tensor, Tensor]:
-        """Attend over [video, text].
+        """Attend over [earlier, video, text].
 
         Args:
             attn: diffusers' attention module, with projections of the text's own in a block of two streams.
             hidden_states: video ``b n d``.
             encoder_hidden_states: text ``b l d``.
-            attention_mask: bool ``b 1 1 n+l``.
-            image_rotary_emb: cos + i sin of video and text, complex64 ``b n+l 1 k``; else see diffusers.
+            attention_mask: bool ``b 1 1 m+n+l``, or ``b 1 n+l m+n+l`` with a row per query.
+            image_rotary_emb: a `JointAttention`; else see diffusers.
 
         Returns:
             Video and text.
         """
-        if not isinstance(image_rotary_emb, Tensor):
+        if not isinstance(image_rotary_emb, JointAttention):
             shared: tuple[Tensor, Tensor] = super().__call__(
                 attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb
             )
             return shared
-        count, two_streams = hidden_states.shape[1], attn.add_q_proj is not None
+        call, count, two_streams = image_rotary_emb, hidden_states.shape[1], attn.add_q_proj is not None
         x = hidden_states if two_streams else torch.cat((hidden_states, encoder_hidden_states), 1)
         q, k, v = _heads(x, attn.heads, attn.to_q, attn.to_k, attn.to_v)
         q, k = attn.norm_q(q), attn.norm_k(k)
@@ -51,7 +71,8 @@ class PerItemPhases(HunyuanVideoAttnProcessor2_0):  # type: ignore[misc]  # diff
             q = torch.cat((q, attn.norm_added_q(text_q)), 1)
             k = torch.cat((k, attn.norm_added_k(text_k)), 1)
             v = torch.cat((v, text_v), 1)
-        q, k = rotate_pairs(q, image_rotary_emb), rotate_pairs(k, image_rotary_emb)
+        q, k = rotate_pairs(q, call.phasors), rotate_pairs(k, call.phasors)
+        k, v = _with_others(k, v, call, count)
         x = dispatch_attention_fn(q, k, v, attn_mask=attention_mask, backend=self._attention_backend)
         x = x.flatten(2)
         video, text = x[:, :count], x[:, count:]
@@ -67,6 +88,22 @@ def rotate_pairs(x: Tensor, phasors: Tensor) -> Tensor:
     """
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * phasors).flatten(-2).to(x.dtype)
+
+
+def _with_others(k: Tensor, v: Tensor, call: JointAttention, count: int) -> tuple[Tensor, Tensor]:
+    """Keys and values behind those that came before; the video's, which are the first `count`, are kept."""
+    if call.key_scale is not None:
+        scaled = k[:, : call.key_scale.shape[1]] * call.key_scale.mT[..., None].to(k.dtype)
+        k = torch.cat((scaled, k[:, scaled.shape[1] :]), 1)
+    if call.earlier is not None:
+        k, v = (
+            torch.cat((before.transpose(1, 2), now), 1)
+            for before, now in zip(call.earlier, (k, v), strict=True)
+        )
+        count += call.earlier[0].shape[2]
+    if call.keep:
+        call.kept.extend(each[:, :count].transpose(1, 2) for each in (k, v))
+    return k, v
 
 
 def _heads(x: Tensor, heads: int, *projections: Any) -> list[Tensor]:

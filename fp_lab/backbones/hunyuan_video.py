@@ -1,24 +1,40 @@
-"""HunyuanVideo behind the protocol, over the submodules of diffusers' FramePack transformer.
+"""HunyuanVideo behind the protocol, over the submodules of diffusers' transformers.
 
-The transformer's own call packs a history of three fixed levels at indices that the whole batch shares; here
-the packer's tokens and phases take that place, so any schedule will do, and any indices per item. The joint
-sequence is [context, noisy, image, words].
+Those are the text-to-video model and FramePack, which adds an image projection. FramePack's own call packs a
+history of three fixed levels at indices that the whole batch shares; here the packer's tokens and phases take
+that place, so any schedule will do, and any indices per item. The joint sequence is [context, noisy, image,
+words].
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import HunyuanVideoFramepackTransformer3DModel
+from diffusers import HunyuanVideoFramepackTransformer3DModel, HunyuanVideoTransformer3DModel
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fp_lab.backbones.hunyuan_attention import PerItemPhases
+from fp_lab.backbones.hunyuan_attention import JointAttention, PerItemPhases
+from fp_lab.backbones.hunyuan_condition import (
+    HunyuanCondition,
+    HunyuanSection,
+    HunyuanText,
+    hides_text,
+    joint_phasors,
+    keys_mask,
+    mean_word,
+    per_key,
+    queries_mask,
+    require_one_timestep,
+    require_packable,
+    without_padding,
+)
+from fp_lab.backbones.masks import joined
 from fp_lab.packing.packer import ContextPacker, pad_to_kernel, projection_name
 from fp_lab.packing.rope import RopeConfig, phases
 from fp_lab.recipe import BASE, Kernel
@@ -31,56 +47,23 @@ RELEASED_PROJECTIONS = {
 """Projections of a packer that the released weights hold, and their names there (`clean_x_embedder`)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HunyuanCondition(TextCondition):
-    """What the model is told beside the words.
-
-    Attributes:
-        pooled: embedding of the whole caption (CLIP), ``b p``.
-        image: embedding of the first frame (SigLIP), ``b i e``.
-        guidance: 1000 * scale of the distilled guidance, ``b``; None for a model without it.
-    """
-
-    pooled: Tensor
-    image: Tensor
-    guidance: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class HunyuanSection:
-    """All that stays the same between the denoising steps of a section; see `HunyuanVideo.prepare`.
-
-    Attributes:
-        shape: frames, rows and columns of the noisy latents.
-        context: tokens ``b n d``; None without history.
-        phasors: cos + i sin of the joint sequence, complex64 ``b n 1 k``; 1 for image and words.
-        mask: tokens of the joint sequence to attend to, bool ``b 1 1 n``; None when all are.
-        image: tokens ``b i d``.
-        words: tokens before the refiner ``b l d``, without what is padding in every item.
-        words_mask: bool ``b l``; None when all are words.
-        words_modulation: what the caption adds to the refiner's modulation, ``b d``.
-        modulation: what caption and guidance add to the blocks' modulation, ``b d``.
-    """
-
-    shape: tuple[int, int, int]
-    context: Tensor | None
-    phasors: Tensor
-    mask: Tensor | None
-    image: Tensor
-    words: Tensor
-    words_mask: Tensor | None
-    words_modulation: Tensor
-    modulation: Tensor
-
-
 class HunyuanVideo(nn.Module):
-    """A FramePack transformer of diffusers as a `fp_lab.backbones.protocol.Backbone`.
+    """A HunyuanVideo transformer of diffusers as a `fp_lab.backbones.protocol.Backbone`.
 
-    Attention masks, remembered contexts and timesteps of some tokens' own are refused: image and words are in
-    one stream with the video and would carry what a mask hides, and a block has one modulation per item.
+    A block has one modulation per item, so timesteps per frame are refused; a remembered context has a
+    timestep of its own, as it goes through the blocks before the section does.
+
+    Attributes:
+        texts: how captions become conditions; see `encode_text`.
+        guidance: scale of the distilled guidance that a model with guidance embedding is told.
     """
 
-    def __init__(self, transformer: HunyuanVideoFramepackTransformer3DModel) -> None:
+    texts: Callable[[Sequence[str]], HunyuanCondition] | None = None
+    guidance: float = 6.0
+
+    def __init__(
+        self, transformer: HunyuanVideoFramepackTransformer3DModel | HunyuanVideoTransformer3DModel
+    ) -> None:
         """Wrap a module, whose own call still works.
 
         Args:
@@ -88,7 +71,8 @@ class HunyuanVideo(nn.Module):
                 the packer has their place, see `load_projections`.
 
         Raises:
-            ValueError: another patch than (1, 2, 2), axes that do not fill a head, no image projection.
+            ValueError: another patch than (1, 2, 2), axes that do not fill a head, or a way to take an image
+                that is not FramePack's.
         """
         super().__init__()
         config = transformer.config
@@ -101,8 +85,11 @@ class HunyuanVideo(nn.Module):
                 f"the transformer's rope_axes_dim {(t, h, w)} sum to {t + h + w}, expected its "
                 f"attention_head_dim {config.attention_head_dim}"
             )
-        if transformer.image_projection is None:
-            raise ValueError("the transformer has no image projection, expected has_image_proj: true")
+        if config.get("image_condition_type") is not None:
+            raise ValueError(
+                f"the transformer's image_condition_type is {config.image_condition_type!r}, expected None: "
+                "start from the text-to-video model or from FramePack, the history gives the image"
+            )
         self.transformer = transformer
         self.heads: int = config.num_attention_heads
         self.width: int = config.num_attention_heads * config.attention_head_dim
@@ -116,41 +103,60 @@ class HunyuanVideo(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> "HunyuanVideo":
-        """Load weights.
+        """Load weights, of FramePack where the config has its image projection.
 
         Args:
             source: a folder in diffusers' format, or a hub id such as ``lllyasviel/FramePackI2V_HY``.
-            options: of diffusers' `from_pretrained`, such as ``torch_dtype``.
+            options: of diffusers' `from_pretrained`, such as ``torch_dtype`` and ``subfolder``.
         """
-        return cls(HunyuanVideoFramepackTransformer3DModel.from_pretrained(source, **options))
+        stored = HunyuanVideoTransformer3DModel.load_config(source, subfolder=options.get("subfolder"))
+        packed = stored["_class_name"] == HunyuanVideoFramepackTransformer3DModel.__name__
+        kind = HunyuanVideoFramepackTransformer3DModel if packed else HunyuanVideoTransformer3DModel
+        return cls(kind.from_pretrained(source, **options))
+
+    @property
+    def image_projection(self) -> Any:
+        """Of the first frame's embedding; None for a transformer without one."""
+        return getattr(self.transformer, "image_projection", None)
+
+    @property
+    def patch(self) -> nn.Conv3d:
+        """Projection of noisy frames, which those of a context can start from."""
+        projection: nn.Conv3d = self.transformer.x_embedder.proj
+        return projection
 
     def load_projections(self, packer: ContextPacker) -> None:
-        """Copy the released patch embedders of clean frames into a packer.
+        """Copy the released patch embedders of clean frames into a packer, as far as both have them."""
+        for released, projection in self._released(packer):
+            projection.load_state_dict(released.state_dict())
 
-        Raises:
-            ValueError: the transformer has none, or the packer has a kernel that was not released.
-        """
-        released = self.transformer.clean_x_embedder
-        if released is None:
-            raise ValueError("the transformer has no clean_x_embedder, expected has_clean_x_embedder: true")
-        if unknown := sorted(set(packer.projections) - set(RELEASED_PROJECTIONS)):
-            raise ValueError(
-                f"the packer has projections {unknown}, released are {sorted(RELEASED_PROJECTIONS)}; "
-                "initialise others from transformer.x_embedder.proj"
-            )
+    def store_projections(self, packer: ContextPacker) -> None:
+        """Copy a packer's projections to where the released ones are, for diffusers' own call."""
+        for released, projection in self._released(packer):
+            released.load_state_dict(projection.state_dict())
+
+    def _released(self, packer: ContextPacker) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Pairs of a released projection and the packer's."""
+        released = getattr(self.transformer, "clean_x_embedder", None)
         for name, projection in packer.projections.items():
-            projection.load_state_dict(released.get_submodule(RELEASED_PROJECTIONS[name]).state_dict())
+            if released is not None and name in RELEASED_PROJECTIONS:
+                yield released.get_submodule(RELEASED_PROJECTIONS[name]), projection
 
-    def encode_text(self, captions: Sequence[str]) -> TextCondition:
-        """Refuse: there are no text encoders here yet.
+    def encode_text(self, captions: Sequence[str], images: Tensor | None = None) -> TextCondition:
+        """What `texts` knows of captions, with embeddings of first frames; see `Backbone`.
 
         Raises:
-            ValueError: always.
+            ValueError: nothing is set that encodes captions.
         """
-        raise ValueError(
-            f"HunyuanVideo got {len(captions)} captions and has no text encoders yet, expected a "
-            "HunyuanCondition with embeddings from the caller"
-        )
+        if self.texts is None:
+            raise ValueError(
+                f"HunyuanVideo got {len(captions)} captions and nothing that encodes them, expected `texts` "
+                "to be set; encoders are a model's of their own"
+            )
+        text = self.texts(captions)
+        scale = torch.full((len(captions),), 1000 * self.guidance, device=text.tokens.device)
+        guided = self.transformer.time_text_embed.guidance_embedder is not None
+        return replace(text, image=images, guidance=scale if guided else None)
 
     def as_context(
         self, noisy: Tensor, times: Tensor, timesteps: Tensor, moments: Tensor | None = None
@@ -160,22 +166,49 @@ class HunyuanVideo(nn.Module):
         Raises:
             ValueError: timesteps per frame.
         """
-        _require_one_timestep(timesteps)
+        require_one_timestep(timesteps)
         phase = phases(times, noisy.shape[-2], noisy.shape[-1], BASE, self.rope)
         return PackedContext(self._tokens(noisy), phase, timesteps=timesteps[:, None])
 
     def remember(
         self, context: PackedContext, text: TextCondition, past: ContextMemory | None = None
     ) -> ContextMemory:
-        """Refuse: isolated contexts are for the tiny backbone until this adapter is complete.
+        """Keys and values of tokens that see themselves, `past` and perhaps the text; see `Backbone`.
+
+        The text beside them sees only itself. Blocks are not checkpointed here: what is kept needs gradients.
 
         Raises:
-            ValueError: always.
+            ValueError: the context has no timesteps of its own, or several per item.
         """
-        raise ValueError(
-            f"HunyuanVideo got {context.tokens.shape[1]} tokens to remember, expected a context with full "
-            "attention: isolated contexts are for the tiny backbone"
-        )
+        if context.timesteps is None or context.timesteps.shape[1] != 1:
+            told = None if context.timesteps is None else tuple(context.timesteps.shape)
+            raise ValueError(
+                f"HunyuanVideo got a context to remember with timesteps {told}, expected one per item; use "
+                "context.timestep=zero"
+            )
+        told_text = self._embedded(self._require_condition(text))
+        x, timesteps = context.tokens.to(self._dtype), context.timesteps[:, 0].expand(len(context.tokens))
+        words, modulation = self._at(timesteps, told_text)
+        count, before = x.shape[1], 0 if past is None else past.keys[0].shape[2]
+        known = joined(None if past is None else past.mask, before, context.mask, count)
+        if context.reads_text:
+            keys = keys_mask(known, before + count, told_text)
+            mask = queries_mask(x.new_ones(len(x), count, before + count).bool(), keys, told_text)
+        else:
+            words = words[:, :1]  # blocks cannot do without text, so one hidden token stands for it
+            seen = x.new_ones(len(x), before + count).bool() if known is None else known
+            mask = F.pad(seen, (0, 1), value=False)[:, None, None]
+        phasors = joint_phasors([context.phases], words.shape[1])
+        keys_of, values_of = [], []
+        for index, block in enumerate(self.blocks):
+            earlier = None if past is None else (past.keys[index], past.values[index])
+            scale = None if context.key_scale is None else per_key(context.key_scale[index], count)
+            call = JointAttention(phasors, earlier, scale, keep=True)
+            x, words = block(x, words, modulation, mask, call)
+            key, value = call.kept
+            keys_of.append(key)
+            values_of.append(value)
+        return ContextMemory(tuple(keys_of), tuple(values_of), known)
 
     def forward(
         self,
@@ -211,37 +244,34 @@ class HunyuanVideo(nn.Module):
             times: frame indices of the noisy frames, int64 ``b t``.
             size: rows and columns of the noisy latents.
             text: a `HunyuanCondition`.
-            context: packed context; None without history.
+            context: packed context, or what was remembered of it; None without history.
             moments: say nothing to this model.
 
         Raises:
-            ValueError: a text that is no `HunyuanCondition`, guidance that does not fit the transformer, or a
-                context with options that it cannot follow.
+            ValueError: a text that is no `HunyuanCondition`, image or guidance that does not fit the
+                transformer, or a packed context with timesteps of its own.
         """
-        text = self._require_condition(text)
-        context = _require_plain(context)
-        time_text, refiner = self.transformer.time_text_embed, self.transformer.context_embedder
-        words, words_mask = _without_padding(text.tokens.to(self._dtype), text.mask)
-        image = self.transformer.image_projection(text.image.to(self._dtype))
-        modulation = time_text.text_embedder(text.pooled.to(self._dtype))
-        if text.guidance is not None:
-            guidance = time_text.time_proj(text.guidance).to(self._dtype)
-            modulation = modulation + time_text.guidance_embedder(guidance)
+        told = self._embedded(self._require_condition(text))
+        packed = require_packable(context) if isinstance(context, PackedContext) else None
+        memory = context if isinstance(context, ContextMemory) else None
         noisy = phases(times, size[0], size[1], BASE, self.rope)
-        parts = [noisy] if context is None else [context.phases, noisy]
-        still = (0, 0, 0, image.shape[1] + words.shape[1])
-        cos = F.pad(torch.cat([part.cos for part in parts], 1), still, value=1.0)
-        sin = F.pad(torch.cat([part.sin for part in parts], 1), still)
+        new, known, before = noisy.cos.shape[1], None, 0
+        if packed is not None:
+            known, before = packed.mask, packed.tokens.shape[1]
+        elif memory is not None:
+            known, before = memory.mask, memory.keys[0].shape[2]
+        mask = keys_mask(known, before + new, told)
+        if packed is not None and not packed.reads_text:
+            mask = hides_text(packed, new, mask, told)
+        scale = None if packed is None else packed.key_scale
         return HunyuanSection(
             shape=(times.shape[1], *size),
-            context=None if context is None else context.tokens.to(self._dtype),
-            phasors=torch.complex(cos, sin)[:, :, None],
-            mask=_joint_mask(None if context is None else context.mask, words_mask, cos.shape[1]),
-            image=image,
-            words=refiner.proj_in(words),
-            words_mask=words_mask,
-            words_modulation=refiner.time_text_embed.text_embedder(_mean(words, words_mask)),
-            modulation=modulation,
+            context=None if packed is None else packed.tokens.to(self._dtype),
+            earlier=None if memory is None else tuple(zip(memory.keys, memory.values, strict=True)),
+            key_scale=None if scale is None else per_key(scale, before),
+            phasors=joint_phasors([noisy] if packed is None else [packed.phases, noisy], told.count),
+            mask=mask,
+            text=told,
         )
 
     def denoise(
@@ -257,45 +287,61 @@ class HunyuanVideo(nn.Module):
             noisy: ``b c t h w``.
             timesteps: 1000 * sigma, ``b``.
             section: from `prepare`.
-            attention_mask: refused.
+            attention_mask: bool ``b n n`` over [context, noisy]; image and words then see only themselves.
 
         Returns:
             ``b c t h w``.
 
         Raises:
-            ValueError: timesteps per frame, latents of another shape than the section was prepared for, or an
-                attention mask.
+            ValueError: timesteps per frame, or latents of another shape than the section was prepared for.
         """
-        if attention_mask is not None:
-            raise ValueError(
-                f"HunyuanVideo got an attention mask {tuple(attention_mask.shape)}, expected None: image and "
-                "words are in one stream with the video and would carry what it hides"
-            )
-        _require_one_timestep(timesteps)
+        require_one_timestep(timesteps)
         if tuple(noisy.shape[2:]) != section.shape:
             raise ValueError(
                 f"got noisy latents of {tuple(noisy.shape[2:])} frames, rows and columns, expected "
                 f"{section.shape}, which the section was prepared for"
             )
-        time_text, refiner = self.transformer.time_text_embed, self.transformer.context_embedder
-        time = time_text.time_proj(timesteps).to(self._dtype)
-        modulation = time_text.timestep_embedder(time) + section.modulation
-        words_modulation = refiner.time_text_embed.timestep_embedder(time) + section.words_modulation
-        words = refiner.token_refiner(section.words, words_modulation, section.words_mask)
-        text = torch.cat((section.image, words), 1)
+        text, modulation = self._at(timesteps, section.text)
         x = self._tokens(noisy)
         count = x.shape[1]
         if section.context is not None:
             x = torch.cat((section.context, x), 1)
+        mask = section.mask
+        if attention_mask is not None:
+            mask = queries_mask(attention_mask, mask, section.text)
         saving = self.transformer.gradient_checkpointing and torch.is_grad_enabled()
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
             run = partial(checkpoint, block, use_reentrant=False) if saving else block
-            x, text = run(x, text, modulation, section.mask, section.phasors)
+            earlier = None if section.earlier is None else section.earlier[index]
+            scale = None if section.key_scale is None else section.key_scale[index]
+            x, text = run(x, text, modulation, mask, JointAttention(section.phasors, earlier, scale))
         x = self.transformer.proj_out(self.transformer.norm_out(x[:, -count:], modulation))
         frames, rows, columns = section.shape
         grid = {"t": frames, "h": -(-rows // BASE.h), "w": -(-columns // BASE.w)}
         x = rearrange(x, "b (t h w) (c p q) -> b c t (h p) (w q)", **grid, p=BASE.h, q=BASE.w)
         return x[..., :rows, :columns].to(noisy.dtype)
+
+    def _embedded(self, text: HunyuanCondition) -> HunyuanText:
+        """What of a condition does not depend on the noise level."""
+        time_text, refiner = self.transformer.time_text_embed, self.transformer.context_embedder
+        words, mask = without_padding(text.tokens.to(self._dtype), text.mask)
+        modulation = time_text.text_embedder(text.pooled.to(self._dtype))
+        if text.guidance is not None:
+            guidance = time_text.time_proj(text.guidance).to(self._dtype)
+            modulation = modulation + time_text.guidance_embedder(guidance)
+        image = modulation.new_zeros(len(words), 0, self.width)
+        if self.image_projection is not None and text.image is not None:
+            image = self.image_projection(text.image.to(self._dtype))
+        summary = refiner.time_text_embed.text_embedder(mean_word(words, mask))
+        return HunyuanText(image, refiner.proj_in(words), mask, summary, modulation)
+
+    def _at(self, timesteps: Tensor, text: HunyuanText) -> tuple[Tensor, Tensor]:
+        """Image and words ``b l d``, and the blocks' modulation ``b d``, at timesteps ``b``."""
+        time_text, refiner = self.transformer.time_text_embed, self.transformer.context_embedder
+        time = time_text.time_proj(timesteps).to(self._dtype)
+        words_modulation = refiner.time_text_embed.timestep_embedder(time) + text.words_modulation
+        words = refiner.token_refiner(text.words, words_modulation, text.words_mask)
+        return torch.cat((text.image, words), 1), time_text.timestep_embedder(time) + text.modulation
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -319,57 +365,11 @@ class HunyuanVideo(nn.Module):
                 f"got guidance {text.guidance}, expected {'one' if text.guidance is None else 'None'}: the "
                 f"transformer has guidance_embeds {text.guidance is None}"
             )
+        if (self.image_projection is None) != (text.image is None):
+            came = None if text.image is None else tuple(text.image.shape)
+            expected = "one of the first frame" if text.image is None else "None"
+            raise ValueError(
+                f"got an image embedding {came}, expected {expected}: the transformer has "
+                f"{'no' if self.image_projection is None else 'an'} image projection"
+            )
         return text
-
-
-def _without_padding(tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Leave out what follows the last word of all items, and the mask if it then hides nothing."""
-    if mask is None:
-        return tokens, None
-    words = mask.bool()[:, : int(mask.any(0).nonzero().max()) + 1]
-    return tokens[:, : words.shape[1]], None if words.all() else words
-
-
-def _mean(words: Tensor, mask: Tensor | None) -> Tensor:
-    """Average word, ``b d``."""
-    if mask is None:
-        return words.mean(1)
-    weights = mask[..., None].float()
-    return ((words * weights).sum(1) / weights.sum(1)).to(words.dtype)
-
-
-def _joint_mask(context: Tensor | None, words: Tensor | None, count: int) -> Tensor | None:
-    """Mask ``b 1 1 n`` of `count` tokens, of which the context are the first and the words the last."""
-    known = context if context is not None else words
-    if known is None:
-        return None
-    mask = known.new_ones(len(known), count)
-    if context is not None:
-        mask[:, : context.shape[1]] = context
-    if words is not None:
-        mask[:, -words.shape[1] :] = words
-    return mask[:, None, None]
-
-
-def _require_one_timestep(timesteps: Tensor) -> None:
-    if timesteps.ndim != 1:
-        raise ValueError(
-            f"HunyuanVideo got timesteps {tuple(timesteps.shape)}, expected one per item: a block has one "
-            "modulation for all tokens"
-        )
-
-
-def _require_plain(context: PackedContext | ContextMemory | None) -> PackedContext | None:
-    if isinstance(context, ContextMemory):
-        raise ValueError("HunyuanVideo got a ContextMemory, expected a PackedContext or None")
-    if context is None:
-        return None
-    wrong = [] if context.timesteps is None else ["timesteps of its own"]
-    wrong += [] if context.reads_text else ["no view of the caption"]
-    wrong += [] if context.key_scale is None else ["scaled keys"]
-    if wrong:
-        raise ValueError(
-            f"HunyuanVideo got a context with {' and '.join(wrong)}, expected context.timestep 'same', "
-            "context.text 'all' and no context.amplify: its blocks treat all video tokens alike"
-        )
-    return context

@@ -1,12 +1,15 @@
 """What the method asks of a video diffusion transformer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fp_lab.packing.rope import RopeConfig
 from fp_lab.shapes import ContextMemory, PackedContext, TextCondition
+
+TRANSFORMER = "transformer"
+"""Folder of a transformer of diffusers, in a model's and in a pipeline's."""
 
 
 @runtime_checkable
@@ -27,8 +30,18 @@ class Backbone(Protocol):
     heads: int
     rope: RopeConfig
 
-    def encode_text(self, captions: Sequence[str]) -> TextCondition:
-        """Encode captions once; the result serves every denoising step."""
+    @property
+    def blocks(self) -> Iterable[nn.Module]:
+        """The transformer's blocks."""
+        ...
+
+    def encode_text(self, captions: Sequence[str], images: Tensor | None = None) -> TextCondition:
+        """Encode captions once; the result serves every denoising step.
+
+        Args:
+            captions: one per video.
+            images: embeddings of the first frames ``b i e``, for backbones that take them.
+        """
         ...
 
     def as_context(

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from fp_lab.backbones.masks import joined
 from fp_lab.backbones.tiny_blocks import (
     MOMENT_FEATURES,
     PLACE_FEATURES,
@@ -130,8 +130,8 @@ class TinyDiT(nn.Module):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
-    def encode_text(self, captions: Sequence[str]) -> TextCondition:
-        """Embed the words of captions."""
+    def encode_text(self, captions: Sequence[str], images: Tensor | None = None) -> TextCondition:
+        """Embed the words of captions; images say nothing to this model."""
         condition: TextCondition = self.text(captions)
         return condition
 
@@ -157,7 +157,7 @@ class TinyDiT(nn.Module):
         call = self._call([context], [count], text)
         modulation = self._modulation(self._embedded(context.timesteps, x))
         known = None if past is None else past.mask
-        keys_mask = _joined(context.mask, count, known, 0 if past is None else past.keys[0].shape[2])
+        keys_mask = joined(known, 0 if past is None else past.keys[0].shape[2], context.mask, count)
         mask = None if keys_mask is None else keys_mask[:, None, None]
         keys, values = [], []
         for index, block in enumerate(self.blocks):
@@ -200,7 +200,7 @@ class TinyDiT(nn.Module):
             context=None if packed is None else packed.tokens.to(whereabouts.dtype),
             modulation=modulation,
             memory=memory,
-            mask=_joined(None, count, before, first),
+            mask=joined(before, first, None, count),
         )
 
     def denoise(
@@ -294,16 +294,6 @@ class TinyDiT(nn.Module):
         """``b 1|n 6 d``."""
         modulation: Tensor = self.modulation(embedded).unflatten(-1, (6, -1))
         return modulation
-
-
-def _joined(own: Tensor | None, count: int, earlier: Tensor | None, before: int) -> Tensor | None:
-    """Bool ``b n`` over [earlier, own] keys; None where all are to be attended to."""
-    if own is None and earlier is None:
-        return None
-    if earlier is None:
-        assert own is not None
-        return F.pad(own, (before, 0), value=True)
-    return F.pad(earlier, (0, count), value=True) if own is None else torch.cat((earlier, own), 1)
 
 
 def _joint_modulation(context: Tensor | None, section: Tensor, count: int) -> Tensor:

@@ -1,11 +1,15 @@
 """The exponential average of the weights, which is what is kept and sampled from."""
 
-from typing import Protocol, runtime_checkable
+import copy
+from typing import Any, Protocol, runtime_checkable
 
-from lightning import Trainer
+import torch
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from fp_lab.adapters import trainable
 from fp_lab.model import FramePackModel
 from fp_lab.system import FramePackSystem
 
@@ -34,3 +38,43 @@ class Averaging(WeightAveraging):
         system = self._average_model.module
         assert isinstance(system, FramePackSystem)
         return system.model
+
+
+class LearnedAveraging(Callback):
+    """Averages the weights that learn of a model whose others are frozen, and are neither copied nor stored.
+
+    Args:
+        decay: of the average.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self._average: dict[str, Tensor] = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take a step's weights in; the first ones are the average, as in torch's `AveragedModel`."""
+        learned = {name: parameter.detach() for name, parameter in trainable(pl_module)}
+        if not self._average:
+            self._average = {name: value.clone() for name, value in learned.items()}
+        averages = [self._average[name] for name in learned]
+        torch._foreach_lerp_(averages, list(learned.values()), 1 - self.decay)
+
+    def collect(self, trainer: Trainer) -> FramePackModel:
+        """The averaged model so far; it shares the frozen weights with the one that is trained."""
+        system = trainer.lightning_module
+        assert isinstance(system, FramePackSystem)
+        shared = {id(p): p for p in system.model.parameters() if not p.requires_grad}
+        model = copy.deepcopy(system.model, shared)
+        for name, parameter in trainable(model):
+            parameter.data.copy_(self._average[f"model.{name}"])
+        return model
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average, for a checkpoint."""
+        return dict(self._average)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the average of an interrupted training up again."""
+        self._average = dict(state_dict)

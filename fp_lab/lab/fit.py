@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.lab.atomic import replacing, replacing_folder, write_text
-from fp_lab.lab.averaging import Averaging
+from fp_lab.lab.averaging import Averaging, LearnedAveraging
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.callbacks import AtCheckpoints, SavePoint, StepTable
 from fp_lab.lab.compute import training_tflop
@@ -64,7 +64,9 @@ def fit(
     model = build_model(config, materials.codec(config), copy.deepcopy(fitted.codebook) if fitted else None)
     started = steps_taken(folder.checkpoint, key)
     sharded = settings.ranks > 1 and settings.strategy == "fsdp"
-    average = ShardedAveraging(settings.ema, model) if sharded else Averaging(decay=settings.ema)
+    frozen = any(not parameter.requires_grad for parameter in model.parameters())
+    whole = LearnedAveraging if frozen else Averaging
+    average = ShardedAveraging(settings.ema, model) if sharded else whole(settings.ema)
     table = StepTable(reporter, _tokens(config, videos) * settings.batch)
     tracking = [] if take is None else [AtCheckpoints(average, config.track.every, take)]
     save = SavePoint(folder.checkpoint, settings.checkpoint_every, key)

@@ -16,7 +16,8 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from fp_lab.backbones.hunyuan_video import HunyuanCondition, HunyuanVideo
+from fp_lab.backbones.hunyuan_condition import HunyuanCondition
+from fp_lab.backbones.hunyuan_video import HunyuanVideo
 from fp_lab.lab.capacity.models import Family, RealModel
 from fp_lab.packing.packer import ContextPacker, kernels_of
 from fp_lab.recipe import BASE, parse

@@ -1,0 +1,156 @@
+"""Captions encoded once: a folder of embeddings, a file each; encoders come only for what is missing."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fp_carriers import cache_folder
+from fp_lab.codec import file_sha256
+from fp_lab.conditions.collate import collate
+from fp_lab.conditions.encoder_files import EncoderFiles
+from fp_lab.conditions.encoders import EncodedText, load_encoders
+from fp_lab.lab.atomic import read_json, replacing, write_text
+from fp_lab.shapes import TextCondition
+
+_ENTRY = "text"
+_DIGESTS = "encoders.json"
+
+
+class EncodedTexts:
+    """Embeddings of captions by the text encoders of one model, on disk.
+
+    A caption's file has the name of a hash of all that its embedding depends on: family, encoders, precision,
+    length and caption. So captions of several models lie in one folder, an interrupted encoding goes on where
+    it was, and nothing old is taken for new.
+    """
+
+    def __init__(
+        self,
+        files: EncoderFiles,
+        dtype: torch.dtype = torch.bfloat16,
+        device: torch.device | str = "cpu",
+        folder: Path | None = None,
+    ) -> None:
+        """Look at no caption yet.
+
+        Args:
+            files: the encoders, see `fp_lab.conditions.encoder_files.find_encoders`.
+            dtype: of their weights and of the embeddings.
+            device: where they run, and where conditions are wanted.
+            folder: of the embeddings; by default ``texts`` in the cache folder, $FP_LAB_CACHE.
+
+        Raises:
+            ValueError: a part of the encoders is missing.
+        """
+        self.files = files
+        self.dtype = dtype
+        self.device = torch.device(device)
+        self.folder = cache_folder() / "texts" if folder is None else folder
+        self.identity = weights_identity(files.text_files(), files.text_folder, self.folder / _DIGESTS)
+
+    def __call__(self, captions: Sequence[str], images: Tensor | None = None) -> TextCondition:
+        """The condition of a batch, encoding what is missing.
+
+        Args:
+            captions: one per item.
+            images: embeddings of the first frames, ``b i e``, for models that take them.
+        """
+        return collate(self.files.family, self.encoded(captions), images, self.files.longest)
+
+    def encoded(self, captions: Sequence[str]) -> list[EncodedText]:
+        """Embeddings of captions on `device`, encoding what is missing."""
+        self.encode(captions)
+        return [self._read(caption) for caption in captions]
+
+    def encode(self, captions: Iterable[str], progress: Callable[[int, int], None] | None = None) -> int:
+        """Encode what is missing and what is damaged, each written as soon as it is done.
+
+        Args:
+            captions: as many as one likes: the encoders are loaded once for all.
+            progress: called with the captions done and their number, of those that are encoded.
+
+        Returns:
+            How many captions were encoded.
+        """
+        missing = [caption for caption in dict.fromkeys(captions) if not self._is_whole(caption)]
+        if not missing:
+            return 0
+        with load_encoders(self.files, self.dtype, self.device, only="texts") as encoders:
+            for done, caption in enumerate(missing, start=1):
+                (text,) = encoders.texts([caption])
+                self._write(caption, text)
+                if progress:
+                    progress(done, len(missing))
+        return len(missing)
+
+    def path(self, caption: str) -> Path:
+        """The file of a caption, whether it is there or not."""
+        known = (self.files.family, self.identity, str(self.dtype), self.files.longest, caption)
+        return self.folder / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()}.safetensors"
+
+    def _is_whole(self, caption: str) -> bool:
+        path = self.path(caption)
+        if not path.is_file():
+            return False
+        try:
+            self._read(caption)
+        except ValueError as error:
+            warnings.warn(f"{error}; it is encoded again", stacklevel=4)
+            return False
+        return True
+
+    def _read(self, caption: str) -> EncodedText:
+        path = self.path(caption)
+        try:
+            with safe_open(path, framework="pt") as file:
+                known = json.loads((file.metadata() or {})[_ENTRY])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no file of an encoded caption ({error})") from error
+        if known["sha256"] != _digest(tensors):
+            raise ValueError(
+                f"{path} is damaged: its embeddings have another hash than when they were written"
+            )
+        # copies: what safe_open gives is the file itself, mapped into memory
+        return EncodedText.of({name: tensor.to(self.device, copy=True) for name, tensor in tensors.items()})
+
+    def _write(self, caption: str, text: EncodedText) -> None:
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in text.tensors.items()}
+        known = {"caption": caption, "family": self.files.family, "sha256": _digest(tensors)}
+        with replacing(self.path(caption)) as unfinished:
+            save_file(tensors, unfinished, {_ENTRY: json.dumps(known)})
+
+
+def weights_identity(files: Sequence[Path], folder: Path, remembered: Path) -> str:
+    """sha256 of files and of their places in a folder.
+
+    Args:
+        files: tens of gigabytes, read again only when one has another size or time of change.
+        folder: all are in it; where it lies does not count.
+        remembered: JSON file of what was found before.
+    """
+    known = read_json(remembered)
+    stats = {path: path.stat() for path in files}
+    seen = {path: f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats.items()}
+    if fresh := {key: file_sha256(path) for path, key in seen.items() if key not in known}:
+        known |= fresh
+        write_text(remembered, json.dumps(known, indent=2) + "\n")
+    total = hashlib.sha256()
+    for path in files:
+        total.update(f"{path.relative_to(folder).as_posix()} {known[seen[path]]}\n".encode())
+    return total.hexdigest()
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
