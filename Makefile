@@ -1,6 +1,6 @@
 # On a machine with only Python >= 3.11, git and make, each target does its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint
+.PHONY: help demo models-demo test lint
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,11 +10,16 @@ READY := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 
 help:  ## Say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
 	@echo '  Another Python: make PYTHON=/path/to/python3.12 demo'
 
 demo: $(READY)  ## Train a small grid, measure its drift, print the comparison table (minutes)
 	@$(BIN)/fp-lab grid experiments/grids/demo.yaml
+
+models-demo: $(READY)  ## Fine-tune tiny HunyuanVideo and Wan pipelines, generate and compare (a minute; random weights)
+	@$(BIN)/python -m fp_lab.lab.tiny_checkpoints runs/models framepack wan
+	@$(BIN)/fp-lab grid models_framepack
+	@$(BIN)/fp-lab grid models_wan
 
 test: lint  ## Run the linters, the type checker, the import contracts and the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
-from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 
 from fp_lab.codec import CONFIG_FILE, Codec, tensors_sha256
+from fp_lab.hub import local_folder
 
 AUTOENCODERS = {"AutoencoderKLHunyuanVideo": AutoencoderKLHunyuanVideo, "AutoencoderKLWan": AutoencoderKLWan}
 """Classes by the `_class_name` of a config."""
@@ -24,6 +24,8 @@ _GET_ONE = (
     "get one with `hf download hunyuanvideo-community/HunyuanVideo --include 'vae/*' --local-dir FOLDER` "
     "(Wan: Wan-AI/Wan2.1-T2V-1.3B-Diffusers) and give FOLDER as the source"
 )
+
+_ADVICE = f"for a codec use codec.source=shipped, or {_GET_ONE}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,10 +220,10 @@ def pixel_frames(frames: int, temporal: int) -> int:
 
 def _find(source: str | Path) -> Path:
     """The folder of a VAE; of a hub id only what it needs is downloaded, and its config first."""
-    root = _local(source, [CONFIG_FILE, f"{_SUBFOLDER}/{CONFIG_FILE}"])
+    root = local_folder(source, [CONFIG_FILE, f"{_SUBFOLDER}/{CONFIG_FILE}"], _ADVICE)
     part = f"{_SUBFOLDER}/" if (root / _SUBFOLDER / CONFIG_FILE).is_file() else ""
     _class_name(root / part)
-    folder = _local(source, [f"{part}{name}" for name in (CONFIG_FILE, *_FILES)]) / part
+    folder = local_folder(source, [f"{part}{name}" for name in (CONFIG_FILE, *_FILES)], _ADVICE) / part
     if not any((folder / name).is_file() for name in (_WEIGHTS, f"{_WEIGHTS}.index.json")):
         raise ValueError(f"no {_WEIGHTS} in {folder}, expected it beside {CONFIG_FILE}; {_GET_ONE}")
     return folder
@@ -238,19 +240,6 @@ def _class_name(folder: Path) -> str:
     if name not in AUTOENCODERS:
         raise ValueError(f"{file} is of a {name}, expected one of {', '.join(AUTOENCODERS)}")
     return name
-
-
-def _local(source: str | Path, patterns: list[str]) -> Path:
-    """The folder of a source, downloaded if it is a hub id that is not in the hub's cache yet."""
-    if Path(source).is_dir():
-        return Path(source)
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=patterns))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"got the codec {str(source)!r}, which is no folder, and no repository that can be reached or is "
-            f"in the hub's cache ({error}); use codec.source=shipped, or {_GET_ONE}"
-        ) from error
 
 
 def _per_channel(values: Tensor, latents: Tensor) -> Tensor:

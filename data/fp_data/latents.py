@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -16,20 +16,29 @@ from torch.utils.data import IterableDataset
 
 
 class Batch(TypedDict):
-    """Latents ``b c t h w``, a caption and a seed per video."""
+    """Latents ``b c t h w``, a caption and a seed per video; embeddings of first frames where there are."""
 
     latents: Tensor
     captions: list[str]
     seeds: list[int]
+    images: NotRequired[Tensor]
 
 
 @dataclass(frozen=True)
 class LatentVideos:
-    """Encoded videos of equal length: latents ``n c t h w``, captions and the seeds they were made from."""
+    """Encoded videos of equal length.
+
+    Attributes:
+        latents: ``n c t h w``.
+        captions: one per video.
+        seeds: that the videos were made from.
+        images: embeddings of the first frames ``n i e``, for models that take them.
+    """
 
     latents: Tensor
     captions: tuple[str, ...]
     seeds: tuple[int, ...]
+    images: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -41,23 +50,33 @@ class VideoChunk:
     seeds: tuple[int, ...]
 
 
-def encode_videos(chunks: Iterable[VideoChunk], encode: Callable[[Tensor], Tensor]) -> LatentVideos:
+def encode_videos(
+    chunks: Iterable[VideoChunk],
+    encode: Callable[[Tensor], Tensor],
+    embed: Callable[[Tensor], Tensor] | None = None,
+) -> LatentVideos:
     """Encode chunk by chunk.
 
     Args:
         chunks: videos of equal length.
         encode: pixels ``b c t h w`` in [-1, 1] -> latents ``b c t h w``.
+        embed: first frames ``b c h w`` in [-1, 1] -> embeddings ``b i e``.
     """
     latents: list[Tensor] = []
+    images: list[Tensor] = []
     captions: list[str] = []
     seeds: list[int] = []
     for chunk in chunks:
-        latents.append(encode(to_pixels(chunk.frames)))
+        pixels = to_pixels(chunk.frames)
+        latents.append(encode(pixels))
+        if embed is not None:
+            images.append(embed(pixels[:, :, 0]))
         captions += chunk.captions
         seeds += chunk.seeds
     if not latents:
         raise ValueError("no videos to encode")
-    return LatentVideos(torch.cat(latents), tuple(captions), tuple(seeds))
+    embedded = torch.cat(images) if images else None
+    return LatentVideos(torch.cat(latents), tuple(captions), tuple(seeds), embedded)
 
 
 def to_pixels(frames: Tensor) -> Tensor:
@@ -89,7 +108,9 @@ def cached(folder: Path, description: dict[str, object], make: Callable[[], Late
             "seeds": json.dumps(videos.seeds),
             "made_from": text,
         }
-        save_file({"latents": videos.latents.contiguous()}, partial, metadata)
+        tensors = {"latents": videos.latents.contiguous()}
+        tensors |= {} if videos.images is None else {"images": videos.images.contiguous()}
+        save_file(tensors, partial, metadata)
         partial.replace(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
@@ -97,6 +118,7 @@ def cached(folder: Path, description: dict[str, object], make: Callable[[], Late
             file.get_tensor("latents"),
             tuple(json.loads(metadata["captions"])),
             tuple(json.loads(metadata["seeds"])),
+            file.get_tensor("images") if "images" in file.keys() else None,  # noqa: SIM118 - no mapping
         )
 
 
@@ -149,8 +171,11 @@ class LatentBatches(IterableDataset[Batch]):
         random = np.random.Generator(np.random.Philox(key=[self.seed * 65_537, index]))
         drawn = random.choice(len(self.videos.latents), self.size, replace=False)
         rows = np.split(drawn, self.ranks)[self.rank].tolist()
-        return Batch(
+        batch = Batch(
             latents=self.videos.latents[rows],
             captions=[self.videos.captions[row] for row in rows],
             seeds=[self.videos.seeds[row] for row in rows],
         )
+        if self.videos.images is not None:
+            batch["images"] = self.videos.images[rows]
+        return batch

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import diffusers
 from diffusers import HunyuanVideoTransformer3DModel
 
 from fp_lab.backbones.hunyuan_video import HunyuanVideo
@@ -16,6 +17,16 @@ FAMILIES: Mapping[str, type[HunyuanVideo] | type[Wan]] = {
     "WanTransformer3DModel": Wan,
 }
 """Backbones by diffusers' class."""
+
+
+def new_transformer(name: str, settings: Mapping[str, Any]) -> HunyuanVideo | Wan:
+    """A backbone with random weights of torch's default type, on its default device.
+
+    Args:
+        name: of diffusers' class, one of `FAMILIES`.
+        settings: of the class, as in its config.json.
+    """
+    return FAMILIES[name](getattr(diffusers, name)(**settings))
 
 
 def load_transformer(source: str | Path, **options: Any) -> HunyuanVideo | Wan:

@@ -10,6 +10,7 @@ from fp_lab.cli import (
     compare,
     data,
     efficiency,
+    encode,
     evaluate,
     explain,
     generate,
@@ -61,6 +62,7 @@ app.command("track")(track.track)
 app.command("evaluate")(evaluate.evaluate)
 app.command("efficiency")(efficiency.efficiency)
 app.command("plan")(plan.plan)
+app.command("encode")(encode.encode)
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(pretrain.codec_app, name="codec")
 app.add_typer(data.app, name="data")

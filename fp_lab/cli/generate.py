@@ -17,10 +17,23 @@ def generate(
     image: Annotated[Path | None, typer.Option(help="Picture to begin with.")] = None,
     caption: Annotated[
         list[str] | None,
-        typer.Option(help="What is to be seen and how it moves; once per endpoint of a planned recipe."),
+        typer.Option(
+            "--caption",
+            "--prompt",
+            help="What is to be seen and how it moves; once per endpoint of a planned recipe.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise and, without a picture, of the first frame.")] = 0,
-    frames: Annotated[int, typer.Option(min=2, help="Length of the video.")] = 64,
+    frames: Annotated[int, typer.Option(min=2, help="Length of the video, latent frames.")] = 64,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Length instead, at evaluation.fps frames per second.")
+    ] = None,
+    pixels: Annotated[
+        str | None, typer.Option(help="Height x width for a picture, such as 480x832; default: data.size.")
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option(help="Write what there is after every section to NAME.preview.mp4.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="The mp4 file to write.")] = Path("generated.mp4"),
 ) -> None:
     """Generate a video, section by section.
@@ -30,6 +43,8 @@ def generate(
       fp-lab generate --run runs/demo/g9/seed0 --seed 3 --frames 100
 
       fp-lab generate --model my/model --recipe td_f16k4f2k2f1k1_g9 --image dog.png --caption "a dog runs"
+
+      fp-lab generate --run my/run --image dog.png --prompt "it runs" --seconds 5 --pixels 480x832 --preview
 
       fp-lab generate --run runs/planned/f1k1_g9_x_f1k1_x_f1k1/seed0 --caption "it runs" --caption "it rests"
     """
@@ -48,10 +63,12 @@ def generate(
         loaded = FramePackModel.load(model)
         config = making.config_of_model(loaded, recipe, overrides or [])
     if image is not None:
-        opening = making.opening_from_image(image, config.data.size, caption or ())
+        size = making.size_of(pixels, config)
+        opening = making.opening_from_image(image, size, caption or ())
     else:
         opening = making.opening_from_seed(config, seed)
         opening = making.Opening(opening.frame, tuple(caption)) if caption else opening
-    for progressed in making.generate(loaded, config, opening, frames, seed, out):
+    length = frames if seconds is None else making.latent_count(config, seconds)
+    for progressed in making.generate(loaded, config, opening, length, seed, out, preview=preview):
         typer.echo(f"section {progressed.done} of {progressed.sections}")
     typer.echo(f"{out}: {'; then '.join(filter(None, opening.captions)) or 'no caption'}")

@@ -15,7 +15,7 @@ def plan(
         list[str] | None,
         typer.Argument(
             metavar="MODEL...",
-            help="hunyuan-video, wan-1.3b, wan-14b, or the paper's base, lite, extended.",
+            help="hunyuan-video, wan-1.3b, wan-14b, wan-14b-i2v, or the paper's base, lite, extended.",
             show_default="base lite extended",
         ),
     ] = None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from huggingface_hub import snapshot_download
+from fp_lab.hub import local_folder
 
 Family = Literal["hunyuan_video", "wan"]
 
@@ -36,6 +36,9 @@ _IMAGE_ORIGIN: dict[Family, str] = {
 _INDEX = "model_index.json"
 _WEIGHTS = "model.safetensors"
 _FORMATS = ("json", "safetensors", "model", "txt")  # no pickles
+_ADVICE = (
+    "for encoders download them with `hf download ID` where the hub can be reached, or name their folder"
+)
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,11 @@ def find_encoders(
     Raises:
         ValueError: nothing there, or the pipeline of no known family.
     """
-    folder = _local(source, (_INDEX, *_patterns(_TEXT_PARTS), *_patterns(_IMAGE_PARTS)))
-    images = folder if image_source is None else _local(image_source, _patterns(_IMAGE_PARTS))
+    parts = (*_patterns(_TEXT_PARTS), *_patterns(_IMAGE_PARTS))
+    folder = local_folder(source, (_INDEX, *parts), _ADVICE)
+    images = folder
+    if image_source is not None:
+        images = local_folder(image_source, _patterns(_IMAGE_PARTS), _ADVICE)
     index = folder / _INDEX
     if not index.is_file():
         raise ValueError(
@@ -118,20 +124,6 @@ def find_encoders(
     if longest < 1:
         raise ValueError(f"captions are cut after longest = {longest} tokens, expected at least 1")
     return EncoderFiles(family, folder, images, longest)
-
-
-def _local(source: str | Path, patterns: Sequence[str]) -> Path:
-    """The folder of a source, downloaded if it is a hub id that is not in the hub's cache yet."""
-    if Path(source).is_dir():
-        return Path(source)
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=list(patterns)))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"got the encoders {str(source)!r}, which is no folder, and no repository that can be reached or "
-            f"is in the hub's cache ({error}); download it with `hf download {source}` where the hub can be "
-            "reached, or name its folder"
-        ) from error
 
 
 def _patterns(parts: dict[Family, tuple[str, ...]]) -> tuple[str, ...]:

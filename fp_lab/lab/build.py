@@ -16,9 +16,10 @@ from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_
 from fp_data.worlds import VOCABULARY, iterate
 from fp_lab.backbones import TinyDiT
 from fp_lab.causal import Blocks
-from fp_lab.codec import Codec, shipped_folder
+from fp_lab.codec import Codec
 from fp_lab.lab.config import CARRIED, DataConfig, ExperimentConfig
 from fp_lab.lab.locking import only_one
+from fp_lab.lab.real import embedder, image_identity, is_real, real_model
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
@@ -26,6 +27,7 @@ from fp_lab.packing.codebook import Codebook, CodebookStats, codebook_stats, fit
 from fp_lab.packing.packer import kernels_of
 from fp_lab.samples import PlannedSections
 from fp_lab.system import FramePackSystem
+from fp_lab.video_codec import VideoCodec, load_codec, pixel_frames
 
 _CLIPS_AT_ONCE = 8
 _VIDEOS_AT_ONCE = 16
@@ -38,10 +40,12 @@ class EvaluationSet:
     Attributes:
         truth: the true videos.
         latents: of the true videos, ``b c t h w``.
+        images: embeddings of the first frames ``b i e``, for models that take them.
     """
 
     truth: Videos
     latents: Tensor
+    images: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +61,19 @@ class Materials:
 
     def __init__(self, cache: Path, reporter: Reporter) -> None:
         self.cache, self.reporter = cache, reporter
-        self._codecs: dict[str, Codec] = {}
+        self._codecs: dict[str, Codec | VideoCodec] = {}
         self._training: dict[str, LatentVideos] = {}
         self._evaluation: dict[str, EvaluationSet] = {}
         self._codebooks: dict[str, FittedCodebook] = {}
 
-    def codec(self, config: ExperimentConfig) -> Codec:
+    def codec(self, config: ExperimentConfig) -> Codec | VideoCodec:
         """The codec, on the device that sampling and encoding use."""
-        source = config.codec.source
-        if source not in self._codecs:
-            self._codecs[source] = Codec.load(source).to(device_of(config))
-        return self._codecs[source]
+        key, wanted = str(config.codec), config.codec
+        if key not in self._codecs:
+            dtype = getattr(torch, wanted.dtype)
+            loaded = load_codec(wanted.source, dtype, wanted.tiling, wanted.slicing)
+            self._codecs[key] = loaded.to(device_of(config))
+        return self._codecs[key]
 
     def training(self, config: ExperimentConfig) -> LatentVideos:
         """Encoded training videos, from the cache on disk where they are there already."""
@@ -78,11 +84,14 @@ class Materials:
             "seeds": [seeds.start, seeds.stop],
             "encoder": codec.encoder_sha256,
         }
+        if (images := image_identity(config)) is not None:
+            identity["images"] = images
 
         def make() -> LatentVideos:
             self.reporter.begin("encode", len(seeds))
             chunks = videos_of(data, seeds, data.frames, held_out=False)
-            return encode_videos(self._counted(chunks), encoder(codec, config))
+            with embedder(config) as embed:
+                return encode_videos(self._counted(chunks), encoder(codec, config), embed)
 
         key = str(identity)
         if key not in self._training:
@@ -112,12 +121,15 @@ class Materials:
     def evaluation(self, config: ExperimentConfig) -> EvaluationSet:
         """The evaluation set with its true latents."""
         codec = self.codec(config)
-        key = str((data_identity(config.data), config.evaluation, codec.sha256))
+        key = str((data_identity(config.data), config.evaluation, codec.sha256, config.model))
         if key not in self._evaluation:
-            truth = evaluation_videos(config)
+            truth = evaluation_videos(config, codec.temporal)
             encode = encoder(codec, config)
             latents = [encode(to_pixels(part)) for part in truth.frames.split(_CLIPS_AT_ONCE)]
-            self._evaluation = {key: EvaluationSet(truth, torch.cat(latents))}
+            with embedder(config) as embed:
+                first = to_pixels(truth.frames[:, :1])[:, :, 0]
+                images = None if embed is None else embed(first)
+            self._evaluation = {key: EvaluationSet(truth, torch.cat(latents), images)}
         return self._evaluation[key]
 
     def _counted(self, chunks: Iterator[VideoChunk]) -> Iterator[VideoChunk]:
@@ -128,7 +140,7 @@ class Materials:
             self.reporter.advance(done)
 
 
-def encoder(codec: Codec, config: ExperimentConfig) -> Callable[[Tensor], Tensor]:
+def encoder(codec: Codec | VideoCodec, config: ExperimentConfig) -> Callable[[Tensor], Tensor]:
     """Pixels ``b c t h w`` on the CPU to latents on the CPU."""
     device = device_of(config)
 
@@ -147,7 +159,9 @@ def device_of(config: ExperimentConfig) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def build_model(config: ExperimentConfig, codec: Codec, codebook: Codebook | None = None) -> FramePackModel:
+def build_model(
+    config: ExperimentConfig, codec: Codec | VideoCodec, codebook: Codebook | None = None
+) -> FramePackModel:
     """The model that training starts from: a fresh copy of the base with projections for the recipe.
 
     Args:
@@ -161,7 +175,9 @@ def build_model(config: ExperimentConfig, codec: Codec, codebook: Codebook | Non
     kernels = kernels_of(config.parsed_recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if config.model.base is not None:
+        if is_real(config):
+            model = real_model(config, kernels, codebook)
+        elif config.model.base is not None:
             base = FramePackModel.load(config.model.base)
             model = base.with_kernels(kernels, config.context, codebook)
         else:
@@ -194,15 +210,21 @@ def build_system(
     )
 
 
-def evaluation_videos(config: ExperimentConfig) -> Videos:
-    """The true videos of the evaluation set; of clips, windows that training never sees."""
+def evaluation_videos(config: ExperimentConfig, temporal: int = 1) -> Videos:
+    """The true videos of the evaluation set; of clips, windows that training never sees.
+
+    Args:
+        config: of the arm.
+        temporal: frames that the codec makes one latent frame of.
+    """
     evaluation = config.evaluation
-    chunks = list(videos_of(config.data, evaluation.seeds, evaluation.frames, held_out=True))
+    frames = pixel_frames(evaluation.frames, temporal)
+    chunks = list(videos_of(config.data, evaluation.seeds, frames, held_out=True))
     return Videos(
         frames=torch.cat([chunk.frames for chunk in chunks]),
         captions=tuple(caption for chunk in chunks for caption in chunk.captions),
         seeds=tuple(evaluation.seeds),
-        order=(GIVEN,) * evaluation.frames,
+        order=(GIVEN,) * frames,
         fps=evaluation.fps,
     )
 
@@ -267,8 +289,3 @@ VIDEOS: dict[str, Callable[[DataConfig, Sequence[int], int, bool], Iterator[Vide
     "world": _world_videos,
     "clips": _clip_videos,
 }
-
-
-def source_folder(what: str, source: str) -> Path:
-    """The folder of a codec or a base: ``shipped``, or the source itself."""
-    return shipped_folder(what) if source == "shipped" else Path(source)

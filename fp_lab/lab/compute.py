@@ -1,10 +1,12 @@
 """Equal compute: how many steps of an arm cost as much as those of another recipe."""
 
+import math
 from dataclasses import replace
 from statistics import fmean
 
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig
+from fp_lab.lab.real import is_real
 from fp_lab.model import FramePackModel
 from fp_lab.orders import plan
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
@@ -40,7 +42,12 @@ def section_flops(recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: in
 
 
 def sample_flops(config: ExperimentConfig) -> float:
-    """`section_flops` of a training sample of an arm; a training step costs three times as much."""
+    """`section_flops` of a training sample of an arm; a training step costs three times as much.
+
+    NaN for a transformer of diffusers, whose operations `fp-lab plan` counts.
+    """
+    if is_real(config):
+        return math.nan
     backbone = config.model.backbone
     if config.model.base is not None:
         backbone = FramePackModel.load(config.model.base).backbone.config
@@ -58,6 +65,11 @@ def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
     wanted = config.training.compute_of
     if wanted is None:
         return config
+    if is_real(config):
+        raise ValueError(
+            f"training.compute_of: got {wanted} with the transformer {config.model.base}, expected null: "
+            "operations are counted for the lab's own backbone alone; say the steps"
+        )
     backbone = config.model.backbone
     if config.model.base is not None:
         backbone = FramePackModel.load(config.model.base).backbone.config

@@ -1,5 +1,6 @@
 """What a grid would do: its arms, what is done, and what the rest will cost."""
 
+import math
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -21,9 +22,15 @@ def plan_table(grid: Grid, jobs: Sequence[Job], costs: Sequence[Cost], workers: 
         costs: of the jobs.
         workers: arms at once, by which the whole is divided.
     """
-    total = sum(cost.total for cost in costs)
+    known = [cost.total for cost in costs if not math.isnan(cost.total)]
+    total, unknown = sum(known), len(costs) - len(known)
     whole = "Nothing is left to do."
-    if total:
+    if unknown:
+        whole = (
+            f"{unknown} runs are over a transformer of diffusers and were not timed: `fp-lab plan` says what "
+            "they cost."
+        )
+    elif total:
         whole = (
             f"About {duration(total / workers)} in all: one training step and one video's scores were timed, "
             "the rest is in proportion to floating-point operations."
@@ -43,7 +50,9 @@ def plan_table(grid: Grid, jobs: Sequence[Job], costs: Sequence[Cost], workers: 
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: 42 s, 7 min, 2.5 h."""
+    """Seconds in words: 42 s, 7 min, 2.5 h; "?" where nobody knows."""
+    if math.isnan(seconds):
+        return "?"
     if seconds < 2 * _MINUTE:
         return f"{seconds:.0f} s"
     return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"

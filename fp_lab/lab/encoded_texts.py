@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fp_carriers import cache_folder
-from fp_lab.codec import file_sha256
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.conditions.encoders import EncodedText, load_encoders
-from fp_lab.lab.atomic import read_json, replacing, write_text
+from fp_lab.lab.atomic import replacing
+from fp_lab.lab.weights import weights_identity
 from fp_lab.shapes import TextCondition
 
 _ENTRY = "text"
@@ -126,26 +126,6 @@ class EncodedTexts:
         known = {"caption": caption, "family": self.files.family, "sha256": _digest(tensors)}
         with replacing(self.path(caption)) as unfinished:
             save_file(tensors, unfinished, {_ENTRY: json.dumps(known)})
-
-
-def weights_identity(files: Sequence[Path], folder: Path, remembered: Path) -> str:
-    """sha256 of files and of their places in a folder.
-
-    Args:
-        files: tens of gigabytes, read again only when one has another size or time of change.
-        folder: all are in it; where it lies does not count.
-        remembered: JSON file of what was found before.
-    """
-    known = read_json(remembered)
-    stats = {path: path.stat() for path in files}
-    seen = {path: f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats.items()}
-    if fresh := {key: file_sha256(path) for path, key in seen.items() if key not in known}:
-        known |= fresh
-        write_text(remembered, json.dumps(known, indent=2) + "\n")
-    total = hashlib.sha256()
-    for path in files:
-        total.update(f"{path.relative_to(folder).as_posix()} {known[seen[path]]}\n".encode())
-    return total.hexdigest()
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -1,5 +1,6 @@
 """What a grid will cost: one training step and one video's scores are timed, the rest is counted."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from fp_lab.lab.build import Materials, build_model, build_system, evaluation_vi
 from fp_lab.lab.compute import sample_flops
 from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig, TrackConfig
 from fp_lab.lab.evaluate import score_truth
+from fp_lab.lab.real import is_real
 from fp_lab.lab.sample import HISTORIES
 from fp_lab.orders import plan
 from fp_lab.system import LatentBatch, step_generator
@@ -39,18 +41,23 @@ class Cost:
 def estimate(jobs: Sequence[Job], materials: Materials) -> list[Cost]:
     """Costs of jobs in their order, in proportion to floating-point operations.
 
-    One training step of the first arm that is not done is timed, and the scoring of one short video.
+    One training step of the first arm that is not done is timed, and the scoring of one short video. What is
+    left of arms over a transformer of diffusers is NaN: to time a step would be to load it.
 
     Args:
         jobs: arms of one grid.
         materials: whose codec tells the shape of latents.
     """
-    first = next((job for job in jobs if job.pending), None)
+    first = next((job for job in jobs if job.pending and not is_real(job.config)), None)
     if first is None:
-        return [Cost() for _ in jobs]
+        return [_unknown(job) for job in jobs]
     rate = sample_flops(first.config) * first.config.training.batch / timed_step(first.config, materials)
     per_frame = _seconds_per_frame(first.config, materials)
-    return [_cost(job, rate, per_frame) for job in jobs]
+    return [_unknown(job) if is_real(job.config) else _cost(job, rate, per_frame) for job in jobs]
+
+
+def _unknown(job: Job) -> Cost:
+    return Cost(**dict.fromkeys(job.pending, math.nan))
 
 
 def timed_step(config: ExperimentConfig, materials: Materials) -> float:

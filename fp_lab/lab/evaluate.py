@@ -23,6 +23,7 @@ from fp_lab.lab.summarise import summarise
 from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables
 from fp_lab.lab.truth import world_truths
 from fp_lab.lab.videos import GIVEN, Videos
+from fp_lab.video_codec import VideoCodec
 from fp_metrics import About, protocol
 
 TRUTH_FOLDER = "truth"
@@ -102,7 +103,7 @@ def score_truth(
     folder: Path,
     videos: Videos,
     config: ExperimentConfig,
-    codec: Codec,
+    codec: Codec | VideoCodec,
     *,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -140,7 +141,7 @@ def score_truth(
 
 
 @torch.no_grad()
-def round_trip(codec: Codec, frames: Tensor) -> Tensor:
+def round_trip(codec: Codec | VideoCodec, frames: Tensor) -> Tensor:
     """Encode and decode uint8 ``b t h w c``, one video at a time."""
     device = next(codec.parameters()).device
     decoded = [codec.decode(codec.encode(_signed(video[None]).to(device))).cpu() for video in frames]

@@ -23,6 +23,7 @@ from fp_lab.lab.compute import training_tflop
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig
 from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training_efficiency
 from fp_lab.lab.quiet import quiet_lightning
+from fp_lab.lab.real import told
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.sharded import ShardedAveraging, ShardedSystem
 from fp_lab.lab.stages import RunFolder
@@ -62,6 +63,7 @@ def fit(
     reset_peak_memory()
     videos, fitted = materials.training(config), materials.codebook(config)
     model = build_model(config, materials.codec(config), copy.deepcopy(fitted.codebook) if fitted else None)
+    model = told(model, config, videos.captions)
     started = steps_taken(folder.checkpoint, key)
     sharded = settings.ranks > 1 and settings.strategy == "fsdp"
     frozen = any(not parameter.requires_grad for parameter in model.parameters())

@@ -8,16 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fp_data.buckets import Bucket, place
 from fp_data.clips import read_video, write_mp4
 from fp_data.latents import to_frames, to_pixels
-from fp_lab.codec import Codec
-from fp_lab.lab.build import device_of, videos_of
+from fp_lab.lab.build import Materials, device_of, videos_of
 from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.lab.real import embedder, told
+from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.model import FramePackModel
 from fp_lab.orders import plan
 from fp_lab.packing.packer import kernels_of
 from fp_lab.rollout import rollout
+from fp_lab.section_decoder import GIVEN, decode_sections
+from fp_lab.video_codec import load_codec, pixel_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +66,8 @@ def opening_from_seed(config: ExperimentConfig, seed: int) -> Opening:
     return Opening(chunk.frames[0, 0], (chunk.captions[0],))
 
 
-def opening_from_image(path: Path, size: int, captions: Sequence[str] = ()) -> Opening:
-    """A picture file (or a video's first frame) as first frame: its middle square, scaled.
+def opening_from_image(path: Path, size: tuple[int, int], captions: Sequence[str] = ()) -> Opening:
+    """A picture file (or a video's first frame) as first frame: scaled, and cut around its middle.
 
     Args:
         path: of the picture.
@@ -74,11 +78,31 @@ def opening_from_image(path: Path, size: int, captions: Sequence[str] = ()) -> O
         ValueError: it cannot be read.
     """
     picture = torch.from_numpy(next(read_video(path))).movedim(-1, 0)[None].float()
-    side = min(picture.shape[-2:])
-    top, left = ((length - side) // 2 for length in picture.shape[-2:])
-    square = picture[..., top : top + side, left : left + side]
-    scaled = F.interpolate(square, (size, size), mode="bilinear", antialias=True)
-    return Opening(scaled[0].round().clamp(0, 255).to(torch.uint8).movedim(0, -1), tuple(captions) or ("",))
+    height, width = picture.shape[-2:]
+    at = place(height, width, Bucket(*size))
+    scaled = F.interpolate(picture, (at.height, at.width), mode="bilinear", antialias=True)
+    cut = scaled[0, :, at.top : at.top + size[0], at.left : at.left + size[1]]
+    return Opening(cut.round().clamp(0, 255).to(torch.uint8).movedim(0, -1), tuple(captions) or ("",))
+
+
+def size_of(pixels: str | None, config: ExperimentConfig) -> tuple[int, int]:
+    """Height and width from a text such as ``480x832``; None for the size of the config's data.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    if pixels is None:
+        return (config.data.size, config.data.size)
+    height, _, width = pixels.partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise ValueError(f"pixels: got {pixels!r}, expected height x width, such as 480x832")
+    return int(height), int(width)
+
+
+def latent_count(config: ExperimentConfig, seconds: float) -> int:
+    """Latent frames of a video of so many seconds, at the config's frame rate and with its codec."""
+    codec = load_codec(config.codec.source)
+    return max(2, 1 + round(seconds * config.evaluation.fps / codec.temporal))
 
 
 def config_of_model(model: FramePackModel, recipe: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -88,17 +112,27 @@ def config_of_model(model: FramePackModel, recipe: str, overrides: Sequence[str]
 
 @torch.no_grad()
 def generate(
-    model: FramePackModel, config: ExperimentConfig, opening: Opening, frames: int, seed: int, out: Path
+    model: FramePackModel,
+    config: ExperimentConfig,
+    opening: Opening,
+    frames: int,
+    seed: int,
+    out: Path,
+    *,
+    preview: bool = False,
 ) -> Iterator[Progressed]:
     """Generate one video and write it as mp4 when its last section is done.
+
+    Sections are decoded as they come. What is kept of them are 8-bit pixels on the CPU.
 
     Args:
         model: trained for the config's recipe.
         config: recipe, codec, sampling, frame rate.
         opening: first frame and caption.
-        frames: length.
+        frames: length in latent frames.
         seed: of the noise.
         out: the mp4 file.
+        preview: also write what there is after every section, in the order of time, to ``NAME.preview.mp4``.
 
     Yields:
         After every section.
@@ -108,6 +142,43 @@ def generate(
             another codec's channels.
     """
     recipe, device = config.parsed_recipe, device_of(config)
+    _check(model, config)
+    codec = Materials(out.parent, Reporter()).codec(config)
+    if codec.channels != model.backbone.channels:
+        raise ValueError(
+            f"the codec makes {codec.channels} channels, the model takes {model.backbone.channels}"
+        )
+    model = told(model, config, opening.captions).to(device).eval()
+    pixels = to_pixels(opening.frame[None, None]).to(device)
+    with embedder(config) as embed:
+        images = None if embed is None else embed(pixels[:, :, 0]).to(device)
+    first = codec.encode(pixels)
+    rolled = rollout(
+        model,
+        recipe,
+        first,
+        frames=frames,
+        captions=[opening.captions if len(opening.captions) > 1 else opening.captions[0]],
+        seeds=[seed],
+        sampling=config.sampling,
+        images=images,
+    )
+    count, fps = len(plan(recipe, frames, fill=config.sampling.fill)), config.evaluation.fps
+    video = opening.frame.repeat(pixel_frames(frames, codec.temporal), 1, 1, 1)
+    there = torch.zeros(len(video), dtype=torch.bool)
+    for part in decode_sections(codec, recipe, first, rolled, frames=frames):
+        places = slice(part.begin, part.begin + part.pixels.shape[2])
+        video[places], there[places] = to_frames(part.pixels)[0].cpu(), True
+        if preview:
+            write_mp4(out.with_suffix(".preview.mp4"), video[there].numpy(), fps)
+        if part.index + 1 == count:
+            write_mp4(out, video.numpy(), fps)
+        if part.index != GIVEN:
+            yield Progressed(part.index + 1, count)
+
+
+def _check(model: FramePackModel, config: ExperimentConfig) -> None:
+    recipe = config.parsed_recipe
     if config.context != model.context or (recipe.codebook is None) != (model.codebook is None):
         raise ValueError(
             f"the model was trained with {model.context} and {_codebook(model)}, the experiment asks for "
@@ -118,27 +189,6 @@ def generate(
             f"recipe {recipe} needs projections for {', '.join(map(str, missing))}, the model has "
             f"{', '.join(map(str, model.kernels)) or 'none'}; use the recipe that it was trained for"
         )
-    codec = Codec.load(config.codec.source).to(device)
-    if codec.channels != model.backbone.channels:
-        raise ValueError(
-            f"the codec makes {codec.channels} channels, the model takes {model.backbone.channels}"
-        )
-    first = codec.encode(to_pixels(opening.frame[None, None]).to(device))
-    latents = first.repeat(1, 1, frames, 1, 1)
-    sections = plan(recipe, frames, fill=config.sampling.fill)
-    for rolled in rollout(
-        model.to(device).eval(),
-        recipe,
-        first,
-        frames=frames,
-        captions=[opening.captions if len(opening.captions) > 1 else opening.captions[0]],
-        seeds=[seed],
-        sampling=config.sampling,
-    ):
-        latents[:, :, list(rolled.section.targets)] = rolled.latents
-        if rolled.index + 1 == len(sections):
-            write_mp4(out, to_frames(codec.decode(latents))[0].cpu().numpy(), config.evaluation.fps)
-        yield Progressed(rolled.index + 1, len(sections))
 
 
 def _codebook(model: FramePackModel) -> str:

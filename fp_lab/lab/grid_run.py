@@ -7,11 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from fp_carriers import cache_folder
-from fp_lab.codec import WEIGHTS_FILE
 from fp_lab.lab.arm import Job
 from fp_lab.lab.arms_at_work import ArmsAtWork
 from fp_lab.lab.atomic import write_text
-from fp_lab.lab.build import clip_files, clips_folder, source_folder
+from fp_lab.lab.build import clip_files, clips_folder
 from fp_lab.lab.config import CARRIED
 from fp_lab.lab.engines import Engine, Here
 from fp_lab.lab.finished import record_finished
@@ -20,6 +19,7 @@ from fp_lab.lab.keys import StageKeys, stage_keys
 from fp_lab.lab.progress import GridProgress
 from fp_lab.lab.stages import STAGES, RunFolder, Stage
 from fp_lab.lab.tracking import TrackedRun, Tracker, Unreachable
+from fp_lab.lab.weights import weights_files
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,9 @@ def _files_behind(grid: Grid, folder: Path, report: Path) -> list[Path]:
     for arm in grid.arms:
         place = RunFolder(folder / arm.folder)
         files += [place.done_file(stage) for stage in STAGES]
-        files.append(source_folder("codec", arm.config.codec.source) / WEIGHTS_FILE)
+        files += weights_files("codec", arm.config.codec.source)
         if arm.config.model.base is not None:
-            files.append(source_folder("base", arm.config.model.base) / WEIGHTS_FILE)
+            files += weights_files("base", arm.config.model.base)
         if arm.config.data.kind == "clips":
             clips = arm.config.data.clips.folder
             files += clip_files(cache_folder() / "clips" if clips == CARRIED else Path(clips))

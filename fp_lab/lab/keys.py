@@ -3,11 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fp_lab.codec import WEIGHTS_FILE, file_sha256
-from fp_lab.lab.build import data_identity, source_folder
+from fp_lab.lab.build import data_identity
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.real import is_real, told_identity
 from fp_lab.lab.sources import stage_digest
 from fp_lab.lab.stages import digest
+from fp_lab.lab.weights import is_own, weights_sha256
 from fp_metrics import protocol
 
 
@@ -34,6 +35,11 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
     start: dict[str, Any] = {"backbone": content["model"]["backbone"]}
     if config.model.base is not None:
         start = {"base": weights_sha256("base", config.model.base)}
+    if is_real(config):
+        start |= {name: content["model"][name] for name in ("lora", "dtype", "checkpointing", "guidance")}
+        start |= {"told": told_identity(config)}
+    if not is_own("codec", config.codec.source):
+        codec = f"{codec} {config.codec.dtype}"
     train = digest(
         {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
         | {"data": data, "first_seed": config.data.first_seed, "train_videos": config.data.train_videos}
@@ -60,19 +66,3 @@ def measured_by(config: ExperimentConfig) -> dict[str, Any]:
     """The protocol of an experiment's estimators, whatever the versions of the packages behind it."""
     described = protocol(config.evaluation.families)
     return {name: part for name, part in described.items() if name != "versions"}
-
-
-def weights_sha256(what: str, source: str) -> str:
-    """sha256 of the weights of a codec or a base.
-
-    Raises:
-        ValueError: it is not there.
-    """
-    path = source_folder(what, source) / WEIGHTS_FILE
-    if not path.is_file():
-        command = {"codec": "fp-lab codec train", "base": "fp-lab pretrain"}[what]
-        raise ValueError(
-            f"no {what} in {path.parent}: expected {WEIGHTS_FILE} and a config; train one with `{command}` "
-            f"or point {'codec.source' if what == 'codec' else 'model.base'} at a folder that has one"
-        )
-    return file_sha256(path)

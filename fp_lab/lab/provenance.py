@@ -13,9 +13,10 @@ import torch
 import fp_lab
 from fp_lab.lab.build import data_identity
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.keys import measured_by, weights_sha256
+from fp_lab.lab.keys import measured_by
 from fp_lab.lab.sources import stage_digest
 from fp_lab.lab.stages import STAGES, Stage, digest
+from fp_lab.lab.weights import weights_sha256
 
 _PACKAGES = (
     *("fp_lab", "torch", "torchvision", "lightning", "diffusers", "transformers", "torchmetrics", "numpy"),

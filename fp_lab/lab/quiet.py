@@ -1,4 +1,4 @@
-"""Lightning without its greetings."""
+"""Libraries without their greetings."""
 
 import logging
 import warnings
@@ -26,3 +26,19 @@ def quiet_lightning() -> Iterator[None]:
         finally:
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Without the progress bars with which diffusers and transformers load weights."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    shown = [part for part in (of_diffusers, of_transformers) if part.is_progress_bar_enabled()]
+    for part in shown:
+        part.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for part in shown:
+            part.enable_progress_bar()

@@ -14,12 +14,15 @@ from fp_lab.codec import Codec
 from fp_lab.lab.build import EvaluationSet, Materials, device_of
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.efficiency import peak_memory_mib, reset_peak_memory
+from fp_lab.lab.real import told
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
-from fp_lab.orders import plan
+from fp_lab.orders import Section, plan
 from fp_lab.rollout import rollout
+from fp_lab.section_decoder import decode_whole
+from fp_lab.video_codec import VideoCodec, pixel_frames
 
 HISTORIES = ("own", "true")
 
@@ -46,12 +49,10 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
     reset_peak_memory()
     evaluation = materials.evaluation(config)
     codec = materials.codec(config)
-    model = FramePackModel.load(folder.model).to(device_of(config)).eval()
+    model = told(FramePackModel.load(folder.model), config, evaluation.truth.captions)
+    model = model.to(device_of(config)).eval()
     sections = plan(config.parsed_recipe, config.evaluation.frames, fill=config.sampling.fill)
-    order = [GIVEN] * config.evaluation.frames
-    for index, section in enumerate(sections):
-        for frame in section.targets:
-            order[frame] = index
+    order = _order(sections, config.evaluation.frames, codec.temporal)
     reporter.begin("sample", len(HISTORIES) * len(sections) * len(evaluation.truth.seeds))
     done = 0
     for history in HISTORIES:
@@ -60,12 +61,12 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
         for batch in _batches(len(evaluation.truth.seeds), config.evaluation.batch):
             latents = _generate(model, config, evaluation, batch, history, clock, reporter, done)
             done += len(sections) * len(batch)
-            made.append(_decode(codec, latents))
+            made.append(_decode(codec, latents, config.parsed_recipe.section))
         videos = Videos(
             torch.cat(made),
             evaluation.truth.captions,
             evaluation.truth.seeds,
-            tuple(order),
+            order,
             config.evaluation.fps,
         )
         videos.save(folder.samples / f"{history}.safetensors")
@@ -99,6 +100,7 @@ def _generate(
         seeds=[evaluation.truth.seeds[index] for index in batch],
         sampling=config.sampling,
         history=true if history == "true" else None,
+        images=None if evaluation.images is None else evaluation.images[list(batch)].to(true),
     ):
         latents[:, :, list(rolled.section.targets)] = rolled.latents
         if rolled.index == 0:
@@ -110,10 +112,25 @@ def _generate(
     return latents
 
 
+def _order(sections: Sequence[Section], frames: int, temporal: int) -> tuple[int, ...]:
+    """Which section made each frame of a video of so many latent frames."""
+    made = [GIVEN] * frames
+    for index, section in enumerate(sections):
+        for frame in section.targets:
+            made[frame] = index
+    return tuple(made[-(-place // temporal)] for place in range(pixel_frames(frames, temporal)))
+
+
 @torch.no_grad()
-def _decode(codec: Codec, latents: Tensor) -> Tensor:
+def _decode(codec: Codec | VideoCodec, latents: Tensor, section: int) -> Tensor:
     """Frames uint8 ``b t h w c`` on the CPU, one video at a time."""
-    return torch.cat([to_frames(codec.decode(video[None])).cpu() for video in latents])
+    if isinstance(codec, Codec):
+        return torch.cat([to_frames(codec.decode(video[None])).cpu() for video in latents])
+    videos = []
+    for video in latents:
+        parts = [to_frames(part.final_pixels).cpu() for part in decode_whole(codec, video[None], section)]
+        videos.append(torch.cat(parts, 1))
+    return torch.cat(videos)
 
 
 def _batches(count: int, size: int) -> list[range]:

@@ -1,7 +1,6 @@
 """Memory planning for the real models: what fits on which cards, and how long it takes."""
 
 from fp_lab.lab.capacity.memory import GIB, METHODS, SHARDED, Method, Sharding
-from fp_lab.lab.capacity.models import MODELS, RealModel
 from fp_lab.lab.capacity.plan import (
     BRIEF_BATCH,
     BRIEF_HOURS,
@@ -9,6 +8,7 @@ from fp_lab.lab.capacity.plan import (
     Hardware,
     Plan,
     Training,
+    closed_form,
     full_tokens,
     packed_tokens,
     plan,
@@ -19,15 +19,14 @@ __all__ = [
     "BRIEF_HOURS",
     "GIB",
     "METHODS",
-    "MODELS",
     "SHARDED",
     "Fit",
     "Hardware",
     "Method",
     "Plan",
-    "RealModel",
     "Sharding",
     "Training",
+    "closed_form",
     "full_tokens",
     "packed_tokens",
     "plan",

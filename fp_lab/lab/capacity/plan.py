@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
+from fp_lab.backbones.presets import LATENT_CHANNELS, RealModel, model_of
 from fp_lab.explain import latent_size
-from fp_lab.lab.capacity.families import Tokens
+from fp_lab.lab.capacity.beside import Beside, beside
 from fp_lab.lab.capacity.memory import (
     GIB,
     METHODS,
@@ -16,7 +18,7 @@ from fp_lab.lab.capacity.memory import (
     largest_batch,
     mixed_state,
 )
-from fp_lab.lab.capacity.models import LATENT_CHANNELS, RealModel, model_of
+from fp_lab.lab.capacity.packed import Tokens
 from fp_lab.lab.capacity.trace import Trace, trace
 from fp_lab.packing.schedule import context_limit, kernel_tokens, section_tokens
 from fp_lab.recipe import BASE, parse
@@ -141,6 +143,8 @@ class Plan:
         packed: cost of a section.
         full: cost of the full sequence.
         fits: for every way of training and number of cards.
+        closed_form: context tokens by volume, see `closed_form`.
+        beside: encoders and VAE.
     """
 
     model: RealModel
@@ -154,6 +158,8 @@ class Plan:
     packed: Trace
     full: Trace
     fits: tuple[Fit, ...] = field(repr=False)
+    closed_form: float
+    beside: Beside
 
     @property
     def chosen(self) -> Fit:
@@ -235,6 +241,8 @@ def plan(
         packed=costs[0],
         full=costs[1],
         fits=tuple(_fits(costs, hardware, training.rank)),
+        closed_form=closed_form(chosen.recipe, rows, columns),
+        beside=beside(chosen),
     )
 
 
@@ -254,6 +262,23 @@ def packed_tokens(recipe: str, rows: int, columns: int) -> Tokens:
     if context is None:
         raise ValueError(f"recipe: got {recipe}, whose tail ta grows without bound; expected td, tc or none")
     return Tokens(section_tokens(parsed, rows, columns), context)
+
+
+def closed_form(recipe: str, rows: int, columns: int) -> float:
+    """Context tokens by volume: latents of the packed frames over those of a token, nothing padded.
+
+    Args:
+        recipe: ablation name.
+        rows: of the latents.
+        columns: of the latents.
+    """
+    parsed = parse(recipe)
+    packed = [(level.frames, level.kernel) for level in parsed.levels]
+    if parsed.left.tail == "tc":
+        packed.append((1, parsed.left.levels[0].kernel))
+    if parsed.right.tail == "tc":
+        packed.append((1, parsed.right.levels[-1].kernel))
+    return float(sum(Fraction(n * rows * columns, k.t * k.h * k.w) for n, k in packed))
 
 
 def full_tokens(frames: int, rows: int, columns: int) -> Tokens:

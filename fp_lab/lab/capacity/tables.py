@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from fp_lab.lab.capacity.families import Tokens
 from fp_lab.lab.capacity.memory import GIB, METHODS, SHARDED, USABLE
+from fp_lab.lab.capacity.packed import Tokens
 from fp_lab.lab.capacity.plan import BRIEF_BATCH, BRIEF_HOURS, Plan, Training
 from fp_lab.lab.capacity.trace import Trace
 from fp_lab.lab.tables import Cell, Column, Line, Table
@@ -16,12 +16,44 @@ _PETA = 1e15
 
 
 def plan_tables(plans: Sequence[Plan]) -> tuple[Table, ...]:
-    """Time, memory and ratios of all models, then what fits on which cards for each.
+    """Context, time, memory and ratios of all models, then what fits on which cards for each.
 
     Args:
         plans: of the same hardware and training.
     """
-    return (time_table(plans), memory_table(plans), ratio_table(plans), *map(fit_table, plans))
+    return (
+        context_table(plans),
+        time_table(plans),
+        memory_table(plans),
+        beside_table(plans),
+        ratio_table(plans),
+        *map(fit_table, plans),
+    )
+
+
+def context_table(plans: Sequence[Plan]) -> Table:
+    """Tokens of each model's context, in closed form and as they are padded, beside its section."""
+    columns = (
+        Column("closed_form", "closed form", "tokens, nothing padded", digits=1),
+        Column("padded", "padded", "tokens", digits=0),
+        Column("section", "section", "noisy tokens", digits=0),
+    )
+    lines = tuple(
+        Line(
+            plan.model.name,
+            plan.model.title,
+            plan.recipe,
+            tuple(map(Cell, (plan.closed_form, plan.packed_tokens.context, plan.packed_tokens.noisy))),
+        )
+        for plan in plans
+    )
+    _, height, width = plans[0].latents
+    notes = (
+        "Closed form: frames times tokens per frame over the volume of the level's kernel.",
+        "Padded: frames are filled up at the end until the kernel divides them; so the model sees them.",
+    )
+    title = f"Context of a full history, {height} x {width} latents"
+    return Table("context", title, columns, lines, notes, ("model", "recipe"))
 
 
 def time_table(plans: Sequence[Plan]) -> Table:
@@ -94,6 +126,32 @@ def _lines(plans: Sequence[Plan], figures: Callable[[Plan, _Side], Sequence[floa
             _Side(f"all {plan.latents[0]} frames", plan.full_tokens, plan.full, plan.chosen.full),
         )
     )
+
+
+def beside_table(plans: Sequence[Plan]) -> Table:
+    """Weights of encoders and VAE of each model, and the disk that all published files take."""
+    columns = (
+        Column("text", "text", "encoders, GiB", digits=2),
+        Column("image", "image", "encoder, GiB", digits=2),
+        Column("vae", "VAE", "GiB", digits=2),
+        Column("everything", "everything", "with the transformer, GiB", digits=1),
+        Column("disk", "disk", "10^9 bytes", digits=1),
+    )
+
+    def cells(plan: Plan) -> tuple[Cell, ...]:
+        found = plan.beside
+        held = (found.text, found.image, found.vae, found.total + 2 * plan.packed.parameters)
+        return (*(Cell(size / GIB) for size in held), Cell(found.disk / 1e9))
+
+    lines = tuple(
+        Line(plan.model.name, plan.model.title, ", ".join(plan.beside.parts), cells(plan)) for plan in plans
+    )
+    notes = (
+        "GiB of weights in bfloat16. Captions are encoded before; the VAE works when sections are there.",
+        "Disk: 10^9 bytes of all files. Wan's are published in float32 but for the image encoder; others are "
+        "counted with 16 bits.",
+    )
+    return Table("beside", "Beside the transformer", columns, lines, notes, ("model", "parts"))
 
 
 def ratio_table(plans: Sequence[Plan]) -> Table:

@@ -13,10 +13,11 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from fp_lab.lab.capacity.families import FAMILIES, Tokens
-from fp_lab.lab.capacity.models import RealModel
+from fp_lab.backbones.presets import RealModel
+from fp_lab.lab.capacity.packed import Packed, Tokens
 from fp_lab.lab.capacity.saved import Activations, watched
 
+_DEPTHS = ("num_layers", "num_single_layers")
 _ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
@@ -25,7 +26,7 @@ class Trace:
     """One forward pass of one sample; bytes are those of bfloat16.
 
     Attributes:
-        parameters: of the whole model.
+        parameters: of the transformer and the recipe's packer.
         largest_block: parameters of the largest block.
         low_rank: parameters that rank 1 adds to all linear layers of the blocks' attention.
         matmul_flops: floating-point operations of linear layers and convolutions.
@@ -55,18 +56,16 @@ def trace(model: RealModel, tokens: Tokens) -> Trace:
     """Trace a model in bfloat16 on fake tensors.
 
     Args:
-        model: from `fp_lab.lab.capacity.models`.
+        model: from `fp_lab.backbones.presets`.
         tokens: of the sample.
     """
-    kind = FAMILIES[model.family]
     with _bfloat16(), FakeTensorMode():
-        module = kind.build(model, tokens)
-        blocks = kind.blocks(module)
+        module = Packed(model)
         counter = FlopCounterMode(display=False, custom_mapping={_ATTENTION: attention_flops})
-        with watched(module, blocks) as kept, counter:
-            kind.call(module, model, tokens)
+        with watched(module, module.blocks) as kept, counter:
+            module(tokens)
         peaks = _peaks(model, tokens)
-    return _trace(module, blocks, counter, kept, peaks)
+    return _trace(module, counter, kept, peaks)
 
 
 def attention_flops(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any) -> int:
@@ -83,10 +82,11 @@ def attention_flops(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: An
 
 @dataclass(frozen=True)
 class _Peaks:
-    """Bytes per sample that no hook sees, from a model with one block of each kind.
+    """Bytes per sample that no hook sees, from models with one or two blocks of each kind.
 
     Attributes:
-        inference: most alive beside the weights without gradients; further blocks add nothing.
+        inference: most alive beside the weights without gradients. What further blocks add, such as Wan's
+            keys and values of the caption, each adds alike.
         working: alive beside what `watched` counts, while a checkpointed block is gone back through.
     """
 
@@ -95,21 +95,29 @@ class _Peaks:
 
 
 def _peaks(model: RealModel, tokens: Tokens) -> _Peaks:
-    kind = FAMILIES[model.family]
-    depth = {name: 1 for name in model.settings if name in ("num_layers", "num_single_layers")}
-    shallow = replace(model, settings={**model.settings, **depth})
-    module = kind.build(shallow, tokens)
-    blocks = kind.blocks(module)
-    with watched(module, blocks) as kept:
-        kind.call(module, shallow, tokens)
-    with torch.no_grad(), _tracked(module) as tracker:
-        kind.call(module, shallow, tokens)
-    inference = _alive(tracker)
-    for block in blocks:
+    depths = [value for name, value in model.settings.items() if name in _DEPTHS]
+    one, two = (_inference(Packed(_shallow(model, depth)), tokens) for depth in (1, 2))
+    module = Packed(_shallow(model, 1))
+    with watched(module, module.blocks) as kept:
+        module(tokens)
+    for block in module.blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     with _tracked(module) as tracker:
-        kind.call(module, shallow, tokens).float().mean().backward()
-    return _Peaks(inference, max(0, _alive(tracker) - kept.checkpointed))
+        module(tokens).float().mean().backward()
+    more = (two - one) * (sum(depths) - len(depths)) // len(depths)
+    return _Peaks(one + more, max(0, _alive(tracker) - kept.checkpointed))
+
+
+def _shallow(model: RealModel, depth: int) -> RealModel:
+    """The model with so many blocks of each kind."""
+    settings = {name: depth if name in _DEPTHS else value for name, value in model.settings.items()}
+    return replace(model, settings=settings)
+
+
+def _inference(module: Packed, tokens: Tokens) -> int:
+    with torch.no_grad(), _tracked(module) as tracker:
+        module(tokens)
+    return _alive(tracker)
 
 
 @contextmanager
@@ -126,20 +134,18 @@ def _alive(tracker: MemTracker) -> int:
     return int(peak["Total"] - peak["Parameter"] - peak["Buffer"] - peak["Gradient"])
 
 
-def _trace(
-    module: nn.Module, blocks: Sequence[nn.Module], counter: FlopCounterMode, kept: Activations, peaks: _Peaks
-) -> Trace:
+def _trace(module: Packed, counter: FlopCounterMode, kept: Activations, peaks: _Peaks) -> Trace:
     counts = counter.get_flop_counts()["Global"]
     attention = counts.get(_ATTENTION, 0)
     layers = [
         layer
-        for block in blocks
+        for block in module.blocks
         for name, layer in block.named_modules()
         if isinstance(layer, nn.Linear) and "attn" in name
     ]
     return Trace(
         parameters=sum(p.numel() for p in module.parameters()),
-        largest_block=max(sum(p.numel() for p in block.parameters()) for block in blocks),
+        largest_block=max(sum(p.numel() for p in block.parameters()) for block in module.blocks),
         low_rank=sum(layer.in_features + layer.out_features for layer in layers),
         matmul_flops=sum(counts.values()) - attention,
         attention_flops=attention,

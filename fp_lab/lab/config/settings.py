@@ -5,6 +5,7 @@ from typing import Literal
 
 from fp_data.clips import ClipsConfig
 from fp_data.worlds import WorldConfig
+from fp_lab.adapters import LoraConfig
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.causal import Blocks
 from fp_lab.packing.context import ContextConfig
@@ -14,6 +15,7 @@ from fp_lab.system import ObjectiveConfig, OptimizerConfig
 
 FIRST_TRAINING_SEED = 10_000
 """Seeds below are for evaluation, this one and those above for training: no video is in both."""
+Dtype = Literal["float32", "bfloat16"]
 CARRIED = "carried"
 """A clips folder of this name stands for the clips that `fp-lab data get clips` brings."""
 
@@ -55,9 +57,20 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class CodecSource:
-    """Which codec: ``shipped``, or a folder written by `fp-lab codec train`."""
+    """Which codec.
+
+    Attributes:
+        source: ``shipped``, a folder written by `fp-lab codec train`, or a folder or hub id in diffusers'
+            format with the VAE of HunyuanVideo or Wan, which makes one latent frame of four frames.
+        dtype: of the weights of such a VAE.
+        tiling: decode large frames of such a VAE in tiles, for less memory.
+        slicing: decode the videos of a batch one by one, likewise.
+    """
 
     source: str = "shipped"
+    dtype: Dtype = "float32"
+    tiling: bool = False
+    slicing: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,12 +78,25 @@ class ModelSource:
     """What training starts from.
 
     Attributes:
-        base: ``shipped``, a folder with a trained model, or null to start from random weights.
+        base: ``shipped``, a folder with a trained model, a folder or hub id in diffusers' format with a
+            transformer of HunyuanVideo, FramePack or Wan, or null to start from random weights.
         backbone: size of the transformer where base is null; its channels are the codec's.
+        lora: adapters of a transformer of diffusers, trained in place of its weights; null: all weights.
+        dtype: of its weights where they are frozen or only sampled from.
+        checkpointing: compute its blocks again in the backward pass, for less memory.
+        guidance: scale of the distilled guidance that HunyuanVideo is told.
+        conditions: pipeline folder or hub id with its text encoders; null: that of `base`.
+        images: the same with its image encoder, if it is elsewhere.
     """
 
     base: str | None = "shipped"
     backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
+    lora: LoraConfig | None = None
+    dtype: Dtype = "float32"
+    checkpointing: bool = False
+    guidance: float = 6.0
+    conditions: str | None = None
+    images: str | None = None
 
 
 @dataclass(frozen=True)

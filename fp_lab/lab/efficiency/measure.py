@@ -14,6 +14,7 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.efficiency.arms import Side
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, block_products, multiplying
 from fp_lab.lab.efficiency.workload import Sampled, Workload, timed
+from fp_lab.video_codec import VideoCodec
 
 Progress = Callable[[int, int, str], None]
 """Hears how many of how many pieces are done, and which one is next."""
@@ -93,7 +94,7 @@ class Efficiency:
 
 def measure(
     sides: Sequence[Side],
-    codec: Codec,
+    codec: Codec | VideoCodec,
     *,
     rounds: int = 3,
     memory_gb: float = 1.0,
@@ -160,7 +161,7 @@ class _Clock:
     sampled: list[Sampled] = field(default_factory=list)
 
     @classmethod
-    def of(cls, side: Side, codec: Codec, dtype: torch.dtype) -> "_Clock":
+    def of(cls, side: Side, codec: Codec | VideoCodec, dtype: torch.dtype) -> "_Clock":
         work = Workload(side.config, codec)
         tokens = round(fmean(work.tokens)) * side.config.training.batch
         activations = work.activation_bytes()

@@ -21,6 +21,7 @@ from fp_lab.recipe import Recipe
 from fp_lab.rollout import rollout
 from fp_lab.samples import Arrangement, arrange_videos
 from fp_lab.system import LatentBatch, step_generator
+from fp_lab.video_codec import VideoCodec
 
 SECTIONS = 4
 """At most so many sections of a plan are timed, spread over it evenly."""
@@ -76,7 +77,7 @@ class Workload:
         tokens: of a sample, context and section, for each of the sources.
     """
 
-    def __init__(self, config: ExperimentConfig, codec: Codec) -> None:
+    def __init__(self, config: ExperimentConfig, codec: Codec | VideoCodec) -> None:
         """Build model, optimiser and averages.
 
         Args:

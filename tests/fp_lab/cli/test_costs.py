@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fixtures import tiny_experiment
+from fp_lab.backbones.presets import MODELS
 from fp_lab.cli import app
-from fp_lab.lab.capacity import MODELS
 
 SETTINGS = {
     "num_attention_heads": 2,

@@ -10,9 +10,10 @@ import torch
 from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.conditions.encoder_files import find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders
-from fp_lab.lab import encoded_texts
-from fp_lab.lab.encoded_texts import EncodedTexts, weights_identity
+from fp_lab.lab import encoded_texts, weights
+from fp_lab.lab.encoded_texts import EncodedTexts
 from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.lab.weights import weights_identity
 
 CAPTIONS = ["a red ball", "", "a bird takes off from the ground"]
 
@@ -129,13 +130,13 @@ def test_weights_are_read_again_only_when_they_change(
     remembered = tmp_path / "cache" / "known.json"
     identity = weights_identity(files, tmp_path, remembered)
     read: list[str] = []
-    digest = encoded_texts.file_sha256
+    digest = weights.file_sha256
 
     def counted(path: Path) -> str:
         read.append(path.name)
         return digest(path)
 
-    monkeypatch.setattr(encoded_texts, "file_sha256", counted)
+    monkeypatch.setattr(weights, "file_sha256", counted)
     assert weights_identity(files, tmp_path, remembered) == identity
     assert read == []
     files[1].write_text("another")

@@ -1,15 +1,26 @@
-"""The real models that memory is planned for: their published configs as numbers (nothing is downloaded)."""
+"""Real models as presets: their published configs as numbers (nothing is downloaded)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from fp_lab.backbones.families import new_transformer
+from fp_lab.backbones.hunyuan_video import HunyuanVideo
+from fp_lab.backbones.wan import Wan
+
 Family = Literal["hunyuan", "framepack", "wan"]
 
 HUNYUAN_SOURCE = "https://huggingface.co/hunyuanvideo-community/HunyuanVideo (transformer/config.json)"
 FRAMEPACK_SOURCE = "https://huggingface.co/lllyasviel/FramePackI2V_HY (config.json)"
-WAN_SOURCE = "https://huggingface.co/Wan-AI/Wan2.1-T2V-{size}-Diffusers (transformer/config.json)"
+WAN_SOURCE = "https://huggingface.co/Wan-AI/Wan2.1-{name}-Diffusers (transformer/config.json)"
+
+CLASSES: Mapping[Family, str] = {
+    "hunyuan": "HunyuanVideoTransformer3DModel",
+    "framepack": "HunyuanVideoFramepackTransformer3DModel",
+    "wan": "WanTransformer3DModel",
+}
+"""diffusers' class of each family."""
 
 LATENT_CHANNELS = 16
 PIXEL_STRIDE = 8
@@ -46,6 +57,8 @@ _WAN: dict[str, Any] = {
     "cross_attn_norm": True,
     "qk_norm": "rms_norm_across_heads",
 }
+_WAN_IMAGE = {"in_channels": 36, "image_dim": 1280, "added_kv_proj_dim": 5120}
+"""Beside the noisy latents a mask of 4 channels and given latents; CLIP's tokens of an image."""
 _ASSUMED = (
     "The paper gives parameters and context tokens only; that its {heads} heads of 128 channels at "
     "HunyuanVideo's depth make the {size} is an assumption"
@@ -59,13 +72,14 @@ class RealModel:
     Attributes:
         name: on the command line.
         title: in words.
-        family: of diffusers' classes, see `fp_lab.lab.capacity.families`.
+        family: see `CLASSES`.
         settings: of the class.
         recipe: ablation name of the packed section, unless another one is asked for.
         words: text tokens per sample.
         source: where the settings are published.
         assumed: what is not published; empty where all is.
         image: tokens of the first frame's embedding, beside the words.
+        stored: bytes per parameter in the published files.
     """
 
     name: str
@@ -77,6 +91,7 @@ class RealModel:
     source: str
     assumed: str = ""
     image: int = 0
+    stored: int = 2
 
 
 def _variant(name: str, size: str, heads: int, recipe: str) -> RealModel:
@@ -94,16 +109,22 @@ def _variant(name: str, size: str, heads: int, recipe: str) -> RealModel:
     )
 
 
-def _wan(name: str, size: str, heads: int, layers: int, hidden: int) -> RealModel:
+def _wan(
+    name: str, published: str, heads: int, layers: int, hidden: int, image: Mapping[str, Any] | None = None
+) -> RealModel:
+    """Wan 2.1 of a published name such as ``T2V-14B``; with an image what that adds to the settings."""
     settings = {"num_attention_heads": heads, "num_layers": layers, "ffn_dim": hidden}
+    size = published.split("-")[1]
     return RealModel(
         name,
-        f"Wan 2.1 {size}, text to video",
+        f"Wan 2.1 {size}, {'text' if image is None else 'image and text'} to video",
         "wan",
-        _WAN | settings,
+        _WAN | settings | dict(image or {}),
         "f1k1_x_g9_f1k1f2k2f16k4_td",
         512,
-        WAN_SOURCE.format(size=size),
+        WAN_SOURCE.format(name=published),
+        image=0 if image is None else 257,
+        stored=4,
     )
 
 
@@ -119,8 +140,9 @@ MODELS: dict[str, RealModel] = {
             256,
             HUNYUAN_SOURCE,
         ),
-        _wan("wan-1.3b", "1.3B", 12, 30, 8960),
-        _wan("wan-14b", "14B", 40, 40, 13824),
+        _wan("wan-1.3b", "T2V-1.3B", 12, 30, 8960),
+        _wan("wan-14b", "T2V-14B", 40, 40, 13824),
+        _wan("wan-14b-i2v", "I2V-14B-480P", 40, 40, 13824, _WAN_IMAGE),
         _variant("base", "13B", 24, "td_f2k2f1k1h4w4f1k1h4w2f1k1_g9"),
         _variant("lite", "7B", 18, "td_f20k4f1k1_g9"),
         _variant("extended", "20B", 30, "td_f2k2f1k1h4w4f2k1h4w2f1k1_g9"),
@@ -139,3 +161,11 @@ def model_of(name: str) -> RealModel:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"model: got {name!r}, expected one of {', '.join(MODELS)}{hint}")
     return MODELS[name]
+
+
+def build_transformer(model: RealModel) -> HunyuanVideo | Wan:
+    """The backbone of a preset with random weights of torch's default type, on its default device.
+
+    Under ``torch.device("meta")`` it takes no memory, and a moment.
+    """
+    return new_transformer(CLASSES[model.family], model.settings)

@@ -1,0 +1,76 @@
+"""A real model beside its packer, as it is called on so many tokens.
+
+What a step costs depends on the number of tokens, not on where they lie. So noisy tokens are laid in one row
+of one frame, and any number of them is exact, also that of a packed context.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fp_lab.backbones.hunyuan_condition import HunyuanCondition
+from fp_lab.backbones.presets import RealModel, build_transformer
+from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.packing.packer import ContextPacker, kernels_of
+from fp_lab.recipe import BASE, parse
+from fp_lab.shapes import PackedContext, Phases, TextCondition
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a sample holds: tokens of the noisy section, and of the packed context beside it."""
+
+    noisy: int
+    context: int = 0
+
+    @property
+    def total(self) -> int:
+        """Of both."""
+        return self.noisy + self.context
+
+
+class Packed(nn.Module):
+    """The project's adapter of a real model, and the packer of its recipe."""
+
+    def __init__(self, model: RealModel) -> None:
+        """Build both with random weights, in torch's default type."""
+        super().__init__()
+        self.model = model
+        self.backbone = build_transformer(model)
+        backbone = self.backbone
+        kernels = kernels_of(parse(model.recipe))
+        self.packer = ContextPacker(kernels, backbone.channels, backbone.width, backbone.rope)
+
+    @property
+    def blocks(self) -> list[Any]:
+        """The transformer's, in the order of their calls."""
+        return self.backbone.blocks
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """One forward pass of a sample, from the packed context on."""
+        row = torch.zeros(1, self.backbone.channels, 1, BASE.h, BASE.w * tokens.noisy)
+        times = torch.zeros(1, 1, dtype=torch.int64)
+        output: Tensor = self.backbone(row, times, torch.zeros(1), self._text(), self._context(tokens))
+        return output
+
+    def _context(self, tokens: Tokens) -> PackedContext | None:
+        if not tokens.context:
+            return None
+        pairs = torch.zeros(1, tokens.context, sum(self.backbone.rope.axes) // 2, dtype=torch.float32)
+        packed = torch.zeros(1, tokens.context, self.backbone.width, requires_grad=True)
+        return PackedContext(packed, Phases(pairs, pairs))
+
+    def _text(self) -> TextCondition:
+        """Words, and the first frame's embedding where the model reads one."""
+        model, settings = self.model, self.model.settings
+        if model.family == "wan":
+            seen = torch.zeros(1, model.image, settings["image_dim"]) if model.image else None
+            return WanCondition(torch.zeros(1, model.words, settings["text_dim"]), image=seen)
+        return HunyuanCondition(
+            tokens=torch.zeros(1, model.words, settings["text_embed_dim"]),
+            pooled=torch.zeros(1, settings["pooled_projection_dim"]),
+            image=torch.zeros(1, model.image, settings["image_proj_dim"]) if model.image else None,
+            guidance=torch.zeros(1) if settings["guidance_embeds"] else None,
+        )

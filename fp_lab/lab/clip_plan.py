@@ -1,0 +1,233 @@
+"""Which windows of a folder's videos are encoded: decided once, kept, and the same in every later run."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest
+from fp_data.clips import EXTENSIONS, Skipped, caption
+from fp_data.video import KeyFrame, VideoInfo, probe
+from fp_lab.codec import file_sha256
+from fp_lab.lab.atomic import write_text
+
+CLIPS = "clips.json"
+"""The file of a plan, beside the shards."""
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How windows are cut: one after the other from a video's first frame on, each at its bucket's size.
+
+    Attributes:
+        frames: Of a window.
+        stride: Every how many frames of the file.
+        buckets: Sizes of windows.
+    """
+
+    frames: int = 33
+    stride: int = 1
+    buckets: BucketsConfig = field(default_factory=BucketsConfig)
+
+    @property
+    def span(self) -> int:
+        """Frames of the file from a window's first to its last."""
+        return (self.frames - 1) * self.stride + 1
+
+
+@dataclass(frozen=True)
+class PlannedVideo:
+    """A video as it was when the plan was made.
+
+    Attributes:
+        info: What decoding it tells; its path begins in the folder.
+        size: Bytes.
+        sha256: Of the file.
+        caption: The text beside it, or "".
+    """
+
+    info: VideoInfo
+    size: int
+    sha256: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a video that becomes one sample.
+
+    Attributes:
+        video: Where it is.
+        bucket: Size that it is read at.
+        start: Index of its first frame.
+        stop: Index after its last.
+        stride: Every how many frames.
+    """
+
+    video: PlannedVideo
+    bucket: Bucket
+    start: int
+    stop: int
+    stride: int
+
+    def __str__(self) -> str:
+        step = "" if self.stride == 1 else f":{self.stride}"
+        return f"{self.video.info.path}[{self.start}:{self.stop}{step}]"
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """The windows of a folder's videos.
+
+    Attributes:
+        cutting: How they are cut.
+        videos: Those that can be read and are long enough, by path.
+        skipped: The others.
+        unread: Windows that could not be read any more when their turn came.
+    """
+
+    cutting: Cutting
+    videos: tuple[PlannedVideo, ...]
+    skipped: tuple[Skipped, ...]
+    unread: tuple[Skipped, ...] = ()
+
+    @classmethod
+    def make(
+        cls, folder: Path, cutting: Cutting, progress: Callable[[int, str], None] | None = None
+    ) -> "ClipPlan":
+        """Look at every video of a folder from end to end: damage is found before anything is encoded.
+
+        Args:
+            folder: Searched recursively.
+            cutting: Decides how long a video has to be.
+            progress: Called with the number of videos looked at and the path of the last one.
+
+        Raises:
+            ValueError: There is no such folder, or no usable video in it.
+        """
+        if not folder.is_dir():
+            raise ValueError(f"got folder={str(folder)!r}, expected a folder of videos: there is none")
+        names = video_files(folder)
+        videos, skipped = [], []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run
+            looked_at = pool.map(lambda name: _look(folder, name, cutting), names)
+            for seen, (name, found) in enumerate(zip(names, looked_at, strict=True), start=1):
+                if isinstance(found, Skipped):
+                    skipped.append(found)
+                else:
+                    videos.append(found)
+                if progress:
+                    progress(seen, name)
+        if not videos:
+            listed = "".join(f"\n  {skip.path}: {skip.reason}" for skip in skipped[:10])
+            raise ValueError(f"no usable video in {folder}, of {len(names)} that are named as one{listed}")
+        return cls(cutting, tuple(videos), tuple(skipped))
+
+    @cached_property
+    def planned(self) -> tuple[Window, ...]:
+        """All windows by bucket, video and start, unread ones included."""
+        cut, options = self.cutting, buckets(self.cutting.buckets)
+        windows = [
+            Window(video, bucket, start, start + cut.span, cut.stride)
+            for video in self.videos
+            for bucket in [nearest(options, video.info.height, video.info.width)]
+            for start in range(0, video.info.frames - cut.span + 1, cut.frames * cut.stride)
+        ]
+        return tuple(
+            sorted(windows, key=lambda window: (window.bucket, window.video.info.path, window.start))
+        )
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Those to encode."""
+        unread = {skip.path for skip in self.unread}
+        return tuple(window for window in self.planned if str(window) not in unread)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what was planned: the videos' contents and captions, windows, sizes, and their order."""
+        told = [(str(w), w.video.sha256, w.video.caption, str(w.bucket)) for w in self.planned]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def without(self, window: Window, reason: str) -> "ClipPlan":
+        """The plan with a window less."""
+        return replace(self, unread=(*self.unread, Skipped(str(window), reason)))
+
+    def require_videos(self, folder: Path) -> None:
+        """Refuse a folder that is another one, or whose disk is away.
+
+        Raises:
+            ValueError: Not one of the videos is there.
+        """
+        if not any((folder / video.info.path).is_file() for video in self.videos):
+            raise ValueError(
+                f"{folder} has none of the {len(self.videos)} videos that the cache was begun with, "
+                f"{self.videos[0].info.path} the first; give their folder, or another one for the cache"
+            )
+
+    def new_in(self, folder: Path) -> tuple[str, ...]:
+        """Videos of a folder that were not there when the plan was made."""
+        known = {video.info.path for video in self.videos} | {skip.path for skip in self.skipped}
+        return tuple(name for name in video_files(folder) if name not in known)
+
+    def save(self, path: Path) -> None:
+        """Write to a JSON file, in one step."""
+        write_text(path, json.dumps({"format": _FORMAT} | asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "ClipPlan":
+        """Read a file written by `save`.
+
+        Raises:
+            ValueError: It is damaged or of another format.
+        """
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if (version := stored["format"]) != _FORMAT:
+                raise ValueError(f"{path}: has format {version!r}, expected {_FORMAT}; encode the data anew")
+            cutting = stored["cutting"] | {"buckets": BucketsConfig(**stored["cutting"]["buckets"])}
+            skipped, unread = (
+                tuple(Skipped(**skip) for skip in stored[key]) for key in ("skipped", "unread")
+            )
+            return cls(Cutting(**cutting), tuple(map(_video, stored["videos"])), skipped, unread)
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}: is damaged ({error!r}); delete {path.parent} and encode the data anew"
+            ) from error
+
+
+def video_files(folder: Path) -> tuple[str, ...]:
+    """Paths in a folder of all files that have a video's extension, hidden ones left out; sorted."""
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
+    return tuple(
+        sorted(
+            path.relative_to(folder).as_posix()
+            for path in files
+            if path.is_file() and not path.name.startswith(".")
+        )
+    )
+
+
+def _look(folder: Path, name: str, cutting: Cutting) -> PlannedVideo | Skipped:
+    path = folder / name
+    try:
+        info = probe(path)
+        if info.frames < cutting.span:
+            raise ValueError(
+                f"has {info.frames} frames, a window of {cutting.frames} at stride {cutting.stride} needs "
+                f"{cutting.span}"
+            )
+        return PlannedVideo(replace(info, path=name), path.stat().st_size, file_sha256(path), caption(path))
+    except (ValueError, OSError) as error:
+        return Skipped(name, str(error).removeprefix(f"{path}: "))
+
+
+def _video(stored: Mapping[str, Any]) -> PlannedVideo:
+    keyframes = tuple(KeyFrame(**keyframe) for keyframe in stored["info"]["keyframes"])
+    return PlannedVideo(**{**stored, "info": VideoInfo(**stored["info"] | {"keyframes": keyframes})})

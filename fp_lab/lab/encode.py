@@ -1,0 +1,267 @@
+"""A folder of videos as a cache that real models train from: latents and conditions in shards.
+
+Beside the shards lie `CLIPS`, the windows that they hold, and `EMPTY`, the embeddings of the empty caption.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from fp_carriers import cache_folder
+from fp_data.latents import to_pixels
+from fp_data.shard_manifest import MANIFEST, Manifest, Origin
+from fp_data.shard_writer import Progress, write_shards
+from fp_data.shards import Fault, Sample, check
+from fp_lab.codec import tensors_sha256
+from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
+from fp_lab.conditions.encoders import EncodedText, TextEncoders, load_encoders
+from fp_lab.lab.atomic import replacing
+from fp_lab.lab.clip_plan import CLIPS, ClipPlan, Cutting, video_files
+from fp_lab.lab.clip_reading import Clip, read_clips
+from fp_lab.lab.encoded_texts import EncodedTexts
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.weights import weights_identity
+from fp_lab.video_codec import VideoCodec, latent_frames
+
+EMPTY = "empty.safetensors"
+_ENTRY = "sha256"
+_REMEMBERED = "weights.json"
+_PATCH = 2  # latents per token, along height and along width
+
+
+@dataclass(frozen=True)
+class EncodeConfig:
+    """What a cache is made with.
+
+    Attributes:
+        model: Pipeline folder in diffusers' format, or hub id: its VAE and its encoders.
+        image_encoder: The same for the image encoder, if it is elsewhere.
+        cutting: How windows are cut from the videos.
+        dtype: Of the weights, and of what is stored.
+        per_shard: Samples of a full shard.
+        device: Where the networks run; auto: a GPU if there is one.
+        tiling: Encode large frames in tiles that overlap: less memory, slightly other latents.
+    """
+
+    model: str
+    image_encoder: str | None = None
+    cutting: Cutting = field(default_factory=Cutting)
+    dtype: Literal["float16", "bfloat16", "float32"] = "bfloat16"
+    per_shard: int = 64
+    device: str = "auto"
+    tiling: bool = False
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A complete cache and how it came about.
+
+    Attributes:
+        manifest: What it holds.
+        plan: The windows in it, and what was skipped.
+        new: Videos that came into the folder after the plan was made; they are not in the cache.
+        clips: Encoded by this run.
+        seconds: That they took, the loading of networks not counted.
+    """
+
+    manifest: Manifest
+    plan: ClipPlan
+    new: tuple[str, ...]
+    clips: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """All that a sample goes through; `images` is None where the model is told none."""
+
+    codec: VideoCodec
+    texts: EncodedTexts
+    images: TextEncoders | None
+
+    @torch.no_grad()
+    def sample(self, clip: Clip) -> Sample:
+        """Latents of a window; embeddings of its caption and of its first frame."""
+        assert clip.frames is not None, "only what is in a whole shard comes without frames"
+        frames = torch.from_numpy(clip.frames)[None].to(self.texts.device)
+        pixels = to_pixels(frames)
+        caption = clip.window.video.caption
+        (text,) = self.texts.encoded([caption])
+        conditions = dict(text.tensors)
+        if self.images is not None:
+            conditions["image"] = self.images.images(pixels[:, :, 0])[0]
+        latents = self.codec.encode(pixels)[0]
+        return Sample(latents, clip.window.bucket, caption, str(clip.window), conditions)
+
+
+def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Reporter | None = None) -> Encoded:
+    """Encode all windows of a folder's videos, or the rest of them into a cache that was begun.
+
+    Videos that cannot be read are left out and named in the result. Captions come first, so that the text
+    encoders and the VAE are never on the device together.
+
+    Args:
+        folder: Videos, each with its caption in a .txt beside it; searched recursively.
+        out: The cache.
+        config: What it is made with; the same as before where it was begun.
+        reporter: Hears of progress.
+
+    Raises:
+        ValueError: No usable video, a part of the model is missing, or a cache that was made otherwise.
+    """
+    reporter = reporter or Reporter()
+    device, dtype = _device(config.device), getattr(torch, config.dtype)
+    files = find_encoders(config.model, config.image_encoder)
+    codec = VideoCodec.load(config.model, dtype, config.tiling)
+    _require_fit(config.cutting, codec)
+    texts = EncodedTexts(files, dtype, device)
+    images = _image_identity(files, config.image_encoder is not None)
+    plan = _plan(folder, out, config.cutting, reporter)
+    empty = _encode_captions(plan, texts, reporter)
+    told = dict.fromkeys(empty.tensors, f"{files.family} {texts.identity}, {files.longest} tokens") | images
+    data = {"clips": plan.sha256, **asdict(config.cutting), "tiling": config.tiling}
+    origin = Origin(data, codec.encoder_sha256, told)
+    eyes = load_encoders(files, dtype, device, only="images") if images else nullcontext(None)
+    with eyes as loaded:
+        networks = _Networks(codec.to(device), texts, loaded)
+        reporter.begin("clips", len(plan.windows))
+        made = _write(folder, out, origin, config, networks, reporter)
+    _keep_empty(out, empty)
+    return made
+
+
+def check_cache(out: Path, progress: Callable[[str], None] | None = None) -> tuple[Fault, ...]:
+    """Read a whole cache; all that is wrong with it, nothing if it is whole.
+
+    Args:
+        out: The cache.
+        progress: Called with each shard's file name before it is read.
+
+    Raises:
+        ValueError: There is no cache, or its manifest or its windows cannot be read.
+    """
+    faults = list(check(out, progress))
+    ClipPlan.load(out / CLIPS)
+    try:
+        read_empty(out)
+    except ValueError as error:
+        problem = str(error).removeprefix(f"{out / EMPTY}: ")
+        faults.append(Fault(EMPTY, f"{problem}; run the command that made the cache again"))
+    return tuple(faults)
+
+
+def read_empty(out: Path) -> EncodedText:
+    """The empty caption's embeddings of a cache: what guidance and dropped captions need, without encoders.
+
+    Raises:
+        ValueError: There are none, or they are damaged.
+    """
+    path = out / EMPTY
+    if not path.is_file():
+        raise ValueError(f"{path}: is missing")
+    try:
+        with safe_open(path, "pt") as file:
+            expected = (file.metadata() or {})[_ENTRY]
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dict
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"{path}: is damaged ({error})") from error
+    if (found := tensors_sha256(tensors)) != expected:
+        raise ValueError(f"{path}: is damaged: sha256 {found}, expected {expected}")
+    return EncodedText.of(tensors)
+
+
+def _plan(folder: Path, out: Path, cutting: Cutting, reporter: Reporter) -> ClipPlan:
+    """The plan that a cache was begun with, or a fresh one, which is kept from now on."""
+    path = out / CLIPS
+    if path.is_file():
+        plan = ClipPlan.load(path)
+        if plan.cutting != cutting:
+            raise ValueError(
+                f"{out} was begun with other windows; give another folder, or delete this one:\n"
+                f"  {plan.cutting} there\n  {cutting} here"
+            )
+        plan.require_videos(folder)
+        return plan
+    if (out / MANIFEST).is_file():
+        raise ValueError(f"{out} holds a cache without {CLIPS}, of another command; give another folder")
+    reporter.begin("videos", len(video_files(folder)))
+    plan = ClipPlan.make(folder, cutting, reporter.advance)
+    plan.save(path)
+    return plan
+
+
+def _encode_captions(plan: ClipPlan, texts: EncodedTexts, reporter: Reporter) -> EncodedText:
+    """Encode what is missing of all captions, and of the empty one, whose embeddings are given back."""
+    captions = dict.fromkeys(["", *(video.caption for video in plan.videos)])
+    reporter.begin("captions", len(captions))
+    texts.encode(captions, lambda done, missing: reporter.advance(len(captions) - missing + done))
+    (empty,) = texts.encoded([""])
+    return empty
+
+
+def _keep_empty(out: Path, empty: EncodedText) -> None:
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in empty.tensors.items()}
+    with replacing(out / EMPTY) as unfinished:
+        unfinished.write_bytes(save(tensors, {_ENTRY: tensors_sha256(tensors)}))
+
+
+def _write(
+    folder: Path, out: Path, origin: Origin, config: EncodeConfig, networks: _Networks, reporter: Reporter
+) -> Encoded:
+    begun, encoded = time.perf_counter(), 0
+
+    def progress(now: Progress) -> None:
+        nonlocal encoded
+        encoded = now.encoded
+        reporter.advance(now.passed, f"{now.shards} shards")
+
+    with closing(read_clips(folder, out)) as clips:
+        manifest = write_shards(
+            out,
+            origin,
+            clips,
+            networks.sample,
+            dtype=config.dtype,
+            per_shard=config.per_shard,
+            progress=progress,
+        )
+    plan = ClipPlan.load(out / CLIPS)
+    return Encoded(manifest, plan, plan.new_in(folder), encoded, time.perf_counter() - begun)
+
+
+def _image_identity(files: EncoderFiles, wanted: bool) -> dict[str, str]:
+    """What makes the condition `image`; nothing where there is no image encoder and none is wanted."""
+    if not files.has_images and not wanted:
+        return {}
+    identity = weights_identity(files.image_files(), files.image_folder, cache_folder() / _REMEMBERED)
+    return {"image": f"{files.family} {identity}"}
+
+
+def _require_fit(cutting: Cutting, codec: VideoCodec) -> None:
+    """Refuse lengths and sizes that neither VAE nor transformer can take, before anything is encoded."""
+    latent_frames(cutting.frames, codec.temporal)
+    unit = codec.spatial * _PATCH
+    if cutting.buckets.unit % unit:
+        raise ValueError(
+            f"got unit={cutting.buckets.unit}, expected a multiple of {unit}: {codec.spatial} pixels per "
+            f"latent, {_PATCH} latents per token"
+        )
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise ValueError(f"got device={wanted!r}, expected auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"got device={wanted!r}, but torch sees no GPU; use auto or cpu")
+    return device

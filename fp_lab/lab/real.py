@@ -1,0 +1,112 @@
+"""Arms over transformers of diffusers: their models, and the encoders of what they are told."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fp_carriers import cache_folder
+from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
+from fp_lab.conditions.encoders import load_encoders
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.encoded_texts import EncodedTexts
+from fp_lab.lab.quiet import quiet_loading
+from fp_lab.lab.weights import is_own, weights_identity
+from fp_lab.model import FramePackModel
+from fp_lab.packing.codebook import Codebook
+from fp_lab.recipe import Kernel
+
+_REMEMBERED = "weights.json"
+Embed = Callable[[Tensor], Tensor]
+"""First frames ``b c h w`` in [-1, 1] to embeddings ``b i e``."""
+
+
+def is_real(config: ExperimentConfig) -> bool:
+    """Whether an arm starts from a transformer in diffusers' format."""
+    return config.model.base is not None and not is_own("base", config.model.base)
+
+
+def real_model(
+    config: ExperimentConfig, kernels: Sequence[Kernel], codebook: Codebook | None = None
+) -> FramePackModel:
+    """The model that training of such an arm starts from.
+
+    Frozen weights have the type that the config asks for; weights that learn are float32.
+    """
+    settings = config.model
+    assert settings.base is not None
+    dtype = getattr(torch, settings.dtype) if settings.lora is not None else torch.float32
+    with quiet_loading():
+        model = FramePackModel.from_transformer(
+            settings.base, kernels, config.context, codebook, settings.lora, torch_dtype=dtype
+        )
+    if settings.checkpointing:
+        model.backbone.transformer.enable_gradient_checkpointing()
+    return model
+
+
+def told(model: FramePackModel, config: ExperimentConfig, captions: Iterable[str]) -> FramePackModel:
+    """The model with what captions become, if that is not its own to learn.
+
+    Args:
+        model: of the arm.
+        config: of the arm.
+        captions: that will be asked for; they are encoded now, so that encoders are loaded once. Others are
+            encoded when they come.
+    """
+    if not is_real(config):
+        return model
+    texts = EncodedTexts(encoders_of(config), getattr(torch, config.model.dtype))
+    with quiet_loading():
+        texts.encode(["", config.sampling.negative_prompt, *captions])
+
+    def on_device(captions: Sequence[str]) -> Any:
+        texts.device = next(model.parameters()).device
+        return texts(captions)
+
+    model.backbone.texts = on_device
+    model.backbone.guidance = config.model.guidance
+    return model
+
+
+def encoders_of(config: ExperimentConfig) -> EncoderFiles:
+    """Where an arm's encoders are.
+
+    Raises:
+        ValueError: they are not there.
+    """
+    settings = config.model
+    source = settings.conditions or settings.base
+    assert source is not None
+    return find_encoders(source, settings.images)
+
+
+def told_identity(config: ExperimentConfig) -> dict[str, str | None]:
+    """What everything depends on that a model is told: captions' and first frames' encoders."""
+    found = encoders_of(config)
+    return {
+        "texts": weights_identity(found.text_files(), found.text_folder, cache_folder() / _REMEMBERED),
+        "images": image_identity(config),
+    }
+
+
+def image_identity(config: ExperimentConfig) -> str | None:
+    """What embeddings of first frames depend on; None for arms that are told none."""
+    if not (is_real(config) and encoders_of(config).has_images):
+        return None
+    found = encoders_of(config)
+    return weights_identity(found.image_files(), found.image_folder, cache_folder() / _REMEMBERED)
+
+
+@contextmanager
+def embedder(config: ExperimentConfig) -> Iterator[Embed | None]:
+    """What embeds first frames, for as long as it is needed; None for arms that are told none."""
+    if image_identity(config) is None:
+        yield None
+        return
+    device = "cuda" if config.training.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    dtype = getattr(torch, config.model.dtype)
+    with quiet_loading(), load_encoders(encoders_of(config), dtype, device, only="images") as encoders:
+        yield lambda frames: encoders.images(frames.to(device)).float().cpu()

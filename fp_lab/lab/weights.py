@@ -1,0 +1,82 @@
+"""Files of a codec or a base, and what identifies them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from fp_carriers import cache_folder
+from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, file_sha256, shipped_folder
+from fp_lab.hub import local_folder
+from fp_lab.lab.atomic import read_json, write_text
+
+What = Literal["codec", "base"]
+
+_PARTS: dict[What, str] = {"codec": "vae", "base": "transformer"}
+"""Folders of a pipeline of diffusers."""
+_COMMANDS: dict[What, str] = {"codec": "fp-lab codec train", "base": "fp-lab pretrain"}
+_REMEMBERED = "weights.json"
+
+
+def is_own(what: What, source: str) -> bool:
+    """Whether a codec or a base is fp_lab's own, not one in diffusers' format."""
+    return source == "shipped" or (Path(source) / WEIGHTS_FILE).is_file()
+
+
+def weights_files(what: What, source: str) -> tuple[Path, ...]:
+    """All files that a codec or a base depends on, sorted.
+
+    Args:
+        what: which of both.
+        source: ``shipped``, a folder of fp_lab's own, or a folder or hub id in diffusers' format.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    if is_own(what, source):
+        return ((shipped_folder(what) if source == "shipped" else Path(source)) / WEIGHTS_FILE,)
+    part = _PARTS[what]
+    wanted = [f"{folder}*.{ending}" for folder in ("", f"{part}/") for ending in ("json", "safetensors")]
+    advice = (
+        f"train one with `{_COMMANDS[what]}` or point "
+        f"{'codec.source' if what == 'codec' else 'model.base'} at a folder that has one"
+    )
+    root = local_folder(source, wanted, advice)
+    folder = root / part if (root / part / CONFIG_FILE).is_file() else root
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob(CONFIG_FILE)])
+    if folder / CONFIG_FILE not in files or len(files) < 2:
+        raise ValueError(f"no {what} in {folder}: expected {WEIGHTS_FILE} and a config; {advice}")
+    return tuple(files)
+
+
+def weights_sha256(what: What, source: str) -> str:
+    """sha256 of the weights of a codec or a base; of one in diffusers' format of all its files.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    files = weights_files(what, source)
+    if is_own(what, source):
+        return file_sha256(files[0])
+    return weights_identity(files, files[0].parent, cache_folder() / _REMEMBERED)
+
+
+def weights_identity(files: Sequence[Path], folder: Path, remembered: Path) -> str:
+    """sha256 of files and of their places in a folder.
+
+    Args:
+        files: tens of gigabytes, read again only when one has another size or time of change.
+        folder: all are in it; where it lies does not count.
+        remembered: JSON file of what was found before.
+    """
+    known = read_json(remembered)
+    stats = {path: path.stat() for path in files}
+    seen = {path: f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats.items()}
+    if fresh := {key: file_sha256(path) for path, key in seen.items() if key not in known}:
+        known |= fresh
+        write_text(remembered, json.dumps(known, indent=2) + "\n")
+    total = hashlib.sha256()
+    for path in files:
+        total.update(f"{path.relative_to(folder).as_posix()} {known[seen[path]]}\n".encode())
+    return total.hexdigest()
