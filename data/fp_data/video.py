@@ -215,8 +215,9 @@ def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple[int, ...], ra
         raise ValueError(f"got a frame of shape {shape}, expected (h, w, 3)")
     padding = ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0))
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        # More threads would make the bytes depend on the machine.
-        options = {"crf": "16", "preset": "fast", "threads": "1"}
+        # More threads would make the bytes depend on the machine; x264's macroblock tree makes them depend on
+        # what was in memory before, for small frames.
+        options = {"crf": "16", "preset": "fast", "threads": "1", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate, options=options)
         stream.height, stream.width = shape[0] + padding[0][1], shape[1] + padding[1][1]
         stream.pix_fmt = "yuv420p"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,12 +17,15 @@ What = Literal["codec", "base"]
 _PARTS: dict[What, str] = {"codec": "vae", "base": "transformer"}
 """Folders of a pipeline of diffusers."""
 _COMMANDS: dict[What, str] = {"codec": "fp-lab codec train", "base": "fp-lab pretrain"}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _REMEMBERED = "weights.json"
 
 
 def is_own(what: What, source: str) -> bool:
-    """Whether a codec or a base is fp_lab's own, not one in diffusers' format."""
-    return source == "shipped" or (Path(source) / WEIGHTS_FILE).is_file()
+    """Whether a codec or a base is fp_lab's own, or would be, not one in diffusers' format."""
+    if source == "shipped" or (Path(source) / WEIGHTS_FILE).is_file():
+        return True
+    return not Path(source).is_dir() and not _HUB_ID.fullmatch(source)
 
 
 def weights_files(what: What, source: str) -> tuple[Path, ...]:
@@ -34,14 +38,17 @@ def weights_files(what: What, source: str) -> tuple[Path, ...]:
     Raises:
         ValueError: it is not there.
     """
-    if is_own(what, source):
-        return ((shipped_folder(what) if source == "shipped" else Path(source)) / WEIGHTS_FILE,)
-    part = _PARTS[what]
-    wanted = [f"{folder}*.{ending}" for folder in ("", f"{part}/") for ending in ("json", "safetensors")]
     advice = (
         f"train one with `{_COMMANDS[what]}` or point "
         f"{'codec.source' if what == 'codec' else 'model.base'} at a folder that has one"
     )
+    if is_own(what, source):
+        path = (shipped_folder(what) if source == "shipped" else Path(source)) / WEIGHTS_FILE
+        if not path.is_file():
+            raise ValueError(f"no {what} in {path.parent}: expected {WEIGHTS_FILE} and a config; {advice}")
+        return (path,)
+    part = _PARTS[what]
+    wanted = [f"{folder}*.{ending}" for folder in ("", f"{part}/") for ending in ("json", "safetensors")]
     root = local_folder(source, wanted, advice)
     folder = root / part if (root / part / CONFIG_FILE).is_file() else root
     files = sorted([*folder.glob("*.safetensors"), *folder.glob(CONFIG_FILE)])
