@@ -13,6 +13,8 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoAttnProcessor2_0
 from torch import Tensor
 
+from fp_lab.backbones.phasors import rotate_pairs
+
 
 @dataclass(frozen=True, eq=False)
 class JointAttention:
@@ -79,15 +81,6 @@ class PerItemPhases(HunyuanVideoAttnProcessor2_0):  # type: ignore[misc]  # diff
         if two_streams:
             video, text = attn.to_out[1](attn.to_out[0](video)), attn.to_add_out(text)
         return video, text
-
-
-def rotate_pairs(x: Tensor, phasors: Tensor) -> Tensor:
-    """Rotate heads ``b n heads (k 2)`` by ``b n 1 k``: neighbouring channels are a pair.
-
-    `fp_lab.packing.rope.rotate` pairs the two halves of a head instead.
-    """
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * phasors).flatten(-2).to(x.dtype)
 
 
 def _with_others(k: Tensor, v: Tensor, call: JointAttention, count: int) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,11 @@
 """What HunyuanVideo is told beside the latents, and what of it stays the same between denoising steps."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fp_lab.shapes import PackedContext, Phases, TextCondition
+from fp_lab.shapes import PackedContext, TextCondition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +135,6 @@ def require_one_timestep(timesteps: Tensor) -> None:
             f"HunyuanVideo got timesteps {tuple(timesteps.shape)}, expected one per item: a block has one "
             "modulation for all tokens; Wan takes timesteps of frames of their own"
         )
-
-
-def joint_phasors(parts: Sequence[Phases], still: int) -> Tensor:
-    """Phasors cos + i sin ``b n 1 k`` of parts in a row, and 1 for so many tokens of text behind them."""
-    cos = F.pad(torch.cat([part.cos for part in parts], 1), (0, 0, 0, still), value=1.0)
-    sin = F.pad(torch.cat([part.sin for part in parts], 1), (0, 0, 0, still))
-    return torch.complex(cos, sin)[:, :, None]
 
 
 def per_key(scale: Tensor, count: int) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers import HunyuanVideoFramepackTransformer3DModel, HunyuanVideoTransformer3DModel
-from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -25,7 +24,6 @@ from fp_lab.backbones.hunyuan_condition import (
     HunyuanSection,
     HunyuanText,
     hides_text,
-    joint_phasors,
     keys_mask,
     mean_word,
     per_key,
@@ -35,6 +33,8 @@ from fp_lab.backbones.hunyuan_condition import (
     without_padding,
 )
 from fp_lab.backbones.masks import joined
+from fp_lab.backbones.patches import require_shape, unpatchify
+from fp_lab.backbones.phasors import joint_phasors
 from fp_lab.packing.packer import ContextPacker, pad_to_kernel, projection_name
 from fp_lab.packing.rope import RopeConfig, phases
 from fp_lab.recipe import BASE, Kernel
@@ -296,11 +296,7 @@ class HunyuanVideo(nn.Module):
             ValueError: timesteps per frame, or latents of another shape than the section was prepared for.
         """
         require_one_timestep(timesteps)
-        if tuple(noisy.shape[2:]) != section.shape:
-            raise ValueError(
-                f"got noisy latents of {tuple(noisy.shape[2:])} frames, rows and columns, expected "
-                f"{section.shape}, which the section was prepared for"
-            )
+        require_shape(noisy, section.shape)
         text, modulation = self._at(timesteps, section.text)
         x = self._tokens(noisy)
         count = x.shape[1]
@@ -316,10 +312,7 @@ class HunyuanVideo(nn.Module):
             scale = None if section.key_scale is None else section.key_scale[index]
             x, text = run(x, text, modulation, mask, JointAttention(section.phasors, earlier, scale))
         x = self.transformer.proj_out(self.transformer.norm_out(x[:, -count:], modulation))
-        frames, rows, columns = section.shape
-        grid = {"t": frames, "h": -(-rows // BASE.h), "w": -(-columns // BASE.w)}
-        x = rearrange(x, "b (t h w) (c p q) -> b c t (h p) (w q)", **grid, p=BASE.h, q=BASE.w)
-        return x[..., :rows, :columns].to(noisy.dtype)
+        return unpatchify(x, section.shape).to(noisy.dtype)
 
     def _embedded(self, text: HunyuanCondition) -> HunyuanText:
         """What of a condition does not depend on the noise level."""

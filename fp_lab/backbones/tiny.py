@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from fp_lab.backbones.masks import joined
+from fp_lab.backbones.patches import require_shape, unpatchify
 from fp_lab.backbones.tiny_blocks import (
     MOMENT_FEATURES,
     PLACE_FEATURES,
@@ -211,12 +211,7 @@ class TinyDiT(nn.Module):
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         """Predict ``b c t h w`` at one noise level, or one per frame; see `Backbone`."""
-        frames, rows, columns = section.size
-        if tuple(noisy.shape[2:]) != section.size:
-            raise ValueError(
-                f"got noisy latents of {tuple(noisy.shape[2:])} frames, rows and columns, expected "
-                f"{section.size}, which the section was prepared for"
-            )
+        require_shape(noisy, section.size)
         x = self._patches(noisy) + section.whereabouts
         count = x.shape[1]
         embedded = self._embedded(self._per_token(timesteps, count), x)
@@ -233,9 +228,7 @@ class TinyDiT(nn.Module):
             x, _, _ = block(x, modulation, section.call, index, mask, earlier)
         shift, scale = (embedded[..., None, :] + self.final_table).unbind(2)
         x = self.final(normalise(x[:, -count:]) * (1 + scale) + shift)
-        grid = {"t": frames, "h": -(-rows // BASE.h), "w": -(-columns // BASE.w)}
-        x = rearrange(x, "b (t h w) (c p q) -> b c t (h p) (w q)", **grid, p=BASE.h, q=BASE.w)
-        return x[..., :rows, :columns]
+        return unpatchify(x, section.size)
 
     def forward(
         self,

@@ -15,17 +15,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers import WanTransformer3DModel
-from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fp_lab.backbones.masks import joined
+from fp_lab.backbones.patches import require_shape, unpatchify
+from fp_lab.backbones.phasors import joint_phasors
 from fp_lab.backbones.wan_attention import AttentionCall, AttentionCalls, PackedAttention, Words
 from fp_lab.backbones.wan_condition import (
     WanCondition,
     WanSection,
     joint_modulation,
-    joint_phasors,
     key_scales,
     spread,
 )
@@ -232,11 +232,7 @@ class Wan(nn.Module):
             ValueError: latents of another shape than the section was prepared for, or timesteps per frame
                 beside a context that has none of its own.
         """
-        if tuple(noisy.shape[2:]) != section.shape:
-            raise ValueError(
-                f"got noisy latents of {tuple(noisy.shape[2:])} frames, rows and columns, expected "
-                f"{section.shape}, which the section was prepared for"
-            )
+        require_shape(noisy, section.shape)
         x = self._tokens(noisy)
         count = x.shape[1]
         embedded = self._embedded(timesteps[:, None] if timesteps.ndim == 1 else timesteps)
@@ -284,13 +280,10 @@ class Wan(nn.Module):
 
     def _latents(self, x: Tensor, embedded: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """Latents ``b c t h w`` of a shape from noisy tokens ``b n d`` and their times ``b 1|t d``."""
-        frames, rows, columns = shape
         table = self.transformer.scale_shift_table + spread(embedded, x.shape[1])[:, :, None]
         shift, scale = table.unbind(2)
         x = (self.transformer.norm_out(x.float()) * (1 + scale) + shift).type_as(x)
-        grid = {"t": frames, "h": -(-rows // BASE.h), "w": -(-columns // BASE.w), "p": BASE.h, "q": BASE.w}
-        x = rearrange(self.transformer.proj_out(x), "b (t h w) (p q c) -> b c t (h p) (w q)", **grid)
-        return x[..., :rows, :columns]
+        return unpatchify(self.transformer.proj_out(x), shape, "p q c")
 
     def _through(
         self, block: Any, x: Tensor, words: Words, modulation: Tensor, call: AttentionCall

@@ -15,7 +15,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from torch import Tensor
 
-from fp_lab.backbones.hunyuan_attention import rotate_pairs
+from fp_lab.backbones.phasors import rotate_pairs
 from fp_lab.shapes import ContextMemory
 
 

@@ -1,6 +1,5 @@
 """What Wan is told beside the latents, and what of it stays the same between denoising steps."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fp_lab.backbones.wan_attention import AttentionCalls, Words
-from fp_lab.shapes import PackedContext, Phases, TextCondition
+from fp_lab.shapes import PackedContext, TextCondition
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,6 @@ class WanSection:
     calls: AttentionCalls
     context: Tensor | None
     modulation: Tensor | None
-
-
-def joint_phasors(parts: Sequence[Phases]) -> Tensor:
-    """Phases of tokens in a row as cos + i sin, ``b n 1 k``."""
-    return torch.cat([torch.complex(part.cos, part.sin) for part in parts], 1)[:, :, None]
 
 
 def key_scales(context: PackedContext, after: int) -> Tensor | None:

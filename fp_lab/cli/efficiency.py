@@ -38,18 +38,18 @@ def efficiency(
     bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
+        from fp_lab.lab.build import codec_of
         from fp_lab.lab.efficiency.arms import sides_of
         from fp_lab.lab.efficiency.measure import measure
         from fp_lab.lab.efficiency.tables import efficiency_tables, write_efficiency
         from fp_lab.lab.tables import to_rich
-        from fp_lab.video_codec import load_codec
 
         def show(done: int, total: int, note: str) -> None:
             progress.update(task, completed=done, total=total, description=note)
 
         names = [text for text in arms or [] if "=" not in text]
         sides = sides_of(names, [text for text in arms or [] if "=" in text])
-        codec = load_codec(sides[0].config.codec.source)
+        codec = codec_of(sides[0].config.codec)
         measured = measure(sides, codec, rounds=rounds, memory_gb=memory_gb, progress=show)
     for table in efficiency_tables(measured):
         console.print(to_rich(table))

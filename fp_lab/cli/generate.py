@@ -51,6 +51,7 @@ def generate(
     if (run is None) == (model is None) or (model is None) != (recipe is None):
         raise ValueError("give --run FOLDER, or --model FOLDER with --recipe NAME")
     from fp_lab.lab import generate as making
+    from fp_lab.lab.build import codec_of
     from fp_lab.lab.stages import RunFolder
     from fp_lab.model import FramePackModel
 
@@ -68,7 +69,10 @@ def generate(
     else:
         opening = making.opening_from_seed(config, seed)
         opening = making.Opening(opening.frame, tuple(caption)) if caption else opening
-    length = frames if seconds is None else making.latent_count(config, seconds)
-    for progressed in making.generate(loaded, config, opening, length, seed, out, preview=preview):
+    codec = codec_of(config.codec)
+    length = frames if seconds is None else making.latent_count(config, codec, seconds)
+    for progressed in making.generate(
+        loaded, config, opening, length, seed, out, codec=codec, preview=preview
+    ):
         typer.echo(f"section {progressed.done} of {progressed.sections}")
     typer.echo(f"{out}: {'; then '.join(filter(None, opening.captions)) or 'no caption'}")

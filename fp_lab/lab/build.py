@@ -17,7 +17,8 @@ from fp_data.worlds import VOCABULARY, iterate
 from fp_lab.backbones import TinyDiT
 from fp_lab.causal import Blocks
 from fp_lab.codec import Codec
-from fp_lab.lab.config import CARRIED, DataConfig, ExperimentConfig
+from fp_lab.lab.config import CARRIED, CodecSource, DataConfig, ExperimentConfig
+from fp_lab.lab.device import device_of
 from fp_lab.lab.locking import only_one
 from fp_lab.lab.real import embedder, image_identity, is_real, real_model
 from fp_lab.lab.reporter import Reporter
@@ -70,9 +71,7 @@ class Materials:
         """The codec, on the device that sampling and encoding use."""
         key, wanted = str(config.codec), config.codec
         if key not in self._codecs:
-            dtype = getattr(torch, wanted.dtype)
-            loaded = load_codec(wanted.source, dtype, wanted.tiling, wanted.slicing)
-            self._codecs[key] = loaded.to(device_of(config))
+            self._codecs[key] = codec_of(wanted).to(device_of(config))
         return self._codecs[key]
 
     def training(self, config: ExperimentConfig) -> LatentVideos:
@@ -140,6 +139,11 @@ class Materials:
             self.reporter.advance(done)
 
 
+def codec_of(wanted: CodecSource) -> Codec | VideoCodec:
+    """The codec that a config names, on the CPU."""
+    return load_codec(wanted.source, getattr(torch, wanted.dtype), wanted.tiling, wanted.slicing)
+
+
 def encoder(codec: Codec | VideoCodec, config: ExperimentConfig) -> Callable[[Tensor], Tensor]:
     """Pixels ``b c t h w`` on the CPU to latents on the CPU."""
     device = device_of(config)
@@ -149,14 +153,6 @@ def encoder(codec: Codec | VideoCodec, config: ExperimentConfig) -> Callable[[Te
         return codec.encode(pixels.to(device)).cpu()
 
     return encode
-
-
-def device_of(config: ExperimentConfig) -> torch.device:
-    """Where codec and sampler run; training is lightning's choice by the same setting."""
-    wanted = config.training.accelerator
-    if wanted == "gpu" and not torch.cuda.is_available():
-        raise ValueError("training.accelerator: got gpu, but torch sees none; use auto or cpu")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def build_model(

@@ -48,11 +48,8 @@ def sample_flops(config: ExperimentConfig) -> float:
     """
     if is_real(config):
         return math.nan
-    backbone = config.model.backbone
-    if config.model.base is not None:
-        backbone = FramePackModel.load(config.model.base).backbone.config
     side = config.data.size // LATENT_STRIDE
-    return section_flops(config.parsed_recipe, backbone, config.data.frames, side, side)
+    return section_flops(config.parsed_recipe, _backbone(config), config.data.frames, side, side)
 
 
 def training_tflop(config: ExperimentConfig) -> float:
@@ -70,11 +67,16 @@ def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
             f"training.compute_of: got {wanted} with the transformer {config.model.base}, expected null: "
             "operations are counted for the lab's own backbone alone; say the steps"
         )
-    backbone = config.model.backbone
-    if config.model.base is not None:
-        backbone = FramePackModel.load(config.model.base).backbone.config
     side = config.data.size // LATENT_STRIDE
-    size = (backbone, config.data.frames, side, side)
+    size = (_backbone(config), config.data.frames, side, side)
     ratio = section_flops(parse(wanted), *size) / section_flops(config.parsed_recipe, *size)
     steps = max(1, round(config.training.steps * ratio))
     return replace(config, training=replace(config.training, steps=steps, compute_of=None))
+
+
+def _backbone(config: ExperimentConfig) -> TinyDiTConfig:
+    """Of the base, or of what is trained from random weights."""
+    if config.model.base is None:
+        return config.model.backbone
+    stored: TinyDiTConfig = FramePackModel.load(config.model.base).backbone.config
+    return stored

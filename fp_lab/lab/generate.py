@@ -11,17 +11,18 @@ from torch import Tensor
 from fp_data.buckets import Bucket, place
 from fp_data.clips import read_video, write_mp4
 from fp_data.latents import to_frames, to_pixels
-from fp_lab.lab.build import Materials, device_of, videos_of
+from fp_lab.codec import Codec
+from fp_lab.lab.build import codec_of, videos_of
 from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.lab.device import device_of
 from fp_lab.lab.real import embedder, told
-from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.model import FramePackModel
 from fp_lab.orders import plan
 from fp_lab.packing.packer import kernels_of
 from fp_lab.rollout import rollout
 from fp_lab.section_decoder import GIVEN, decode_sections
-from fp_lab.video_codec import load_codec, pixel_frames
+from fp_lab.video_codec import VideoCodec, pixel_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +100,8 @@ def size_of(pixels: str | None, config: ExperimentConfig) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def latent_count(config: ExperimentConfig, seconds: float) -> int:
+def latent_count(config: ExperimentConfig, codec: Codec | VideoCodec, seconds: float) -> int:
     """Latent frames of a video of so many seconds, at the config's frame rate and with its codec."""
-    codec = load_codec(config.codec.source)
     return max(2, 1 + round(seconds * config.evaluation.fps / codec.temporal))
 
 
@@ -119,6 +119,7 @@ def generate(
     seed: int,
     out: Path,
     *,
+    codec: Codec | VideoCodec | None = None,
     preview: bool = False,
 ) -> Iterator[Progressed]:
     """Generate one video and write it as mp4 when its last section is done.
@@ -132,6 +133,7 @@ def generate(
         frames: length in latent frames.
         seed: of the noise.
         out: the mp4 file.
+        codec: of the config, where it is loaded already.
         preview: also write what there is after every section, in the order of time, to ``NAME.preview.mp4``.
 
     Yields:
@@ -143,7 +145,7 @@ def generate(
     """
     recipe, device = config.parsed_recipe, device_of(config)
     _check(model, config)
-    codec = Materials(out.parent, Reporter()).codec(config)
+    codec = (codec or codec_of(config.codec)).to(device)
     if codec.channels != model.backbone.channels:
         raise ValueError(
             f"the codec makes {codec.channels} channels, the model takes {model.backbone.channels}"

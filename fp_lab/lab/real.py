@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,14 +12,14 @@ from fp_carriers import cache_folder
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.device import device_of
 from fp_lab.lab.encoded_texts import EncodedTexts
 from fp_lab.lab.quiet import quiet_loading
-from fp_lab.lab.weights import is_own, weights_identity
+from fp_lab.lab.weights import REMEMBERED, is_own, weights_identity
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook
 from fp_lab.recipe import Kernel
 
-_REMEMBERED = "weights.json"
 Embed = Callable[[Tensor], Tensor]
 """First frames ``b c h w`` in [-1, 1] to embeddings ``b i e``."""
 
@@ -86,27 +87,31 @@ def encoders_of(config: ExperimentConfig) -> EncoderFiles:
 def told_identity(config: ExperimentConfig) -> dict[str, str | None]:
     """What everything depends on that a model is told: captions' and first frames' encoders."""
     found = encoders_of(config)
-    return {
-        "texts": weights_identity(found.text_files(), found.text_folder, cache_folder() / _REMEMBERED),
-        "images": image_identity(config),
-    }
+    return {"texts": _identity(found.text_files(), found.text_folder), "images": image_identity(config)}
 
 
 def image_identity(config: ExperimentConfig) -> str | None:
     """What embeddings of first frames depend on; None for arms that are told none."""
-    if not (is_real(config) and encoders_of(config).has_images):
-        return None
-    found = encoders_of(config)
-    return weights_identity(found.image_files(), found.image_folder, cache_folder() / _REMEMBERED)
+    found = _image_encoder(config)
+    return None if found is None else _identity(found.image_files(), found.image_folder)
 
 
 @contextmanager
 def embedder(config: ExperimentConfig) -> Iterator[Embed | None]:
     """What embeds first frames, for as long as it is needed; None for arms that are told none."""
-    if image_identity(config) is None:
+    found = _image_encoder(config)
+    if found is None:
         yield None
         return
-    device = "cuda" if config.training.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
-    dtype = getattr(torch, config.model.dtype)
-    with quiet_loading(), load_encoders(encoders_of(config), dtype, device, only="images") as encoders:
+    device, dtype = device_of(config), getattr(torch, config.model.dtype)
+    with quiet_loading(), load_encoders(found, dtype, device, only="images") as encoders:
         yield lambda frames: encoders.images(frames.to(device)).float().cpu()
+
+
+def _image_encoder(config: ExperimentConfig) -> EncoderFiles | None:
+    found = encoders_of(config) if is_real(config) else None
+    return found if found is not None and found.has_images else None
+
+
+def _identity(files: Sequence[Path], folder: Path) -> str:
+    return weights_identity(files, folder, cache_folder() / REMEMBERED)

@@ -11,8 +11,9 @@ from torch import Tensor
 from fp_data.clips import write_mp4
 from fp_data.latents import to_frames
 from fp_lab.codec import Codec
-from fp_lab.lab.build import EvaluationSet, Materials, device_of
+from fp_lab.lab.build import EvaluationSet, Materials
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.device import device_of
 from fp_lab.lab.efficiency import peak_memory_mib, reset_peak_memory
 from fp_lab.lab.real import told
 from fp_lab.lab.reporter import Reporter

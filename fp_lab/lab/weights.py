@@ -18,7 +18,8 @@ _PARTS: dict[What, str] = {"codec": "vae", "base": "transformer"}
 """Folders of a pipeline of diffusers."""
 _COMMANDS: dict[What, str] = {"codec": "fp-lab codec train", "base": "fp-lab pretrain"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_REMEMBERED = "weights.json"
+REMEMBERED = "weights.json"
+"""File of the cache folder that remembers digests."""
 
 
 def is_own(what: What, source: str) -> bool:
@@ -66,7 +67,7 @@ def weights_sha256(what: What, source: str) -> str:
     files = weights_files(what, source)
     if is_own(what, source):
         return file_sha256(files[0])
-    return weights_identity(files, files[0].parent, cache_folder() / _REMEMBERED)
+    return weights_identity(files, files[0].parent, cache_folder() / REMEMBERED)
 
 
 def weights_identity(files: Sequence[Path], folder: Path, remembered: Path) -> str:

@@ -11,9 +11,10 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from fp_lab.causal import Blocks
 from fp_lab.codec import Codec
-from fp_lab.lab.build import build_model, build_system, device_of
+from fp_lab.lab.build import build_model, build_system
 from fp_lab.lab.capacity.saved import watched
 from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig
+from fp_lab.lab.device import device_of
 from fp_lab.orders import Section, plan
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig

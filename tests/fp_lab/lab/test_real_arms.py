@@ -15,7 +15,7 @@ from fixtures import TINY
 from fp_data.clips import write_mp4
 from fp_lab.adapters import LORA_FILE
 from fp_lab.lab import generate as making
-from fp_lab.lab.build import Materials
+from fp_lab.lab.build import Materials, codec_of
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import run_grid
@@ -138,7 +138,7 @@ def test_a_video_is_generated_from_an_image_and_a_prompt(
         making, "write_mp4", lambda path, frames, fps: written.append((path.name, np.array(frames)))
     )
     config = making.config_of_run(place.path)
-    frames = making.latent_count(config, 1.5)
+    frames = making.latent_count(config, codec_of(config.codec), 1.5)
     assert frames == LATENTS
     videos = {}
     for name, prompt in {"a": "a dog", "again": "a dog", "b": "a ball rolls"}.items():
