@@ -1,10 +1,14 @@
 """``fp-lab plan MODEL...``: memory and time of the real models, before a card is rented."""
 
 import json as jsonlib
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.table import Table as RichTable
+
+if TYPE_CHECKING:
+    from fp_lab.lab.tables import Table
 
 Method = Literal["full", "lora"]
 Sharding = Literal["ddp", "zero1", "zero2", "fsdp"]
@@ -33,9 +37,16 @@ def plan(
     sharding: Annotated[Sharding, typer.Option(help="What is divided among the cards.")] = "fsdp",
     checkpointing: Annotated[bool, typer.Option(help="Do each block again in the backward pass.")] = True,
     samples: Annotated[int, typer.Option(min=1, help="That the hours are about.")] = 100_000,
+    steps: Annotated[int, typer.Option(min=1, help="Of the solver that makes videos.")] = 25,
+    guided: Annotated[
+        bool | None,
+        typer.Option(
+            help="Classifier-free guidance: two calls a step.", show_default="as the model was released"
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Plan parameters, FLOPs, memory, batches and hours of the real models, without loading any.
+    """Plan parameters, FLOPs, memory, batches, hours and videos of the real models, without loading any.
 
     A packed section is compared with full-sequence diffusion. For example:
 
@@ -49,10 +60,9 @@ def plan(
     """
     console = Console()
     with Console(stderr=True).status("Tracing fake tensors (a few seconds per model)"):
-        from fp_lab.lab.capacity import Hardware, Training
+        from fp_lab.lab.capacity import Generating, Hardware, Training
         from fp_lab.lab.capacity import plan as make_plan
         from fp_lab.lab.capacity.tables import as_json, plan_tables
-        from fp_lab.lab.tables import to_rich
 
         plans = [
             make_plan(
@@ -63,6 +73,7 @@ def plan(
                 hardware=Hardware(cards, memory_gb, tflops, utilisation),
                 training=Training(method, sharding, checkpointing, rank),
                 samples=samples,
+                generating=Generating(steps, guided),
             )
             for name in models or ("base", "lite", "extended")
         ]
@@ -70,5 +81,15 @@ def plan(
         typer.echo(jsonlib.dumps([as_json(made) for made in plans], indent=2))
         return
     for table in plan_tables(plans):
-        console.print(to_rich(table))
+        console.print(readable(table))
         console.print()
+
+
+def readable(table: "Table") -> RichTable:
+    """In a narrow terminal words go on in the next line, and no figure is cut."""
+    from fp_lab.lab.tables import to_rich
+
+    shown = to_rich(table)
+    for index, column in enumerate(shown.columns):
+        column.overflow, column.no_wrap = "fold", index >= len(table.heads)
+    return shown

@@ -1,16 +1,37 @@
 """Equal compute: how many steps of an arm cost as much as those of another recipe."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig
 from fp_lab.lab.real import is_real
+from fp_lab.lab.weights import is_own
 from fp_lab.model import FramePackModel
 from fp_lab.orders import plan
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
-from fp_lab.recipe import BASE, Recipe, parse
+from fp_lab.recipe import BASE, Recipe
+
+BACKWARD = 3
+"""Forward passes that a step of the lab's own backbone costs."""
+
+
+@dataclass(frozen=True)
+class Strides:
+    """Of a codec: pixels per latent row and column, and frames per latent frame after the first."""
+
+    spatial: int
+    temporal: int
+
+
+@dataclass(frozen=True)
+class LatentShape:
+    """Of a video: latent frames, rows and columns."""
+
+    frames: int
+    rows: int
+    columns: int
 
 
 def forward_flops(backbone: TinyDiTConfig, tokens: int) -> float:
@@ -41,37 +62,106 @@ def section_flops(recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: in
     )
 
 
-def sample_flops(config: ExperimentConfig) -> float:
-    """`section_flops` of a training sample of an arm; a training step costs three times as much.
+def training_shape(config: ExperimentConfig) -> LatentShape:
+    """Of an arm's training videos, by its config.
 
-    NaN for a transformer of diffusers, whose operations `fp-lab plan` counts.
+    Raises:
+        ValueError: only its cache of encoded videos knows, or see `strides_of`.
     """
+    if config.data.cache is not None:
+        raise ValueError(
+            f"data.cache {config.data.cache} holds videos of any size, and the config does not say which"
+        )
+    from fp_lab.video_codec import latent_frames  # slow to import
+
+    return shape_of(config, latent_frames(config.data.frames, strides_of(config).temporal))
+
+
+def shape_of(config: ExperimentConfig, frames: int) -> LatentShape:
+    """Latents of an arm's videos of so many latent frames.
+
+    Raises:
+        ValueError: see `strides_of`.
+    """
+    side = config.data.size // strides_of(config).spatial
+    return LatentShape(frames, side, side)
+
+
+def strides_of(config: ExperimentConfig) -> Strides:
+    """Of an arm's codec, which is not loaded.
+
+    Raises:
+        ValueError: its config is not on this machine.
+    """
+    if is_own("codec", config.codec.source):
+        return Strides(LATENT_STRIDE, 1)
+    from fp_lab.lab.capacity.arm import video_strides  # slow to import
+
+    return video_strides(config.codec)
+
+
+def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> float:
+    """Floating-point operations of a training step per sample, mean over the plan.
+
+    For the lab's own backbone three times `section_flops`; for a transformer of diffusers as PyTorch counts
+    them, with adapters and with blocks that are done again.
+
+    Args:
+        config: of the arm.
+        shape: of its training videos; by default as its config has it.
+
+    Raises:
+        ValueError: the shape is not known, or the transformer's config is not on this machine.
+    """
+    shape = shape or training_shape(config)
     if is_real(config):
+        from fp_lab.lab.capacity.arm import training_flops  # slow to import
+
+        return training_flops(config, shape)
+    size = (shape.frames, shape.rows, shape.columns)
+    return BACKWARD * section_flops(config.parsed_recipe, _backbone(config), *size)
+
+
+def training_tflop(config: ExperimentConfig, shape: LatentShape | None = None) -> float:
+    """Matrix products of a whole training, 10^12 operations: what it costs on any machine.
+
+    Args:
+        config: of the arm.
+        shape: as in `step_flops`, whose errors are NaN here.
+    """
+    try:
+        flops = step_flops(config, shape)
+    except ValueError:
         return math.nan
-    side = config.data.size // LATENT_STRIDE
-    return section_flops(config.parsed_recipe, _backbone(config), config.data.frames, side, side)
-
-
-def training_tflop(config: ExperimentConfig) -> float:
-    """Matrix products of a whole training, 10^12 operations: what it costs on any machine."""
-    return 3 * sample_flops(config) * config.training.batch * config.training.steps / 1e12
+    return flops * config.training.batch * config.training.steps / 1e12
 
 
 def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
-    """A config whose steps cost what they would with recipe `training.compute_of`, a key then done with."""
+    """A config whose steps cost what they would with recipe `training.compute_of`, a key then done with.
+
+    Raises:
+        ValueError: operations cannot be counted, see `step_flops`.
+    """
     wanted = config.training.compute_of
     if wanted is None:
         return config
-    if is_real(config):
+    try:
+        shape = training_shape(config)
+        ratio = step_flops(_with_recipe(config, wanted), shape) / step_flops(config, shape)
+    except ValueError as error:
         raise ValueError(
-            f"training.compute_of: got {wanted} with the transformer {config.model.base}, expected null: "
-            "operations are counted for the lab's own backbone alone; say the steps"
-        )
-    side = config.data.size // LATENT_STRIDE
-    size = (_backbone(config), config.data.frames, side, side)
-    ratio = section_flops(parse(wanted), *size) / section_flops(config.parsed_recipe, *size)
+            f"training.compute_of: got {wanted}, but the operations of this arm cannot be counted: {error}; "
+            "say training.steps instead"
+        ) from error
     steps = max(1, round(config.training.steps * ratio))
     return replace(config, training=replace(config.training, steps=steps, compute_of=None))
+
+
+def _with_recipe(config: ExperimentConfig, recipe: str) -> ExperimentConfig:
+    """The config with another recipe, which need not be one of blocks where its own is."""
+    context = config.context
+    context = replace(context, attention="full") if context.attention == "block_causal" else context
+    return replace(config, recipe=recipe, context=context)
 
 
 def _backbone(config: ExperimentConfig) -> TinyDiTConfig:

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from fp_lab.lab.arm import Job
-from fp_lab.lab.estimate import Cost
+from fp_lab.lab.estimate import SHARE, Cost
 from fp_lab.lab.grid import Grid
+from fp_lab.lab.real import is_real
 from fp_lab.lab.stages import RunFolder
 
 _MINUTE, _HOUR = 60, 3600
 
 
 def plan_table(grid: Grid, jobs: Sequence[Job], costs: Sequence[Cost], workers: int = 1) -> Table:
-    """One row per arm; `done`, or the seconds that a stage will take.
+    """One row per arm; `done`, or how long a stage will take.
 
     Args:
         grid: the arms.
@@ -22,19 +23,7 @@ def plan_table(grid: Grid, jobs: Sequence[Job], costs: Sequence[Cost], workers: 
         costs: of the jobs.
         workers: arms at once, by which the whole is divided.
     """
-    known = [cost.total for cost in costs if not math.isnan(cost.total)]
-    total, unknown = sum(known), len(costs) - len(known)
-    whole = "Nothing is left to do."
-    if unknown:
-        whole = (
-            f"{unknown} runs are over a transformer of diffusers and were not timed: `fp-lab plan` says what "
-            "they cost."
-        )
-    elif total:
-        whole = (
-            f"About {duration(total / workers)} in all: one training step and one video's scores were timed, "
-            "the rest is in proportion to floating-point operations."
-        )
+    whole = _whole(jobs, costs, workers)
     title = f"Grid {grid.name}: {len(jobs)} runs in {jobs[0].folder.parents[1]}"
     table = Table(title=title, title_justify="left", caption=whole, caption_justify="left")
     for column in ("arm", "seed", "order", *jobs[0].stages):
@@ -47,6 +36,32 @@ def plan_table(grid: Grid, jobs: Sequence[Job], costs: Sequence[Cost], workers: 
         ]
         table.add_row(arm.name, str(arm.seed), arm.config.parsed_recipe.order, *marks)
     return table
+
+
+def _whole(jobs: Sequence[Job], costs: Sequence[Cost], workers: int) -> str:
+    """What all of it takes, and where that is from."""
+    known = [cost.total for cost in costs if not math.isnan(cost.total)]
+    left = [is_real(job.config) for job, cost in zip(jobs, costs, strict=True) if cost.total]
+    if not left:
+        return "Nothing is left to do."
+    lines = []
+    if sum(known):
+        timed = "" if all(left) else "one training step and "
+        lines.append(
+            f"About {duration(sum(known) / workers)} in all: {timed}one video's scores were timed, the rest "
+            "is in proportion to floating-point operations."
+        )
+    if any(left):
+        lines.append(
+            f"Over a transformer of diffusers they are taken to be done at {SHARE:.0%} of the rate of a "
+            "large matrix product, which was timed. Nothing was loaded; neither encoding nor decoding counts."
+        )
+    if unknown := len(costs) - len(known):
+        lines.append(
+            f"?, in {unknown} runs: the config of the transformer or of its VAE is not on this machine, or "
+            "training videos are those of data.cache, whose size no config tells."
+        )
+    return "\n".join(lines)
 
 
 def duration(seconds: float) -> str:

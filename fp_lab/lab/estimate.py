@@ -1,26 +1,36 @@
-"""What a grid will cost: one training step and one video's scores are timed, the rest is counted."""
+"""What a grid will cost: one training step and one video's scores are timed, the rest is counted.
+
+Over a transformer of diffusers no step is timed, as that would be to load it: a large matrix product is.
+"""
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
+from fp_lab.codec import Codec
 from fp_lab.lab.arm import Job
 from fp_lab.lab.build import Materials, build_model, build_system, evaluation_videos
-from fp_lab.lab.compute import sample_flops
+from fp_lab.lab.compute import BACKWARD, shape_of, step_flops, strides_of
 from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig, TrackConfig
+from fp_lab.lab.device import device_of
+from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, multiplying
+from fp_lab.lab.efficiency.workload import timed
 from fp_lab.lab.evaluate import score_truth
 from fp_lab.lab.real import is_real
 from fp_lab.lab.sample import HISTORIES
 from fp_lab.orders import plan
 from fp_lab.system import LatentBatch, step_generator
+from fp_lab.video_codec import pixel_frames
 
+SHARE = 0.4
+"""Of the rate of a large product that a transformer of diffusers is taken to reach, as in `fp-lab plan`."""
 _STEPS = 3
-_BACKWARD = 3.0  # a step costs three forward passes
 _SCORED_FRAMES = 16
 
 
@@ -41,23 +51,39 @@ class Cost:
 def estimate(jobs: Sequence[Job], materials: Materials) -> list[Cost]:
     """Costs of jobs in their order, in proportion to floating-point operations.
 
-    One training step of the first arm that is not done is timed, and the scoring of one short video. What is
-    left of arms over a transformer of diffusers is NaN: to time a step would be to load it.
+    One training step of the first arm that is not done is timed, and the scoring of one short video. Arms
+    over a transformer of diffusers are taken to reach `SHARE` of the rate of a large matrix product, which is
+    timed instead; their encoding and decoding are left out. What cannot be counted is NaN.
 
     Args:
         jobs: arms of one grid.
         materials: whose codec tells the shape of latents.
     """
-    first = next((job for job in jobs if job.pending and not is_real(job.config)), None)
-    if first is None:
-        return [_unknown(job) for job in jobs]
-    rate = sample_flops(first.config) * first.config.training.batch / timed_step(first.config, materials)
-    per_frame = _seconds_per_frame(first.config, materials)
-    return [_unknown(job) if is_real(job.config) else _cost(job, rate, per_frame) for job in jobs]
+    pending = [job.config for job in jobs if job.pending]
+    if not pending:
+        return [Cost() for _ in jobs]
+    firsts = {is_real(config): config for config in reversed(pending)}
+    rates = {real: _rate(config, materials) for real, config in firsts.items()}
+    per_frame = _seconds_per_frame(firsts.get(False, pending[0]), materials)
+    return [_cost(job, rates[is_real(job.config)], per_frame) if job.pending else Cost() for job in jobs]
 
 
-def _unknown(job: Job) -> Cost:
-    return Cost(**dict.fromkeys(job.pending, math.nan))
+def _rate(config: ExperimentConfig, materials: Materials) -> float:
+    """Operations per second of training."""
+    if is_real(config):
+        return SHARE * product_rate(config)
+    return step_flops(config) * config.training.batch / timed_step(config, materials)
+
+
+def product_rate(config: ExperimentConfig) -> float:
+    """Operations per second of a large matrix product in the type that an arm's blocks compute in."""
+    torch.set_num_threads(config.training.threads)
+    settings, device = config.model, device_of(config)
+    frozen = settings.lora is not None and settings.dtype == "bfloat16"
+    low = frozen or config.training.precision == "bf16-mixed"
+    multiply = multiplying([LARGE_PRODUCT], device, torch.bfloat16 if low else torch.float32)
+    multiply()
+    return LARGE_PRODUCT.flops / min(timed(multiply, device) for _ in range(_STEPS))
 
 
 def timed_step(config: ExperimentConfig, materials: Materials) -> float:
@@ -91,26 +117,42 @@ def _quickest(step: Callable[[int], None]) -> float:
 
 
 def _seconds_per_frame(config: ExperimentConfig, materials: Materials) -> float:
-    """Of scoring on one thread."""
-    evaluation = replace(config.evaluation, videos=1, frames=min(_SCORED_FRAMES, config.evaluation.frames))
+    """Of scoring on one thread; the shipped codec stands for one of diffusers, which is not loaded."""
+    frames = min(_SCORED_FRAMES, config.evaluation.frames)
+    evaluation = replace(config.evaluation, videos=1, frames=frames, given=1)
     short = replace(config, evaluation=evaluation, track=TrackConfig())
     videos = evaluation_videos(short)
+    codec = Codec.load() if is_real(config) else materials.codec(config)
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
-        score_truth(Path(folder), videos, short, materials.codec(config), workers=1)
+        score_truth(Path(folder), videos, short, codec, workers=1)
         return (time.perf_counter() - started) / (2 * evaluation.frames)  # with and without the codec
 
 
 def _cost(job: Job, rate: float, per_frame: float) -> Cost:
-    config, pending = job.config, job.pending
-    evaluation, solver = config.evaluation, config.sampling.solver
-    batch_step = sample_flops(config) * config.training.batch / rate
-    sections = len(plan(config.parsed_recipe, evaluation.frames, fill=config.sampling.fill))
-    calls = solver.steps * (2 if config.sampling.guidance != 1 else 1)
-    forward = batch_step / _BACKWARD * evaluation.videos / config.training.batch
-    frames = evaluation.videos * evaluation.frames * len(HISTORIES)
-    return Cost(
-        config.training.steps * batch_step if "train" in pending else 0.0,
-        len(HISTORIES) * sections * calls * forward if "sample" in pending else 0.0,
-        frames * per_frame / config.training.threads if "score" in pending else 0.0,
-    )
+    config = job.config
+    training, evaluation = config.training, config.evaluation
+    ranks = training.ranks if is_real(config) else 1  # a timed step is of the whole batch
+    parts = {"train": math.nan, "sample": math.nan, "score": math.nan}
+    with suppress(ValueError):
+        parts["train"] = step_flops(config) * training.batch * training.steps / rate / ranks
+    with suppress(ValueError):
+        parts["sample"] = len(HISTORIES) * evaluation.videos * _video_flops(config) / rate
+    with suppress(ValueError):
+        frames = pixel_frames(evaluation.frames, strides_of(config).temporal)
+        scored = evaluation.videos * frames * len(HISTORIES)
+        parts["score"] = scored * per_frame / training.threads
+    return Cost(**{stage: parts[stage] for stage in job.pending})
+
+
+def _video_flops(config: ExperimentConfig) -> float:
+    """Operations of generating one video of the evaluation set."""
+    evaluation, sampling = config.evaluation, config.sampling
+    calls = sampling.solver.steps * (2 if sampling.guidance != 1 else 1)
+    if is_real(config):
+        from fp_lab.lab.capacity.arm import sampling_flops  # slow to import
+
+        return sampling_flops(config, shape_of(config, evaluation.frames), calls)
+    given = frozenset(range(evaluation.given))
+    sections = len(plan(config.parsed_recipe, evaluation.frames, given=given, fill=sampling.fill))
+    return sections * calls * step_flops(config) / BACKWARD

@@ -1,18 +1,19 @@
 """Memory planning for the real models: what fits on which cards, and how long it takes."""
 
+from fp_lab.lab.capacity.generating import Generating, Generation
+from fp_lab.lab.capacity.hardware import Hardware
 from fp_lab.lab.capacity.memory import GIB, METHODS, SHARDED, Method, Sharding
 from fp_lab.lab.capacity.plan import (
     BRIEF_BATCH,
     BRIEF_HOURS,
     Fit,
-    Hardware,
     Plan,
-    Training,
     closed_form,
     full_tokens,
     packed_tokens,
     plan,
 )
+from fp_lab.lab.capacity.training import Training
 
 __all__ = [
     "BRIEF_BATCH",
@@ -21,6 +22,8 @@ __all__ = [
     "METHODS",
     "SHARDED",
     "Fit",
+    "Generating",
+    "Generation",
     "Hardware",
     "Method",
     "Plan",

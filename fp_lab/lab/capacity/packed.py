@@ -4,7 +4,8 @@ What a step costs depends on the number of tokens, not on where they lie. So noi
 of one frame, and any number of them is exact, also that of a packed context.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +16,10 @@ from fp_lab.backbones.presets import RealModel, build_transformer
 from fp_lab.backbones.wan_condition import WanCondition
 from fp_lab.packing.packer import ContextPacker, kernels_of
 from fp_lab.recipe import BASE, parse
-from fp_lab.shapes import PackedContext, Phases, TextCondition
+from fp_lab.shapes import ContextMemory, PackedContext, Phases, TextCondition
+
+DEPTHS = ("num_layers", "num_single_layers")
+"""Settings that say how many blocks of a kind a transformer has."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,31 @@ class Packed(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tensor:
         """One forward pass of a sample, from the packed context on."""
+        return self.denoise(tokens, self.context(tokens))
+
+    def denoise(self, tokens: Tokens, context: PackedContext | ContextMemory | None) -> Tensor:
+        """One forward pass of the noisy tokens beside a context that is there."""
         row = torch.zeros(1, self.backbone.channels, 1, BASE.h, BASE.w * tokens.noisy)
         times = torch.zeros(1, 1, dtype=torch.int64)
-        output: Tensor = self.backbone(row, times, torch.zeros(1), self._text(), self._context(tokens))
+        output: Tensor = self.backbone(row, times, torch.zeros(1), self.told(), context)
         return output
 
-    def _context(self, tokens: Tokens) -> PackedContext | None:
+    def remember(self, context: PackedContext) -> ContextMemory:
+        """Keys and values of a context that does not see the section."""
+        memory: ContextMemory = self.backbone.remember(
+            replace(context, timesteps=torch.zeros(1, 1)), self.told()
+        )
+        return memory
+
+    def context(self, tokens: Tokens) -> PackedContext | None:
+        """The packed context; None without one."""
         if not tokens.context:
             return None
         pairs = torch.zeros(1, tokens.context, sum(self.backbone.rope.axes) // 2, dtype=torch.float32)
         packed = torch.zeros(1, tokens.context, self.backbone.width, requires_grad=True)
         return PackedContext(packed, Phases(pairs, pairs))
 
-    def _text(self) -> TextCondition:
+    def told(self) -> TextCondition:
         """Words, and the first frame's embedding where the model reads one."""
         model, settings = self.model, self.model.settings
         if model.family == "wan":
@@ -74,3 +90,8 @@ class Packed(nn.Module):
             image=torch.zeros(1, model.image, settings["image_proj_dim"]) if model.image else None,
             guidance=torch.zeros(1) if settings["guidance_embeds"] else None,
         )
+
+
+def of_depth(model: RealModel, depths: Mapping[str, int]) -> RealModel:
+    """The model with so many blocks of each kind, by the names of `DEPTHS`."""
+    return replace(model, settings={**model.settings, **depths})

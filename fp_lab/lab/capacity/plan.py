@@ -7,19 +7,12 @@ from fractions import Fraction
 from fp_lab.backbones.presets import LATENT_CHANNELS, RealModel, model_of
 from fp_lab.explain import latent_size
 from fp_lab.lab.capacity.beside import Beside, beside
-from fp_lab.lab.capacity.memory import (
-    GIB,
-    METHODS,
-    SHARDED,
-    USABLE,
-    Method,
-    Sharding,
-    State,
-    largest_batch,
-    mixed_state,
-)
+from fp_lab.lab.capacity.generating import Generating, Generation, generation
+from fp_lab.lab.capacity.hardware import Hardware
+from fp_lab.lab.capacity.memory import METHODS, SHARDED, largest_batch
 from fp_lab.lab.capacity.packed import Tokens
 from fp_lab.lab.capacity.trace import Trace, trace
+from fp_lab.lab.capacity.training import Training
 from fp_lab.packing.schedule import context_limit, kernel_tokens, section_tokens
 from fp_lab.recipe import BASE, parse
 
@@ -27,85 +20,6 @@ BRIEF_BATCH = (16, 64)
 """Samples per batch of 8 cards of 80 GB, full sequence and FramePack, as the paper's project says."""
 BRIEF_HOURS = (240.0, 48.0)
 """Hours of training likewise (13B, 480p)."""
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Cards of one kind.
-
-    Attributes:
-        cards: at most so many.
-        memory_gb: of each, GiB.
-        tflops: peak of each, in 10^12 dense bfloat16 operations per second; 312 is an A100's.
-        utilisation: share of the peak that training reaches, in (0, 1].
-    """
-
-    cards: int = 8
-    memory_gb: float = 80.0
-    tflops: float = 312.0
-    utilisation: float = 0.4
-
-    def __post_init__(self) -> None:
-        """Refuse what no card can be."""
-        if self.cards < 1:
-            raise ValueError(f"cards: got {self.cards}, expected at least 1")
-        for name in ("memory_gb", "tflops"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected more than 0")
-        if not 0 < self.utilisation <= 1:
-            raise ValueError(f"utilisation: got {self.utilisation}, expected a share of the peak in (0, 1]")
-
-    @property
-    def usable(self) -> float:
-        """Bytes of each card that are planned with."""
-        return USABLE * self.memory_gb * GIB
-
-
-@dataclass(frozen=True)
-class Training:
-    """How the model is trained.
-
-    Attributes:
-        method: ``full``, or ``lora`` on the linear layers of all blocks' attention.
-        sharding: what is divided among the cards, see `SHARDED`.
-        checkpointing: whether each block is done again in the backward pass.
-        rank: of LoRA.
-    """
-
-    method: Method = "lora"
-    sharding: Sharding = "fsdp"
-    checkpointing: bool = True
-    rank: int = 16
-
-    def __post_init__(self) -> None:
-        """Refuse names that do not exist."""
-        if self.method not in METHODS:
-            raise ValueError(f"method: got {self.method!r}, expected one of {', '.join(METHODS)}")
-        if self.sharding not in SHARDED:
-            raise ValueError(f"sharding: got {self.sharding!r}, expected one of {', '.join(SHARDED)}")
-        if self.rank < 1:
-            raise ValueError(f"rank: got {self.rank}, expected at least 1")
-
-    def state(self, cost: Trace) -> State:
-        """Bytes that it holds for a model whatever the batch."""
-        if self.method == "full":
-            return mixed_state(cost.parameters, cost.parameters, cost.largest_block)
-        trained = self.rank * cost.low_rank
-        return mixed_state(cost.parameters + trained, trained, cost.largest_block)
-
-    def flops(self, cost: Trace) -> float:
-        """Floating-point operations of a training sample.
-
-        A backward pass takes two matrix products for each of the forward pass, but one where the weights are
-        frozen; checkpointing does the forward pass once more.
-        """
-        again = cost.flops if self.checkpointing else 0
-        products = 1 if self.method == "lora" else 2
-        return cost.flops + again + products * cost.matmul_flops + 2 * cost.attention_flops
-
-    def activations(self, cost: Trace) -> int:
-        """Bytes per sample. LoRA's are counted as full fine-tuning's: an upper bound."""
-        return cost.checkpointed if self.checkpointing else cost.activations
 
 
 @dataclass(frozen=True)
@@ -138,6 +52,7 @@ class Plan:
         hardware: cards.
         training: what ratios and hours are about.
         samples: that hours are about.
+        generating: how videos are made.
         packed_tokens: of a section with its context.
         full_tokens: of all frames, noisy at once.
         packed: cost of a section.
@@ -153,6 +68,7 @@ class Plan:
     hardware: Hardware
     training: Training
     samples: int
+    generating: Generating
     packed_tokens: Tokens
     full_tokens: Tokens
     packed: Trace
@@ -188,8 +104,14 @@ class Plan:
 
     def hours(self, cost: Trace) -> float:
         """To train on `samples`, on all cards."""
-        speed = self.hardware.cards * self.hardware.tflops * 1e12 * self.hardware.utilisation
+        speed = self.hardware.cards * self.hardware.speed
         return self.samples * self.training.flops(cost) / speed / 3600
+
+    @property
+    def generation(self) -> Generation:
+        """Videos made of packed sections, on one card."""
+        inference = self.inference_bytes(self.packed)
+        return generation(self.model, self.packed, inference, self.beside.vae, self.hardware, self.generating)
 
     def inference_bytes(self, cost: Trace) -> float:
         """Weights, activations of one call without gradients, latents of the video; bfloat16."""
@@ -206,6 +128,7 @@ def plan(
     hardware: Hardware | None = None,
     training: Training | None = None,
     samples: int = 100_000,
+    generating: Generating | None = None,
 ) -> Plan:
     """Plan memory and time of a real model from fake tensors: nothing is loaded, allocated or computed.
 
@@ -217,6 +140,7 @@ def plan(
         hardware: cards; by default 8 A100 of 80 GB at 40 % of their peak.
         training: what ratios and hours are about; by default LoRA, everything sharded, with checkpointing.
         samples: that hours are about.
+        generating: how videos are made; by default 25 steps, guided as the model was released.
 
     Raises:
         ValueError: an unknown model, a context without a limit, a size that is none.
@@ -236,6 +160,7 @@ def plan(
         hardware=hardware,
         training=training,
         samples=samples,
+        generating=generating or Generating(),
         packed_tokens=packed,
         full_tokens=full,
         packed=costs[0],

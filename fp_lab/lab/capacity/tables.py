@@ -8,15 +8,18 @@ from typing import Any
 
 from fp_lab.lab.capacity.memory import GIB, METHODS, SHARDED, USABLE
 from fp_lab.lab.capacity.packed import Tokens
-from fp_lab.lab.capacity.plan import BRIEF_BATCH, BRIEF_HOURS, Plan, Training
+from fp_lab.lab.capacity.plan import BRIEF_BATCH, BRIEF_HOURS, Plan
 from fp_lab.lab.capacity.trace import Trace
+from fp_lab.lab.capacity.training import Training
+from fp_lab.lab.capacity.video_tables import generating_table, modes_table
 from fp_lab.lab.tables import Cell, Column, Line, Table
 
 _PETA = 1e15
+_COUNTS = 4  # more columns do not fit a terminal
 
 
 def plan_tables(plans: Sequence[Plan]) -> tuple[Table, ...]:
-    """Context, time, memory and ratios of all models, then what fits on which cards for each.
+    """Context, training, generating and ratios of all models, then what fits on which cards for each.
 
     Args:
         plans: of the same hardware and training.
@@ -25,6 +28,8 @@ def plan_tables(plans: Sequence[Plan]) -> tuple[Table, ...]:
         context_table(plans),
         time_table(plans),
         memory_table(plans),
+        generating_table(plans),
+        modes_table(plans),
         beside_table(plans),
         ratio_table(plans),
         *map(fit_table, plans),
@@ -62,8 +67,8 @@ def time_table(plans: Sequence[Plan]) -> Table:
     columns = (
         Column("tokens", "tokens", digits=0),
         Column("forward", "forward", "PFLOP", digits=2),
-        Column("backward", "+ backward", "PFLOP", digits=2),
-        Column("again", "+ again", "PFLOP with checkpointing", digits=2),
+        Column("backward", "step", "PFLOP", digits=2),
+        Column("again", "again", "PFLOP with checkpointing", digits=2),
         Column("hours", "hours", f"for {plans[0].samples:,} samples", digits=1),
     )
     again, once = replace(training, checkpointing=True), replace(training, checkpointing=False)
@@ -73,9 +78,9 @@ def time_table(plans: Sequence[Plan]) -> Table:
         return (side.tokens.total, *(flops / _PETA for flops in operations), plan.hours(side.cost))
 
     notes = (
-        "PFLOP: of a forward pass, with the backward pass, with every block done again (checkpointing).",
-        f"Hours for {plans[0].samples:,} samples, cards at {hardware.utilisation:.0%} of {hardware.tflops:g} "
-        "TFLOP/s.",
+        "PFLOP: of a forward pass, of a step with its backward pass, and with every block done again "
+        "(checkpointing).",
+        f"Hours for {plans[0].samples:,} samples, cards at {hardware.rate}.",
     )
     title = f"Operations per sample, computed from fake tensors: {described(training)}, {_cards(plans[0])}"
     return Table("time", title, columns, _lines(plans, figures), notes, ("model", "sample"))
@@ -85,11 +90,11 @@ def memory_table(plans: Sequence[Plan]) -> Table:
     """Activations of both, the largest batch, and memory of inference."""
     training = plans[0].training
     columns = (
-        Column("parameters", "parameters", "10^9", digits=2),
+        Column("parameters", "size", "10^9 parameters", digits=2),
         Column("activations", "kept", "GiB", digits=1),
-        Column("checkpointed", "checkpointed", "GiB", digits=2),
+        Column("checkpointed", "again", "GiB with checkpointing", digits=2),
         Column("batch", "batch", f"largest on {plans[0].hardware.cards} cards", digits=0),
-        Column("inference", "inference", "GiB", digits=1),
+        Column("inference", "sampling", "GiB", digits=1),
     )
 
     def figures(plan: Plan, side: _Side) -> tuple[float, ...]:
@@ -98,8 +103,9 @@ def memory_table(plans: Sequence[Plan]) -> Table:
 
     assumed = [f"{plan.model.name}: {plan.model.assumed}." for plan in plans if plan.model.assumed]
     notes = (
-        "10^9 parameters; GiB of activations per sample in bfloat16, without and with checkpointing.",
-        "Inference: weights, activations and latents; text encoders and VAE need not be there meanwhile.",
+        "Size: 10^9 parameters. GiB of activations per sample in bfloat16: kept without checkpointing, and "
+        "where blocks are done again.",
+        "Sampling: GiB of weights, activations and latents; text encoders and VAE need not be there.",
         *assumed,
         *dict.fromkeys(f"Config: {plan.model.source}." for plan in plans),
     )
@@ -134,7 +140,7 @@ def beside_table(plans: Sequence[Plan]) -> Table:
         Column("text", "text", "encoders, GiB", digits=2),
         Column("image", "image", "encoder, GiB", digits=2),
         Column("vae", "VAE", "GiB", digits=2),
-        Column("everything", "everything", "with the transformer, GiB", digits=1),
+        Column("everything", "all", "with the transformer, GiB", digits=1),
         Column("disk", "disk", "10^9 bytes", digits=1),
     )
 
@@ -147,7 +153,8 @@ def beside_table(plans: Sequence[Plan]) -> Table:
         Line(plan.model.name, plan.model.title, ", ".join(plan.beside.parts), cells(plan)) for plan in plans
     )
     notes = (
-        "GiB of weights in bfloat16. Captions are encoded before; the VAE works when sections are there.",
+        "GiB of weights in bfloat16, all: with the transformer's. Captions are encoded before; the VAE works "
+        "when sections are there.",
         "Disk: 10^9 bytes of all files. Wan's are published in float32 but for the image encoder; others are "
         "counted with 16 bits.",
     )
@@ -165,29 +172,34 @@ def ratio_table(plans: Sequence[Plan]) -> Table:
     lines = []
     for plan in plans:
         fit = plan.chosen
-        batch = Cell(plan.batch_ratio, extra=f"({fit.full} to {fit.packed})", reason="no full sequence fits")
+        batch = Cell(plan.batch_ratio, reason="no full sequence fits")
         figures = (plan.memory_ratio, plan.time_ratio, BRIEF_HOURS[0] / plan.time_ratio)
         memory, time, hours = map(Cell, figures)
-        lines.append(Line(plan.model.name, plan.model.title, plan.recipe, (memory, batch, time, hours)))
+        batches = f"{fit.full} to {fit.packed}"
+        lines.append(Line(plan.model.name, plan.model.title, batches, (memory, batch, time, hours)))
     before, after = BRIEF_BATCH
     brief = (
         Cell(math.nan),
-        Cell(after / before, extra=f"({before} to {after})"),
+        Cell(after / before),
         Cell(BRIEF_HOURS[0] / BRIEF_HOURS[1]),
         Cell(BRIEF_HOURS[1]),
     )
-    lines.append(Line("the paper's project, 13B at 480p on 8 cards of 80 GB", "", "", brief, "floor"))
+    lines.append(Line("the paper's project", "", f"{before} to {after}", brief, "floor"))
     title = f"Packed sections against full sequences: {described(plans[0].training)}, {_cards(plans[0])}"
     notes = (
-        "Time at equal utilisation. A batch is of whole samples per card: memory says how near the next is.",
+        "Full over packed: memory and time per sample, at equal utilisation; packed over full: the batch.",
+        "A batch is of whole samples per card: memory says how near the next is.",
+        "The paper's project: 13B at 480p on 8 cards of 80 GB.",
     )
-    return Table("ratios", title, columns, tuple(lines), notes, ("model", "packed sample"))
+    return Table("ratios", title, columns, tuple(lines), notes, ("model", "batches"))
 
 
 def fit_table(plan: Plan) -> Table:
-    """Largest batches on 1 card and more, for every way of training in which a sample fits at all."""
-    counts = [count for count in range(1, 9) if count < plan.hardware.cards] + [plan.hardware.cards]
-    columns = tuple(Column(f"cards{n}", f"{n} card{'s' if n > 1 else ''}", digits=0) for n in counts)
+    """Largest batches on all cards, on half of them and so on, by the ways of training that fit at all."""
+    counts = [2**power for power in range(plan.hardware.cards.bit_length())]
+    counts = [*(count for count in counts if count < plan.hardware.cards), plan.hardware.cards][-_COUNTS:]
+    held = Column("state", "held", "GiB on each card", digits=1)
+    columns = (held, *(Column(f"cards{n}", f"{n} card{'s' if n > 1 else ''}", digits=0) for n in counts))
     lines, unfit = [], dict[str, list[str]]()
     for method, sharding, checkpointing in itertools.product(METHODS, SHARDED, (True, False)):
         training = Training(method, sharding, checkpointing, plan.training.rank)
@@ -195,15 +207,15 @@ def fit_table(plan: Plan) -> Table:
         if not any(fit.packed for fit in fits):
             unfit.setdefault(_way(training), []).append(sharding)
             continue
-        cells = tuple(Cell(fit.packed, extra=f"/ {fit.full}") for fit in fits)
-        lines.append(Line(described(training), "", f"{fits[-1].state / GIB:.1f} GiB", cells))
+        cells = (Cell(fit.packed, extra=f"/ {fit.full}") for fit in fits)
+        lines.append(Line(_way(training), "", sharding, (Cell(fits[-1].state / GIB), *cells)))
     title = f"{plan.model.name}: largest batch, packed sections / full sequences, cards of {_memory(plan)}"
     notes = [
-        f"{USABLE:.0%} of a card are planned with. On each card: weights, gradients, AdamW and averages "
-        f"(here on {counts[-1]} cards); samples come beside them.",
+        f"{USABLE:.0%} of a card are planned with. Held: GiB of weights, gradients, AdamW and averages on "
+        f"each of {counts[-1]} cards; samples come beside them.",
         *(f"No sample fits: {way} ({', '.join(shardings)})." for way, shardings in unfit.items()),
     ]
-    heads = ("training", "on each card")
+    heads = ("training", "shards")
     return Table(f"fits-{plan.model.name}", title, columns, tuple(lines), tuple(notes), heads)
 
 
@@ -236,6 +248,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "packed": plan.inference_bytes(plan.packed),
             "full": plan.inference_bytes(plan.full),
         },
+        "generation": asdict(plan.generation) | {"minutes": plan.generation.minutes},
         "chosen": asdict(plan.chosen),
         "brief": {"batch": BRIEF_BATCH, "hours": BRIEF_HOURS},
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -13,11 +13,11 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
+from fp_lab.adapters import LoraConfig, targeted
 from fp_lab.backbones.presets import RealModel
-from fp_lab.lab.capacity.packed import Packed, Tokens
+from fp_lab.lab.capacity.packed import DEPTHS, Packed, Tokens, of_depth
 from fp_lab.lab.capacity.saved import Activations, watched
 
-_DEPTHS = ("num_layers", "num_single_layers")
 _ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
@@ -27,8 +27,10 @@ class Trace:
 
     Attributes:
         parameters: of the transformer and the recipe's packer.
-        largest_block: parameters of the largest block.
-        low_rank: parameters that rank 1 adds to all linear layers of the blocks' attention.
+        blocks: of all blocks.
+        largest_block: of the largest one.
+        packer: of the packer, which is trained whole beside adapters.
+        low_rank: that adapters of rank 1 add, on the layers of `fp_lab.adapters.LoraConfig`.
         matmul_flops: floating-point operations of linear layers and convolutions.
         attention_flops: of attention, 4 n m D per layer for n queries and m keys.
         activations: bytes kept for the backward pass, without checkpointing.
@@ -37,7 +39,9 @@ class Trace:
     """
 
     parameters: int
+    blocks: int
     largest_block: int
+    packer: int
     low_rank: int
     matmul_flops: int
     attention_flops: int
@@ -95,7 +99,7 @@ class _Peaks:
 
 
 def _peaks(model: RealModel, tokens: Tokens) -> _Peaks:
-    depths = [value for name, value in model.settings.items() if name in _DEPTHS]
+    depths = [value for name, value in model.settings.items() if name in DEPTHS]
     one, two = (_inference(Packed(_shallow(model, depth)), tokens) for depth in (1, 2))
     module = Packed(_shallow(model, 1))
     with watched(module, module.blocks) as kept:
@@ -110,8 +114,7 @@ def _peaks(model: RealModel, tokens: Tokens) -> _Peaks:
 
 def _shallow(model: RealModel, depth: int) -> RealModel:
     """The model with so many blocks of each kind."""
-    settings = {name: depth if name in _DEPTHS else value for name, value in model.settings.items()}
-    return replace(model, settings=settings)
+    return of_depth(model, {name: depth for name in DEPTHS if name in model.settings})
 
 
 def _inference(module: Packed, tokens: Tokens) -> int:
@@ -137,15 +140,14 @@ def _alive(tracker: MemTracker) -> int:
 def _trace(module: Packed, counter: FlopCounterMode, kept: Activations, peaks: _Peaks) -> Trace:
     counts = counter.get_flop_counts()["Global"]
     attention = counts.get(_ATTENTION, 0)
-    layers = [
-        layer
-        for block in module.blocks
-        for name, layer in block.named_modules()
-        if isinstance(layer, nn.Linear) and "attn" in name
-    ]
+    transformer = module.backbone.transformer
+    layers = [transformer.get_submodule(name) for name in targeted(transformer, LoraConfig())]
+    sizes = [_count(block) for block in module.blocks]
     return Trace(
-        parameters=sum(p.numel() for p in module.parameters()),
-        largest_block=max(sum(p.numel() for p in block.parameters()) for block in module.blocks),
+        parameters=_count(module),
+        blocks=sum(sizes),
+        largest_block=max(sizes),
+        packer=_count(module.packer),
         low_rank=sum(layer.in_features + layer.out_features for layer in layers),
         matmul_flops=sum(counts.values()) - attention,
         attention_flops=attention,
@@ -153,6 +155,10 @@ def _trace(module: Packed, counter: FlopCounterMode, kept: Activations, peaks: _
         checkpointed=kept.checkpointed + peaks.working,
         inference=peaks.inference,
     )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @contextmanager

@@ -15,67 +15,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from fp_lab.adapters import LoraConfig
+from fp_lab.adapters import LoraConfig, add_lora
 from fp_lab.backbones.presets import MODELS, RealModel
 from fp_lab.lab.capacity import Hardware, Training, plan
 from fp_lab.lab.capacity.memory import GIB, float32_state, largest_batch, mixed_state
 from fp_lab.lab.capacity.packed import Packed, Tokens
 from fp_lab.lab.capacity.saved import watched
 from fp_lab.lab.capacity.tables import as_json, plan_tables
-from fp_lab.lab.capacity.trace import attention_flops, trace
+from fp_lab.lab.capacity.trace import Trace, attention_flops, trace
 from fp_lab.lab.tables import Line, to_markdown
-
-TOKENS = Tokens(96, 32)
-HUNYUAN = {
-    "num_attention_heads": 2,
-    "attention_head_dim": 16,
-    "num_layers": 2,
-    "num_single_layers": 3,
-    "num_refiner_layers": 1,
-    "text_embed_dim": 24,
-    "pooled_projection_dim": 12,
-    "rope_axes_dim": (4, 6, 6),
-}
-WAN = {
-    "num_attention_heads": 2,
-    "attention_head_dim": 16,
-    "num_layers": 3,
-    "ffn_dim": 80,
-    "text_dim": 24,
-    "freq_dim": 16,
-}
-SMALL = {
-    "hunyuan-video": HUNYUAN,
-    "base": HUNYUAN | {"image_proj_dim": 20},
-    "wan-1.3b": WAN,
-    "wan-14b-i2v": WAN | {"image_dim": 20, "added_kv_proj_dim": 32},
-}
-
-
-def small(name: str, **further: Any) -> RealModel:
-    """A model of the same class, small enough to be run for real."""
-    model = MODELS[name]
-    settings = {**model.settings, **SMALL[name], **further}
-    return replace(model, settings=settings, words=6, image=5 if model.image else 0)
-
-
-def real(model: RealModel) -> Packed:
-    """Its module with memory behind it, bfloat16 as a trace has it."""
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        return Packed(model)
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-def call(module: Packed, tokens: Tokens = TOKENS) -> torch.Tensor:
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        output: torch.Tensor = module(tokens)
-        return output
-    finally:
-        torch.set_default_dtype(torch.float32)
+from small_models import SMALL, TOKENS, WIDE, WIDE_TOKENS, call, real, small
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -209,17 +158,23 @@ def test_largest_batch_fits_and_one_more_does_not() -> None:
     assert largest_batch(GIB, 2 * GIB, 1.0) == 0
 
 
-def test_low_rank_adds_what_peft_would() -> None:
-    # per block: to_q, to_k, to_v, to_out of self- and of cross-attention, each 32 x 32
-    assert trace(small("wan-1.3b"), TOKENS).low_rank == 3 * 8 * (32 + 32)
+@pytest.mark.parametrize("model", [*map(small, SMALL), MODELS["wan-14b"]], ids=[*SMALL, "14b"])
+def test_adapters_are_those_that_training_adds(model: RealModel) -> None:
+    assert_adapters_are_counted(model, trace(model, Tokens(4)))
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_low_rank_is_of_the_layers_that_get_adapters(name: str) -> None:
-    pattern = LoraConfig(targets=("attention",)).pattern
-    layers = real(small(name)).backbone.transformer.named_modules()
-    chosen = [layer for path, layer in layers if re.fullmatch(pattern, path)]
-    assert trace(small(name), TOKENS).low_rank == sum(x.in_features + x.out_features for x in chosen)
+def assert_adapters_are_counted(model: RealModel, cost: Trace) -> None:
+    """Against those that training adds to the same model on no memory."""
+    rank = 3
+    with torch.device("meta"):
+        module = Packed(model)
+        add_lora(module.backbone.transformer, LoraConfig(rank=rank))
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    assert cost.packer == sum(p.numel() for p in module.packer.parameters())
+    assert rank * cost.low_rank + cost.packer == trained
+    state = Training("lora", rank=rank).state(cost)
+    assert state.weights == 2 * sum(p.numel() for p in module.parameters())
+    assert (state.gradients, state.optimizer, state.averaged) == (2 * trained, 12 * trained, 4 * trained)
 
 
 def test_operations_of_training() -> None:
@@ -258,14 +213,15 @@ def test_the_briefs_batches_come_out_at_13b() -> None:
     assert made.packed.attention_flops == pytest.approx(60 * 4 * joint**2 * 3072, rel=1e-3)
     assert made.full.matmul_flops == pytest.approx(0.70e15, rel=0.02)
     assert made.full.activations > 10 * made.full.checkpointed
+    assert_adapters_are_counted(made.model, made.packed)
     assert json.loads(json.dumps(as_json(made)))["closed_form"] == 3120
     lines = [line for table in plan_tables([made]) for line in table.lines]
     assert all(isinstance(line, Line) for line in lines)
     text = "\n".join(map(to_markdown, plan_tables([made])))
     assert "3,120.0" in text
     assert "Llama 3 8B, CLIP-L, SigLIP so400m, VAE" in text
-    assert "3.50 (16 to 56)" in text
-    assert "4.00 (16 to 64)" in text
+    assert re.search(r"`base` +\| 16 to 56 +\|", text)
+    assert re.search(r"the paper's project\* +\| 16 to 64 +\|", text)
     assert "No sample fits: full fine-tuning, checkpointing (ddp, zero1)." in text
 
 
@@ -298,7 +254,7 @@ def test_impossible_cards_are_named(make: Any, message: str) -> None:
 
 
 RSS = """
-from test_capacity import WIDE, WIDE_TOKENS, call, real, small
+from small_models import WIDE, WIDE_TOKENS, call, real, small
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
@@ -310,8 +266,6 @@ before = resident()
 output = call(module, WIDE_TOKENS)
 print(resident() - before)
 """
-WIDE = {"num_attention_heads": 8, "ffn_dim": 1024}
-WIDE_TOKENS = Tokens(3000)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -322,7 +276,7 @@ def test_resident_memory_grows_by_the_activations(request: pytest.FixtureRequest
         text=True,
         check=False,
         env={
-            "PYTHONPATH": str(request.path.parent),
+            "PYTHONPATH": str(request.config.rootpath / "tests"),
             "OMP_NUM_THREADS": "1",
             "MALLOC_MMAP_THRESHOLD_": "65536",  # what is freed goes back to the system
         },

@@ -1,19 +1,25 @@
 """What a grid is said to cost, before it is run."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from fixtures import tiny_experiment
+from fixtures import tiny_config, tiny_experiment
 from fp_lab.lab import estimate as estimate_module
 from fp_lab.lab.build import Materials
+from fp_lab.lab.capacity.arm import sampling_flops
+from fp_lab.lab.compute import shape_of, training_tflop
+from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.dry_run import duration, plan_table
-from fp_lab.lab.estimate import estimate, timed_step
+from fp_lab.lab.estimate import estimate, product_rate, timed_step
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.tiny_checkpoints import build_tiny
 
 GRID = """\
 base: tiny
@@ -58,6 +64,58 @@ def test_costs_are_in_proportion_to_what_arms_do(tmp_path: Path, monkeypatch: py
     total = sum(cost.total for cost in estimate(jobs, materials))
     assert f"About {duration(total / 2)} in all" in captured.get()
     assert "done" in captured.get()
+
+
+def test_arms_over_a_transformer_are_counted_and_nothing_of_them_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_experiment(tmp_path)
+    build_tiny("wan", tmp_path / "wan")
+    shapes = "data.world.frames: 25, evaluation.frames: 7"
+    common = f"{{{shapes}, objective.flow.output: velocity, model.lora.rank: 2}}"
+    source = f"model.base: {tmp_path}/wan, codec.source: {tmp_path}/wan"
+    (tmp_path / "grid.yaml").write_text(
+        f"base: tiny\ncommon: {common}\narms:\n"
+        f"  - {{recipe: td_f2k2f1k1_g3, {source}}}\n"
+        f"  - {{recipe: td_f2k2f1k1_g3, {source}, sampling.guidance: 2.0}}\n"
+        "  - {recipe: td_f2k2f1k1_g3, objective.flow.output: clean}\n"
+    )
+    grid = load_grid(tmp_path / "grid.yaml")
+    jobs = grid_jobs(grid, tmp_path / "runs")
+    for weights in (tmp_path / "wan").rglob("*.safetensors"):
+        weights.unlink()
+    materials = Materials(tmp_path / "cache", Reporter())
+    monkeypatch.setattr(estimate_module, "timed_step", lambda *given: 0.5)
+    monkeypatch.setattr(estimate_module, "product_rate", lambda config: 1e9)
+    monkeypatch.setattr(estimate_module, "_seconds_per_frame", lambda *given: 0.1)
+    counted, guided, own = estimate(jobs, materials)
+    config, rate = jobs[0].config, estimate_module.SHARE * 1e9
+    assert counted.train == pytest.approx(training_tflop(config) * 1e12 / rate)
+    shape = shape_of(config, 7)
+    assert counted.sample == pytest.approx(2 * 2 * sampling_flops(config, shape, 2) / rate)
+    assert guided.sample == pytest.approx(2 * 2 * sampling_flops(config, shape, 4) / rate)
+    assert counted.score == pytest.approx(2 * 25 * 2 * 0.1), "pixel frames"
+    assert own.train == pytest.approx(4 * 0.5)
+    cached = [replace(job, config=with_cache(job.config)) for job in jobs[:2]]
+    unknown = estimate(cached, materials)
+    assert math.isnan(unknown[0].train)
+    assert unknown[0].sample == counted.sample
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(plan_table(grid, [*cached, jobs[2]], [*unknown, own]))
+    text = captured.get()
+    assert f"About {duration(own.total)} in all: one training step" in text
+    assert "at 40% of the rate of a large matrix product" in text
+    assert "?, in 2 runs" in text
+
+
+def with_cache(config: ExperimentConfig) -> ExperimentConfig:
+    return replace(config, data=replace(config.data, cache="folder"))
+
+
+def test_a_large_product_has_a_rate(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    assert product_rate(config) > 1e8
 
 
 def test_a_step_is_timed_without_data_and_without_a_codebook(tmp_path: Path) -> None:

@@ -1,0 +1,217 @@
+"""Floating-point operations of arms over transformers of diffusers, from configs that are there already."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+
+from fp_lab.backbones.families import new_transformer
+from fp_lab.backbones.presets import CLASSES, RealModel
+from fp_lab.backbones.protocol import TRANSFORMER
+from fp_lab.causal import Blocks
+from fp_lab.codec import CONFIG_FILE
+from fp_lab.lab.capacity.packed import Tokens
+from fp_lab.lab.capacity.step import Operations, Way, operations
+from fp_lab.lab.compute import LatentShape, Strides
+from fp_lab.lab.config import CodecSource, ExperimentConfig
+from fp_lab.orders import Section, plan
+from fp_lab.packing.importance import assign
+from fp_lab.packing.packer import K8, K16
+from fp_lab.packing.schedule import kernel_tokens, tail_tokens
+from fp_lab.recipe import BASE, Kernel
+from fp_lab.video_codec import AUTOENCODERS, VideoCodec
+
+_WORDS = {"hunyuan": 256, "framepack": 256, "wan": 512}
+"""Text tokens of a sample: Wan's captions are padded to so many, HunyuanVideo's may be shorter."""
+_IMAGE = {"framepack": 729, "wan": 257}
+"""Tokens of the released image encoders."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A section of an arm as a training sample, or a window of blocks.
+
+    Attributes:
+        tokens: noisy, and of the context.
+        packing: floating-point operations of the packer's projections.
+    """
+
+    tokens: Tokens
+    packing: int
+
+
+def training_flops(config: ExperimentConfig, shape: LatentShape) -> float:
+    """Operations of a training sample, mean over the plans that its sections are drawn from.
+
+    Args:
+        config: of an arm over a transformer of diffusers.
+        shape: of its training videos.
+
+    Raises:
+        ValueError: its config is not on this machine.
+    """
+    model, way = model_of_arm(config), way_of_arm(config)
+    return fmean(
+        fmean(
+            operations(model, sample.tokens, way).step + 2 * sample.packing
+            for sample in samples(config, model, shape, given)
+        )
+        for given in config.objective.given
+    )
+
+
+def sampling_flops(config: ExperimentConfig, shape: LatentShape, calls: int) -> float:
+    """Operations of one video of the evaluation set.
+
+    Args:
+        config: of an arm over a transformer of diffusers.
+        shape: of the video.
+        calls: forward passes per section.
+
+    Raises:
+        ValueError: its config is not on this machine.
+    """
+    model, way = model_of_arm(config), way_of_arm(config)
+
+    def of(sample: Sample) -> int:
+        counted: Operations = operations(model, sample.tokens, way)
+        return sample.packing + counted.remembering + calls * counted.forward
+
+    return sum(map(of, samples(config, model, shape, config.evaluation.given)))
+
+
+def samples(config: ExperimentConfig, model: RealModel, shape: LatentShape, given: int) -> Iterator[Sample]:
+    """Every section of the plan of a video, with as much context as is known by then.
+
+    Args:
+        config: recipe, and options of the context.
+        model: whose projections count.
+        shape: of the video.
+        given: frames that it begins with.
+    """
+    recipe = config.parsed_recipe
+    if config.context.attention == "block_causal":
+        for window in Blocks.of(recipe).windows(shape.frames):
+            yield Sample(Tokens(_tokens(len(window), BASE, shape)), 0)
+        return
+    for section in plan(recipe, shape.frames, given=frozenset(range(given)), fill=config.sampling.fill):
+        levels = list(_levels(config, section, shape))
+        packing = sum(tokens * _projection(config, model, kernel) for kernel, tokens in levels)
+        context = sum(tokens for _, tokens in levels)
+        yield Sample(Tokens(_tokens(len(section.targets), BASE, shape), context), packing)
+
+
+def _levels(config: ExperimentConfig, section: Section, shape: LatentShape) -> Iterator[tuple[Kernel, int]]:
+    """Kernel and tokens of every level and tail."""
+    recipe, context = config.parsed_recipe, config.context
+    assigned = assign(recipe, section, shape.frames, start_in_history=context.start_in_history)
+    for slot in assigned.slots:
+        frames = len(slot.frames) if context.missing == "zero" else sum(slot.known)
+        yield slot.kernel, _tokens(frames, slot.kernel, shape)
+    kept = [side for side in (recipe.left, recipe.right) if side.tail in ("ta", "tc")]
+    for side, tail in zip(kept, assigned.tails, strict=True):
+        count = tail_tokens(side, tail.kernel, len(tail.frames), shape.rows, shape.columns)
+        yield tail.kernel, count
+
+
+def _tokens(frames: int, kernel: Kernel, shape: LatentShape) -> int:
+    return kernel_tokens(frames, kernel, shape.rows, shape.columns)
+
+
+def _projection(config: ExperimentConfig, model: RealModel, kernel: Kernel) -> int:
+    """Operations of one token's projection."""
+    convolved = K8 if kernel == K16 else kernel
+    convolved = BASE if config.context.projection == "shared" else convolved
+    settings = model.settings
+    width = settings["num_attention_heads"] * settings["attention_head_dim"]
+    return 2 * convolved.t * convolved.h * convolved.w * int(settings["out_channels"]) * int(width)
+
+
+def way_of_arm(config: ExperimentConfig) -> Way:
+    """How an arm's transformer is trained."""
+    settings = config.model
+    return Way(settings.lora, settings.checkpointing, config.context.attention == "isolated")
+
+
+def model_of_arm(config: ExperimentConfig) -> RealModel:
+    """An arm's transformer by its stored config.
+
+    Raises:
+        ValueError: that is not on this machine, or of another model.
+    """
+    source = config.model.base
+    assert source is not None
+    stored = stored_config(source, f"{TRANSFORMER}/{CONFIG_FILE}", CONFIG_FILE)
+    families = {name: family for family, name in CLASSES.items()}
+    name = stored.get("_class_name", "")
+    if name not in families:
+        raise ValueError(f"{source} holds a {name or 'model'}, expected one of {', '.join(families)}")
+    with torch.device("meta"):
+        whole = new_transformer(name, _own(stored)).transformer.config  # with what the file leaves out
+    settings, family = _own(whole), families[name]
+    sees = settings.get("has_image_proj") or settings.get("image_dim") is not None
+    return RealModel(
+        name=name,
+        title=name,
+        family=family,
+        settings=settings,
+        recipe="g1",  # packers are counted apart, so arms of all recipes share what is counted here
+        words=_WORDS[family],
+        source="",
+        image=_image_tokens(config, family) if sees else 0,
+    )
+
+
+def _own(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a class, without what diffusers notes beside them."""
+    return {name: value for name, value in config.items() if not name.startswith("_")}
+
+
+def _image_tokens(config: ExperimentConfig, family: str) -> int:
+    """Of a first frame's embedding: patches, and for Wan one token of the whole picture."""
+    source = config.model.images or config.model.conditions or config.model.base
+    try:
+        stored = stored_config(str(source), f"image_encoder/{CONFIG_FILE}")
+    except ValueError:
+        return _IMAGE[family]
+    patches = (stored["image_size"] // stored["patch_size"]) ** 2
+    return int(patches) + (family == "wan")
+
+
+def video_strides(codec: CodecSource) -> Strides:
+    """Strides of a video codec by its stored config; its weights are not loaded.
+
+    Raises:
+        ValueError: that is not on this machine, or of another codec.
+    """
+    stored = stored_config(codec.source, f"vae/{CONFIG_FILE}", CONFIG_FILE)
+    kind = AUTOENCODERS.get(stored.get("_class_name", ""))
+    if kind is None:
+        raise ValueError(
+            f"{codec.source} holds a {stored.get('_class_name')}, expected one of {', '.join(AUTOENCODERS)}"
+        )
+    with torch.device("meta"):
+        empty = VideoCodec(kind.from_config(stored))
+    return Strides(empty.spatial, empty.temporal)
+
+
+def stored_config(source: str, *names: str) -> dict[str, Any]:
+    """The first config of these names in a folder, or in the hub's cache for a hub id; nothing is downloaded.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for name in names:
+        found = Path(source) / name if Path(source).is_dir() else try_to_load_from_cache(source, name)
+        if isinstance(found, str | Path) and Path(found).is_file():
+            stored: dict[str, Any] = json.loads(Path(found).read_text(encoding="utf-8"))
+            return stored
+    raise ValueError(
+        f"no {' or '.join(names)} of {source!r} on this machine, which its operations are counted from; "
+        f"`hf download {source} --include '*config.json'` brings it"
+    )

@@ -1,0 +1,104 @@
+"""What videos of a real model take, section by section: operations, time and memory of one card."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fp_lab.backbones.presets import FRAME_STRIDE, Family, RealModel
+from fp_lab.lab.capacity.hardware import Hardware
+from fp_lab.lab.capacity.trace import Trace
+from fp_lab.orders import plan
+from fp_lab.recipe import parse
+
+SECONDS = (5, 60)
+"""Lengths of the videos that are planned."""
+FPS: Mapping[Family, int] = {"hunyuan": 30, "framepack": 30, "wan": 16}
+"""Frames per second that a family was trained on."""
+_DISTILLED: frozenset[Family] = frozenset({"hunyuan", "framepack"})
+
+
+@dataclass(frozen=True)
+class Generating:
+    """How videos are made.
+
+    Attributes:
+        steps: of the solver, with one evaluation each, as Euler's and UniPC's have.
+        guided: whether guidance is classifier-free, which calls the model twice; None: as it was released,
+            Wan with it, HunyuanVideo and FramePack without: theirs is distilled.
+    """
+
+    steps: int = 25
+    guided: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no video."""
+        if self.steps < 1:
+            raise ValueError(f"steps: got {self.steps}, expected at least 1")
+
+    def calls(self, model: RealModel) -> int:
+        """Forward passes per section."""
+        guided = model.family not in _DISTILLED if self.guided is None else self.guided
+        return self.steps * (2 if guided else 1)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Videos of a model, each section with its whole context.
+
+    Attributes:
+        calls: forward passes per section.
+        flops: floating-point operations of a section.
+        seconds: that a section takes.
+        fps: frames per second.
+        sections: of videos of `SECONDS`.
+        together: bytes with transformer and VAE on the card.
+        parts: with the two in turns.
+        blocks: with the transformer's blocks one after the other, two of them on the card.
+    """
+
+    calls: int
+    flops: int
+    seconds: float
+    fps: int
+    sections: tuple[int, ...]
+    together: float
+    parts: float
+    blocks: float
+
+    @property
+    def minutes(self) -> tuple[float, ...]:
+        """Of making videos of `SECONDS`."""
+        return tuple(count * self.seconds / 60 for count in self.sections)
+
+
+def generation(
+    model: RealModel, cost: Trace, inference: float, vae: int, hardware: Hardware, generating: Generating
+) -> Generation:
+    """What videos take on one card; decoding is not counted.
+
+    Args:
+        model: with its recipe.
+        cost: of a packed section.
+        inference: bytes of the transformer's weights, activations and latents.
+        vae: bytes of its weights.
+        hardware: whose card.
+        generating: how.
+    """
+    calls = generating.calls(model)
+    flops = calls * cost.flops
+    streamed = inference - 2 * cost.blocks + 2 * 2 * cost.largest_block
+    return Generation(
+        calls=calls,
+        flops=flops,
+        seconds=flops / hardware.speed,
+        fps=FPS[model.family],
+        sections=tuple(sections_of(model, seconds) for seconds in SECONDS),
+        together=inference + vae,
+        parts=max(inference, vae),
+        blocks=max(min(streamed, inference), vae),
+    )
+
+
+def sections_of(model: RealModel, seconds: float) -> int:
+    """Sections of a video of so many seconds, by the plan of the model's recipe."""
+    frames = 1 + round(seconds * FPS[model.family] / FRAME_STRIDE)
+    return len(plan(parse(model.recipe), frames))
