@@ -5,6 +5,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+MODELS := runs/models
+TINY := --frames 41 --area 64x64 --unit 16 --dtype float32
 
 # Two torch processes that spin against each other on a busy machine can be 50 times slower.
 export OMP_WAIT_POLICY := PASSIVE
@@ -16,10 +18,22 @@ help:  ## Say what can be made
 demo: $(READY)  ## Train a small grid, measure its drift, print the comparison table (minutes)
 	@$(BIN)/fp-lab grid experiments/grids/demo.yaml
 
-models-demo: $(READY)  ## Fine-tune tiny HunyuanVideo and Wan pipelines, generate and compare (a minute; random weights)
-	@$(BIN)/python -m fp_lab.lab.tiny_checkpoints runs/models framepack wan
-	@$(BIN)/fp-lab grid models_framepack
-	@$(BIN)/fp-lab grid models_wan
+models-demo: $(READY)  ## Fine-tune tiny HunyuanVideo and Wan pipelines, generate, score, compare (minutes; random weights)
+	@$(BIN)/python -m fp_lab.lab.tiny_checkpoints $(MODELS) hunyuan_video wan
+	@$(BIN)/fp-lab data get clips --to $(MODELS)/clips
+	@set -e; for family in hunyuan_video wan; do \
+	  $(BIN)/fp-lab encode $(MODELS)/clips $(MODELS)/$${family}_cache --model $(MODELS)/$$family $(TINY); \
+	  $(BIN)/fp-lab grid models_$$family; \
+	  arm=runs/models_$$family/td_f8k8f4k4f2k2f1k1_g3/seed0; \
+	  generate="$(BIN)/fp-lab generate --checkpoint $$arm --seconds 2"; \
+	  $$generate --prompt "a ball rolls" --prompt "1s: it rests" --out $(MODELS)/videos/$$family/text.mp4; \
+	  $$generate --prompt "bikes" --image $(MODELS)/clips/bikes.mp4 --out $(MODELS)/videos/$$family/image.mp4; \
+	  $$generate --prompt "he talks" --video $(MODELS)/clips/carphone_pristine.mp4 \
+	    --out $(MODELS)/videos/$$family/clip.mp4; \
+	done
+	@$(BIN)/fp-lab evaluate $(MODELS)/videos/hunyuan_video $(MODELS)/videos/wan --family plain \
+	  --out $(MODELS)/scores --mlflow runs
+	@echo "All runs side by side: $(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
 
 test: lint  ## Run the linters, the type checker, the import contracts and the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile

@@ -13,7 +13,7 @@ from fp_lab.history import with_noise
 from fp_lab.model import FramePackModel
 from fp_lab.orders import Section
 from fp_lab.recipe import Recipe
-from fp_lab.samples import arrange_videos, assemble
+from fp_lab.samples import arrange, arrange_videos, assemble
 from fp_lab.shapes import ContextMemory, TextCondition
 
 
@@ -44,13 +44,19 @@ class History(Protocol):
 
 
 class PackedHistory:
-    """Known frames on a canvas, discretised once where the model has a codebook; packed for every section."""
+    """Known frames, discretised once where the model has a codebook; packed for every section.
+
+    Frames that no later section packs are forgotten, so memory does not grow with the video; where importance
+    is not by time, any frame may be packed again, and all are kept.
+    """
 
     def __init__(
         self,
         model: FramePackModel,
         recipe: Recipe,
-        canvas: Tensor,
+        sections: Sequence[Section],
+        frames: int,
+        blank: Tensor,
         seeds: Sequence[int],
         level: float = 0.0,
     ) -> None:
@@ -59,20 +65,41 @@ class PackedHistory:
         Args:
             model: that packs.
             recipe: compression.
-            canvas: ``b c t h w`` of the video's length; overwritten.
+            sections: the plan.
+            frames: length of the video, latent frames.
+            blank: an empty frame, ``b c h w``.
             seeds: one per video, of the noise on the history.
             level: sigma_x of that noise, which is at level sigma_x * t.
         """
-        self.model, self.recipe, self.canvas, self.seeds, self.level = model, recipe, canvas, seeds, level
+        self.model, self.recipe, self.frames, self.blank = model, recipe, frames, blank
+        self.seeds, self.level = seeds, level
+        self.kept: dict[int, Tensor] = {}
+        self.by_time = model.context.importance.kind == "time"
+        self.last_use: dict[int, int] = {}
+        for index, section in enumerate(sections if self.by_time else ()):
+            packed = arrange(recipe, section, frames, model.context).packed
+            self.last_use |= dict.fromkeys(packed, index)
 
     def learn(self, frames: Sequence[int], latents: Tensor, texts: Sequence[TextCondition]) -> None:
-        """Place finished frames."""
-        self.canvas[:, :, list(frames)] = self.model.history(latents)
+        """Keep finished frames that will be packed."""
+        kept = [i for i, frame in enumerate(frames) if frame in self.last_use or not self.by_time]
+        history = self.model.history(latents[:, :, kept])
+        self.kept |= {frames[i]: frame.clone() for i, frame in zip(kept, history.unbind(2), strict=True)}
 
     def attended(self, index: int, section: Section, texts: Sequence[TextCondition]) -> Attended:
         """Pack once, or at every time where the history is noisy."""
-        model, canvas = self.model, self.canvas
-        arrangements = arrange_videos(self.recipe, [section], canvas, model.context)
+        model = self.model
+        held = sorted(self.kept) if self.by_time else list(range(self.frames))
+        canvas = torch.stack([self.kept.get(frame, self.blank) for frame in held or [0]], 2)
+        if self.by_time:
+            arrangements = [arrange(self.recipe, section, self.frames, model.context).taken_from(held)]
+        else:
+            arrangements = arrange_videos(self.recipe, [section], canvas, model.context)
+        self.kept = {
+            frame: latent
+            for frame, latent in self.kept.items()
+            if not self.by_time or self.last_use[frame] > index
+        }
         sample = assemble(canvas, arrangements, model.context.missing)
         told, size = model.context.timestep == "level", (canvas.shape[-2], canvas.shape[-1])
         noises = (
@@ -109,7 +136,12 @@ class CachedHistory:
         self.memories: list[ContextMemory] = []
 
     def learn(self, frames: Sequence[int], latents: Tensor, texts: Sequence[TextCondition]) -> None:
-        """Append a clean block under each caption and let go of what has left the window."""
+        """Append clean blocks under each caption and let go of what has left the window."""
+        for block in self.blocks.split(frames):
+            places = [frames.index(frame) for frame in block]
+            self._append(block, latents[:, :, places], texts)
+
+    def _append(self, frames: Sequence[int], latents: Tensor, texts: Sequence[TextCondition]) -> None:
         items, _, _, rows, columns = latents.shape
         times = self._times(frames, latents)
         clean = latents.new_zeros(items)

@@ -5,7 +5,10 @@ the keys of block i and of the `history` frames before it. In training every blo
 level of its own; in sampling blocks that are done are clean, and their keys and values are computed once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
 import torch
 from torch import Generator, Tensor
@@ -54,6 +57,14 @@ class Blocks:
     def moments(self, frames: Tensor) -> Tensor:
         """Distance of each frame from the first of its block."""
         return frames - self.first(frames)
+
+    def split(self, frames: Sequence[int]) -> list[list[int]]:
+        """Frames that ascend, block by block."""
+        index = self.index(torch.tensor(frames)).tolist()
+        return [
+            [frame for frame, _ in block]
+            for _, block in groupby(zip(frames, index, strict=True), key=itemgetter(1))
+        ]
 
     def mask(self, frames: Tensor, tokens_per_frame: int) -> Tensor:
         """Which frame sees which, over tokens: bool ``b n n`` for frames ``b t``."""

@@ -4,10 +4,11 @@ The same sections build the training samples and drive the sampler, so training 
 inference windows cannot disagree.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 from fp_lab.recipe import Order, Recipe
@@ -22,8 +23,8 @@ class Section:
     Attributes:
         targets: Frames to generate, ascending video time; not consecutive in the endpoint order's first call.
         known: Every frame given or generated before this call.
-        prompt: Which prompt of the video says what is to be seen; 0 but in the planned order, which has one
-            per endpoint.
+        prompt: Which prompt of the video says what is to be seen: that of the section's scene, or in the
+            planned order of the endpoint that the section leads to.
     """
 
     targets: tuple[int, ...]
@@ -42,7 +43,12 @@ def implied_fill(recipe: Recipe) -> Fill:
 
 @lru_cache(maxsize=8)
 def plan(
-    recipe: Recipe, frames: int, *, given: frozenset[int] = frozenset({0}), fill: Fill | None = None
+    recipe: Recipe,
+    frames: int,
+    *,
+    given: frozenset[int] = frozenset({0}),
+    fill: Fill | None = None,
+    scenes: tuple[int, ...] = (0,),
 ) -> tuple[Section, ...]:
     """Cover every frame that is not given exactly once, in generation order.
 
@@ -52,15 +58,18 @@ def plan(
     Args:
         recipe: Names the section length and implies the order.
         frames: Length of the video in latent frames, at least 1.
-        given: Frames that exist from the start, by default the first one.
+        given: Frames that exist from the start, by default the first one; none for text to video.
         fill: How the endpoint order fills its gap: ``forward``, or ``bisect`` (the middle first, then the
             middle of each remaining gap); None for what the name stands for. Only that order has the choice.
+        scenes: First frame of every scene, from 0 on; a section belongs to the scene of its middle frame. The
+            planned order has its endpoints instead.
 
     Returns:
         The sections; empty when everything is given.
 
     Raises:
-        ValueError: No frame, a given frame outside the video, or a fill without a gap to fill.
+        ValueError: No frame, a given frame outside the video, a fill without a gap to fill, or scenes that do
+            not ascend from 0 inside the video or that the order cannot have.
     """
     if frames < 1:
         raise ValueError(f"frames: got {frames}, expected at least 1")
@@ -74,12 +83,33 @@ def plan(
             f"fill: got 'bisect' for the {recipe.order} order of {recipe}, expected 'forward'; only the "
             "endpoint order (a right run after x, such as td_f16k4f2k2f1k1_x_g9_x_f1k1) has a gap to bisect"
         )
+    _require_scenes(recipe, frames, scenes)
     sections: list[Section] = []
     known = given
     for call in ORDERS[recipe.order](_gaps(frames, given), recipe, fill):
-        sections.append(Section(call.targets, known, call.prompt))
+        scene = bisect_right(scenes, call.targets[len(call.targets) // 2]) - 1
+        sections.append(Section(call.targets, known, call.prompt or scene))
         known = known.union(call.targets)
     return tuple(sections)
+
+
+def even_scenes(frames: int, count: int) -> tuple[int, ...]:
+    """First frames of so many scenes that share a video of so many frames evenly."""
+    return tuple(index * frames // count for index in range(count))
+
+
+def _require_scenes(recipe: Recipe, frames: int, scenes: tuple[int, ...]) -> None:
+    ascending = scenes[:1] == (0,) and all(a < b for a, b in pairwise((*scenes, frames)))
+    if not ascending:
+        raise ValueError(
+            f"scenes: got first frames {scenes}, expected them to ascend from 0 to less than the {frames} of "
+            "the video"
+        )
+    if len(scenes) > 1 and recipe.order in ("endpoint", "planned"):
+        raise ValueError(
+            f"scenes: got {len(scenes)} for the {recipe.order} order of {recipe}, expected one: the planned "
+            "order has a prompt per endpoint, the endpoint order makes beginning and end under the same one"
+        )
 
 
 @dataclass(frozen=True)

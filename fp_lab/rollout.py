@@ -1,6 +1,6 @@
 """Sampling: for every section of the plan, pack the context, solve, place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 from fp_lab.attended import Attended, CachedHistory, History, PackedHistory, seeded_noise
 from fp_lab.flow import Shift, schedule, shift_for, to_velocity
 from fp_lab.model import FramePackModel
-from fp_lab.orders import Fill, Section, plan, prompts_of
+from fp_lab.orders import Fill, Section, even_scenes, plan, prompts_of
 from fp_lab.recipe import Recipe
 from fp_lab.shapes import TextCondition
 from fp_lab.solvers import SOLVERS, SolverConfig, Velocity
@@ -57,7 +57,7 @@ class RolledSection:
 def rollout(
     model: FramePackModel,
     recipe: Recipe,
-    first: Tensor,
+    given: Tensor,
     *,
     frames: int,
     captions: Sequence[str | Sequence[str]],
@@ -65,20 +65,27 @@ def rollout(
     sampling: SamplingConfig,
     history: Tensor | None = None,
     images: Tensor | None = None,
+    scenes: Sequence[int] | None = None,
+    made: Mapping[int, Tensor] | None = None,
 ) -> Iterator[RolledSection]:
     """Generate videos section by section, yielding each as soon as it is done.
+
+    Memory does not grow with the videos, as long as no tail keeps frames and importance is by time.
 
     Args:
         model: in evaluation mode.
         recipe: compression and order.
-        first: the given first frame, latents ``b c 1 h w``.
-        frames: length of the videos, latent frames.
-        captions: one per video, or as many per video as the recipe has endpoints.
+        given: what the videos begin with, latents ``b c t h w``: an image, a clip, or no frame at all for
+            text to video.
+        frames: length of the videos, latent frames, the given ones included.
+        captions: one per video, or one per scene, which for the planned order are its endpoints.
         seeds: one per video; a video's noise depends on its seed and section alone, not on the batch.
         sampling: solver, guidance and options.
         history: true latents ``b c frames h w`` to take every context from (teacher forcing); by default
             the context is what the model itself has made.
         images: embeddings of the first frames ``b i e``, for backbones that take them.
+        scenes: first frame of every scene; by default they share the video evenly.
+        made: sections ``b c t h w`` that an earlier call with the same arguments has made, by their index.
 
     Yields:
         Sections in generation order.
@@ -87,18 +94,29 @@ def rollout(
         ValueError: if captions, seeds or history do not fit the batch and the length, or the sampling needs
             a model that is told the noise of its history.
     """
-    _check(model, first, frames, captions, seeds, sampling, history)
-    _, channels, _, rows, columns = first.shape
+    _check(model, recipe, given, frames, captions, seeds, sampling, history)
+    _, channels, count, rows, columns = given.shape
     prompts = _texts(model, recipe, captions, sampling, images)
-    known = _history(model, recipe, first, frames, seeds, sampling)
-    known.learn([0], first if history is None else history[:, :, :1], prompts[0])
-    for index, section in enumerate(plan(recipe, frames, fill=sampling.fill)):
+    sections = plan(
+        recipe,
+        frames,
+        given=frozenset(range(count)),
+        fill=sampling.fill,
+        scenes=_scenes(recipe, frames, len(prompts), scenes),
+    )
+    known = _history(model, recipe, sections, frames, given, seeds, sampling)
+    if count:
+        known.learn(range(count), given if history is None else history[:, :, :count], prompts[0])
+    for index, section in enumerate(sections):
         targets, texts = list(section.targets), prompts[section.prompt]
-        noise = seeded_noise(seeds, index, (channels, len(targets), rows, columns)).to(first)
-        tokens = model.section_tokens(len(targets), rows, columns)
-        shift = shift_for(sampling.shift, tokens, model.section_tokens(frames, rows, columns))
-        velocity = _velocity(model, known.attended(index, section, texts), sampling)
-        latents = SOLVERS[sampling.solver.name](velocity, noise, schedule(sampling.solver.steps, shift))
+        if made is not None and index in made:
+            latents = made[index].to(given)
+        else:
+            noise = seeded_noise(seeds, index, (channels, len(targets), rows, columns)).to(given)
+            tokens = model.section_tokens(len(targets), rows, columns)
+            shift = shift_for(sampling.shift, tokens, model.section_tokens(frames, rows, columns))
+            velocity = _velocity(model, known.attended(index, section, texts), sampling)
+            latents = SOLVERS[sampling.solver.name](velocity, noise, schedule(sampling.solver.steps, shift))
         known.learn(targets, latents if history is None else history[:, :, targets], texts)
         yield RolledSection(index, section, latents)
 
@@ -106,16 +124,27 @@ def rollout(
 def _history(
     model: FramePackModel,
     recipe: Recipe,
-    first: Tensor,
+    sections: Sequence[Section],
     frames: int,
+    given: Tensor,
     seeds: Sequence[int],
     sampling: SamplingConfig,
 ) -> History:
     if model.context.attention == "block_causal":
         return CachedHistory(model, recipe)
-    batch, channels, _, rows, columns = first.shape
-    canvas = first.new_zeros(batch, channels, frames, rows, columns)
-    return PackedHistory(model, recipe, canvas, seeds, sampling.history_level)
+    items, channels, _, rows, columns = given.shape
+    blank = given.new_zeros(items, channels, rows, columns)
+    return PackedHistory(model, recipe, sections, frames, blank, seeds, sampling.history_level)
+
+
+def _scenes(recipe: Recipe, frames: int, prompts: int, scenes: Sequence[int] | None) -> tuple[int, ...]:
+    """First frame of every scene; the planned order knows what its prompts stand for."""
+    if recipe.order == "planned" and scenes is None:
+        return (0,)
+    found = even_scenes(frames, prompts) if scenes is None else tuple(scenes)
+    if len(found) != prompts:
+        raise ValueError(f"got {prompts} prompts per video for {len(found)} scenes, expected as many")
+    return found
 
 
 def _texts(
@@ -126,13 +155,12 @@ def _texts(
     images: Tensor | None,
 ) -> list[list[TextCondition]]:
     """For every prompt of a video the captions' encodings, and that of a negative one where it guides."""
-    count = prompts_of(recipe)
+    several = {len(text) for text in captions if not isinstance(text, str)}
+    count = prompts_of(recipe) if recipe.order == "planned" else max(several, default=1)
+    if not several <= {count} or not count:
+        expected = f"1 or {count}, one per endpoint" if recipe.order == "planned" else "as many for each"
+        raise ValueError(f"got {sorted(several)} prompts per video, expected {expected} for recipe {recipe}")
     each = [[text] * count if isinstance(text, str) else list(text) for text in captions]
-    if any(len(prompts) != count for prompts in each):
-        raise ValueError(
-            f"got {sorted({len(prompts) for prompts in each})} prompts per video, expected 1 or {count} for "
-            f"recipe {recipe}"
-        )
     encode = partial(model.backbone.encode_text, images=images)
     negative = [encode([sampling.negative_prompt] * len(each))] if sampling.guidance != 1 else []
     return [[encode([prompts[index] for prompts in each]), *negative] for index in range(count)]
@@ -169,17 +197,27 @@ def guide(prompted: Tensor, unprompted: Tensor, scale: float, rescale: float = 0
 
 def _check(
     model: FramePackModel,
-    first: Tensor,
+    recipe: Recipe,
+    given: Tensor,
     frames: int,
     captions: Sequence[str | Sequence[str]],
     seeds: Sequence[int],
     sampling: SamplingConfig,
     history: Tensor | None,
 ) -> None:
-    if not len(first) == len(captions) == len(seeds):
+    if not len(given) == len(captions) == len(seeds):
         raise ValueError(
-            f"got {len(first)} first frames, {len(captions)} captions and {len(seeds)} seeds, "
+            f"got given frames of {len(given)} videos, {len(captions)} captions and {len(seeds)} seeds, "
             "expected as many"
+        )
+    count = given.shape[2]
+    if count > frames:
+        raise ValueError(f"got {count} given frames, expected at most the {frames} of the video")
+    whole_blocks = count > 0 and (count - 1) % recipe.section == 0
+    if model.context.attention == "block_causal" and not whole_blocks:
+        raise ValueError(
+            f"got {count} given frames for block-causal attention, expected 1, or 1 and whole blocks of "
+            f"{recipe.section} frames"
         )
     if history is not None and history.shape[2] != frames:
         raise ValueError(f"true history has {history.shape[2]} frames, expected {frames}")

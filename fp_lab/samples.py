@@ -5,7 +5,7 @@ draws arrangements from the plan that the sampler walks through, so both see the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -36,6 +36,31 @@ class Arrangement:
     slots: tuple[LevelSlots, ...]
     tails: tuple[TailSlots, ...] = ()
     times: tuple[int, ...] = ()
+
+    def taken_from(self, held: Sequence[int]) -> "Arrangement":
+        """The same for latents that hold only these frames, in this order; times stay those of the video."""
+        place = {frame: index for index, frame in enumerate(held)}
+
+        def placed(frames: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(place.get(frame, 0) for frame in frames)
+
+        return Arrangement(
+            placed(self.targets),
+            tuple(replace(slot, frames=placed(slot.frames), positions=slot.times) for slot in self.slots),
+            tuple(replace(tail, frames=placed(tail.frames), positions=tail.times) for tail in self.tails),
+            self.times or self.targets,
+        )
+
+    @property
+    def packed(self) -> frozenset[int]:
+        """Frames that the context is made of."""
+        slots = [
+            frame
+            for slot in self.slots
+            for frame, there in zip(slot.frames, slot.known, strict=True)
+            if there
+        ]
+        return frozenset(slots).union(*(tail.frames for tail in self.tails))
 
 
 @runtime_checkable
@@ -98,10 +123,12 @@ class PlannedSections:
     Attributes:
         recipe: compression and order.
         fill: how the endpoint order fills its gap; None for the way that the recipe's shape implies.
+        given: how many frames a video begins with; of several numbers each batch draws one.
     """
 
     recipe: Recipe
     fill: Fill | None = None
+    given: tuple[int, ...] = (1,)
 
     def draw(self, latents: Tensor, config: ContextConfig, generator: Generator) -> list[Arrangement]:
         """Draw sections; those of one batch have the same number of targets.
@@ -112,9 +139,13 @@ class PlannedSections:
             generator: source of randomness.
         """
         items, frames = len(latents), latents.shape[2]
-        sections = plan(self.recipe, frames, fill=self.fill)
-        if not sections:
-            raise ValueError(f"videos of {frames} frames leave nothing to generate; use at least 2")
+        given = self.given[_integer(len(self.given), generator) if len(self.given) > 1 else 0]
+        if given >= frames:
+            raise ValueError(
+                f"videos of {frames} frames, of which {given} are given, leave nothing to generate; use at "
+                f"least {given + 1}"
+            )
+        sections = plan(self.recipe, frames, given=frozenset(range(given)), fill=self.fill)
         first = sections[_integer(len(sections), generator)]
         same = [section for section in sections if len(section.targets) == len(first.targets)]
         chosen = [same[_integer(len(same), generator)] for _ in range(items)]

@@ -4,8 +4,10 @@ Axes: ``b`` batch, ``c`` channels, ``t`` frames, ``h`` rows, ``w`` columns, ``n`
 ``l`` words, ``k`` rotary pairs of a head. Latents are ``b c t h w``; "frame" means latent frame.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fp_lab.recipe import Kernel, Tail
@@ -108,3 +110,36 @@ class TextCondition:
 
     tokens: Tensor
     mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """One caption as the text encoders of a real model make it, without padding.
+
+    Attributes:
+        words: embeddings of its tokens, ``l e``, at least one.
+        pooled: embedding of the whole caption, ``p``; None where the model is told none.
+    """
+
+    words: Tensor
+    pooled: Tensor | None = None
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """By name, to be stored."""
+        return {"words": self.words} if self.pooled is None else {"words": self.words, "pooled": self.pooled}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "EncodedText":
+        """From stored `tensors`; others are left out."""
+        return cls(tensors["words"], tensors.get("pooled"))
+
+    def to(self, device: torch.device | str) -> "EncodedText":
+        """The same on a device; lightning moves a batch by this."""
+        return EncodedText.of({name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+
+IMAGE = "image"
+"""Name of the first frame's embedding ``i e`` where it is stored beside `EncodedText.tensors`."""
+Caption = str | EncodedText
+"""A caption, or what text encoders have already made of it."""

@@ -1,13 +1,15 @@
 """Training logic: a LightningModule that learns to generate packed sections."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NotRequired, TypedDict
+from functools import partial
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from fp_lab.causal import Blocks
@@ -16,14 +18,17 @@ from fp_lab.history import HistoryConfig, corrupt, draw_levels, with_noise, with
 from fp_lab.loss_bins import LossBins, bin_frame_losses, bin_losses
 from fp_lab.model import FramePackModel
 from fp_lab.samples import ArrangementSource, assemble, take
-from fp_lab.shapes import ContextLevel, TextCondition
+from fp_lab.shapes import Caption, ContextLevel, TextCondition
 
 
 class LatentBatch(TypedDict):
-    """What training consumes: latents ``b c t h w``, a caption per video, embeddings of first frames."""
+    """What training consumes: latents ``b c t h w``, a caption per video, embeddings of first frames.
+
+    A caption that is dropped is told as the text "", whether the others are texts or embeddings.
+    """
 
     latents: Tensor
-    captions: list[str]
+    captions: Sequence[Caption]
     images: NotRequired[Tensor]
 
 
@@ -32,6 +37,8 @@ class OptimizerConfig:
     """AdamW with warm-up, a constant phase and cosine decay.
 
     Attributes:
+        kind: ``adamw``, or ``adamw8bit`` for moments of 8 bits each, by bitsandbytes; those of weights with
+            fewer than 4,096 entries have 32.
         learning_rate: peak.
         warmup: steps of linear warm-up.
         decay: share of the steps, at their end, over which the learning rate falls. With less than 1, a run
@@ -41,6 +48,7 @@ class OptimizerConfig:
         betas: of the moments.
     """
 
+    kind: Literal["adamw", "adamw8bit"] = "adamw"
     learning_rate: float = 2e-3
     warmup: int = 50
     decay: float = 1.0
@@ -56,12 +64,20 @@ class ObjectiveConfig:
     Attributes:
         flow: times and output.
         caption_dropout: share of captions replaced by the empty one, for guidance to start from.
+        given: how many latent frames videos are taken to begin with, each number as often: 0 teaches text to
+            video, 1 image to video, more the extension of clips.
         history: what is done to the history.
     """
 
     flow: FlowConfig = field(default_factory=FlowConfig)
     caption_dropout: float = 0.1
+    given: tuple[int, ...] = (1,)
     history: HistoryConfig = field(default_factory=HistoryConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse videos that begin with fewer than no frames."""
+        if not self.given or min(self.given) < 0:
+            raise ValueError(f"objective.given: got {list(self.given)}, expected numbers of frames from 0 on")
 
 
 class FramePackSystem(LightningModule):
@@ -93,22 +109,15 @@ class FramePackSystem(LightningModule):
                 f"the model was built to predict {model.output!r}, but flow.output asks for "
                 f"{objective.flow.output!r}"
             )
-        _check(model, source, objective.history)
+        _check(model, source, objective)
         self.model = model
         self.source = source
         self.objective = objective
         self.optimizer_config = optimizer
         self.steps = steps
         self.seed = seed
-        self.strict_loading = not self._frozen()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out weights that do not learn: they are where they came from."""
-        for name in self._frozen():
-            del checkpoint["state_dict"][name]
-
-    def _frozen(self) -> list[str]:
-        return [name for name, parameter in self.named_parameters() if not parameter.requires_grad]
+        self.strict_loading = all(parameter.requires_grad for parameter in model.parameters())
+        self.register_state_dict_post_hook(_leave_out_frozen)  # type: ignore[no-untyped-call]
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
         """Velocity loss of one batch of sections."""
@@ -125,6 +134,11 @@ class FramePackSystem(LightningModule):
             generator: a CPU generator; the source of every draw.
         """
         latents, config, model = batch["latents"], self.objective, self.model
+        if "images" in batch and 0 in config.given:
+            raise ValueError(
+                f"objective.given: got {list(config.given)} for a model that is told the first frame, "
+                "expected 1 or more: text to video has no first frame; train a text-to-video model for that"
+            )
         if isinstance(self.source, Blocks):
             return self._window_loss(batch, self.source, generator)
         history = corrupt(model.history(latents), config.history, generator)
@@ -179,7 +193,8 @@ class FramePackSystem(LightningModule):
     def _text(self, batch: LatentBatch, generator: Generator) -> TextCondition:
         captions = batch["captions"]
         dropped = torch.rand(len(captions), generator=generator) < self.objective.caption_dropout
-        kept = ["" if drop else text for text, drop in zip(captions, dropped.tolist(), strict=True)]
+        told = zip(captions, dropped.tolist(), strict=True)
+        kept: list[Caption] = ["" if drop else caption for caption, drop in told]
         return self.model.backbone.encode_text(kept, batch.get("images"))
 
     def configure_gradient_clipping(
@@ -194,21 +209,46 @@ class FramePackSystem(LightningModule):
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, largest)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW; weight decay on matrices only."""
+        """AdamW; weight decay on matrices only.
+
+        Raises:
+            ValueError: moments of 8 bits without bitsandbytes.
+        """
         config = self.optimizer_config
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, config.learning_rate, betas=config.betas, fused=True)
+        kind = _adamw_8bit() if config.kind == "adamw8bit" else partial(torch.optim.AdamW, fused=True)
+        optimizer = kind(groups, config.learning_rate, betas=config.betas)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_share(step, self.steps, config)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _check(model: FramePackModel, source: ArrangementSource | Blocks, history: HistoryConfig) -> None:
+def _adamw_8bit() -> Callable[..., Optimizer]:
+    """AdamW of bitsandbytes, whose moments are quantised in blocks (https://arxiv.org/abs/2110.02861)."""
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as missing:
+        raise ValueError(
+            "optimizer.kind: got 'adamw8bit' without bitsandbytes, expected it to be installed; get it with "
+            "`pip install 'fp_lab[bitsandbytes]'`, or use optimizer.kind=adamw"
+        ) from missing
+    made: Callable[..., Optimizer] = AdamW8bit
+    return made
+
+
+def _leave_out_frozen(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Leave out weights that do not learn, before ranks send theirs: they are where they came from."""
+    for name, parameter in module.named_parameters(prefix.removesuffix(".")):
+        if not parameter.requires_grad:
+            del state[name]
+
+
+def _check(model: FramePackModel, source: ArrangementSource | Blocks, objective: ObjectiveConfig) -> None:
     """Refuse an objective that the model was not built for."""
     attention, timestep = model.context.attention, model.context.timestep
     if isinstance(source, Blocks) != (attention == "block_causal"):
@@ -216,6 +256,12 @@ def _check(model: FramePackModel, source: ArrangementSource | Blocks, history: H
             f"context.attention: got {attention!r} with sections from {type(source).__name__}, expected "
             "'block_causal' with Blocks and no other"
         )
+    if attention == "block_causal" and objective.given != (1,):
+        raise ValueError(
+            f"objective.given: got {list(objective.given)} with context.attention 'block_causal', expected "
+            "[1]: its first block is the first frame"
+        )
+    history = objective.history
     if history.level != "clean" and timestep != "level":
         raise ValueError(
             f"objective.history.level: got {history.level!r} with context.timestep {timestep!r}, expected "

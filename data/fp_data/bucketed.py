@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset, get_worker_info
 
+from fp_data.ranks import Share
 from fp_data.shards import Place, Shards
 
 
@@ -64,12 +65,8 @@ class BucketedBatches(IterableDataset[BucketBatch]):
         first_batch: int = 0,
     ) -> None:
         super().__init__()
-        if not 0 <= rank < ranks:
-            raise ValueError(f"got rank {rank} of {ranks}, expected one from 0 to {ranks - 1}")
-        if size < 1 or size % ranks:
-            raise ValueError(f"batch size must be a multiple of the {ranks} ranks that share it, got {size}")
         self.shards, self.size, self.seed, self.first_batch = shards, size, seed, first_batch
-        self.rank, self.ranks = rank, ranks
+        self.share = Share(size, rank, ranks)
         self._groups = _groups(shards)
         self._plan_of: tuple[int, np.ndarray] | None = None
         if not self.per_epoch:
@@ -104,7 +101,7 @@ class BucketedBatches(IterableDataset[BucketBatch]):
         epoch, position = divmod(index, self.per_epoch)
         if self._plan_of is None or self._plan_of[0] != epoch:
             self._plan_of = epoch, self._plan(epoch)
-        part = np.split(self._plan_of[1][position], self.ranks)[self.rank]
+        part = self.share.of(self._plan_of[1][position])
         samples = self.shards.read([Place(shard, row) for shard, row in part.tolist()])
         conditions = {name: [sample.conditions[name] for sample in samples] for name in samples[0].conditions}
         return BucketBatch(

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from fp_data.ranks import Share
+
 
 class Batch(TypedDict):
     """Latents ``b c t h w``, a caption and a seed per video; embeddings of first frames where there are."""
@@ -39,6 +41,22 @@ class LatentVideos:
     captions: tuple[str, ...]
     seeds: tuple[int, ...]
     images: Tensor | None = None
+
+    @property
+    def shapes(self) -> dict[tuple[int, int, int], int]:
+        """Frames, rows and columns of latents, and how many videos have them."""
+        frames, rows, columns = self.latents.shape[2:]
+        return {(frames, rows, columns): len(self.latents)}
+
+    def chunks(self, at_once: int) -> Iterable[Tensor]:
+        """All latents ``b c t h w`` in their order, so many videos at a time."""
+        return self.latents.split(at_once)
+
+    def batches(
+        self, size: int, seed: int, *, rank: int = 0, ranks: int = 1, first_batch: int = 0
+    ) -> "LatentBatches":
+        """Seeded batches of these videos; arguments as of `LatentBatches`."""
+        return LatentBatches(self, size, seed, rank=rank, ranks=ranks, first_batch=first_batch)
 
 
 @dataclass(frozen=True)
@@ -136,7 +154,8 @@ class LatentBatches(IterableDataset[Batch]):
         first_batch: where to begin.
 
     Raises:
-        ValueError: a batch larger than the data, or one that cannot be shared equally.
+        ValueError: a batch larger than the data, one that cannot be shared equally, or a rank that does not
+            exist.
     """
 
     def __init__(
@@ -154,10 +173,8 @@ class LatentBatches(IterableDataset[Batch]):
             raise ValueError(
                 f"batch size must lie between 1 and the {len(videos.latents)} videos, got {size}"
             )
-        if size % ranks:
-            raise ValueError(f"batch size must be a multiple of the {ranks} ranks that share it, got {size}")
         self.videos, self.size, self.seed, self.first_batch = videos, size, seed, first_batch
-        self.rank, self.ranks = rank, ranks
+        self.share = Share(size, rank, ranks)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches from `first_batch` on."""
@@ -170,7 +187,7 @@ class LatentBatches(IterableDataset[Batch]):
         """This rank's part of the batch of a given index: different videos, drawn without replacement."""
         random = np.random.Generator(np.random.Philox(key=[self.seed * 65_537, index]))
         drawn = random.choice(len(self.videos.latents), self.size, replace=False)
-        rows = np.split(drawn, self.ranks)[self.rank].tolist()
+        rows = self.share.of(drawn).tolist()
         batch = Batch(
             latents=self.videos.latents[rows],
             captions=[self.videos.captions[row] for row in rows],

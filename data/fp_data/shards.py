@@ -9,9 +9,11 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -94,25 +96,30 @@ class Shards:
         found: dict[int, Sample] = {}
         for number, positions in asked.items():
             rows = [places[position].row for position in positions]
-            shard = self.manifest.shards[number]
-            try:
-                found |= zip(positions, self._rows(shard, rows), strict=True)
-            except (OSError, SafetensorError) as error:
-                raise ValueError(
-                    f"{self.folder / shard.file}: cannot be read ({error}); check the cache"
-                ) from error
+            with self._opened(self.manifest.shards[number]) as file:
+                found |= zip(positions, _rows(file, self.manifest.shards[number], rows), strict=True)
         return [found[position] for position in range(len(places))]
 
-    def _rows(self, shard: Shard, rows: Sequence[int]) -> Iterator[Sample]:
-        with safe_open(self.folder / shard.file, "pt") as file:
-            header = json.loads(file.metadata()[HEADER])
-            latents = file.get_slice("latents")
-            conditions = {name: file.get_slice(name) for name in header["lengths"]}
-            ends = {name: [0, *accumulate(lengths)] for name, lengths in header["lengths"].items()}
-            for row in rows:
-                own = {name: part[ends[name][row] : ends[name][row + 1]] for name, part in conditions.items()}
-                caption, source = header["captions"][row], header["sources"][row]
-                yield Sample(latents[row], shard.bucket, caption, source, own)
+    def latents(self, at_once: int) -> Iterator[Tensor]:
+        """All latents ``b c t h w`` without their conditions, up to so many samples of a shard at a time.
+
+        Raises:
+            ValueError: A shard cannot be read any more.
+        """
+        for shard in self.manifest.shards:
+            for first in range(0, len(shard.indices), at_once):
+                with self._opened(shard) as file:
+                    part: Tensor = file.get_slice("latents")[first : first + at_once]
+                yield part
+
+    @contextmanager
+    def _opened(self, shard: Shard) -> Iterator[Any]:
+        path = self.folder / shard.file
+        try:
+            with safe_open(path, "pt") as file:
+                yield file
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{path}: cannot be read ({error}); check the cache") from error
 
 
 def check(folder: Path, progress: Callable[[str], None] | None = None) -> tuple[Fault, ...]:
@@ -132,6 +139,17 @@ def present(folder: Path, shard: Shard) -> bool:
     """Whether a shard's file is there, at its full size."""
     path = folder / shard.file
     return path.is_file() and path.stat().st_size == shard.size
+
+
+def _rows(file: Any, shard: Shard, rows: Sequence[int]) -> Iterator[Sample]:
+    header = json.loads(file.metadata()[HEADER])
+    latents = file.get_slice("latents")
+    conditions = {name: file.get_slice(name) for name in header["lengths"]}
+    ends = {name: [0, *accumulate(lengths)] for name, lengths in header["lengths"].items()}
+    for row in rows:
+        own = {name: part[ends[name][row] : ends[name][row + 1]] for name, part in conditions.items()}
+        caption, source = header["captions"][row], header["sources"][row]
+        yield Sample(latents[row], shard.bucket, caption, source, own)
 
 
 def _faults(

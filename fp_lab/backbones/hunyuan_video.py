@@ -38,7 +38,7 @@ from fp_lab.backbones.phasors import joint_phasors
 from fp_lab.packing.packer import ContextPacker, pad_to_kernel, projection_name
 from fp_lab.packing.rope import RopeConfig, phases
 from fp_lab.recipe import BASE, Kernel
-from fp_lab.shapes import ContextMemory, PackedContext, TextCondition
+from fp_lab.shapes import Caption, ContextMemory, PackedContext, TextCondition
 
 RELEASED_PROJECTIONS = {
     projection_name(kernel): name
@@ -58,7 +58,7 @@ class HunyuanVideo(nn.Module):
         guidance: scale of the distilled guidance that a model with guidance embedding is told.
     """
 
-    texts: Callable[[Sequence[str]], HunyuanCondition] | None = None
+    texts: Callable[[Sequence[Caption]], HunyuanCondition] | None = None
     guidance: float = 6.0
 
     def __init__(
@@ -91,6 +91,8 @@ class HunyuanVideo(nn.Module):
                 "start from the text-to-video model or from FramePack, the history gives the image"
             )
         self.transformer = transformer
+        if (unused := getattr(transformer, "clean_x_embedder", None)) is not None:
+            unused.requires_grad_(False)  # weights without gradients have no moments to resume from
         self.heads: int = config.num_attention_heads
         self.width: int = config.num_attention_heads * config.attention_head_dim
         self.channels: int = config.in_channels
@@ -142,7 +144,7 @@ class HunyuanVideo(nn.Module):
             if released is not None and name in RELEASED_PROJECTIONS:
                 yield released.get_submodule(RELEASED_PROJECTIONS[name]), projection
 
-    def encode_text(self, captions: Sequence[str], images: Tensor | None = None) -> TextCondition:
+    def encode_text(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
         """What `texts` knows of captions, with embeddings of first frames; see `Backbone`.
 
         Raises:

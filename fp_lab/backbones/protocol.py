@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from fp_lab.packing.rope import RopeConfig
-from fp_lab.shapes import ContextMemory, PackedContext, TextCondition
+from fp_lab.shapes import Caption, ContextMemory, PackedContext, TextCondition
 
 TRANSFORMER = "transformer"
 """Folder of a transformer of diffusers, in a model's and in a pipeline's."""
@@ -35,11 +35,11 @@ class Backbone(Protocol):
         """The transformer's blocks."""
         ...
 
-    def encode_text(self, captions: Sequence[str], images: Tensor | None = None) -> TextCondition:
+    def encode_text(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
         """Encode captions once; the result serves every denoising step.
 
         Args:
-            captions: one per video.
+            captions: one per video; an embedding stands for itself.
             images: embeddings of the first frames ``b i e``, for backbones that take them.
         """
         ...

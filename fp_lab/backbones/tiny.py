@@ -29,7 +29,7 @@ from fp_lab.conditions import WordEmbedding, WordsConfig
 from fp_lab.packing.packer import pad_to_kernel, patchify
 from fp_lab.packing.rope import RopeConfig, phases
 from fp_lab.recipe import BASE
-from fp_lab.shapes import ContextMemory, PackedContext, Phases, TextCondition
+from fp_lab.shapes import Caption, ContextMemory, PackedContext, Phases, TextCondition
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,19 @@ class TinyDiT(nn.Module):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
-    def encode_text(self, captions: Sequence[str], images: Tensor | None = None) -> TextCondition:
-        """Embed the words of captions; images say nothing to this model."""
-        condition: TextCondition = self.text(captions)
+    def encode_text(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
+        """Embed the words of captions; images say nothing to this model.
+
+        Raises:
+            ValueError: a caption that is an embedding.
+        """
+        texts = [caption for caption in captions if isinstance(caption, str)]
+        if len(texts) < len(captions):
+            raise ValueError(
+                f"TinyDiT got {len(captions) - len(texts)} captions as embeddings, expected words: its "
+                "embedding of them is learned; embeddings are for models over a transformer of diffusers"
+            )
+        condition: TextCondition = self.text(texts)
         return condition
 
     def as_context(

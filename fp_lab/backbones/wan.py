@@ -32,7 +32,7 @@ from fp_lab.backbones.wan_condition import (
 from fp_lab.packing.packer import ContextPacker, pad_to_kernel
 from fp_lab.packing.rope import RopeConfig, phases
 from fp_lab.recipe import BASE
-from fp_lab.shapes import ContextMemory, PackedContext, TextCondition
+from fp_lab.shapes import Caption, ContextMemory, PackedContext, TextCondition
 
 THETA = 1e4
 """Base of the rotary frequencies, which diffusers' config does not hold."""
@@ -49,7 +49,7 @@ class Wan(nn.Module):
         texts: how captions become conditions; see `encode_text`.
     """
 
-    texts: Callable[[Sequence[str]], WanCondition] | None = None
+    texts: Callable[[Sequence[Caption]], WanCondition] | None = None
 
     def __init__(self, transformer: WanTransformer3DModel) -> None:
         """Wrap a module, whose own call still works.
@@ -121,7 +121,7 @@ class Wan(nn.Module):
     def store_projections(self, packer: ContextPacker) -> None:
         """Nothing: the transformer has no place for projections of clean frames."""
 
-    def encode_text(self, captions: Sequence[str], images: Tensor | None = None) -> TextCondition:
+    def encode_text(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
         """What `texts` knows of captions, with embeddings of first frames; see `Backbone`.
 
         Raises:

@@ -1,9 +1,18 @@
-"""``fp-lab generate``: one video from a trained arm."""
+"""``fp-lab generate``: videos from a picture, a text or a clip."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from fp_lab.codec import Codec
+    from fp_lab.lab.openings import Opening
+    from fp_lab.lab.ready import Ready
+    from fp_lab.video_codec import VideoCodec
+
+_FRAMES = 64
 
 
 def generate(
@@ -11,68 +20,150 @@ def generate(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as sampling.guidance=3."),
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="Folder of a run: runs/<grid>/<arm>/seed<k>.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Folder of a model instead; needs --recipe.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="The recipe that the model was trained for.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Picture to begin with.")] = None,
-    caption: Annotated[
-        list[str] | None,
+    checkpoint: Annotated[
+        str | None,
         typer.Option(
-            "--caption",
-            "--prompt",
-            help="What is to be seen and how it moves; once per endpoint of a planned recipe.",
+            help="Folder of a run (runs/<grid>/<arm>/seed<k>) or of a model, or a transformer in diffusers' "
+            "format, folder or hub id.",
+            show_default="the config's model.base",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise and, without a picture, of the first frame.")] = 0,
-    frames: Annotated[int, typer.Option(min=2, help="Length of the video, latent frames.")] = 64,
+    recipe: Annotated[
+        str | None, typer.Option(help="Ablation name.", show_default="that of the run or the config")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Experiment to take settings from, such as released/framepack.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to begin with.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Clip to go on from.")] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompt",
+            "--caption",
+            help="What is to be seen and how it moves; again for each further scene, as 'it rests' or "
+            "'3s: it rests', or for each endpoint of a planned recipe.",
+        ),
+    ] = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Of the noise; again for further videos. With neither picture, clip nor prompt also of a "
+            "true first frame of the run's data.",
+            show_default="0",
+        ),
+    ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Length instead, at evaluation.fps frames per second.")
+        float | None,
+        typer.Option(min=0.1, help="Length, or of a clip's extension; evaluation.fps says the rate."),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=2, help="The same in latent frames.", show_default=str(_FRAMES))
     ] = None,
     pixels: Annotated[
-        str | None, typer.Option(help="Height x width for a picture, such as 480x832; default: data.size.")
+        str | None,
+        typer.Option(
+            help="Height x width, such as 480x832.",
+            show_default="that of the run's data, else of 480p, nearest in shape to the picture",
+        ),
     ] = None,
     preview: Annotated[
-        bool, typer.Option(help="Write what there is after every section to NAME.preview.mp4.")
+        bool, typer.Option("--preview", help="Write what there is after every section to NAME.preview.mp4.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="The mp4 file to write.")] = Path("generated.mp4"),
+    offload: Annotated[
+        Literal["none", "parts", "blocks"],
+        typer.Option(
+            help="To save memory of the device: transformer and VAE take turns (parts), or the transformer's "
+            "blocks do, too."
+        ),
+    ] = "none",
+    out: Annotated[
+        Path, typer.Option(help="The mp4 file; further seeds' have their number in the name.")
+    ] = Path("generated.mp4"),
 ) -> None:
-    """Generate a video, section by section.
+    """Generate videos section by section; interrupted, the same command goes on.
 
-    For example:
+    From a picture, a text or the end of a clip, by a trained run or a released model. For example:
 
-      fp-lab generate --run runs/demo/g9/seed0 --seed 3 --frames 100
+      fp-lab generate --checkpoint runs/demo/g9/seed0 --seed 3 --frames 100
 
-      fp-lab generate --model my/model --recipe td_f16k4f2k2f1k1_g9 --image dog.png --caption "a dog runs"
+      fp-lab generate --config released/framepack --image dog.png --prompt "it runs" --seconds 5
 
-      fp-lab generate --run my/run --image dog.png --prompt "it runs" --seconds 5 --pixels 480x832 --preview
+      fp-lab generate --checkpoint my/run --prompt "a dog runs" --prompt "3s: it rests" --seconds 60 --preview
 
-      fp-lab generate --run runs/planned/f1k1_g9_x_f1k1_x_f1k1/seed0 --caption "it runs" --caption "it rests"
+      fp-lab generate --checkpoint my/run --video dog.mp4 --prompt "it runs" --seed 1 --seed 2 --offload parts
+
+      fp-lab generate --checkpoint my/planned/run --image dog.png --prompt "it runs" --prompt "it rests"
     """
-    if (run is None) == (model is None) or (model is None) != (recipe is None):
-        raise ValueError("give --run FOLDER, or --model FOLDER with --recipe NAME")
-    from fp_lab.lab import generate as making
+    if image is not None and video is not None:
+        raise ValueError("got --image and --video, expected one of them: the clip has a first frame")
+    if seconds is not None and frames is not None:
+        raise ValueError("got --seconds and --frames, expected one of them")
     from fp_lab.lab.build import codec_of
-    from fp_lab.lab.stages import RunFolder
-    from fp_lab.model import FramePackModel
+    from fp_lab.lab.generate import generate as made
+    from fp_lab.lab.generate import latent_count
+    from fp_lab.lab.quiet import quiet_loading
+    from fp_lab.lab.ready import ready
+    from fp_lab.lab.stage_bars import StageBars
+    from fp_lab.video_codec import latent_frames
 
-    if run is not None:
-        config = making.config_of_run(run, overrides or [])
-        loaded = FramePackModel.load(RunFolder(run).model)
-    else:
-        assert model is not None
-        assert recipe is not None
-        loaded = FramePackModel.load(model)
-        config = making.config_of_model(loaded, recipe, overrides or [])
+    console, seeds = Console(), seed or [0]
+    loaded = ready(checkpoint, recipe, config, overrides or [])
+    if prompt and image is video is None and 0 not in (loaded.begins or (0,)):
+        console.print(
+            "No picture and no clip: text to video, which this model was not trained for "
+            f"(objective.given={list(loaded.begins or ())}).",
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
+    with quiet_loading():
+        codec = codec_of(loaded.config.codec)
+    for number in seeds:
+        file = out if len(seeds) == 1 else out.with_stem(f"{out.stem}-{number}")
+        opening = _opening(loaded, codec, image, video, prompt or [], pixels, number)
+        given = latent_frames(len(opening.frames), codec.temporal) if len(opening.frames) else 0
+        wanted = latent_count(loaded.config, codec, seconds) if seconds else (frames or _FRAMES) - 1
+        length = wanted + max(given, 1)
+        with StageBars(console) as bars:
+            sections = made(
+                loaded.model,
+                loaded.config,
+                opening,
+                length,
+                number,
+                file,
+                codec=codec,
+                preview=preview,
+                offload=offload,
+            )
+            for index, progressed in enumerate(sections):
+                if not index:
+                    bars.begin("sections", progressed.sections)
+                bars.advance(progressed.done)
+        said = "; then ".join(filter(None, opening.captions)) or "no caption"
+        console.print(f"{file}: {said}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _opening(
+    loaded: "Ready",
+    codec: "Codec | VideoCodec",
+    image: Path | None,
+    video: Path | None,
+    prompts: list[str],
+    pixels: str | None,
+    seed: int,
+) -> "Opening":
+    """What a video begins with."""
+    from fp_lab.lab import openings
+
+    config, script = loaded.config, openings.script_of(prompts)
+    size = openings.size_of(pixels, loaded.sizes, image or video)
     if image is not None:
-        size = making.size_of(pixels, config)
-        opening = making.opening_from_image(image, size, caption or ())
-    else:
-        opening = making.opening_from_seed(config, seed)
-        opening = making.Opening(opening.frame, tuple(caption)) if caption else opening
-    codec = codec_of(config.codec)
-    length = frames if seconds is None else making.latent_count(config, codec, seconds)
-    for progressed in making.generate(
-        loaded, config, opening, length, seed, out, codec=codec, preview=preview
-    ):
-        typer.echo(f"section {progressed.done} of {progressed.sections}")
-    typer.echo(f"{out}: {'; then '.join(filter(None, opening.captions)) or 'no caption'}")
+        return openings.opening_from_image(image, size, script)
+    if video is not None:
+        count = openings.frames_to_extend(video, config, codec)
+        return openings.opening_from_video(video, size, script, frames=count, fps=config.evaluation.fps)
+    if prompts:
+        return openings.opening_from_text(size, script)
+    return openings.opening_from_seed(config, seed)

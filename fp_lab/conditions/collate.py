@@ -10,8 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.backbones.wan_condition import WanCondition
 from fp_lab.conditions.encoder_files import Family
-from fp_lab.conditions.encoders import EncodedText
-from fp_lab.shapes import TextCondition
+from fp_lab.shapes import EncodedText, TextCondition
 
 
 def collate(

@@ -6,8 +6,7 @@ Prompt template, cropping, padding and masks are theirs by construction. The enc
 
 import gc
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -16,31 +15,9 @@ import torch
 from torch import Tensor
 
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
+from fp_lab.shapes import EncodedText
 
 Only = Literal["texts", "images"]
-
-
-@dataclass(frozen=True)
-class EncodedText:
-    """One caption, without padding.
-
-    Attributes:
-        words: embeddings of its tokens, ``l e``, at least one.
-        pooled: embedding of the whole caption, ``p``; None where the model is told none.
-    """
-
-    words: Tensor
-    pooled: Tensor | None = None
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """By name, to be stored."""
-        return {"words": self.words} if self.pooled is None else {"words": self.words, "pooled": self.pooled}
-
-    @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> "EncodedText":
-        """From stored `tensors`; others are left out."""
-        return cls(tensors["words"], tensors.get("pooled"))
 
 
 class TextEncoders(ABC):

@@ -1,7 +1,7 @@
 """From a config to the things it names: codec, model, system, videos."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from fp_lab.lab.device import device_of
 from fp_lab.lab.locking import only_one
 from fp_lab.lab.real import embedder, image_identity, is_real, real_model
 from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.training_cache import cache_identity, open_cache
+from fp_lab.lab.training_videos import TrainingVideos
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook, CodebookStats, codebook_stats, fit_codebook
@@ -63,7 +65,7 @@ class Materials:
     def __init__(self, cache: Path, reporter: Reporter) -> None:
         self.cache, self.reporter = cache, reporter
         self._codecs: dict[str, Codec | VideoCodec] = {}
-        self._training: dict[str, LatentVideos] = {}
+        self._training: dict[str, TrainingVideos] = {}
         self._evaluation: dict[str, EvaluationSet] = {}
         self._codebooks: dict[str, FittedCodebook] = {}
 
@@ -71,11 +73,20 @@ class Materials:
         """The codec, on the device that sampling and encoding use."""
         key, wanted = str(config.codec), config.codec
         if key not in self._codecs:
-            self._codecs[key] = codec_of(wanted).to(device_of(config))
-        return self._codecs[key]
+            self._codecs[key] = codec_of(wanted)
+        return self._codecs[key].to(device_of(config))
 
-    def training(self, config: ExperimentConfig) -> LatentVideos:
-        """Encoded training videos, from the cache on disk where they are there already."""
+    def training(self, config: ExperimentConfig) -> TrainingVideos:
+        """Training videos: those of `data.cache`, or encoded now and kept on disk for the next time.
+
+        Raises:
+            ValueError: a cache that does not fit the arm, see `open_cache`.
+        """
+        if config.data.cache is not None:
+            key = str((cache_identity(config), config.data.cache, config.codec, config.model))
+            if key not in self._training:
+                self._training = {key: open_cache(config, self.codec(config))}
+            return self._training[key]
         data, codec = config.data, self.codec(config)
         seeds = range(data.first_seed, data.first_seed + data.train_videos)
         identity: dict[str, Any] = {
@@ -107,8 +118,8 @@ class Materials:
         key = str((next(iter(self._training)), size))
         if key not in self._codebooks:
 
-            def chunks() -> Sequence[Tensor]:
-                return videos.latents.split(_VIDEOS_AT_ONCE)
+            def chunks() -> Iterable[Tensor]:
+                return videos.chunks(_VIDEOS_AT_ONCE)
 
             self.reporter.begin("codebook", 100)
             fitted = fit_codebook(
@@ -196,9 +207,10 @@ def build_system(
     """Training logic around a model; sections are drawn from the plan that the sampler walks."""
     recipe = config.parsed_recipe
     causal = config.context.attention == "block_causal"
+    planned = PlannedSections(recipe, config.sampling.fill, config.objective.given)
     return kind(
         model,
-        Blocks.of(recipe) if causal else PlannedSections(recipe, config.sampling.fill),
+        Blocks.of(recipe) if causal else planned,
         config.objective,
         config.optimizer,
         steps=config.training.steps,

@@ -11,27 +11,23 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from fp_carriers import cache_folder
 from fp_data.latents import to_pixels
 from fp_data.shard_manifest import MANIFEST, Manifest, Origin
 from fp_data.shard_writer import Progress, write_shards
 from fp_data.shards import Fault, Sample, check
-from fp_lab.codec import tensors_sha256
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
-from fp_lab.conditions.encoders import EncodedText, TextEncoders, load_encoders
-from fp_lab.lab.atomic import replacing
+from fp_lab.conditions.encoders import TextEncoders, load_encoders
+from fp_lab.lab.cache_conditions import EMPTY, image_maker, read_empty, text_maker, write_empty
 from fp_lab.lab.clip_plan import CLIPS, ClipPlan, Cutting, video_files
 from fp_lab.lab.clip_reading import Clip, read_clips
 from fp_lab.lab.encoded_texts import EncodedTexts
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.weights import weights_identity
+from fp_lab.shapes import IMAGE, EncodedText
 from fp_lab.video_codec import VideoCodec, latent_frames
 
-EMPTY = "empty.safetensors"
-_ENTRY = "sha256"
 _REMEMBERED = "weights.json"
 _PATCH = 2  # latents per token, along height and along width
 
@@ -96,7 +92,7 @@ class _Networks:
         (text,) = self.texts.encoded([caption])
         conditions = dict(text.tensors)
         if self.images is not None:
-            conditions["image"] = self.images.images(pixels[:, :, 0])[0]
+            conditions[IMAGE] = self.images.images(pixels[:, :, 0])[0]
         latents = self.codec.encode(pixels)[0]
         return Sample(latents, clip.window.bucket, caption, str(clip.window), conditions)
 
@@ -125,7 +121,7 @@ def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Repor
     images = _image_identity(files, config.image_encoder is not None)
     plan = _plan(folder, out, config.cutting, reporter)
     empty = _encode_captions(plan, texts, reporter)
-    told = dict.fromkeys(empty.tensors, f"{files.family} {texts.identity}, {files.longest} tokens") | images
+    told = dict.fromkeys(empty.tensors, text_maker(files, texts.identity)) | images
     data = {"clips": plan.sha256, **asdict(config.cutting), "tiling": config.tiling}
     origin = Origin(data, codec.encoder_sha256, told)
     eyes = load_encoders(files, dtype, device, only="images") if images else nullcontext(None)
@@ -133,7 +129,7 @@ def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Repor
         networks = _Networks(codec.to(device), texts, loaded)
         reporter.begin("clips", len(plan.windows))
         made = _write(folder, out, origin, config, networks, reporter)
-    _keep_empty(out, empty)
+    write_empty(out, empty)
     return made
 
 
@@ -152,29 +148,8 @@ def check_cache(out: Path, progress: Callable[[str], None] | None = None) -> tup
     try:
         read_empty(out)
     except ValueError as error:
-        problem = str(error).removeprefix(f"{out / EMPTY}: ")
-        faults.append(Fault(EMPTY, f"{problem}; run the command that made the cache again"))
+        faults.append(Fault(EMPTY, str(error).removeprefix(f"{out / EMPTY}: ")))
     return tuple(faults)
-
-
-def read_empty(out: Path) -> EncodedText:
-    """The empty caption's embeddings of a cache: what guidance and dropped captions need, without encoders.
-
-    Raises:
-        ValueError: There are none, or they are damaged.
-    """
-    path = out / EMPTY
-    if not path.is_file():
-        raise ValueError(f"{path}: is missing")
-    try:
-        with safe_open(path, "pt") as file:
-            expected = (file.metadata() or {})[_ENTRY]
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dict
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{path}: is damaged ({error})") from error
-    if (found := tensors_sha256(tensors)) != expected:
-        raise ValueError(f"{path}: is damaged: sha256 {found}, expected {expected}")
-    return EncodedText.of(tensors)
 
 
 def _plan(folder: Path, out: Path, cutting: Cutting, reporter: Reporter) -> ClipPlan:
@@ -206,12 +181,6 @@ def _encode_captions(plan: ClipPlan, texts: EncodedTexts, reporter: Reporter) ->
     return empty
 
 
-def _keep_empty(out: Path, empty: EncodedText) -> None:
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in empty.tensors.items()}
-    with replacing(out / EMPTY) as unfinished:
-        unfinished.write_bytes(save(tensors, {_ENTRY: tensors_sha256(tensors)}))
-
-
 def _write(
     folder: Path, out: Path, origin: Origin, config: EncodeConfig, networks: _Networks, reporter: Reporter
 ) -> Encoded:
@@ -241,7 +210,7 @@ def _image_identity(files: EncoderFiles, wanted: bool) -> dict[str, str]:
     if not files.has_images and not wanted:
         return {}
     identity = weights_identity(files.image_files(), files.image_folder, cache_folder() / _REMEMBERED)
-    return {"image": f"{files.family} {identity}"}
+    return {IMAGE: image_maker(files, identity)}
 
 
 def _require_fit(cutting: Cutting, codec: VideoCodec) -> None:

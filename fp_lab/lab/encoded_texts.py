@@ -14,10 +14,10 @@ from torch import Tensor
 from fp_carriers import cache_folder
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoder_files import EncoderFiles
-from fp_lab.conditions.encoders import EncodedText, load_encoders
+from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab.atomic import replacing
 from fp_lab.lab.weights import weights_identity
-from fp_lab.shapes import TextCondition
+from fp_lab.shapes import Caption, EncodedText, TextCondition
 
 _ENTRY = "text"
 _DIGESTS = "encoders.json"
@@ -55,19 +55,27 @@ class EncodedTexts:
         self.folder = cache_folder() / "texts" if folder is None else folder
         self.identity = weights_identity(files.text_files(), files.text_folder, self.folder / _DIGESTS)
 
-    def __call__(self, captions: Sequence[str], images: Tensor | None = None) -> TextCondition:
+    def __call__(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
         """The condition of a batch, encoding what is missing.
 
         Args:
-            captions: one per item.
+            captions: one per item; an embedding of the same encoders stands for itself.
             images: embeddings of the first frames, ``b i e``, for models that take them.
         """
         return collate(self.files.family, self.encoded(captions), images, self.files.longest)
 
-    def encoded(self, captions: Sequence[str]) -> list[EncodedText]:
+    def encoded(self, captions: Sequence[Caption]) -> list[EncodedText]:
         """Embeddings of captions on `device`, encoding what is missing."""
-        self.encode(captions)
-        return [self._read(caption) for caption in captions]
+        self.encode(caption for caption in captions if isinstance(caption, str))
+        return [
+            self._read(caption) if isinstance(caption, str) else caption.to(self.device)
+            for caption in captions
+        ]
+
+    def keep(self, caption: str, text: EncodedText) -> None:
+        """Take an embedding that these encoders have made elsewhere, so that they need not make it here."""
+        if not self._is_whole(caption):
+            self._write(caption, text)
 
     def encode(self, captions: Iterable[str], progress: Callable[[int, int], None] | None = None) -> int:
         """Encode what is missing and what is damaged, each written as soon as it is done.

@@ -5,7 +5,9 @@ import json
 import signal
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -14,12 +16,11 @@ from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.utils.data import DataLoader
 
-from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.lab.atomic import replacing, replacing_folder, write_text
 from fp_lab.lab.averaging import Averaging, LearnedAveraging
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.callbacks import AtCheckpoints, SavePoint, StepTable
-from fp_lab.lab.compute import training_tflop
+from fp_lab.lab.compute import LatentShape, training_tflop
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig
 from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training_efficiency
 from fp_lab.lab.quiet import quiet_lightning
@@ -27,6 +28,7 @@ from fp_lab.lab.real import told
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.sharded import ShardedAveraging, ShardedSystem
 from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.training_videos import TrainingVideos, data_loader
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import CodebookStats
 from fp_lab.system import FramePackSystem
@@ -62,26 +64,31 @@ def fit(
     torch.set_num_threads(settings.threads)
     reset_peak_memory()
     videos, fitted = materials.training(config), materials.codebook(config)
-    model = build_model(config, materials.codec(config), copy.deepcopy(fitted.codebook) if fitted else None)
-    model = told(model, config, videos.captions)
+    codec = materials.codec(config)
+    model = build_model(config, codec, copy.deepcopy(fitted.codebook) if fitted else None)
+    codec.cpu()  # room for the model; whoever decodes later asks for it again
+    model = told(model, config, videos.captions, guided=False)
     started = steps_taken(folder.checkpoint, key)
     sharded = settings.ranks > 1 and settings.strategy == "fsdp"
     frozen = any(not parameter.requires_grad for parameter in model.parameters())
     whole = LearnedAveraging if frozen else Averaging
     average = ShardedAveraging(settings.ema, model) if sharded else whole(settings.ema)
-    table = StepTable(reporter, _tokens(config, videos) * settings.batch)
+    tokens = _mean(videos, partial(tokens_per_sample, config.parsed_recipe, config.sampling.fill))
+    table = StepTable(reporter, tokens * settings.batch)
     tracking = [] if take is None else [AtCheckpoints(average, config.track.every, take)]
     save = SavePoint(folder.checkpoint, settings.checkpoint_every, key)
     reporter.begin("train", settings.steps)
     with quiet_lightning():
         trainer = _trainer(settings, [average, table, *tracking, save], folder.path)
         share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
-        batches = LatentBatches(videos, settings.batch, config.seed, **share, first_batch=started)
+        batches = videos.batches(settings.batch, config.seed, **share, first_batch=started)
         system = build_system(config, model, ShardedSystem if sharded else FramePackSystem)
-        _fit(trainer, system, DataLoader(batches, batch_size=None), folder.checkpoint if started else None)
+        read = data_loader(batches, settings.workers)
+        _fit(trainer, system, read, folder.checkpoint if started else None)
     trained = average.collect(trainer)
     if trainer.is_global_zero:
-        _write(folder, config, trained, table, fitted.stats if fitted else None)
+        tflop = _mean(videos, lambda *shape: training_tflop(config, LatentShape(*shape)))
+        _write(folder, trained, table, tflop, fitted.stats if fitted else None)
     return trained
 
 
@@ -131,17 +138,14 @@ def _fit(trainer: Trainer, system: FramePackSystem, loader: DataLoader[Any], che
         raise KeyboardInterrupt from stop
 
 
-def _tokens(config: ExperimentConfig, videos: LatentVideos) -> float:
-    frames, rows, columns = videos.latents.shape[2:]
-    return tokens_per_sample(config.parsed_recipe, config.sampling.fill, frames, rows, columns)
+def _mean(videos: TrainingVideos, figure: Callable[[int, int, int], float]) -> float:
+    """A figure of frames, rows and columns, on average over videos whose sizes may differ."""
+    counts = videos.shapes
+    return fmean([figure(*shape) for shape in counts], list(counts.values()))
 
 
 def _write(
-    folder: RunFolder,
-    config: ExperimentConfig,
-    model: FramePackModel,
-    table: StepTable,
-    codebook: CodebookStats | None,
+    folder: RunFolder, model: FramePackModel, table: StepTable, tflop: float, codebook: CodebookStats | None
 ) -> None:
     """Write what a training leaves; a killed process leaves no model or a whole one."""
     with replacing_folder(folder.model) as unfinished:
@@ -153,4 +157,4 @@ def _write(
     with replacing(folder.loss) as unfinished:
         steps.to_parquet(unfinished, index=False)
     costs = training_efficiency([step.seconds for step in table.steps], table.tokens)
-    folder.record_efficiency(costs | {"training_tflop": training_tflop(config)})
+    folder.record_efficiency(costs | {"training_tflop": tflop})

@@ -1,41 +1,37 @@
-"""Videos on demand from a trained arm, section by section as they are made."""
+"""Videos on demand from a trained or a released model, section by section as they are made."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fp_data.buckets import Bucket, place
-from fp_data.clips import read_video, write_mp4
+from fp_data.clips import write_mp4
 from fp_data.latents import to_frames, to_pixels
-from fp_lab.codec import Codec
-from fp_lab.lab.build import codec_of, videos_of
-from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.codec import Codec, tensors_sha256
+from fp_lab.lab.atomic import write_text
+from fp_lab.lab.build import codec_of
+from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
+from fp_lab.lab.kept_sections import KeptSections
+from fp_lab.lab.offload import Offload, in_turns, place_model
+from fp_lab.lab.openings import Opening
+from fp_lab.lab.provenance import environment, git_state
 from fp_lab.lab.real import embedder, told
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.stages import digest
+from fp_lab.lab.weights import weights_sha256
 from fp_lab.model import FramePackModel
 from fp_lab.orders import plan
 from fp_lab.packing.packer import kernels_of
-from fp_lab.rollout import rollout
+from fp_lab.rollout import RolledSection, rollout
 from fp_lab.section_decoder import GIVEN, decode_sections
 from fp_lab.video_codec import VideoCodec, pixel_frames
-
-
-@dataclass(frozen=True, eq=False)
-class Opening:
-    """What a video begins with.
-
-    Attributes:
-        frame: the first one, uint8 ``h w c``.
-        captions: one, or one per endpoint of a planned order.
-    """
-
-    frame: Tensor
-    captions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -46,68 +42,9 @@ class Progressed:
     sections: int
 
 
-def config_of_run(folder: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """The config of a finished run, with overrides (of sampling, say).
-
-    Raises:
-        ValueError: there is no trained model.
-    """
-    place = RunFolder(folder)
-    if not place.config.is_file() or not place.model.is_dir():
-        raise ValueError(
-            f"no trained run in {folder}: expected config.yaml and train/model; such folders are "
-            "runs/<grid>/<arm>/seed<k>"
-        )
-    return load(place.config, overrides)
-
-
-def opening_from_seed(config: ExperimentConfig, seed: int) -> Opening:
-    """The true first frame and caption of the video that a seed stands for."""
-    (chunk,) = videos_of(config.data, [seed], config.data.frames, held_out=True)
-    return Opening(chunk.frames[0, 0], (chunk.captions[0],))
-
-
-def opening_from_image(path: Path, size: tuple[int, int], captions: Sequence[str] = ()) -> Opening:
-    """A picture file (or a video's first frame) as first frame: scaled, and cut around its middle.
-
-    Args:
-        path: of the picture.
-        size: height and width of the videos.
-        captions: what is to be seen.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    picture = torch.from_numpy(next(read_video(path))).movedim(-1, 0)[None].float()
-    height, width = picture.shape[-2:]
-    at = place(height, width, Bucket(*size))
-    scaled = F.interpolate(picture, (at.height, at.width), mode="bilinear", antialias=True)
-    cut = scaled[0, :, at.top : at.top + size[0], at.left : at.left + size[1]]
-    return Opening(cut.round().clamp(0, 255).to(torch.uint8).movedim(0, -1), tuple(captions) or ("",))
-
-
-def size_of(pixels: str | None, config: ExperimentConfig) -> tuple[int, int]:
-    """Height and width from a text such as ``480x832``; None for the size of the config's data.
-
-    Raises:
-        ValueError: it says something else.
-    """
-    if pixels is None:
-        return (config.data.size, config.data.size)
-    height, _, width = pixels.partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise ValueError(f"pixels: got {pixels!r}, expected height x width, such as 480x832")
-    return int(height), int(width)
-
-
 def latent_count(config: ExperimentConfig, codec: Codec | VideoCodec, seconds: float) -> int:
-    """Latent frames of a video of so many seconds, at the config's frame rate and with its codec."""
-    return max(2, 1 + round(seconds * config.evaluation.fps / codec.temporal))
-
-
-def config_of_model(model: FramePackModel, recipe: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """A config for a model that comes without its run: the recipe it was trained for, and its own context."""
-    return replace(load("base", [f"recipe={recipe}", *overrides]), context=model.context)
+    """Latent frames that a video of so many seconds has beside its first one, at the config's frame rate."""
+    return max(1, round(seconds * config.evaluation.fps / codec.temporal))
 
 
 @torch.no_grad()
@@ -121,66 +58,154 @@ def generate(
     *,
     codec: Codec | VideoCodec | None = None,
     preview: bool = False,
+    offload: Offload = "none",
 ) -> Iterator[Progressed]:
-    """Generate one video and write it as mp4 when its last section is done.
+    """Generate one video; write it as mp4, its captions as txt and what made it as json.
 
-    Sections are decoded as they come. What is kept of them are 8-bit pixels on the CPU.
+    Sections are decoded as they come; what is kept of them are 8-bit pixels on disk. An interrupted video
+    goes on behind its last finished section: they lie in ``NAME.sections`` until the end.
 
     Args:
         model: trained for the config's recipe.
         config: recipe, codec, sampling, frame rate.
-        opening: first frame and caption.
-        frames: length in latent frames.
+        opening: what the video begins with.
+        frames: length in latent frames, those of the opening included.
         seed: of the noise.
         out: the mp4 file.
         codec: of the config, where it is loaded already.
         preview: also write what there is after every section, in the order of time, to ``NAME.preview.mp4``.
+        offload: what need not be on the device together.
 
     Yields:
         After every section.
 
     Raises:
-        ValueError: the model was trained for another recipe's kernels or other options of the context, or has
-            another codec's channels.
+        ValueError: the model was trained for another recipe's kernels or other options of the context, has
+            another codec's channels, or is told a first frame where there is none.
     """
     recipe, device = config.parsed_recipe, device_of(config)
-    _check(model, config)
     codec = (codec or codec_of(config.codec)).to(device)
-    if codec.channels != model.backbone.channels:
-        raise ValueError(
-            f"the codec makes {codec.channels} channels, the model takes {model.backbone.channels}"
-        )
-    model = told(model, config, opening.captions).to(device).eval()
-    pixels = to_pixels(opening.frame[None, None]).to(device)
-    with embedder(config) as embed:
-        images = None if embed is None else embed(pixels[:, :, 0]).to(device)
-    first = codec.encode(pixels)
-    rolled = rollout(
+    _check(model, config, codec)
+    model = told(model, config, opening.captions).eval()
+    given, images = _given(config, codec, opening, device)
+    place_model(model, device, offload)
+    scenes = _scenes(config, opening, codec, given.shape[2])
+    made_by = _made_by(model, config, opening, frames, seed)
+    kept = KeptSections(out.with_suffix(".sections"), digest(made_by))
+    rolled: Iterator[RolledSection] = rollout(
         model,
         recipe,
-        first,
+        given,
         frames=frames,
         captions=[opening.captions if len(opening.captions) > 1 else opening.captions[0]],
         seeds=[seed],
         sampling=config.sampling,
         images=images,
+        scenes=scenes,
+        made=kept,
     )
-    count, fps = len(plan(recipe, frames, fill=config.sampling.fill)), config.evaluation.fps
-    video = opening.frame.repeat(pixel_frames(frames, codec.temporal), 1, 1, 1)
-    there = torch.zeros(len(video), dtype=torch.bool)
-    for part in decode_sections(codec, recipe, first, rolled, frames=frames):
-        places = slice(part.begin, part.begin + part.pixels.shape[2])
-        video[places], there[places] = to_frames(part.pixels)[0].cpu(), True
+    rolled = kept.keeping(rolled)
+    if offload == "parts":
+        rolled = in_turns(rolled, model, codec, device)
+    count = len(plan(recipe, frames, given=frozenset(range(given.shape[2])), fill=config.sampling.fill))
+    video = _Canvas(out, opening, pixel_frames(frames, codec.temporal))
+    for part in decode_sections(codec, recipe, given, rolled, frames=frames):
+        if part.index == GIVEN:  # frames that there are
+            continue
+        video.put(part.begin, to_frames(part.pixels)[0].cpu().numpy())
         if preview:
-            write_mp4(out.with_suffix(".preview.mp4"), video[there].numpy(), fps)
-        if part.index + 1 == count:
-            write_mp4(out, video.numpy(), fps)
-        if part.index != GIVEN:
-            yield Progressed(part.index + 1, count)
+            write_mp4(out.with_suffix(".preview.mp4"), video.there(), config.evaluation.fps)
+        yield Progressed(part.index + 1, count)
+    write_mp4(out, video.there(), config.evaluation.fps)
+    _tell(out, made_by)
+    kept.remove()
 
 
-def _check(model: FramePackModel, config: ExperimentConfig) -> None:
+class _Canvas:
+    """A video's frames, in a file that is gone with them: memory does not grow with the video."""
+
+    def __init__(self, out: Path, opening: Opening, length: int) -> None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent) as file:
+            self._frames = np.memmap(file, np.uint8, "w+", shape=(length, *opening.size, 3))
+        self._known = np.zeros(length, dtype=bool)
+        self._earlier = opening.earlier
+        self.put(0, opening.frames.numpy())
+
+    def put(self, begin: int, frames: np.ndarray) -> None:
+        """Frames ``t h w c`` from a place on."""
+        places = slice(begin, begin + len(frames))
+        self._frames[places], self._known[places] = frames, True
+
+    def there(self) -> Iterator[np.ndarray]:
+        """What there is, in the order of time, with what lies before it."""
+        return chain(self._earlier(), (self._frames[place] for place in np.flatnonzero(self._known)))
+
+
+def _given(
+    config: ExperimentConfig, codec: Codec | VideoCodec, opening: Opening, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """Latents ``1 c t h w`` of an opening; its first frame's embedding for models that are told it."""
+    height, width = opening.size
+    if height % codec.spatial or width % codec.spatial:
+        raise ValueError(
+            f"pixels: got {height}x{width}, expected multiples of {codec.spatial}, of which the codec makes "
+            "one latent"
+        )
+    with embedder(config) as embed:
+        if len(opening.frames):
+            pixels = to_pixels(opening.frames[None]).to(device)
+            return codec.encode(pixels), None if embed is None else embed(pixels[:, :, 0]).to(device)
+        if embed is not None:
+            raise ValueError(
+                "got text alone for a model that is told the first frame, expected a picture or a clip too; "
+                "for text to video take a text-to-video model, such as HunyuanVideo or Wan T2V"
+            )
+    size = (height // codec.spatial, width // codec.spatial)
+    return torch.zeros(1, codec.channels, 0, *size, device=device), None
+
+
+def _scenes(
+    config: ExperimentConfig, opening: Opening, codec: Codec | VideoCodec, given: int
+) -> tuple[int, ...] | None:
+    """First latent frame of every scene."""
+    if opening.seconds is None:
+        return None
+    rate = config.evaluation.fps / codec.temporal
+    return tuple(round(begin * rate) + max(given - 1, 0) if begin else 0 for begin in opening.seconds)
+
+
+def _made_by(
+    model: FramePackModel, config: ExperimentConfig, opening: Opening, frames: int, seed: int
+) -> dict[str, Any]:
+    """All that a video depends on."""
+    weights = {"model": model.sha256, "codec": weights_sha256("codec", config.codec.source)}
+    if model.source is not None:
+        weights["base"] = weights_sha256("base", model.source)
+    return {
+        "captions": opening.captions,
+        "seconds": opening.seconds,
+        "opening": tensors_sha256({"frames": opening.frames}),
+        "frames": frames,
+        "seed": seed,
+        "weights": weights,
+        "config": asdict(config),
+    }
+
+
+def _tell(out: Path, made_by: dict[str, Any]) -> None:
+    """Captions, for `fp-lab evaluate`, and where the video is from, beside it."""
+    write_text(out.with_suffix(".txt"), " ".join(filter(None, made_by["captions"])) + "\n")
+    known = made_by | {"environment": environment(), "git": git_state()}
+    write_text(out.with_suffix(".json"), json.dumps(known, indent=2) + "\n")
+
+
+def _check(model: FramePackModel, config: ExperimentConfig, codec: Codec | VideoCodec) -> None:
     recipe = config.parsed_recipe
+    if codec.channels != model.backbone.channels:
+        raise ValueError(
+            f"the codec makes {codec.channels} channels, the model takes {model.backbone.channels}"
+        )
     if config.context != model.context or (recipe.codebook is None) != (model.codebook is None):
         raise ValueError(
             f"the model was trained with {model.context} and {_codebook(model)}, the experiment asks for "

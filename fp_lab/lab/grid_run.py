@@ -7,10 +7,12 @@ from pathlib import Path
 from rich.console import Console
 
 from fp_carriers import cache_folder
+from fp_data.shard_manifest import MANIFEST
 from fp_lab.lab.arm import Job
 from fp_lab.lab.arms_at_work import ArmsAtWork
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import clip_files, clips_folder
+from fp_lab.lab.cache_conditions import EMPTY
 from fp_lab.lab.config import CARRIED
 from fp_lab.lab.engines import Engine, Here
 from fp_lab.lab.finished import record_finished
@@ -149,4 +151,6 @@ def _files_behind(grid: Grid, folder: Path, report: Path) -> list[Path]:
         if arm.config.data.kind == "clips":
             clips = arm.config.data.clips.folder
             files += clip_files(cache_folder() / "clips" if clips == CARRIED else Path(clips))
+        if arm.config.data.cache is not None:
+            files += [Path(arm.config.data.cache) / name for name in (MANIFEST, EMPTY)]
     return list(dict.fromkeys(files))

@@ -8,6 +8,7 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.real import is_real, told_identity
 from fp_lab.lab.sources import stage_digest
 from fp_lab.lab.stages import digest
+from fp_lab.lab.training_cache import cache_identity
 from fp_lab.lab.weights import is_own, weights_sha256
 from fp_metrics import protocol
 
@@ -31,7 +32,15 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
     content = asdict(config)
     codec = weights_sha256("codec", config.codec.source)
     data = data_identity(config.data)
-    training = {k: v for k, v in content["training"].items() if k != "checkpoint_every"}
+    learned: dict[str, Any] = {
+        "data": data,
+        "first_seed": config.data.first_seed,
+        "train_videos": config.data.train_videos,
+    }
+    if config.data.cache is not None:
+        learned = {"cache": cache_identity(config)}
+    same_result = ("checkpoint_every", "workers")
+    training = {k: v for k, v in content["training"].items() if k not in same_result}
     start: dict[str, Any] = {"backbone": content["model"]["backbone"]}
     if config.model.base is not None:
         start = {"base": weights_sha256("base", config.model.base)}
@@ -42,7 +51,7 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
         codec = f"{codec} {config.codec.dtype}"
     train = digest(
         {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
-        | {"data": data, "first_seed": config.data.first_seed, "train_videos": config.data.train_videos}
+        | learned
         | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
         | {"sources": stage_digest("train")}
     )

@@ -16,6 +16,7 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.keys import measured_by
 from fp_lab.lab.sources import stage_digest
 from fp_lab.lab.stages import STAGES, Stage, digest
+from fp_lab.lab.training_cache import cache_identity
 from fp_lab.lab.weights import weights_sha256
 
 _PACKAGES = (
@@ -40,6 +41,7 @@ def provenance(config: ExperimentConfig, stage: Stage) -> dict[str, Any]:
         "sources": {name: stage_digest("truth" if name == "score" else name) for name in STAGES},
         "weights": weights,
         "data": digest(data_identity(config.data)),
+        **({} if config.data.cache is None else {"cache": cache_identity(config)}),
         "threads": config.training.threads,
         **({"protocol": digest(measured_by(config))} if stage == "score" else {}),
     }

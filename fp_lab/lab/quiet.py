@@ -30,7 +30,7 @@ def quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Without the progress bars with which diffusers and transformers load weights."""
+    """Without the progress bars of diffusers and transformers, and what the one says of the hub's options."""
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
@@ -38,7 +38,9 @@ def quiet_loading() -> Iterator[None]:
     for part in shown:
         part.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*local_dir_use_symlinks")
+            yield
     finally:
         for part in shown:
             part.enable_progress_bar()

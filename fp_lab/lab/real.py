@@ -19,6 +19,7 @@ from fp_lab.lab.weights import REMEMBERED, is_own, weights_identity
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook
 from fp_lab.recipe import Kernel
+from fp_lab.shapes import Caption
 
 Embed = Callable[[Tensor], Tensor]
 """First frames ``b c h w`` in [-1, 1] to embeddings ``b i e``."""
@@ -48,7 +49,14 @@ def real_model(
     return model
 
 
-def told(model: FramePackModel, config: ExperimentConfig, captions: Iterable[str]) -> FramePackModel:
+def weights_options(config: ExperimentConfig) -> dict[str, Any]:
+    """How weights of a transformer of diffusers are loaded that do not learn; nothing for the lab's own."""
+    return {"torch_dtype": getattr(torch, config.model.dtype)} if is_real(config) else {}
+
+
+def told(
+    model: FramePackModel, config: ExperimentConfig, captions: Iterable[str], *, guided: bool = True
+) -> FramePackModel:
     """The model with what captions become, if that is not its own to learn.
 
     Args:
@@ -56,20 +64,27 @@ def told(model: FramePackModel, config: ExperimentConfig, captions: Iterable[str
         config: of the arm.
         captions: that will be asked for; they are encoded now, so that encoders are loaded once. Others are
             encoded when they come.
+        guided: whether the negative prompt will be asked for too; training does not.
     """
     if not is_real(config):
         return model
-    texts = EncodedTexts(encoders_of(config), getattr(torch, config.model.dtype))
+    texts = texts_of(config)
+    negative = [config.sampling.negative_prompt] if guided else []
     with quiet_loading():
-        texts.encode(["", config.sampling.negative_prompt, *captions])
+        texts.encode(["", *negative, *captions])
 
-    def on_device(captions: Sequence[str]) -> Any:
+    def on_device(captions: Sequence[Caption]) -> Any:
         texts.device = next(model.parameters()).device
         return texts(captions)
 
     model.backbone.texts = on_device
     model.backbone.guidance = config.model.guidance
     return model
+
+
+def texts_of(config: ExperimentConfig) -> EncodedTexts:
+    """Embeddings of captions as an arm is told them."""
+    return EncodedTexts(encoders_of(config), getattr(torch, config.model.dtype))
 
 
 def encoders_of(config: ExperimentConfig) -> EncoderFiles:

@@ -15,7 +15,7 @@ from fp_lab.lab.build import EvaluationSet, Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
 from fp_lab.lab.efficiency import peak_memory_mib, reset_peak_memory
-from fp_lab.lab.real import told
+from fp_lab.lab.real import told, weights_options
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.videos import GIVEN, Videos
@@ -50,9 +50,15 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
     reset_peak_memory()
     evaluation = materials.evaluation(config)
     codec = materials.codec(config)
-    model = told(FramePackModel.load(folder.model), config, evaluation.truth.captions)
+    trained = FramePackModel.load(folder.model, **weights_options(config))
+    model = told(trained, config, evaluation.truth.captions)
     model = model.to(device_of(config)).eval()
-    sections = plan(config.parsed_recipe, config.evaluation.frames, fill=config.sampling.fill)
+    sections = plan(
+        config.parsed_recipe,
+        config.evaluation.frames,
+        given=frozenset(range(config.evaluation.given)),
+        fill=config.sampling.fill,
+    )
     order = _order(sections, config.evaluation.frames, codec.temporal)
     reporter.begin("sample", len(HISTORIES) * len(sections) * len(evaluation.truth.seeds))
     done = 0
@@ -90,18 +96,20 @@ def _generate(
     """Latents ``b c t h w`` of some videos of the evaluation set."""
     true = evaluation.latents[list(batch)].to(device_of(config))
     latents = torch.zeros_like(true)
-    latents[:, :, :1] = true[:, :, :1]
+    given = config.evaluation.given
+    latents[:, :, :given] = true[:, :, :given]
+    images = evaluation.images if given else None
     started = time.perf_counter()
     for rolled in rollout(
         model,
         config.parsed_recipe,
-        true[:, :, :1],
+        true[:, :, :given],
         frames=config.evaluation.frames,
         captions=[evaluation.truth.captions[index] for index in batch],
         seeds=[evaluation.truth.seeds[index] for index in batch],
         sampling=config.sampling,
         history=true if history == "true" else None,
-        images=None if evaluation.images is None else evaluation.images[list(batch)].to(true),
+        images=None if images is None else images[list(batch)].to(true),
     ):
         latents[:, :, list(rolled.section.targets)] = rolled.latents
         if rolled.index == 0:
@@ -109,7 +117,7 @@ def _generate(
         done += len(batch)
         reporter.advance(done, f"{history} history")
     clock.seconds += time.perf_counter() - started
-    clock.frames += len(batch) * (config.evaluation.frames - 1)
+    clock.frames += len(batch) * (config.evaluation.frames - given)
     return latents
 
 

@@ -1,38 +1,36 @@
 """A training whose weights, gradients and moments are spread over the ranks (FSDP), each having a part."""
 
 import copy
+import warnings
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    set_model_state_dict,
-)
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
+from fp_lab.adapters import trainable
 from fp_lab.backbones.tiny_blocks import Block
 from fp_lab.model import FramePackModel
 from fp_lab.system import FramePackSystem, LatentBatch
 
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _KEY = "fp_lab_average"
 
 
 class ShardedSystem(FramePackSystem):
-    """The same training; each block of the transformer is put together only while it is at work."""
+    """The same training; each block of the transformer is put together only while it is at work.
+
+    What is around the blocks is put together for the whole step, so it may be read outside of a call.
+    """
 
     def configure_model(self) -> None:
         """Deal the parameters out to the ranks."""
         assert self.device_mesh is not None
         mesh = self.device_mesh["data_parallel"]
         for block in self.model.backbone.blocks:
-            assert isinstance(block, Block)
-            if block.cross is not None:
+            if isinstance(block, Block) and block.cross is not None:
                 fully_shard(block.cross, mesh=mesh)
                 register_fsdp_forward_method(block.cross, "words")  # called before the block is
             fully_shard(block, mesh=mesh)
@@ -44,7 +42,10 @@ class ShardedSystem(FramePackSystem):
 
         Ranks add up the gradients of whole groups of parameters, so all have to bring the same ones.
         """
-        loss = super().training_step(batch, batch_idx)
+        with warnings.catch_warnings():
+            # of HunyuanVideo's blocks, whose outputs nothing changes in place
+            warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
+            loss = super().training_step(batch, batch_idx)
         return loss + sum(0 * parameter.sum() for parameter in self.model.packer.parameters())
 
     def configure_gradient_clipping(
@@ -60,32 +61,40 @@ class ShardedSystem(FramePackSystem):
 
 
 class ShardedAveraging(Callback):
-    """Averages a model of which every rank has a part: each averages its own.
+    """Averages a model of which every rank has a part: each averages its own of the weights that learn.
 
     Args:
         decay: of the average.
-        model: that is trained, still whole.
+        model: that is trained, still whole; its frozen weights are shared, not copied.
     """
 
     def __init__(self, decay: float, model: FramePackModel) -> None:
         self.decay = decay
-        self._whole = copy.deepcopy(model)
-        self._average: list[Tensor] = []
+        shared = {
+            id(parameter): nn.Parameter(parameter.detach(), requires_grad=False)
+            for parameter in model.parameters()
+            if not parameter.requires_grad
+        }
+        self._whole = copy.deepcopy(model, shared)
+        self._average: dict[str, Tensor] = {}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Take a step's weights in; the first ones are the average, as in torch's `AveragedModel`."""
+        learned = _learned(pl_module)
         if not self._average:
-            self._average = _copies(pl_module)
-        for average, parameter in zip(self._average, pl_module.parameters(), strict=True):
-            average.lerp_(parameter.detach(), 1 - self.decay)
+            self._average = {name: value.clone() for name, value in learned.items()}
+        for name, value in learned.items():
+            self._average[name].lerp_(value, 1 - self.decay)
 
+    @torch.no_grad()
     def collect(self, trainer: Trainer) -> FramePackModel:
         """The averaged model so far, put together on the first rank."""
         state = self._gather(trainer)
-        if trainer.is_global_zero:
-            self._whole.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
+        learned = dict(trainable(self._whole))
+        for name, value in state.items():
+            learned[name.removeprefix("model.")].copy_(value)
         return self._whole
 
     def on_save_checkpoint(
@@ -97,34 +106,27 @@ class ShardedAveraging(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take the average up again: the model itself deals it out to the ranks."""
-        module = _sharded(trainer)
-        weights = _copies(pl_module)
-        set_model_state_dict(module, checkpoint[_KEY], options=StateDictOptions(full_state_dict=True))
-        self._average = _copies(pl_module)
-        _put(pl_module, weights)
+        """Take the average up again, dealt out as the weights are."""
+        for name, value in _learned(pl_module).items():
+            whole = checkpoint[_KEY][name].to(value.device)
+            self._average[name] = distribute_tensor(whole, value.device_mesh, value.placements)
 
-    def _gather(self, trainer: Trainer) -> dict[str, Any]:
-        """The whole average on the CPU of the first rank, nothing on the others; by way of the model."""
-        module = _sharded(trainer)
-        weights = _copies(module)
-        _put(module, self._average)
-        state = get_model_state_dict(module, options=_WHOLE)
-        _put(module, weights)
+    def _gather(self, trainer: Trainer) -> dict[str, Tensor]:
+        """The whole average on the CPU of the first rank, nothing on the others."""
+        state = {}
+        for name, value in self._average.items():
+            assert isinstance(value, DTensor)
+            whole = value.full_tensor()  # of all ranks
+            if trainer.is_global_zero:
+                state[name] = whole.cpu()
         return state
 
 
-def _sharded(trainer: Trainer) -> nn.Module:
-    module = trainer.strategy.model
-    assert module is not None
-    return module
-
-
-def _copies(module: nn.Module) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in module.parameters()]
-
-
-@torch.no_grad()
-def _put(module: nn.Module, values: list[Tensor]) -> None:
-    for parameter, value in zip(module.parameters(), values, strict=True):
-        parameter.copy_(value)
+def _learned(module: nn.Module) -> dict[str, DTensor]:
+    """This rank's parts of the weights that learn, by name."""
+    parts = {}
+    for name, parameter in trainable(module):
+        part = parameter.detach()
+        assert isinstance(part, DTensor)
+        parts[name] = part
+    return parts

@@ -75,6 +75,8 @@ def test_ranks_share_the_batch_that_one_process_would_have(ranks: int) -> None:
     assert torch.equal(torch.cat([part["latents"] for part in parts]), whole["latents"])
     with pytest.raises(ValueError, match="multiple of the 3 ranks that share it, got 8"):
         LatentBatches(videos(), 8, seed=1, ranks=3)
+    with pytest.raises(ValueError, match="got rank 2 of 2, expected one from 0 to 1"):
+        LatentBatches(videos(), 8, seed=1, rank=2, ranks=2)
 
 
 def test_a_batch_keeps_latents_captions_and_seeds_together() -> None:
@@ -82,6 +84,16 @@ def test_a_batch_keeps_latents_captions_and_seeds_together() -> None:
     assert len(set(batch["seeds"])) == 5
     assert batch["captions"] == [str(seed) for seed in batch["seeds"]]
     assert batch["latents"][:, 0, 0, 0, 0].tolist() == batch["seeds"]
+
+
+def test_videos_tell_what_training_asks_of_them() -> None:
+    encoded = videos(5)
+    assert encoded.shapes == {(3, 1, 1): 5}
+    assert torch.equal(torch.cat(list(encoded.chunks(2))), encoded.latents)
+    whole = LatentBatches(encoded, 4, seed=1, first_batch=2).batch(3)
+    parts = [encoded.batches(4, 1, rank=rank, ranks=2, first_batch=2).batch(3) for rank in range(2)]
+    assert [seed for part in parts for seed in part["seeds"]] == whole["seeds"]
+    assert encoded.batches(4, 1, first_batch=2).first_batch == 2
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:

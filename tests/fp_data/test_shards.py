@@ -247,11 +247,23 @@ def test_a_repair_that_is_interrupted_goes_on(copy: Path, whole: Path) -> None:
     assert contents(copy) == contents(whole)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 16])
+def test_latents_are_read_alone_a_few_at_a_time(whole: Path, at_once: int) -> None:
+    shards = Shards(whole)
+    expected = [sample.latents for _, sample in everything(shards)]
+    parts = list(shards.latents(at_once))
+    assert max(map(len, parts)) == min(at_once, 2)
+    found = [latents for part in parts for latents in part]
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_a_shard_that_is_damaged_later_is_named_where_it_is_read(copy: Path) -> None:
     shards, path = Shards(copy), copy / "shard-00002.safetensors"
     path.write_bytes(b"\xff" * path.stat().st_size)
     with pytest.raises(ValueError, match=r"shard-00002.*cannot be read \(.*check the cache"):
         shards.read([Place(2, 0)])
+    with pytest.raises(ValueError, match=r"shard-00002.*cannot be read \(.*check the cache"):
+        list(shards.latents(2))
 
 
 def test_an_incomplete_cache_says_how_to_go_on(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from fp_lab.backbones import Backbone, TinyDiT, TinyDiTConfig
 from fp_lab.conditions import WordsConfig
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import BASE
-from fp_lab.shapes import ContextLevel, PackedContext
+from fp_lab.shapes import ContextLevel, EncodedText, PackedContext
 
 CONFIG = TinyDiTConfig(channels=4, width=32, depth=2, head_width=16, words=WordsConfig(words=("red", "ball")))
 
@@ -50,6 +50,11 @@ def test_it_is_what_the_method_asks_for(backbone: TinyDiT, context: PackedContex
     )
     with pytest.raises(ValueError, match=r"\(3, 4, 6\) frames, rows and columns, expected \(3, 4, 4\)"):
         backbone.denoise(torch.randn(2, 4, 3, 4, 6), steps, prepared)
+
+
+def test_embeddings_of_captions_are_refused(backbone: TinyDiT) -> None:
+    with pytest.raises(ValueError, match="TinyDiT got 1 captions as embeddings, expected words"):
+        backbone.encode_text(["red", EncodedText(torch.zeros(2, 32))])
 
 
 def test_shapes_and_odd_sizes(backbone: TinyDiT) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fp_lab.orders import Fill, implied_fill, plan, prompts_of
+from fp_lab.orders import Fill, even_scenes, implied_fill, plan, prompts_of
 from fp_lab.recipe import parse
 from strategies import names
 
@@ -117,3 +117,38 @@ def test_only_the_planned_order_takes_several_prompts() -> None:
 def test_impossible_plans_say_why(name: str, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan(parse(name), **arguments)
+
+
+@pytest.mark.parametrize("name", ["td_f4k2f1k1_g4", "f1k1_x_g4_f1k1f4k2_td", "f4k1_g4_x_f1k1", "g4"])
+@pytest.mark.parametrize("given", [0, 1, 6])
+def test_a_video_begins_with_any_number_of_frames(name: str, given: int) -> None:
+    sections = plan(parse(name), 21, given=frozenset(range(given)))
+    made = [frame for section in sections for frame in section.targets]
+    assert sorted(made) == list(range(given, 21))
+    assert sections[0].known == frozenset(range(given))
+
+
+@pytest.mark.parametrize("name", ["td_f4k2f1k1_g4", "f1k1_x_g4_f1k1f4k2_td"])
+def test_a_section_has_the_prompt_of_the_scene_that_holds_its_middle(name: str) -> None:
+    sections = plan(parse(name), 21, scenes=(0, 8, 14))
+    for section in sections:
+        middle = section.targets[2]
+        assert section.prompt == (0 if middle < 8 else 1 if middle < 14 else 2)
+    assert {section.prompt for section in sections} == {0, 1, 2}
+    assert even_scenes(21, 3) == (0, 7, 14)
+    assert even_scenes(5, 1) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("name", "scenes", "match"),
+    [
+        ("g4", (0, 21), "expected them to ascend from 0 to less than the 21"),
+        ("g4", (1,), "expected them to ascend"),
+        ("g4", (0, 5, 5), "expected them to ascend"),
+        ("f4k1_g4_x_f1k1", (0, 5), "2 for the endpoint order"),
+        ("f4k1_g4_x_f1k1_x_f1k1", (0, 5), "2 for the planned order"),
+    ],
+)
+def test_scenes_that_cannot_be_are_refused(name: str, scenes: tuple[int, ...], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        plan(parse(name), 21, scenes=scenes)

@@ -39,6 +39,21 @@ def test_what_the_sampler_sees_is_what_training_can_draw(name: str, fill: str) -
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_training_begins_with_as_many_frames_as_the_sampler_may(name: str) -> None:
+    recipe, begins = parse(name), (0, 1, 7)
+    sampled = {
+        arrange(recipe, section, FRAMES)
+        for given in begins
+        for section in plan(recipe, FRAMES, given=frozenset(range(given)))
+    }
+    generator = torch.Generator().manual_seed(0)
+    source = PlannedSections(recipe, given=begins)
+    assert {a for _ in range(900) for a in source.draw(numbered(2), DEFAULTS, generator)} == sampled
+    with pytest.raises(ValueError, match="of which 64 are given, leave nothing to generate; use at least 65"):
+        PlannedSections(recipe, given=(64,)).draw(numbered(2), DEFAULTS, generator)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_contexts_hold_the_latents_of_their_times_and_never_the_future(name: str) -> None:
     recipe, latents = parse(name), numbered()
     for section in plan(recipe, FRAMES):

@@ -31,6 +31,8 @@ class DataConfig:
         world: the synthetic world, for kind ``world``.
         clips: the folder and the windows cut from it, for kind ``clips``; the folder ``carried`` stands for
             the clips of `fp-lab data get clips`, which are fetched when they are missing.
+        cache: folder of `fp-lab encode` that training videos come from, for arms over a transformer of
+            diffusers; null: videos of `kind`, from which evaluation videos come either way.
     """
 
     kind: Literal["world", "clips"] = "world"
@@ -38,6 +40,7 @@ class DataConfig:
     first_seed: int = FIRST_TRAINING_SEED
     world: WorldConfig = field(default_factory=WorldConfig)
     clips: ClipsConfig = field(default_factory=lambda: ClipsConfig(folder=CARRIED))
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         """Keep training seeds apart from evaluation seeds."""
@@ -116,6 +119,7 @@ class TrainingConfig:
         nodes: machines that share each batch.
         strategy: how they share the work: each holds the whole model (``ddp``, which auto stands for) or a
             part of it (``fsdp``). Nothing is shared on one device.
+        workers: processes that read training videos ahead, for those that come from `data.cache`.
         compute_of: name of a recipe; steps then become as many as cost what `steps` of that recipe cost.
     """
 
@@ -130,12 +134,14 @@ class TrainingConfig:
     devices: int = 1
     nodes: int = 1
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    workers: int = 0
     compute_of: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
         for name in ("steps", "batch", "checkpoint_every", "threads", "devices", "nodes"):
             _require(f"training.{name}", getattr(self, name), 1)
+        _require("training.workers", self.workers, 0)
         if self.batch % self.ranks:
             raise ValueError(
                 f"training.batch: got {self.batch}, expected a multiple of training.devices x training.nodes "
@@ -191,7 +197,9 @@ class EvaluationConfig:
 
     Attributes:
         videos: how many.
-        frames: their length in latent frames, the given first one included.
+        frames: their length in latent frames, the given ones included.
+        given: how many latent frames they begin with: 0 for text to video, 1 for image to video, more for the
+            extension of clips.
         first_seed: of the first one, which also seeds its noise; all seeds lie below 10,000.
         families: of estimators.
         perceptual: also measure LPIPS and ST-LPIPS against the true videos; slow, and needs weights.
@@ -202,6 +210,7 @@ class EvaluationConfig:
 
     videos: int = 16
     frames: int = 64
+    given: int = 1
     first_seed: int = 0
     families: tuple[str, ...] = ("plain", "probe", "world")
     perceptual: bool = False
@@ -213,6 +222,11 @@ class EvaluationConfig:
         """Keep evaluation seeds apart from training seeds."""
         for name, least in (("videos", 1), ("frames", 2), ("first_seed", 0), ("batch", 1)):
             _require(f"evaluation.{name}", getattr(self, name), least)
+        if not 0 <= self.given < self.frames:
+            raise ValueError(
+                f"evaluation.given: got {self.given}, expected from 0 to {self.frames - 1}, less than "
+                "evaluation.frames"
+            )
         last = self.first_seed + self.videos - 1
         if last >= FIRST_TRAINING_SEED:
             raise ValueError(
@@ -274,7 +288,12 @@ class ExperimentConfig:
                 f"{self.objective.history.level!r} and sampling.history_level {self.sampling.history_level}, "
                 "expected 'level': the model has to be told the noise of its history"
             )
-        if self.training.batch > self.data.train_videos:
+        if self.data.cache is None and self.training.workers:
+            raise ValueError(
+                f"training.workers: got {self.training.workers} with data.cache null, expected 0: other "
+                "training videos are in memory, where nothing has to be read ahead"
+            )
+        if self.data.cache is None and self.training.batch > self.data.train_videos:
             raise ValueError(
                 f"training.batch: got {self.training.batch}, expected at most data.train_videos "
                 f"({self.data.train_videos}): a batch holds different videos"
@@ -283,6 +302,11 @@ class ExperimentConfig:
             raise ValueError(
                 "training.strategy: got 'fsdp' with context.attention 'isolated', expected ddp: keys and "
                 "values that are computed apart need whole blocks"
+            )
+        if self.training.strategy == "fsdp" and self.optimizer.kind == "adamw8bit":
+            raise ValueError(
+                "training.strategy: got 'fsdp' with optimizer.kind 'adamw8bit', expected ddp, or "
+                "optimizer.kind=adamw: bitsandbytes cannot step weights that are spread over ranks"
             )
         if (self.track.videos or 0) > self.evaluation.videos:
             raise ValueError(

@@ -75,8 +75,8 @@ def test_every_command_is_there_and_helps() -> None:
         (["grid", "demo", "trainig.steps=3", "--dry-run"], "did you mean training.steps"),
         (["train", "base", "order=inverse"], "did you mean 'inverted'"),
         (["data", "get", "films"], "expected clips"),
-        (["generate"], "give --run FOLDER"),
-        (["generate", "--run", "nowhere"], "no trained run in nowhere"),
+        (["generate"], "got no checkpoint and no recipe"),
+        (["generate", "--checkpoint", "nowhere"], "got nowhere and no recipe"),
         (["explain", "f1k3_g9"], "expected"),
         (["explain", "causal_attention", "--protocol", "papers"], "expected one of paper, equal_tokens"),
     ],
@@ -117,16 +117,17 @@ def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     folder, out = tmp_path / "arm", tmp_path / "video.mp4"
     run(folder, config, Materials(tmp_path / "cache", Reporter()), Reporter(), stages=("train",))
-    code, text = invoke("generate", "--run", str(folder), "--seed", "3", "--frames", "8", "--out", str(out))
+    command = ("generate", "--checkpoint", str(folder), "--seed", "3", "--frames", "8", "--out", str(out))
+    code, text = invoke(*command)
     assert code == 0, text
-    assert "section 3 of 3" in text
+    assert f"{out}: a" in text, "with its caption"
     video = probe(out)
     assert (video.frames, video.width, video.height) == (8, 32, 32)
     first = out.read_bytes()
-    invoke("generate", "--run", str(folder), "--seed", "3", "--frames", "8", "--out", str(out))
+    invoke(*command)
     assert out.read_bytes() == first
 
-    model = ("--model", str(folder / "train" / "model"), "--recipe", "td_f2k4f1k1_g3")
+    model = ("--checkpoint", str(folder / "train" / "model"), "--recipe", "td_f2k4f1k1_g3")
     code, text = invoke("generate", *model, f"codec.source={tmp_path}/codec")
     assert code == 2
     assert "needs projections for" in text

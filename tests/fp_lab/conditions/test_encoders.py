@@ -16,8 +16,9 @@ from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.backbones.wan_condition import WanCondition
 from fp_lab.conditions.collate import collate, hunyuan_condition, wan_condition
 from fp_lab.conditions.encoder_files import find_encoders
-from fp_lab.conditions.encoders import EncodedText, TextEncoders, load_encoders
+from fp_lab.conditions.encoders import TextEncoders, load_encoders
 from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.shapes import EncodedText
 
 CAPTIONS = [
     "a red ball bounces over a blue floor",

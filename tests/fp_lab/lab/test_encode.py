@@ -19,12 +19,14 @@ from fp_data.shard_manifest import Manifest
 from fp_data.shards import Place, Sample, Shards
 from fp_data.video import probe, write_mp4
 from fp_lab.conditions.collate import collate
-from fp_lab.conditions.encoders import EncodedText, load_encoders
+from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab import encode
+from fp_lab.lab.cache_conditions import EMPTY, read_empty
 from fp_lab.lab.clip_plan import CLIPS, ClipPlan, Cutting
-from fp_lab.lab.encode import EMPTY, EncodeConfig, check_cache, encode_folder, read_empty
+from fp_lab.lab.encode import EncodeConfig, check_cache, encode_folder
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.shapes import EncodedText
 from fp_lab.video_codec import VideoCodec
 
 CUTTING = Cutting(frames=5, buckets=BucketsConfig(area=16 * 32, unit=16))

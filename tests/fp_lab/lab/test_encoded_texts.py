@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.conditions.encoder_files import find_encoders
@@ -65,6 +66,28 @@ def test_what_is_read_is_what_was_encoded(model: Path, tmp_path: Path) -> None:
         assert theirs.pooled is not None
         assert torch.equal(ours.words, theirs.words)
         assert torch.equal(ours.pooled, theirs.pooled)
+
+
+def test_an_embedding_stands_for_itself(model: Path, tmp_path: Path, loads: list[str]) -> None:
+    elsewhere = table(model, tmp_path / "elsewhere").encoded(CAPTIONS)
+    here = table(model, tmp_path / "here")
+    here.keep("", elsewhere[1])
+    assert loads == ["texts"]
+    given = here([elsewhere[0], "", elsewhere[2]])
+    assert loads == ["texts"], "nothing was left to encode"
+    expected = table(model, tmp_path / "elsewhere")(CAPTIONS)
+    assert isinstance(given, HunyuanCondition)
+    assert isinstance(expected, HunyuanCondition)
+    assert torch.equal(given.tokens, expected.tokens)
+    assert torch.equal(given.pooled, expected.pooled)
+
+
+def test_lightning_moves_embeddings_with_their_batch(model: Path, tmp_path: Path) -> None:
+    captions = table(model, tmp_path).encoded(CAPTIONS[:2])
+    moved = move_data_to_device({"captions": [*captions, "a text"]}, torch.device("meta"))["captions"]
+    assert [caption.words.device.type for caption in moved[:2]] == ["meta", "meta"]
+    assert [caption.pooled.device.type for caption in moved[:2]] == ["meta", "meta"]
+    assert moved[2] == "a text"
 
 
 def test_an_interrupted_encoding_goes_on(

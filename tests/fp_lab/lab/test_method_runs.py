@@ -9,16 +9,21 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from fixtures import tiny_config
+from fp_data.buckets import Bucket
+from fp_data.latents import to_frames
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.lab.build import Materials, build_model
 from fp_lab.lab.compute import at_equal_compute, forward_flops, section_flops
 from fp_lab.lab.config import load, to_yaml
 from fp_lab.lab.experiments import find_experiment
-from fp_lab.lab.generate import Opening, config_of_model, generate, opening_from_seed
+from fp_lab.lab.generate import generate
 from fp_lab.lab.grid import load_grid
+from fp_lab.lab.openings import Opening, opening_from_seed
+from fp_lab.lab.ready import ready
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import codebook_stats
 from fp_lab.recipe import parse
@@ -41,6 +46,8 @@ ARMS = {
     "isolated": ["recipe=ta_f2k2f1k1_g3", "context.attention=isolated", "context.timestep=zero"],
     "importance": ["recipe=td_f2k2f1k1_g3", "context.importance.kind=hybrid", "context.amplify=true"],
     "causal": ["baseline=causal_attention", "protocol=equal_tokens"],
+    "from_text": ["objective.given=[0]", "evaluation.given=0"],
+    "from_clips": ["recipe=f1k1_x_g3_f1k1f2k2_td", "objective.given=[1, 4]", "evaluation.given=4"],
     "guided": ["baseline=history_guidance", "protocol=equal_tokens"],
 }
 
@@ -57,6 +64,19 @@ def test_an_arm_runs_to_its_scores_and_is_found_again(arm: str, folder: Path, ma
     model = FramePackModel.load(RunFolder(place).model)
     assert model.context == config.context
     assert RunFolder(place).codebook.is_file() == (arm == "discrete")
+
+
+@pytest.mark.parametrize(("arm", "given"), [("from_text", 0), ("from_clips", 4)])
+def test_what_is_measured_begins_with_what_is_asked_for(
+    arm: str, given: int, folder: Path, materials: Materials
+) -> None:
+    config = tiny_config(folder, ARMS[arm])
+    videos = Videos.load(RunFolder(folder / arm / "seed0").samples / "own.safetensors")
+    assert [index for index, made in enumerate(videos.order) if made == GIVEN] == list(range(given))
+    codec, truth = materials.codec(config), materials.evaluation(config)
+    decoded = to_frames(codec.decode(truth.latents[:1, :, :4]))[0]
+    same = [bool((videos.frames[0, frame] == decoded[frame]).all()) for frame in range(4)]
+    assert same == [index < given for index in range(4)]
 
 
 def test_the_codebook_is_stored_with_the_run_and_is_that_of_the_data(
@@ -93,7 +113,7 @@ def test_every_training_video_is_discretised_by_a_nearest_centroid(
 def test_a_video_follows_one_prompt_per_endpoint(folder: Path, tmp_path: Path) -> None:
     place = RunFolder(folder / "planned" / "seed0")
     model, config = FramePackModel.load(place.model), load(place.config)
-    frame = opening_from_seed(config, 0).frame
+    frame = opening_from_seed(config, 0).frames
     done = list(
         generate(model, config, Opening(frame, ("a red ball", "it rests")), 10, 0, tmp_path / "a.mp4")
     )
@@ -109,9 +129,11 @@ def test_a_model_is_generated_from_as_it_was_trained(folder: Path, tmp_path: Pat
     opening = opening_from_seed(config, 0)
     with pytest.raises(ValueError, match="leave context and recipe as they were in training"):
         next(generate(model, config, opening, 10, 0, tmp_path / "a.mp4"))
-    alone = config_of_model(model, "ta_f2k2f1k1_g3", [f"codec.source={folder}/codec", "data.world.size=32"])
-    assert alone.context == model.context
-    discrete = config_of_model(model, "ta_f2k2f1k1_g3+D5", [f"codec.source={folder}/codec"])
+    settings = [f"codec.source={folder}/codec", "data.world.size=32"]
+    alone = ready(str(place.model), "ta_f2k2f1k1_g3", None, settings)
+    assert alone.config.context == alone.model.context == model.context
+    assert alone.sizes == (Bucket(32, 32),)
+    discrete = ready(str(place.model), "ta_f2k2f1k1_g3+D5", None, settings).config
     with pytest.raises(ValueError, match="no codebook"):
         next(generate(model, discrete, opening, 10, 0, tmp_path / "a.mp4"))
 

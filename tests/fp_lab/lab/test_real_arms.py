@@ -1,40 +1,29 @@
 """Arms over tiny pipelines in diffusers' format: the same lab, from captions to scores."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from fixtures import TINY
-from fp_data.clips import write_mp4
 from fp_lab.adapters import LORA_FILE
-from fp_lab.lab import generate as making
-from fp_lab.lab.build import Materials, codec_of
-from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.lab.build import Materials
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import run_grid
 from fp_lab.lab.keys import stage_keys
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.run import run
 from fp_lab.lab.stages import RunFolder
-from fp_lab.lab.tiny_checkpoints import TinyFamily, build_tiny
+from fp_lab.lab.tiny_checkpoints import TinyFamily
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
+from real_arms import FRAMES, SETTINGS, real_config
 
 FAMILIES: tuple[TinyFamily, ...] = ("hunyuan_video", "framepack", "wan", "wan_i2v")
-LATENTS, FRAMES = 7, 25
-REAL = [
-    "objective.flow.output=velocity",
-    "data.world.frames=25",
-    f"evaluation.frames={LATENTS}",
-    "model.lora.rank=2",
-]
 
 
 class Killed(Reporter):
@@ -49,19 +38,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FP_LAB_CACHE", str(folder))
 
 
-def config_of(family: TinyFamily, folder: Path, overrides: tuple[str, ...] = ()) -> ExperimentConfig:
-    """The tiny experiment with a transformer and a VAE of diffusers."""
-    pipeline = folder / family
-    if not pipeline.is_dir():
-        build_tiny(family, pipeline)
-    path = folder / "tiny.yaml"
-    path.write_text(TINY.format(folder=folder), encoding="utf-8")
-    return load(path, [*REAL, f"model.base={pipeline}", f"codec.source={pipeline}", *overrides])
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_arm_is_trained_sampled_and_scored(family: TinyFamily, tmp_path: Path) -> None:
-    config = config_of(family, tmp_path)
+    config = real_config(family, tmp_path)
     materials = Materials(tmp_path / "cache", Reporter())
     place = RunFolder(tmp_path / "runs" / "arm" / "seed0")
     assert run(place.path, config, materials, Reporter()) == ["train", "sample", "score"]
@@ -84,7 +63,7 @@ def test_an_arm_is_trained_sampled_and_scored(family: TinyFamily, tmp_path: Path
 
 @pytest.mark.parametrize("family", ["framepack", "wan"])
 def test_a_killed_training_ends_with_the_same_bits(family: TinyFamily, tmp_path: Path) -> None:
-    config = config_of(family, tmp_path)
+    config = real_config(family, tmp_path)
     places = [RunFolder(tmp_path / "runs" / name / "seed0") for name in ("whole", "killed")]
     materials = Materials(tmp_path / "cache", Reporter())
     run(places[0].path, config, materials, Reporter(), stages=("train",))
@@ -99,7 +78,7 @@ def test_a_killed_training_ends_with_the_same_bits(family: TinyFamily, tmp_path:
 
 
 def test_all_weights_learn_without_adapters(tmp_path: Path) -> None:
-    config = config_of("wan", tmp_path, ("model.lora=null", "model.checkpointing=true"))
+    config = real_config("wan", tmp_path, ("model.lora=null", "model.checkpointing=true"))
     place = RunFolder(tmp_path / "runs" / "arm" / "seed0")
     run(place.path, config, Materials(tmp_path / "cache", Reporter()), Reporter(), stages=("train",))
     start = load_file(tmp_path / "wan" / "transformer" / "diffusion_pytorch_model.safetensors")
@@ -111,7 +90,7 @@ def test_all_weights_learn_without_adapters(tmp_path: Path) -> None:
 
 
 def test_what_a_model_is_told_is_in_its_keys(tmp_path: Path) -> None:
-    config = config_of("framepack", tmp_path)
+    config = real_config("framepack", tmp_path)
     keys = stage_keys(config)
     for part in ("transformer", "vae", "text_encoder", "image_encoder"):
         file = next((tmp_path / "framepack" / part).glob("*.safetensors"))
@@ -124,41 +103,20 @@ def test_what_a_model_is_told_is_in_its_keys(tmp_path: Path) -> None:
     assert stage_keys(other).train != keys.train
 
 
-@pytest.mark.parametrize("family", ["framepack", "wan"])
-def test_a_video_is_generated_from_an_image_and_a_prompt(
-    family: TinyFamily, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = config_of(family, tmp_path)
-    place = RunFolder(tmp_path / "runs" / "arm" / "seed0")
-    run(place.path, config, Materials(tmp_path / "cache", Reporter()), Reporter(), stages=("train",))
-    picture = torch.randint(0, 256, (48, 64, 3), generator=torch.Generator().manual_seed(0)).byte().numpy()
-    write_mp4(tmp_path / "picture.mp4", [picture], 16)
-    written: list[tuple[str, Any]] = []
-    monkeypatch.setattr(
-        making, "write_mp4", lambda path, frames, fps: written.append((path.name, np.array(frames)))
-    )
-    config = making.config_of_run(place.path)
-    frames = making.latent_count(config, codec_of(config.codec), 1.5)
-    assert frames == LATENTS
-    videos = {}
-    for name, prompt in {"a": "a dog", "again": "a dog", "b": "a ball rolls"}.items():
-        opening = making.opening_from_image(tmp_path / "picture.mp4", (32, 64), [prompt])
-        model = FramePackModel.load(place.model)
-        list(making.generate(model, config, opening, frames, 0, tmp_path / f"{name}.mp4", preview=True))
-        assert [file for file, _ in written] == [f"{name}.preview.mp4"] * 2 + [f"{name}.mp4"]
-        assert [len(shown) for _, shown in written] == [13, FRAMES, FRAMES]
-        videos[name] = written[-1][1]
-        assert videos[name].shape == (FRAMES, 32, 64, 3)
-        written.clear()
-    np.testing.assert_array_equal(videos["a"], videos["again"])
-    assert (videos["a"] != videos["b"]).any()
-    with pytest.raises(ValueError, match="got '480', expected height x width"):
-        making.size_of("480", config)
+def test_the_documented_grid_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    block = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    (tmp_path / "my_wan.yaml").write_text(block[1], encoding="utf-8")
+    grid = load_grid(tmp_path / "my_wan.yaml")
+    assert [arm.config.objective.given for arm in grid.arms] == [(0, 1, 6)] * 2
+    for arm in grid.arms:
+        assert f"runs/my_wan/{arm.name}/seed0" in page or arm.config.parsed_recipe.order == "inverted"
 
 
 def test_a_grid_compares_recipes_over_a_transformer(tmp_path: Path) -> None:
-    config_of("wan", tmp_path)
-    settings = "\n".join(f"  {setting.replace('=', ': ', 1)}" for setting in REAL)
+    real_config("wan", tmp_path)
+    settings = "\n".join(f"  {setting.replace('=', ': ', 1)}" for setting in SETTINGS)
     grid = tmp_path / "real.yaml"
     grid.write_text(
         f"name: real\nbase: tiny\ncommon:\n{settings}\n  model.base: {tmp_path}/wan\n"
@@ -178,12 +136,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     ):
         run(
             tmp_path / "runs" / "length",
-            config_of("wan", tmp_path, ("data.world.frames=10",)),
+            real_config("wan", tmp_path, ("data.world.frames=10",)),
             materials,
             Reporter(),
         )
-    grid = tmp_path / "real.yaml"
-    common = f"{{training.compute_of: td_f2k2f1k1_g3, model.base: {tmp_path}/wan}}"
-    grid.write_text(f"name: real\nbase: tiny\ncommon: {common}\naxes: {{recipe: [td_f2k2f1k1_g3]}}\n")
-    with pytest.raises(ValueError, match="compute_of: got td_f2k2f1k1_g3 with the transformer"):
-        load_grid(grid)

@@ -1,0 +1,58 @@
+"""What a cache of `fp-lab encode` says of its conditions: who made them, and those of the empty caption."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from fp_lab.codec import tensors_sha256
+from fp_lab.conditions.encoder_files import EncoderFiles
+from fp_lab.lab.atomic import replacing
+from fp_lab.shapes import EncodedText
+
+EMPTY = "empty.safetensors"
+"""File of the empty caption's embeddings, beside the shards."""
+_ENTRY = "sha256"
+_AGAIN = "run the command that made the cache again"
+
+
+def text_maker(files: EncoderFiles, identity: str) -> str:
+    """What the embeddings of captions depend on beside their precision, in one line for the manifest.
+
+    Args:
+        files: the encoders.
+        identity: digest of their files.
+    """
+    return f"{files.family} {identity}, {files.longest} tokens"
+
+
+def image_maker(files: EncoderFiles, identity: str) -> str:
+    """The same for embeddings of first frames."""
+    return f"{files.family} {identity}"
+
+
+def read_empty(cache: Path) -> EncodedText:
+    """The empty caption's embeddings of a cache: what guidance and dropped captions need, without encoders.
+
+    Raises:
+        ValueError: There are none, or they are damaged.
+    """
+    path = cache / EMPTY
+    if not path.is_file():
+        raise ValueError(f"{path}: is missing; {_AGAIN}")
+    try:
+        with safe_open(path, "pt") as file:
+            expected = (file.metadata() or {})[_ENTRY]
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dict
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"{path}: is damaged ({error}); {_AGAIN}") from error
+    if (found := tensors_sha256(tensors)) != expected:
+        raise ValueError(f"{path}: is damaged: sha256 {found}, expected {expected}; {_AGAIN}")
+    return EncodedText.of(tensors)
+
+
+def write_empty(cache: Path, empty: EncodedText) -> None:
+    """Keep the empty caption's embeddings beside the shards, in one step."""
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in empty.tensors.items()}
+    with replacing(cache / EMPTY) as unfinished:
+        unfinished.write_bytes(save(tensors, {_ENTRY: tensors_sha256(tensors)}))

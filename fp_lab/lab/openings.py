@@ -1,0 +1,174 @@
+"""What a video begins with: nothing, a picture, or a clip that it extends; and what it is to show."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest, place, read_bucket
+from fp_data.clips import probe, read_video
+from fp_lab.codec import Codec
+from fp_lab.lab.build import videos_of
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.video_codec import VideoCodec, pixel_frames
+
+_LANDSCAPE = Bucket(480, 832)
+_TIMED = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """What a video begins with.
+
+    Attributes:
+        frames: uint8 ``t h w c``: none for text to video, one, or the end of a clip.
+        captions: one, or one per scene.
+        seconds: when each scene begins, from the end of the opening on; None: they share the video evenly.
+        earlier: frames of a clip before these, which are shown and not looked at.
+    """
+
+    frames: Tensor
+    captions: tuple[str, ...]
+    seconds: tuple[float, ...] | None = None
+    earlier: Callable[[], Iterable[np.ndarray]] = tuple
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the video, pixels."""
+        return self.frames.shape[1], self.frames.shape[2]
+
+
+@dataclass(frozen=True)
+class Script:
+    """Captions of a video's scenes, and when each begins; None: they share the video evenly."""
+
+    captions: tuple[str, ...]
+    seconds: tuple[float, ...] | None = None
+
+
+def script_of(prompts: Sequence[str]) -> Script:
+    """Scenes from texts such as ``it runs`` and ``3s: it rests``.
+
+    Raises:
+        ValueError: some are timed and some are not (the first need not be), or times do not ascend from 0.
+    """
+    timed = [_TIMED.fullmatch(prompt) for prompt in prompts]
+    if not any(timed):
+        return Script(tuple(prompts) or ("",))
+    seconds, captions = [], []
+    for index, (prompt, match) in enumerate(zip(prompts, timed, strict=True)):
+        if match is None and index:
+            raise ValueError(
+                f"prompt: got {prompt!r} beside timed ones, expected a time for it too, such as "
+                f"{f'3s: {prompt}'!r}; only the first prompt begins by itself"
+            )
+        seconds.append(0.0 if match is None else float(match[1]))
+        captions.append(prompt if match is None else match[2])
+    if seconds[0] or seconds != sorted(set(seconds)):
+        raise ValueError(f"prompt: got scenes that begin at {seconds} s, expected times that ascend from 0")
+    return Script(tuple(captions), tuple(seconds))
+
+
+def size_of(pixels: str | None, trained: Sequence[Bucket] = (), picture: Path | None = None) -> Bucket:
+    """Height and width of a video.
+
+    Args:
+        pixels: a text such as ``480x832``; it decides where there is one.
+        trained: sizes that a model was trained at, the most frequent one first; none: those of 480p.
+        picture: a picture or clip that the video begins with, which takes the size nearest in shape.
+
+    Raises:
+        ValueError: a text that says something else.
+    """
+    if pixels is not None:
+        height, _, width = pixels.partition("x")
+        if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+            raise ValueError(f"pixels: got {pixels!r}, expected height x width, such as 480x832")
+        return Bucket(int(height), int(width))
+    sizes = tuple(trained) or (_LANDSCAPE, *buckets(BucketsConfig()))
+    if picture is None:
+        return sizes[0]
+    height, width = next(iter(read_video(picture))).shape[:2]
+    return nearest(sizes, height, width)
+
+
+def opening_from_text(size: Bucket, script: Script) -> Opening:
+    """Nothing but text."""
+    return Opening(
+        torch.zeros(0, size.height, size.width, 3, dtype=torch.uint8), script.captions, script.seconds
+    )
+
+
+def opening_from_seed(config: ExperimentConfig, seed: int, script: Script | None = None) -> Opening:
+    """The true first frame of the video that a seed stands for, and its caption where there is no script."""
+    (chunk,) = videos_of(config.data, [seed], config.data.frames, held_out=True)
+    script = script or Script((chunk.captions[0],))
+    return Opening(chunk.frames[0, :1], script.captions, script.seconds)
+
+
+def opening_from_image(path: Path, size: Bucket, script: Script) -> Opening:
+    """A picture file (or a video's first frame): scaled, and cut around its middle.
+
+    Args:
+        path: of the picture.
+        size: height and width of the video.
+        script: what is to be seen.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    picture = torch.from_numpy(next(iter(read_video(path)))).movedim(-1, 0)[None].float()
+    height, width = picture.shape[-2:]
+    at = place(height, width, size)
+    scaled = F.interpolate(picture, (at.height, at.width), mode="bilinear", antialias=True)
+    cut = scaled[0, :, at.top : at.top + size.height, at.left : at.left + size.width]
+    frame = cut.round().clamp(0, 255).to(torch.uint8).movedim(0, -1)
+    return Opening(frame[None], script.captions, script.seconds)
+
+
+def opening_from_video(path: Path, size: Bucket, script: Script, *, frames: int, fps: float) -> Opening:
+    """The end of a clip, which the video goes on from.
+
+    Args:
+        path: of the clip.
+        size: height and width of the video, to which the clip is scaled and cut.
+        script: what is to be seen.
+        frames: of the clip's end that are looked at; its length at most.
+        fps: of the video; a clip with twice as many is read every second frame.
+
+    Raises:
+        ValueError: it cannot be read, or is shorter.
+    """
+    clip = probe(path)
+    step = max(1, round(clip.fps / fps))
+    first = clip.frames - 1 - (frames - 1) * step
+    if first < 0:
+        raise ValueError(
+            f"{path}: has {clip.frames} frames at {clip.fps:g} per second, expected at least "
+            f"{(frames - 1) * step + 1}, for {frames} at {fps:g} per second"
+        )
+    read = torch.stack([torch.from_numpy(frame) for frame in read_bucket(clip, size, first, None, step)])
+
+    def earlier() -> Iterable[np.ndarray]:
+        return read_bucket(clip, size, first % step, first, step) if first >= step else ()
+
+    return Opening(read, script.captions, script.seconds, earlier)
+
+
+def frames_to_extend(path: Path, config: ExperimentConfig, codec: Codec | VideoCodec) -> int:
+    """How many frames of a clip's end a model looks at: as many as its recipe packs before a section.
+
+    At least one, and no more than the clip has; for block-causal attention the first and whole blocks.
+    """
+    clip, recipe = probe(path), config.parsed_recipe
+    there = 1 + (clip.frames - 1) // max(1, round(clip.fps / config.evaluation.fps))
+    wanted = max(1, sum(run.frames for run in recipe.left.runs))
+    latents = min(wanted, 1 + (there - 1) // codec.temporal)
+    if config.context.attention == "block_causal":
+        latents -= (latents - 1) % recipe.section
+    return pixel_frames(latents, codec.temporal)

@@ -1,0 +1,121 @@
+"""A model that is ready to generate, and its config: of a run, of a model's folder, or a released one."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fp_data.buckets import Bucket
+from fp_data.shard_manifest import MANIFEST, Manifest
+from fp_lab.codec import WEIGHTS_FILE
+from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.lab.quiet import quiet_loading
+from fp_lab.lab.real import is_real, weights_options
+from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.weights import is_own
+from fp_lab.model import FramePackModel
+from fp_lab.packing.packer import kernels_of
+
+_EXPERIMENT = "base"
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A model and the config that it is sampled with.
+
+    Attributes:
+        model: on the CPU.
+        config: of the run, or as asked for.
+        sizes: that it was trained at, the most frequent one first, where these are known.
+        begins: how many frames the videos that it was trained on begin with, if it is a run's; see
+            `objective.given`.
+    """
+
+    model: FramePackModel
+    config: ExperimentConfig
+    sizes: tuple[Bucket, ...] = ()
+    begins: tuple[int, ...] | None = None
+
+
+def ready(
+    checkpoint: str | None,
+    recipe: str | None = None,
+    experiment: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Ready:
+    """Load what a checkpoint names.
+
+    Args:
+        checkpoint: folder of a run, of a model that was trained, or a folder or hub id in diffusers' format;
+            None for the `model.base` of the experiment.
+        recipe: ablation name; a run and an experiment have one, others need it.
+        experiment: file to take settings from; a run has its own.
+        overrides: of settings, ``key=value``.
+
+    Raises:
+        ValueError: there is no such checkpoint, or nothing says the recipe.
+    """
+    chosen = [] if recipe is None else [f"recipe={recipe}"]
+    if checkpoint is not None and RunFolder(Path(checkpoint)).config.is_file():
+        return _of_run(RunFolder(Path(checkpoint)), [*chosen, *overrides])
+    if recipe is None and experiment is None:
+        raise ValueError(
+            f"got {checkpoint or 'no checkpoint'} and no recipe, expected --checkpoint RUN, which has one, "
+            "or --recipe NAME, such as f1k1_x_g9_f1k1f2k2f16k4_td, or --config NAME"
+        )
+    settings = [*_settings(checkpoint), *chosen, *overrides]
+    config = load(experiment or _EXPERIMENT, settings)
+    if checkpoint is not None and (Path(checkpoint) / WEIGHTS_FILE).is_file():
+        model = _load(Path(checkpoint), config)
+        return Ready(
+            model, replace(config, context=model.context), () if is_real(config) else _square(config)
+        )
+    if not is_real(config):
+        raise ValueError(
+            f"checkpoint: got {checkpoint or config.model.base}, expected the folder of a run "
+            "(runs/<grid>/<arm>/seed<k>) or of a trained model, or a transformer in diffusers' format"
+        )
+    assert config.model.base is not None
+    with quiet_loading():
+        model = FramePackModel.from_transformer(
+            config.model.base, kernels_of(config.parsed_recipe), config.context, **weights_options(config)
+        )
+    return Ready(model, config)
+
+
+def _of_run(run: RunFolder, overrides: Sequence[str]) -> Ready:
+    if not run.model.is_dir():
+        raise ValueError(f"{run.path} holds no trained model yet; finish it with the command of its grid")
+    config = load(run.config, overrides)
+    cache = config.data.cache
+    sizes = _square(config) if cache is None else _sizes(Path(cache))
+    return Ready(_load(run.model, config), config, sizes, config.objective.given)
+
+
+def _square(config: ExperimentConfig) -> tuple[Bucket, ...]:
+    return (Bucket(config.data.size, config.data.size),)
+
+
+def _sizes(cache: Path) -> tuple[Bucket, ...]:
+    """Sizes of a cache's clips, unless it is not there any more."""
+    if not (cache / MANIFEST).is_file():
+        return ()
+    clips = Counter[Bucket]()
+    for shard in Manifest.load(cache).shards:
+        clips[shard.bucket] += len(shard.indices)
+    return tuple(size for size, _ in clips.most_common())
+
+
+def _load(folder: Path, config: ExperimentConfig) -> FramePackModel:
+    with quiet_loading():
+        return FramePackModel.load(folder, **weights_options(config))
+
+
+def _settings(checkpoint: str | None) -> list[str]:
+    """What follows from a checkpoint in diffusers' format, which often has its VAE beside it."""
+    if checkpoint is None or is_own("base", checkpoint):
+        return []
+    settings = [f"model.base={checkpoint}", "objective.flow.output=velocity"]
+    if not Path(checkpoint).is_dir() or (Path(checkpoint) / "vae").is_dir():
+        settings.append(f"codec.source={checkpoint}")
+    return settings

@@ -1,0 +1,90 @@
+"""A cache of `fp-lab encode` as an arm's training videos, refused where it does not fit the arm."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fp_data.shard_manifest import Manifest
+from fp_data.shards import Shards
+from fp_lab.codec import Codec, tensors_sha256
+from fp_lab.lab.cache_conditions import image_maker, read_empty, text_maker
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.real import encoders_of, image_identity, is_real, texts_of, told_identity
+from fp_lab.lab.stages import digest
+from fp_lab.lab.training_videos import CachedVideos
+from fp_lab.shapes import IMAGE
+from fp_lab.video_codec import VideoCodec
+
+
+def cache_identity(config: ExperimentConfig) -> str:
+    """What training depends on of the cache that a config names: its content, not its place.
+
+    The manifest is believed about its shards, as long as they have their sizes; `fp-lab encode --check` reads
+    them.
+
+    Raises:
+        ValueError: no transformer of diffusers to train, or as of `open_cache` of a cache that is not whole.
+    """
+    folder = _folder(config)
+    shards = [shard.sha256 for shard in Shards(folder).manifest.shards]
+    return digest({"shards": shards, "empty": tensors_sha256(read_empty(folder).tensors)})
+
+
+def open_cache(config: ExperimentConfig, codec: Codec | VideoCodec) -> CachedVideos:
+    """The training videos of an arm with `data.cache`; the arm is told the empty caption from there too.
+
+    Args:
+        config: of the arm.
+        codec: of the arm.
+
+    Raises:
+        ValueError: no transformer of diffusers to train, a cache that is not there, incomplete or damaged, or
+            one that another VAE, other encoders or another precision made.
+    """
+    folder = _folder(config)
+    shards, empty = Shards(folder), read_empty(folder)
+    if differences := tuple(_differences(shards.manifest, config, codec)):
+        raise ValueError(
+            f"data.cache: {folder} does not fit this arm:\n  "
+            + "\n  ".join(differences)
+            + f"\nset codec.dtype and model.dtype to {shards.manifest.dtype} and the others to what made it, "
+            f"or encode the videos into another one: `fp-lab encode VIDEOS CACHE --model "
+            f"{config.codec.source} --dtype {config.model.dtype}`"
+        )
+    texts_of(config).keep("", empty)
+    return CachedVideos(shards, images=image_identity(config) is not None)
+
+
+def _folder(config: ExperimentConfig) -> Path:
+    assert config.data.cache is not None
+    if not is_real(config):
+        raise ValueError(
+            f"data.cache: got {config.data.cache} with model.base {config.model.base}, expected a base in "
+            "diffusers' format, which is told what a cache holds; set data.cache=null for the lab's own"
+        )
+    return Path(config.data.cache)
+
+
+def _differences(manifest: Manifest, config: ExperimentConfig, codec: Codec | VideoCodec) -> Iterator[str]:
+    """What of a cache an arm would have made otherwise: what was found, what was expected, the settings."""
+    if manifest.dtype != config.model.dtype:
+        yield (
+            f"precision: found {manifest.dtype}, expected {config.model.dtype} (model.dtype, in which "
+            "captions are encoded for sampling)"
+        )
+    if manifest.origin.encoder_sha256 != codec.encoder_sha256:
+        yield (
+            f"latents: found those of VAE {manifest.origin.encoder_sha256[:12]}, expected "
+            f"{codec.encoder_sha256[:12]} (codec.source {config.codec.source}, codec.dtype "
+            f"{config.codec.dtype})"
+        )
+    files, identity = encoders_of(config), told_identity(config)
+    texts, images = identity["texts"], identity["images"]
+    assert texts is not None
+    expected = {"words": text_maker(files, texts)}
+    if images is not None:
+        expected[IMAGE] = image_maker(files, images)
+    settings = {"words": "model.conditions", IMAGE: "model.images"}
+    for name, maker in expected.items():
+        found = manifest.origin.conditions.get(name, "no encoder")
+        if found != maker:
+            yield f"{name}: found those of {found}, expected those of {maker} ({settings[name]}, model.base)"

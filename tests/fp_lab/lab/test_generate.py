@@ -1,0 +1,288 @@
+"""Videos on demand: from nothing but text, from a picture, from a clip; interrupted and continued."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from fp_data.buckets import Bucket
+from fp_data.clips import write_mp4
+from fp_lab.lab import generate as making
+from fp_lab.lab.build import Materials, codec_of
+from fp_lab.lab.kept_sections import KeptSections
+from fp_lab.lab.offload import Offload
+from fp_lab.lab.openings import (
+    Opening,
+    Script,
+    frames_to_extend,
+    opening_from_image,
+    opening_from_text,
+    opening_from_video,
+    script_of,
+    size_of,
+)
+from fp_lab.lab.ready import Ready, ready
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.run import run
+from fp_lab.model import FramePackModel
+from real_arms import FRAMES, LATENTS, real_config
+
+SIZE = Bucket(32, 64)
+SHAPE = (32, 64, 3)
+CLIP = 40
+"""Frames of the clip that is extended, 32 per second: every second one is read, at 16."""
+ARMS = {
+    "framepack": ("framepack", "recipe=f1k1_x_g3_f1k1f2k2_td", "objective.given=[1, 3]"),
+    "wan": ("wan", "recipe=td_f2k2f1k1_g3", "objective.given=[0, 1]"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two trained arms, a picture and a clip."""
+    root = tmp_path_factory.mktemp("generate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FP_LAB_CACHE", str(root / "fp_lab_cache"))
+        for name, (family, *settings) in ARMS.items():
+            config = real_config(family, root, tuple(settings))  # type: ignore[arg-type]
+            run(
+                root / name / "run",
+                config,
+                Materials(root / "cache", Reporter()),
+                Reporter(),
+                stages=("train",),
+            )
+        random = np.random.default_rng(0)
+        write_mp4(root / "picture.mp4", [random.integers(0, 256, (48, 64, 3), dtype=np.uint8)], 16)
+        moving = [np.full(SHAPE, 6 * frame, dtype=np.uint8) for frame in range(CLIP)]
+        write_mp4(root / "clip.mp4", moving, 32)
+        yield root
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """What is written, before H.264."""
+    files: list[tuple[str, Any]] = []
+    monkeypatch.setattr(
+        making, "write_mp4", lambda path, frames, fps: files.append((path.name, np.array(list(frames))))
+    )
+    return files
+
+
+def arm(folder: Path, name: str) -> Ready:
+    return ready(str(folder / name / "run"))
+
+
+def video(
+    loaded: Ready, opening: Opening, out: Path, frames: int = LATENTS, seed: int = 0, **options: Any
+) -> list[making.Progressed]:
+    return list(making.generate(loaded.model, loaded.config, opening, frames, seed, out, **options))
+
+
+@pytest.mark.parametrize("name", list(ARMS))
+def test_from_an_image_and_a_prompt(
+    name: str, folder: Path, tmp_path: Path, written: list[tuple[str, Any]]
+) -> None:
+    loaded = arm(folder, name)
+    codec = codec_of(loaded.config.codec)
+    assert 1 + making.latent_count(loaded.config, codec, 1.5) == LATENTS
+    made = {}
+    for file, prompt in {"a": "a dog", "again": "a dog", "b": "a ball rolls"}.items():
+        opening = opening_from_image(folder / "picture.mp4", SIZE, Script((prompt,)))
+        done = video(arm(folder, name), opening, tmp_path / f"{file}.mp4", preview=True)
+        assert done == [making.Progressed(1, 2), making.Progressed(2, 2)]
+        assert [kind for kind, _ in written] == [f"{file}.preview.mp4"] * 2 + [f"{file}.mp4"]
+        first = {"framepack": 1 + 9, "wan": 13}[name]
+        assert [len(shown) for _, shown in written] == [first, FRAMES, FRAMES], "a section at the end has 9"
+        made[file] = written[-1][1]
+        assert made[file].shape == (FRAMES, *SHAPE)
+        written.clear()
+    np.testing.assert_array_equal(made["a"], made["again"])
+    assert (made["a"] != made["b"]).any()
+    assert not list(tmp_path.glob("*.sections"))
+
+
+def test_from_nothing_but_text(folder: Path, tmp_path: Path, written: list[tuple[str, Any]]) -> None:
+    loaded = arm(folder, "wan")
+    made = {}
+    for prompt in ("a dog", "a ball rolls"):
+        done = video(loaded, opening_from_text(SIZE, Script((prompt,))), tmp_path / "a.mp4")
+        assert done[-1] == making.Progressed(3, 3), "the first frame is generated too"
+        made[prompt] = written[-1][1]
+    assert made["a dog"].shape == (FRAMES, *SHAPE)
+    assert (made["a dog"][0] != made["a ball rolls"][0]).any()
+    with pytest.raises(ValueError, match="got 50x64, expected multiples of 8"):
+        video(loaded, opening_from_text(Bucket(50, 64), Script(("a dog",))), tmp_path / "b.mp4")
+    with pytest.raises(ValueError, match="got text alone for a model that is told the first frame"):
+        video(arm(folder, "framepack"), opening_from_text(SIZE, Script(("a dog",))), tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("name", list(ARMS))
+def test_from_the_end_of_a_clip(
+    name: str, folder: Path, tmp_path: Path, written: list[tuple[str, Any]]
+) -> None:
+    loaded = arm(folder, name)
+    codec = codec_of(loaded.config.codec)
+    count = frames_to_extend(folder / "clip.mp4", loaded.config, codec)
+    assert count == {"framepack": 1, "wan": 9}[name], "as much as the recipe packs before a section"
+    opening = opening_from_video(folder / "clip.mp4", SIZE, Script(("on",)), frames=count, fps=16)
+    given = 1 + (count - 1) // codec.temporal
+    video(loaded, opening, tmp_path / "a.mp4", given + 3)
+    (_, shown) = written[-1]
+    read = [6 * frame for frame in range(1, CLIP, 2)]
+    assert len(shown) == len(read) + 3 * codec.temporal
+    before = len(read) - count
+    np.testing.assert_allclose(shown[:before].mean((1, 2, 3)), read[:before], atol=2)
+    written.clear()
+    darker = Opening(opening.frames // 2, opening.captions, None, opening.earlier)
+    video(loaded, darker, tmp_path / "a.mp4", given + 3)
+    assert (written[-1][1][-1] != shown[-1]).any(), "it depends on how the clip ends"
+    with pytest.raises(
+        ValueError, match="has 40 frames at 32 per second, expected at least 41, for 21 at 16"
+    ):
+        opening_from_video(folder / "clip.mp4", SIZE, Script(("on",)), frames=21, fps=16)
+
+
+def counted(model: FramePackModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    calls: list[int] = []
+    denoise = model.denoise
+
+    def watched(*args: Any) -> Tensor:
+        calls.append(1)
+        return denoise(*args)
+
+    monkeypatch.setattr(model, "denoise", watched)
+    return calls
+
+
+def test_an_interrupted_video_goes_on_where_it_was(
+    folder: Path, tmp_path: Path, written: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = opening_from_text(SIZE, Script(("a dog",)))
+    video(arm(folder, "wan"), opening, tmp_path / "whole.mp4")
+    whole = written[-1][1]
+    loaded = arm(folder, "wan")
+    calls = counted(loaded.model, monkeypatch)
+    begun = making.generate(loaded.model, loaded.config, opening, LATENTS, 0, tmp_path / "a.mp4")
+    next(begun), next(begun)
+    begun.close()
+    assert len(list((tmp_path / "a.sections").iterdir())) == 2
+    assert not (tmp_path / "a.mp4").exists()
+    calls.clear()
+    video(loaded, opening, tmp_path / "a.mp4")
+    assert len(calls) == loaded.config.sampling.solver.steps, "one section is left"
+    np.testing.assert_array_equal(written[-1][1], whole)
+    assert not (tmp_path / "a.sections").exists()
+
+
+def test_sections_of_another_video_are_not_taken(folder: Path, tmp_path: Path, written: Any) -> None:
+    opening = opening_from_text(SIZE, Script(("a dog",)))
+    video(arm(folder, "wan"), opening, tmp_path / "one.mp4", seed=1)
+    loaded = arm(folder, "wan")
+    begun = making.generate(loaded.model, loaded.config, opening, LATENTS, 0, tmp_path / "a.mp4")
+    next(begun)
+    begun.close()
+    assert list((tmp_path / "a.sections").iterdir())
+    video(loaded, opening, tmp_path / "a.mp4", seed=1)
+    np.testing.assert_array_equal(written[-1][1], written[0][1])
+    (tmp_path / "b.sections").mkdir()
+    (tmp_path / "b.sections" / "00000.safetensors").write_bytes(b"cut off")
+    assert not KeptSections(tmp_path / "b.sections", "key")
+
+
+@pytest.mark.parametrize("offload", ["parts", "blocks"])
+@pytest.mark.parametrize("name", list(ARMS))
+def test_offloading_changes_nothing(
+    name: str, offload: Offload, folder: Path, tmp_path: Path, written: list[tuple[str, Any]]
+) -> None:
+    opening = opening_from_image(folder / "picture.mp4", SIZE, Script(("a dog",)))
+    video(arm(folder, name), opening, tmp_path / "a.mp4")
+    loaded = arm(folder, name)
+    for seed in (1, 0):
+        video(loaded, opening, tmp_path / "b.mp4", seed=seed, offload=offload)
+    np.testing.assert_array_equal(written[0][1], written[-1][1])
+
+
+def test_a_video_says_where_it_is_from(folder: Path, tmp_path: Path, written: Any) -> None:
+    loaded = arm(folder, "wan")
+    opening = opening_from_text(SIZE, Script(("a dog", "a ball rolls"), (0.0, 0.5)))
+    video(loaded, opening, tmp_path / "a.mp4")
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert told["weights"].keys() == {"model", "codec", "base"}
+    assert told["config"]["recipe"] == "td_f2k2f1k1_g3"
+    assert (told["seed"], told["captions"], told["frames"]) == (0, ["a dog", "a ball rolls"], LATENTS)
+    assert told["environment"]["versions"]["diffusers"]
+    assert (tmp_path / "a.txt").read_text() == "a dog a ball rolls\n"
+
+
+def test_scenes_begin_when_they_are_told_to(folder: Path, tmp_path: Path, written: Any) -> None:
+    loaded = arm(folder, "wan")
+    for captions, seconds in (
+        (("a dog",), None),
+        (("a dog", "a ball rolls"), (0.0, 1.25)),
+        (("a dog", "a ball rolls"), None),
+    ):
+        video(loaded, opening_from_text(SIZE, Script(captions, seconds)), tmp_path / "a.mp4")
+    one, late, even = (frames for _, frames in written)
+    np.testing.assert_array_equal(one[:9], late[:9])
+    assert (one[-1] != late[-1]).any()
+    assert (late[-5] != even[-5]).any()
+
+
+def test_a_script_is_read() -> None:
+    assert script_of([]) == Script(("",))
+    assert script_of(["a dog", "it rests"]) == Script(("a dog", "it rests"))
+    assert script_of(["a dog", "2.5s: it rests", "4 s:it\nsleeps"]) == Script(
+        ("a dog", "it rests", "it\nsleeps"), (0.0, 2.5, 4.0)
+    )
+    assert script_of(["0s: a dog"]).seconds == (0.0,)
+    with pytest.raises(ValueError, match="expected a time for it too, such as '3s: it rests'"):
+        script_of(["0s: a dog", "it rests"])
+    with pytest.raises(ValueError, match=r"begin at \[0\.0, 3\.0, 2\.0\] s, expected times that ascend"):
+        script_of(["a dog", "3s: it rests", "2s: it sleeps"])
+    with pytest.raises(ValueError, match=r"begin at \[1\.0\] s"):
+        script_of(["1s: a dog"])
+
+
+def test_a_size_is_asked_for_trained_or_that_of_the_picture(folder: Path, tmp_path: Path) -> None:
+    square, wide = Bucket(64, 64), Bucket(48, 80)
+    assert size_of("480x832", (square,)) == Bucket(480, 832)
+    assert size_of(None, (square, wide)) == square, "the most frequent one"
+    assert size_of(None, (square, wide), folder / "clip.mp4") == wide
+    assert size_of(None) == Bucket(480, 832)
+    found = size_of(None, (), folder / "clip.mp4")
+    assert found.height * found.width <= 480 * 832
+    assert found.width / found.height == pytest.approx(2, rel=0.1), "as the clip"
+    with pytest.raises(ValueError, match="got '480', expected height x width"):
+        size_of("480")
+
+
+def test_a_released_model_is_ready_by_its_recipe(folder: Path) -> None:
+    loaded = ready(str(folder / "framepack"), "f1k1_x_g9_f1k1f2k2f16k4_td", None, ["model.dtype=bfloat16"])
+    assert loaded.sizes == ()
+    assert loaded.config.codec.source == str(folder / "framepack")
+    assert next(loaded.model.backbone.parameters()).dtype == torch.bfloat16
+    assert loaded.model.source == str((folder / "framepack").resolve())
+    assert arm(folder, "wan").sizes == (Bucket(32, 32),)
+    for arguments, match in (
+        ((None,), "got no checkpoint and no recipe"),
+        ((str(folder / "framepack"),), "expected --checkpoint RUN"),
+        ((str(folder / "nowhere"), "g9"), "expected the folder of a run"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            ready(*arguments)
+
+
+def test_a_model_may_be_told_to_begin_from_text_or_clips_in_training(folder: Path) -> None:
+    for name in ARMS:
+        with safe_open(folder / name / "run" / "train" / "model" / "model.safetensors", "pt") as file:
+            assert all(torch.isfinite(file.get_tensor(key)).all() for key in file.keys())  # noqa: SIM118 - no dict
+    config = real_config("framepack", folder, ("objective.given=[0, 1]",))
+    with pytest.raises(ValueError, match="expected 1 or more: text to video has no first frame"):
+        run(folder / "bad", config, Materials(folder / "cache", Reporter()), Reporter(), stages=("train",))

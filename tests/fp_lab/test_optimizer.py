@@ -1,0 +1,91 @@
+"""Moments of 8 bits, with bitsandbytes where it is installed and with what stands for it."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from fp_data.latents import LatentBatches, LatentVideos
+from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.flow import FlowConfig
+from fp_lab.model import FramePackModel
+from fp_lab.packing.packer import kernels_of
+from fp_lab.recipe import parse
+from fp_lab.samples import PlannedSections
+from fp_lab.system import FramePackSystem, ObjectiveConfig, OptimizerConfig
+
+RECIPE = parse("td_f2k2f1k1_g3")
+EIGHT_BITS = OptimizerConfig(kind="adamw8bit", warmup=1, weight_decay=0.1, betas=(0.8, 0.9))
+
+
+def system(steps: int = 4) -> FramePackSystem:
+    torch.manual_seed(0)
+    backbone = TinyDiT(TinyDiTConfig(channels=4, width=64, depth=1, head_width=16))
+    model = FramePackModel(backbone, kernels_of(RECIPE), "clean")
+    objective = ObjectiveConfig(FlowConfig(output="clean"))
+    return FramePackSystem(model, PlannedSections(RECIPE), objective, EIGHT_BITS, steps=steps, seed=0)
+
+
+def fit(subject: FramePackSystem, folder: Path, steps: int, checkpoint: Path | None = None) -> None:
+    trainer = Trainer(
+        max_steps=steps,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[ModelCheckpoint(folder, save_last=True, every_n_train_steps=1, save_top_k=0)],
+        gradient_clip_val=1.0,
+    )
+    latents = torch.randn(4, 4, 7, 4, 4, generator=torch.Generator().manual_seed(0))
+    videos = LatentVideos(latents, ("a ball",) * 4, tuple(range(4)))
+    batches = LatentBatches(videos, 2, seed=0, first_batch=0 if checkpoint is None else 2)
+    loader = DataLoader(batches, batch_size=None)
+    trainer.fit(subject, loader, ckpt_path=checkpoint, weights_only=True)
+
+
+def test_the_class_of_bitsandbytes_is_built_with_groups_and_betas(monkeypatch: pytest.MonkeyPatch) -> None:
+    class AdamW8bit(torch.optim.AdamW):
+        pass
+
+    package, optim = ModuleType("bitsandbytes"), ModuleType("bitsandbytes.optim")
+    optim.AdamW8bit = package.AdamW8bit = AdamW8bit  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bitsandbytes", package)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", optim)
+    subject = system()
+    optimizer: Any = subject.configure_optimizers()["optimizer"]  # type: ignore[index, typeddict-item]
+    assert type(optimizer) is AdamW8bit
+    groups = optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    assert {group["initial_lr"] for group in groups} == {EIGHT_BITS.learning_rate}
+    assert {group["betas"] for group in groups} == {(0.8, 0.9)}
+    assert [{p.ndim >= 2 for p in group["params"]} for group in groups] == [{True}, {False}]
+    assert sum(len(group["params"]) for group in groups) == len(list(subject.parameters()))
+
+
+def test_without_bitsandbytes_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(ValueError, match=r"got 'adamw8bit' .*`pip install 'fp_lab\[bitsandbytes"):
+        system().configure_optimizers()
+
+
+def test_a_stopped_training_with_8_bits_continues_to_the_same_bits(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    whole, stopped, again = system(), system(), system()
+    fit(whole, tmp_path / "whole", 4)
+    fit(stopped, tmp_path / "stopped", 2)
+    checkpoint = tmp_path / "stopped" / "last.ckpt"
+    moments = torch.load(checkpoint, weights_only=True)["optimizer_states"][0]["state"].values()
+    fit(again, tmp_path / "stopped", 4, checkpoint)
+    for (name, value), other in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(value, other), name
+    eight = [state for state in moments if "uint8" in str(state)]
+    large = [parameter for parameter in whole.parameters() if parameter.numel() >= 4096]
+    assert len(eight) == len(large) > 1
