@@ -1,6 +1,7 @@
 """What a latent cache holds and what made it: the file that is written anew with each shard."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +113,14 @@ class Manifest:
     def samples(self) -> int:
         """How many samples the shards hold together."""
         return sum(len(shard.indices) for shard in self.shards)
+
+    @property
+    def shapes(self) -> dict[tuple[int, int, int], int]:
+        """Frames, rows and columns of latents, and how many samples have them."""
+        counts = Counter[tuple[int, int, int]]()
+        for shard in self.shards:
+            counts[shard.shape[1:]] += len(shard.indices)
+        return dict(counts)
 
     @property
     def moments(self) -> Moments | None:

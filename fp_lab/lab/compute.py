@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 
+from fp_data.shard_manifest import Manifest
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig
 from fp_lab.lab.real import is_real
@@ -62,19 +64,19 @@ def section_flops(recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: in
     )
 
 
-def training_shape(config: ExperimentConfig) -> LatentShape:
-    """Of an arm's training videos, by its config.
+def training_shapes(config: ExperimentConfig) -> dict[LatentShape, int]:
+    """Of an arm's training videos, and how many have each.
 
     Raises:
-        ValueError: only its cache of encoded videos knows, or see `strides_of`.
+        ValueError: a cache that is not there, or see `strides_of`.
     """
     if config.data.cache is not None:
-        raise ValueError(
-            f"data.cache {config.data.cache} holds videos of any size, and the config does not say which"
-        )
+        shapes = Manifest.load(Path(config.data.cache)).shapes
+        return {LatentShape(*shape): count for shape, count in shapes.items()}
     from fp_lab.video_codec import latent_frames  # slow to import
 
-    return shape_of(config, latent_frames(config.data.frames, strides_of(config).temporal))
+    frames = latent_frames(config.data.frames, strides_of(config).temporal)
+    return {shape_of(config, frames): config.data.train_videos}
 
 
 def shape_of(config: ExperimentConfig, frames: int) -> LatentShape:
@@ -108,12 +110,14 @@ def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> fl
 
     Args:
         config: of the arm.
-        shape: of its training videos; by default as its config has it.
+        shape: of its training videos; by default all that it has, each as often as it has it.
 
     Raises:
-        ValueError: the shape is not known, or the transformer's config is not on this machine.
+        ValueError: shapes are not known, or the transformer's config is not on this machine.
     """
-    shape = shape or training_shape(config)
+    if shape is None:
+        shapes = training_shapes(config)
+        return fmean([step_flops(config, each) for each in shapes], list(shapes.values()))
     if is_real(config):
         from fp_lab.lab.capacity.arm import training_flops  # slow to import
 
@@ -146,8 +150,7 @@ def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
     if wanted is None:
         return config
     try:
-        shape = training_shape(config)
-        ratio = step_flops(_with_recipe(config, wanted), shape) / step_flops(config, shape)
+        ratio = step_flops(_with_recipe(config, wanted)) / step_flops(config)
     except ValueError as error:
         raise ValueError(
             f"training.compute_of: got {wanted}, but the operations of this arm cannot be counted: {error}; "

@@ -58,8 +58,8 @@ def _whole(jobs: Sequence[Job], costs: Sequence[Cost], workers: int) -> str:
         )
     if unknown := len(costs) - len(known):
         lines.append(
-            f"?, in {unknown} runs: the config of the transformer or of its VAE is not on this machine, or "
-            "training videos are those of data.cache, whose size no config tells."
+            f"?, in {unknown} runs: the config of the transformer or of its VAE, or data.cache, is not on "
+            "this machine."
         )
     return "\n".join(lines)
 

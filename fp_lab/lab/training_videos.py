@@ -4,7 +4,6 @@ Workers that read ahead import this module: it needs neither models nor lightnin
 """
 
 import multiprocessing
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
@@ -125,10 +124,7 @@ class CachedVideos:
     @property
     def shapes(self) -> Mapping[tuple[int, int, int], int]:
         """Frames, rows and columns of latents, and how many videos have them."""
-        counts = Counter[tuple[int, int, int]]()
-        for shard in self.shards.manifest.shards:
-            counts[shard.shape[1:]] += len(shard.indices)
-        return counts
+        return self.shards.manifest.shapes
 
     def chunks(self, at_once: int) -> Iterator[Tensor]:
         """All latents float32 ``b c t h w``, up to so many videos of a shard at a time."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from fp_lab.adapters import LoraConfig
 from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.backbones.presets import MODELS
 from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.lab import compute
 from fp_lab.lab.build import build_model, build_system
 from fp_lab.lab.capacity import step as counting
 from fp_lab.lab.capacity.arm import model_of_arm, sampling_flops
@@ -30,7 +32,7 @@ from fp_lab.lab.compute import (
     at_equal_compute,
     shape_of,
     step_flops,
-    training_shape,
+    training_shapes,
     training_tflop,
 )
 from fp_lab.lab.config import ExperimentConfig, load
@@ -207,8 +209,8 @@ def test_a_config_on_disk_is_the_preset_that_wrote_it(folder: Path, tmp_path: Pa
 
 def test_the_shape_is_that_of_the_arms_codec(folder: Path) -> None:
     wan = config_of(folder, "wan", "data.world.size=64")
-    assert training_shape(wan) == LatentShape(7, 8, 8)
-    assert training_shape(replace(wan, codec=load("base").codec)) == LatentShape(25, 8, 8)
+    assert list(training_shapes(wan)) == [LatentShape(7, 8, 8)]
+    assert list(training_shapes(replace(wan, codec=load("base").codec))) == [LatentShape(25, 8, 8)]
     assert step_flops(wan, LatentShape(7, 4, 4)) == step_flops(config_of(folder, "wan"))
 
 
@@ -228,6 +230,16 @@ def test_what_is_not_on_this_machine_is_not_counted(folder: Path, monkeypatch: p
     with pytest.raises(ValueError, match=r"compute_of: got g3, but .* on this machine.*say training.steps"):
         at_equal_compute(config)
     cached = replace(config, data=replace(config.data, cache="somewhere"))
-    with pytest.raises(ValueError, match=r"data.cache somewhere holds videos of any size"):
-        training_shape(cached)
+    with pytest.raises(ValueError, match="no latent cache in somewhere"):
+        training_shapes(cached)
     assert math.isnan(training_tflop(cached))
+
+
+def test_a_cache_counts_by_its_sizes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(folder, "wan")
+    small, large = LatentShape(7, 4, 4), LatentShape(7, 4, 8)
+    held = SimpleNamespace(shapes={(7, 4, 4): 3, (7, 4, 8): 1})
+    monkeypatch.setattr(compute.Manifest, "load", lambda folder: held)
+    cached = replace(config, data=replace(config.data, cache="somewhere"))
+    expected = (3 * step_flops(config, small) + step_flops(config, large)) / 4
+    assert step_flops(cached) == pytest.approx(expected)
