@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from fp_data.buckets import Bucket
@@ -147,6 +148,31 @@ def test_from_the_end_of_a_clip(
         ValueError, match="has 40 frames at 32 per second, expected at least 41, for 21 at 16"
     ):
         opening_from_video(folder / "clip.mp4", SIZE, Script(("on",)), frames=21, fps=16)
+
+
+def test_a_clips_own_frames_are_kept(folder: Path, tmp_path: Path, written: list[tuple[str, Any]]) -> None:
+    loaded = arm(folder, "wan")
+    opening = opening_from_video(folder / "clip.mp4", SIZE, Script(("on",)), frames=17, fps=16)
+    video(loaded, opening, tmp_path / "a.mp4", 5 + 3)
+    shown = written[-1][1]
+    untouched = 3 + 1 + 4  # before the opening, and all but the section's length before what is added
+    np.testing.assert_array_equal(shown[3:untouched], opening.frames[: untouched - 3])
+    assert (shown[untouched:20] != opening.frames[untouched - 3 :].numpy()).any(), "faded into what is added"
+
+
+def test_scenes_of_an_extension_begin_behind_the_clip(
+    folder: Path, tmp_path: Path, written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeptSections, "remove", lambda kept: None)
+    loaded, made = arm(folder, "wan"), {}
+    for name, captions, seconds in (("one", ("on",), None), ("two", ("on", "a ball rolls"), (0.0, 0.75))):
+        script = Script(captions, seconds)
+        opening = opening_from_video(folder / "clip.mp4", SIZE, script, frames=9, fps=16)
+        video(loaded, opening, tmp_path / f"{name}.mp4", 3 + 6)
+        files = sorted((tmp_path / f"{name}.sections").iterdir())
+        made[name] = [load_file(file)["latents"] for file in files]
+    assert torch.equal(made["one"][0], made["two"][0]), "0.75 s are three latent frames"
+    assert not torch.equal(made["one"][1], made["two"][1])
 
 
 def counted(model: FramePackModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
