@@ -21,7 +21,7 @@ demo: $(READY)  ## Train a small grid, measure its drift, print the comparison t
 models-demo: $(READY)  ## Fine-tune tiny HunyuanVideo and Wan pipelines, generate, score, compare (minutes; random weights)
 	@$(BIN)/python -m fp_lab.lab.tiny_checkpoints $(MODELS) hunyuan_video wan
 	@$(BIN)/fp-lab data get clips --to $(MODELS)/clips
-	@set -e; for family in hunyuan_video wan; do \
+	@set -e; against=; for family in hunyuan_video wan; do \
 	  $(BIN)/fp-lab encode $(MODELS)/clips $(MODELS)/$${family}_cache --model $(MODELS)/$$family $(TINY); \
 	  $(BIN)/fp-lab grid models_$$family; \
 	  arm=runs/models_$$family/td_f8k8f4k4f2k2f1k1_g3/seed0; \
@@ -30,9 +30,10 @@ models-demo: $(READY)  ## Fine-tune tiny HunyuanVideo and Wan pipelines, generat
 	  $$generate --prompt "bikes" --image $(MODELS)/clips/bikes.mp4 --out $(MODELS)/videos/$$family/image.mp4; \
 	  $$generate --prompt "he talks" --video $(MODELS)/clips/carphone_pristine.mp4 \
 	    --out $(MODELS)/videos/$$family/clip.mp4; \
+	  $(BIN)/fp-lab evaluate $(MODELS)/videos/$$family --family plain --out $(MODELS)/scores/$$family \
+	    --mlflow runs $$against; \
+	  against="--against $(MODELS)/scores/$$family/results.json"; \
 	done
-	@$(BIN)/fp-lab evaluate $(MODELS)/videos/hunyuan_video $(MODELS)/videos/wan --family plain \
-	  --out $(MODELS)/scores --mlflow runs
 	@echo "All runs side by side: $(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
 
 test: lint  ## Run the linters, the type checker, the import contracts and the tests

@@ -56,6 +56,7 @@ def test_every_command_is_there_and_helps() -> None:
         "track",
         "efficiency",
         "plan",
+        "encode",
         "evaluate",
         "explain",
         "pretrain",
@@ -76,6 +77,8 @@ def test_every_command_is_there_and_helps() -> None:
         (["train", "base", "order=inverse"], "did you mean 'inverted'"),
         (["data", "get", "films"], "expected clips"),
         (["generate"], "got no checkpoint and no recipe"),
+        (["generate", "--image", "a.png", "--video", "b.mp4"], "got --image and --video, expected one"),
+        (["generate", "--seconds", "5", "--frames", "9"], "got --seconds and --frames, expected one"),
         (["generate", "--checkpoint", "nowhere"], "got nowhere and no recipe"),
         (["explain", "f1k3_g9"], "expected"),
         (["explain", "causal_attention", "--protocol", "papers"], "expected one of paper, equal_tokens"),
@@ -126,6 +129,14 @@ def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:
     first = out.read_bytes()
     invoke(*command)
     assert out.read_bytes() == first
+
+    text_alone = ("--prompt", "a ball", "--seconds", "0.5", "--seed", "1", "--seed", "2")
+    code, text = invoke("generate", "--checkpoint", str(folder), *text_alone, "--out", str(out))
+    assert code == 0, text
+    assert "text to video, which this model was not trained for" in " ".join(text.split())
+    made = [tmp_path / f"video-{seed}.mp4" for seed in (1, 2)]
+    assert [probe(file).frames for file in made] == [9, 9]
+    assert made[0].read_bytes() != made[1].read_bytes()
 
     model = ("--checkpoint", str(folder / "train" / "model"), "--recipe", "td_f2k4f1k1_g3")
     code, text = invoke("generate", *model, f"codec.source={tmp_path}/codec")
