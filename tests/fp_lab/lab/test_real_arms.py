@@ -109,9 +109,8 @@ def test_the_documented_grid_is_one(tmp_path: Path) -> None:
     assert block is not None
     (tmp_path / "my_wan.yaml").write_text(block[1], encoding="utf-8")
     grid = load_grid(tmp_path / "my_wan.yaml")
-    assert [arm.config.objective.given for arm in grid.arms] == [(0, 1, 6)] * 2
-    for arm in grid.arms:
-        assert f"runs/my_wan/{arm.name}/seed0" in page or arm.config.parsed_recipe.order == "inverted"
+    assert [arm.config.parsed_recipe.order for arm in grid.arms] == ["vanilla", "inverted", "none"]
+    assert f"runs/{grid.name}/{grid.arms[0].name}/seed0" in page
 
 
 def test_a_grid_compares_recipes_over_a_transformer(tmp_path: Path) -> None:
