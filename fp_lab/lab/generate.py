@@ -1,6 +1,8 @@
 """Videos on demand from a trained or a released model, section by section as they are made."""
 
 import json
+import math
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -126,8 +128,11 @@ class _Canvas:
 
     def __init__(self, out: Path, opening: Opening, length: int) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
+        shape = (length, *opening.size, 3)
         with tempfile.TemporaryFile(dir=out.parent) as file:
-            self._frames = np.memmap(file, np.uint8, "w+", shape=(length, *opening.size, 3))
+            if hasattr(os, "posix_fallocate"):  # a disk that is too full says so now, not by a crash
+                os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+            self._frames = np.memmap(file, np.uint8, "r+", shape=shape)
         self._known = np.zeros(length, dtype=bool)
         self._earlier = opening.earlier
         self.put(0, opening.frames.numpy())

@@ -21,6 +21,7 @@ from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.tiny_checkpoints import TinyFamily
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
+from fp_lab.solvers import SolverConfig
 from real_arms import FRAMES, SETTINGS, real_config
 
 FAMILIES: tuple[TinyFamily, ...] = ("hunyuan_video", "framepack", "wan", "wan_i2v")
@@ -111,6 +112,17 @@ def test_the_documented_grid_is_one(tmp_path: Path) -> None:
     grid = load_grid(tmp_path / "my_wan.yaml")
     assert [arm.config.parsed_recipe.order for arm in grid.arms] == ["vanilla", "inverted", "none"]
     assert f"runs/{grid.name}/{grid.arms[0].name}/seed0" in page
+
+
+def test_the_documented_loop_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    shorter = (
+        block[1].replace("64", "12").replace("SamplingConfig()", "SamplingConfig(SolverConfig(steps=1))")
+    )
+    exec(shorter, {"SolverConfig": SolverConfig})
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 def test_a_grid_compares_recipes_over_a_transformer(tmp_path: Path) -> None:
