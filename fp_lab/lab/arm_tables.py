@@ -133,16 +133,18 @@ def gap_table(compared: Compared, family: str) -> Table:
 
 def cost_table(gathered: Gathered) -> Table:
     """Context and cost of each arm."""
+    means = gathered.efficiency.groupby("arm").mean(numeric_only=True)
+    tflop = means.get("training_tflop", pd.Series(dtype=float)).max()
+    decimals = max(0, 2 - math.floor(math.log10(tflop))) if tflop > 0 else 1  # tiny arms have few
     columns = (
         Column("context_tokens", "context tokens", "at most, per section", None, 0),
-        Column("training_tflop", "training TFLOP", "matrix products", "lower", 1),
+        Column("training_tflop", "training TFLOP", "matrix products", "lower", decimals),
         Column("step_seconds", "step time", "s, median of training", "lower", 3),
         Column("tokens_per_second", "tokens/s", "training", "higher", 0),
         Column("peak_memory_mib", "peak MiB", "training and sampling", None, 0),
         Column("frames_per_second", "frames/s", "sampling", "higher", 1),
         Column("first_section_seconds", "first section", "s", "lower", 2),
     )
-    means = gathered.efficiency.groupby("arm").mean(numeric_only=True)
     lines = _figures(gathered.arms, columns, lambda arm, key: _cost(means, arm, key))
     notes = (
         "Measured on the machine that ran the grid; differences of a few per cent are noise.",
