@@ -102,6 +102,7 @@ def generate(
     from fp_lab.lab.build import codec_of
     from fp_lab.lab.generate import generate as made
     from fp_lab.lab.generate import latent_count
+    from fp_lab.lab.openings import opening_from_seed
     from fp_lab.lab.quiet import quiet_loading
     from fp_lab.lab.ready import ready
     from fp_lab.lab.stage_bars import StageBars
@@ -119,9 +120,10 @@ def generate(
         )
     with quiet_loading():
         codec = codec_of(loaded.config.codec)
+    shared = _opening(loaded, codec, image, video, prompt or [], pixels)
     for number in seeds:
         file = out if len(seeds) == 1 else out.with_stem(f"{out.stem}-{number}")
-        opening = _opening(loaded, codec, image, video, prompt or [], pixels, number)
+        opening = shared or opening_from_seed(loaded.config, number)
         given = latent_frames(len(opening.frames), codec.temporal) if len(opening.frames) else 0
         wanted = latent_count(loaded.config, codec, seconds) if seconds else (frames or _FRAMES) - 1
         length = wanted + max(given, 1)
@@ -152,9 +154,9 @@ def _opening(
     video: Path | None,
     prompts: list[str],
     pixels: str | None,
-    seed: int,
-) -> "Opening":
-    """What a video begins with."""
+) -> "Opening | None":
+    """What all videos begin with; None where each has the first frame that its seed stands for."""
+    from fp_data.clips import probe
     from fp_lab.lab import openings
 
     config, script = loaded.config, openings.script_of(prompts)
@@ -162,8 +164,7 @@ def _opening(
     if image is not None:
         return openings.opening_from_image(image, size, script)
     if video is not None:
-        count = openings.frames_to_extend(video, config, codec)
-        return openings.opening_from_video(video, size, script, frames=count, fps=config.evaluation.fps)
-    if prompts:
-        return openings.opening_from_text(size, script)
-    return openings.opening_from_seed(config, seed)
+        clip = probe(video)
+        count = openings.frames_to_extend(clip, config, codec)
+        return openings.opening_from_video(clip, size, script, frames=count, fps=config.evaluation.fps)
+    return openings.opening_from_text(size, script) if prompts else None

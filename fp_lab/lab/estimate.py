@@ -5,9 +5,10 @@ Over a transformer of diffusers no step is timed, as that would be to load it: a
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -104,16 +105,7 @@ def timed_step(config: ExperimentConfig, materials: Materials) -> float:
         optimizer.zero_grad()
 
     step(0)
-    return _quickest(step)
-
-
-def _quickest(step: Callable[[int], None]) -> float:
-    seconds = []
-    for number in range(1, _STEPS + 1):
-        started = time.perf_counter()
-        step(number)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return min(timed(partial(step, number), latents.device) for number in range(1, _STEPS + 1))
 
 
 def _seconds_per_frame(config: ExperimentConfig, materials: Materials) -> float:

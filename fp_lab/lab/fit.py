@@ -5,7 +5,6 @@ import json
 import signal
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,7 +19,7 @@ from fp_lab.lab.atomic import replacing, replacing_folder, write_text
 from fp_lab.lab.averaging import Averaging, LearnedAveraging
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.callbacks import AtCheckpoints, SavePoint, StepTable
-from fp_lab.lab.compute import LatentShape, training_tflop
+from fp_lab.lab.compute import training_tflop
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig
 from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training_efficiency
 from fp_lab.lab.quiet import quiet_lightning
@@ -73,8 +72,7 @@ def fit(
     frozen = any(not parameter.requires_grad for parameter in model.parameters())
     whole = LearnedAveraging if frozen else Averaging
     average = ShardedAveraging(settings.ema, model) if sharded else whole(settings.ema)
-    tokens = _mean(videos, partial(tokens_per_sample, config.parsed_recipe, config.sampling.fill))
-    table = StepTable(reporter, tokens * settings.batch)
+    table = StepTable(reporter, _tokens(config, videos) * settings.batch)
     tracking = [] if take is None else [AtCheckpoints(average, config.track.every, take)]
     save = SavePoint(folder.checkpoint, settings.checkpoint_every, key)
     reporter.begin("train", settings.steps)
@@ -87,8 +85,7 @@ def fit(
         _fit(trainer, system, read, folder.checkpoint if started else None)
     trained = average.collect(trainer)
     if trainer.is_global_zero:
-        tflop = _mean(videos, lambda *shape: training_tflop(config, LatentShape(*shape)))
-        _write(folder, trained, table, tflop, fitted.stats if fitted else None)
+        _write(folder, trained, table, training_tflop(config), fitted.stats if fitted else None)
     return trained
 
 
@@ -138,10 +135,10 @@ def _fit(trainer: Trainer, system: FramePackSystem, loader: DataLoader[Any], che
         raise KeyboardInterrupt from stop
 
 
-def _mean(videos: TrainingVideos, figure: Callable[[int, int, int], float]) -> float:
-    """A figure of frames, rows and columns, on average over videos whose sizes may differ."""
-    counts = videos.shapes
-    return fmean([figure(*shape) for shape in counts], list(counts.values()))
+def _tokens(config: ExperimentConfig, videos: TrainingVideos) -> float:
+    """Of a sample, on average over videos whose sizes may differ."""
+    counts, recipe, fill = videos.shapes, config.parsed_recipe, config.sampling.fill
+    return fmean([tokens_per_sample(recipe, fill, *shape) for shape in counts], list(counts.values()))
 
 
 def _write(

@@ -107,7 +107,7 @@ def generate(
         made=kept,
     )
     rolled = kept.keeping(rolled)
-    if offload == "parts":
+    if offload != "none":
         rolled = in_turns(rolled, model, codec, device)
     count = len(plan(recipe, frames, given=frozenset(range(given.shape[2])), fill=config.sampling.fill))
     video = _Canvas(out, opening, pixel_frames(frames, codec.temporal))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest, place, read_bucket
-from fp_data.clips import probe, read_video
+from fp_data.clips import VideoInfo, read_video
 from fp_lab.codec import Codec
 from fp_lab.lab.build import videos_of
 from fp_lab.lab.config import ExperimentConfig
@@ -131,11 +131,11 @@ def opening_from_image(path: Path, size: Bucket, script: Script) -> Opening:
     return Opening(frame[None], script.captions, script.seconds)
 
 
-def opening_from_video(path: Path, size: Bucket, script: Script, *, frames: int, fps: float) -> Opening:
+def opening_from_video(clip: VideoInfo, size: Bucket, script: Script, *, frames: int, fps: float) -> Opening:
     """The end of a clip, which the video goes on from.
 
     Args:
-        path: of the clip.
+        clip: from `fp_data.clips.probe`.
         size: height and width of the video, to which the clip is scaled and cut.
         script: what is to be seen.
         frames: of the clip's end that are looked at; its length at most.
@@ -144,12 +144,11 @@ def opening_from_video(path: Path, size: Bucket, script: Script, *, frames: int,
     Raises:
         ValueError: it cannot be read, or is shorter.
     """
-    clip = probe(path)
     step = max(1, round(clip.fps / fps))
     first = clip.frames - 1 - (frames - 1) * step
     if first < 0:
         raise ValueError(
-            f"{path}: has {clip.frames} frames at {clip.fps:g} per second, expected at least "
+            f"{clip.path}: has {clip.frames} frames at {clip.fps:g} per second, expected at least "
             f"{(frames - 1) * step + 1}, for {frames} at {fps:g} per second"
         )
     read = torch.stack([torch.from_numpy(frame) for frame in read_bucket(clip, size, first, None, step)])
@@ -160,12 +159,12 @@ def opening_from_video(path: Path, size: Bucket, script: Script, *, frames: int,
     return Opening(read, script.captions, script.seconds, earlier)
 
 
-def frames_to_extend(path: Path, config: ExperimentConfig, codec: Codec | VideoCodec) -> int:
+def frames_to_extend(clip: VideoInfo, config: ExperimentConfig, codec: Codec | VideoCodec) -> int:
     """How many frames of a clip's end a model looks at: as many as its recipe packs before a section.
 
     At least one, and no more than the clip has; for block-causal attention the first and whole blocks.
     """
-    clip, recipe = probe(path), config.parsed_recipe
+    recipe = config.parsed_recipe
     there = 1 + (clip.frames - 1) // max(1, round(clip.fps / config.evaluation.fps))
     wanted = max(1, sum(run.frames for run in recipe.left.runs))
     latents = min(wanted, 1 + (there - 1) // codec.temporal)

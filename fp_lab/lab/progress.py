@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from fp_lab.lab.bars import bars
+from fp_lab.lab.bars import Shown
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.tracking import TrackedRun
 
 
-class GridProgress:
+class GridProgress(Shown):
     """The bars of a grid. Without a terminal there are no bars, only lines.
 
     Args:
@@ -21,20 +20,8 @@ class GridProgress:
     """
 
     def __init__(self, console: Console, arms: int) -> None:
-        self.console = console
-        self._progress = bars(console)
+        super().__init__(console)
         self._grid = self._progress.add_task("grid", total=arms, note="")
-
-    def __enter__(self) -> "GridProgress":
-        """Show the bars."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take the bars away."""
-        self._progress.stop()
 
     def arm(self, label: str, tracked: TrackedRun) -> "ArmProgress":
         """A bar for an arm that is to begin."""
@@ -52,10 +39,6 @@ class GridProgress:
             yield
         finally:
             self._progress.remove_task(bar)
-
-    def say(self, line: str) -> None:
-        """Print a line that stays."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class ArmProgress(Reporter):

@@ -1,15 +1,13 @@
 """What a terminal shows of a command that goes through stages: the bar of the one at work."""
 
-from types import TracebackType
-
 from rich.console import Console
 from rich.progress import TaskID
 
-from fp_lab.lab.bars import bars
+from fp_lab.lab.bars import Shown
 from fp_lab.lab.reporter import Reporter
 
 
-class StageBars(Reporter):
+class StageBars(Shown, Reporter):
     """A bar for each stage, the earlier ones taken away; without a terminal there are none.
 
     Args:
@@ -17,19 +15,8 @@ class StageBars(Reporter):
     """
 
     def __init__(self, console: Console) -> None:
-        self._console, self._progress = console, bars(console)
+        super().__init__(console)
         self._bar: TaskID | None = None
-
-    def __enter__(self) -> "StageBars":
-        """Show the bars."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take the bars away."""
-        self._progress.stop()
 
     def begin(self, stage: str, total: int) -> None:
         """The bar is of another stage now."""
@@ -41,7 +28,3 @@ class StageBars(Reporter):
         """Move the bar."""
         if self._bar is not None:
             self._progress.update(self._bar, completed=done, note=note)
-
-    def say(self, line: str) -> None:
-        """Print a line that stays."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)

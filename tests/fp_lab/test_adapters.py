@@ -1,7 +1,6 @@
 """Low-rank adapters of both families: what learns, what is stored, and who can read it."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from torch import Tensor, nn
 import tiny_hunyuan
 import tiny_wan
 from fp_lab.adapters import LORA_FILE, LoraConfig, has_lora, load_lora, merge_lora, targeted
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
-from fp_lab.backbones.wan_condition import WanCondition
 from fp_lab.flow import FlowConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
@@ -22,22 +19,12 @@ from fp_lab.recipe import parse
 from fp_lab.samples import PlannedSections
 from fp_lab.shapes import TextCondition
 from fp_lab.system import FramePackSystem, LatentBatch, ObjectiveConfig, OptimizerConfig, step_generator
+from tiny_conditions import normal, told
 
 RECIPE = parse("td_f2k2f1k1_g3")
 LORA = LoraConfig(rank=2, alpha=4)
 FRAMES, STEPS = 7, 20
 TRANSFORMERS = {"hunyuan_video": tiny_hunyuan.diffusers_model, "wan": tiny_wan.diffusers_model}
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def told(captions: Sequence[str], family: str) -> Any:
-    tokens = normal(1, 5, 16, seed=1).repeat(len(captions), 1, 1)
-    if family == "wan":
-        return WanCondition(tokens)
-    return HunyuanCondition(tokens, pooled=normal(1, 8, seed=2).repeat(len(captions), 1))
 
 
 @pytest.fixture(params=list(TRANSFORMERS))

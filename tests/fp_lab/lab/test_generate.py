@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fp_data.buckets import Bucket
-from fp_data.clips import write_mp4
+from fp_data.clips import probe, write_mp4
 from fp_lab.lab import generate as making
 from fp_lab.lab.build import Materials, codec_of
 from fp_lab.lab.kept_sections import KeptSections
@@ -130,9 +130,9 @@ def test_from_the_end_of_a_clip(
 ) -> None:
     loaded = arm(folder, name)
     codec = codec_of(loaded.config.codec)
-    count = frames_to_extend(folder / "clip.mp4", loaded.config, codec)
+    count = frames_to_extend(probe(folder / "clip.mp4"), loaded.config, codec)
     assert count == {"framepack": 1, "wan": 9}[name], "as much as the recipe packs before a section"
-    opening = opening_from_video(folder / "clip.mp4", SIZE, Script(("on",)), frames=count, fps=16)
+    opening = opening_from_video(probe(folder / "clip.mp4"), SIZE, Script(("on",)), frames=count, fps=16)
     given = 1 + (count - 1) // codec.temporal
     video(loaded, opening, tmp_path / "a.mp4", given + 3)
     (_, shown) = written[-1]
@@ -147,12 +147,12 @@ def test_from_the_end_of_a_clip(
     with pytest.raises(
         ValueError, match="has 40 frames at 32 per second, expected at least 41, for 21 at 16"
     ):
-        opening_from_video(folder / "clip.mp4", SIZE, Script(("on",)), frames=21, fps=16)
+        opening_from_video(probe(folder / "clip.mp4"), SIZE, Script(("on",)), frames=21, fps=16)
 
 
 def test_a_clips_own_frames_are_kept(folder: Path, tmp_path: Path, written: list[tuple[str, Any]]) -> None:
     loaded = arm(folder, "wan")
-    opening = opening_from_video(folder / "clip.mp4", SIZE, Script(("on",)), frames=17, fps=16)
+    opening = opening_from_video(probe(folder / "clip.mp4"), SIZE, Script(("on",)), frames=17, fps=16)
     video(loaded, opening, tmp_path / "a.mp4", 5 + 3)
     shown = written[-1][1]
     untouched = 3 + 1 + 4  # before the opening, and all but the section's length before what is added
@@ -167,7 +167,7 @@ def test_scenes_of_an_extension_begin_behind_the_clip(
     loaded, made = arm(folder, "wan"), {}
     for name, captions, seconds in (("one", ("on",), None), ("two", ("on", "a ball rolls"), (0.0, 0.75))):
         script = Script(captions, seconds)
-        opening = opening_from_video(folder / "clip.mp4", SIZE, script, frames=9, fps=16)
+        opening = opening_from_video(probe(folder / "clip.mp4"), SIZE, script, frames=9, fps=16)
         video(loaded, opening, tmp_path / f"{name}.mp4", 3 + 6)
         files = sorted((tmp_path / f"{name}.sections").iterdir())
         made[name] = [load_file(file)["latents"] for file in files]

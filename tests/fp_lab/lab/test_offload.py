@@ -1,7 +1,7 @@
 """Generation with less memory on the device; the CPU stands for the device, so only the logic is tested."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -17,10 +17,8 @@ import tiny_hunyuan
 import tiny_wan
 from fp_lab.adapters import LoraConfig, add_lora
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.backbones.hunyuan_video import HunyuanVideo
 from fp_lab.backbones.wan import Wan
-from fp_lab.backbones.wan_condition import WanCondition
 from fp_lab.codec import Codec, CodecConfig
 from fp_lab.lab.offload import in_turns, place_model
 from fp_lab.model import FramePackModel
@@ -30,21 +28,11 @@ from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
 from fp_lab.rollout import RolledSection, SamplingConfig, rollout
 from fp_lab.solvers import SolverConfig
+from tiny_conditions import normal, told
 
 RECIPE = parse("td_f2k2f1k1_g3")
 CPU, META = torch.device("cpu"), torch.device("meta")
 ISOLATED = ContextConfig(attention="isolated", timestep="zero")
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def told(captions: Sequence[str], family: str) -> Any:
-    tokens = normal(1, 5, 16, seed=1).repeat(len(captions), 1, 1)
-    if family == "wan":
-        return WanCondition(tokens)
-    return HunyuanCondition(tokens, pooled=normal(1, 8, seed=2).repeat(len(captions), 1))
 
 
 def model_of(family: str, *, adapters: bool = False, context: ContextConfig | None = None) -> FramePackModel:
