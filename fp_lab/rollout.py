@@ -24,6 +24,7 @@ class SamplingConfig:
     Attributes:
         solver: which one, and its steps.
         guidance: classifier-free guidance scale s of v_n + s (v_p - v_n); 1 samples without it.
+        distilled_guidance: scale that a model with distilled guidance (HunyuanVideo, FramePack) is told.
         negative_prompt: caption of v_n.
         rescale: share of guidance rescale (https://arxiv.org/abs/2305.08891, section 3.4).
         shift: token count that drives the shift of times.
@@ -36,6 +37,7 @@ class SamplingConfig:
 
     solver: SolverConfig = field(default_factory=SolverConfig)
     guidance: float = 1.0
+    distilled_guidance: float = 6.0
     negative_prompt: str = ""
     rescale: float = 0.0
     shift: Shift = "section"
@@ -161,7 +163,8 @@ def _texts(
         expected = f"1 or {count}, one per endpoint" if recipe.order == "planned" else "as many for each"
         raise ValueError(f"got {sorted(several)} prompts per video, expected {expected} for recipe {recipe}")
     each = [[text] * count if isinstance(text, str) else list(text) for text in captions]
-    encode = partial(model.backbone.encode_text, images=images)
+    guidance = sampling.distilled_guidance
+    encode = partial(model.backbone.encode_text, images=images, guidance=guidance)
     negative = [encode([sampling.negative_prompt] * len(each))] if sampling.guidance != 1 else []
     return [[encode([prompts[index] for prompts in each]), *negative] for index in range(count)]
 

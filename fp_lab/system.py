@@ -64,6 +64,8 @@ class ObjectiveConfig:
     Attributes:
         flow: times and output.
         caption_dropout: share of captions replaced by the empty one, for guidance to start from.
+        distilled_guidance: scale that a model with distilled guidance (HunyuanVideo, FramePack) is told: 1 is
+            the plain flow, which is the target here. What it is told in sampling is a setting of its own.
         given: how many latent frames videos are taken to begin with, each number as often: 0 teaches text to
             video, 1 image to video, more the extension of clips.
         history: what is done to the history.
@@ -71,6 +73,7 @@ class ObjectiveConfig:
 
     flow: FlowConfig = field(default_factory=FlowConfig)
     caption_dropout: float = 0.1
+    distilled_guidance: float = 1.0
     given: tuple[int, ...] = (1,)
     history: HistoryConfig = field(default_factory=HistoryConfig)
 
@@ -195,7 +198,8 @@ class FramePackSystem(LightningModule):
         dropped = torch.rand(len(captions), generator=generator) < self.objective.caption_dropout
         told = zip(captions, dropped.tolist(), strict=True)
         kept: list[Caption] = ["" if drop else caption for caption, drop in told]
-        return self.model.backbone.encode_text(kept, batch.get("images"))
+        guidance = self.objective.distilled_guidance
+        return self.model.backbone.encode_text(kept, batch.get("images"), guidance)
 
     def configure_gradient_clipping(
         self,

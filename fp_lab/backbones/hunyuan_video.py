@@ -55,11 +55,9 @@ class HunyuanVideo(nn.Module):
 
     Attributes:
         texts: how captions become conditions; see `encode_text`.
-        guidance: scale of the distilled guidance that a model with guidance embedding is told.
     """
 
     texts: Callable[[Sequence[Caption]], HunyuanCondition] | None = None
-    guidance: float = 6.0
 
     def __init__(
         self, transformer: HunyuanVideoFramepackTransformer3DModel | HunyuanVideoTransformer3DModel
@@ -144,8 +142,10 @@ class HunyuanVideo(nn.Module):
             if released is not None and name in RELEASED_PROJECTIONS:
                 yield released.get_submodule(RELEASED_PROJECTIONS[name]), projection
 
-    def encode_text(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
-        """What `texts` knows of captions, with embeddings of first frames; see `Backbone`.
+    def encode_text(
+        self, captions: Sequence[Caption], images: Tensor | None = None, guidance: float | None = None
+    ) -> TextCondition:
+        """What `texts` knows of captions, with embeddings of first frames and the guidance; see `Backbone`.
 
         Raises:
             ValueError: nothing is set that encodes captions.
@@ -156,9 +156,10 @@ class HunyuanVideo(nn.Module):
                 "to be set; encoders are a model's of their own"
             )
         text = self.texts(captions)
-        scale = torch.full((len(captions),), 1000 * self.guidance, device=text.tokens.device)
-        guided = self.transformer.time_text_embed.guidance_embedder is not None
-        return replace(text, image=images, guidance=scale if guided else None)
+        scale = None
+        if guidance is not None and self.transformer.time_text_embed.guidance_embedder is not None:
+            scale = torch.full((len(captions),), 1000 * guidance, device=text.tokens.device)
+        return replace(text, image=images, guidance=scale)
 
     def as_context(
         self, noisy: Tensor, times: Tensor, timesteps: Tensor, moments: Tensor | None = None

@@ -35,12 +35,15 @@ class Backbone(Protocol):
         """The transformer's blocks."""
         ...
 
-    def encode_text(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
+    def encode_text(
+        self, captions: Sequence[Caption], images: Tensor | None = None, guidance: float | None = None
+    ) -> TextCondition:
         """Encode captions once; the result serves every denoising step.
 
         Args:
             captions: one per video; an embedding stands for itself.
             images: embeddings of the first frames ``b i e``, for backbones that take them.
+            guidance: scale for backbones whose guidance is distilled; nothing to the others.
         """
         ...
 

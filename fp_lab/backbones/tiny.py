@@ -130,8 +130,10 @@ class TinyDiT(nn.Module):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
-    def encode_text(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
-        """Embed the words of captions; images say nothing to this model.
+    def encode_text(
+        self, captions: Sequence[Caption], images: Tensor | None = None, guidance: float | None = None
+    ) -> TextCondition:
+        """Embed the words of captions; images and guidance say nothing to this model.
 
         Raises:
             ValueError: a caption that is an embedding.

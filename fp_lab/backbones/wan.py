@@ -121,8 +121,12 @@ class Wan(nn.Module):
     def store_projections(self, packer: ContextPacker) -> None:
         """Nothing: the transformer has no place for projections of clean frames."""
 
-    def encode_text(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
+    def encode_text(
+        self, captions: Sequence[Caption], images: Tensor | None = None, guidance: float | None = None
+    ) -> TextCondition:
         """What `texts` knows of captions, with embeddings of first frames; see `Backbone`.
+
+        Wan's guidance is classifier-free, so a scale says nothing to it.
 
         Raises:
             ValueError: nothing is set that encodes captions.

@@ -78,7 +78,6 @@ def told(
         return texts(captions)
 
     model.backbone.texts = on_device
-    model.backbone.guidance = config.model.guidance
     return model
 
 

@@ -20,6 +20,10 @@ Settings = TypeVar("Settings")
 
 BASE_KEY = "base"
 BASELINE_KEYS = ("baseline", "protocol", "like")
+_REPLACED = {
+    "model.guidance": "objective.distilled_guidance for training and sampling.distilled_guidance for sampling"
+}
+"""Keys of older files, and what stands for them now."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,8 @@ def _check_leaf(schema: Any, leaf: _Leaf) -> None:
 
 
 def _hint(path: str, known: Sequence[str]) -> str:
+    if path in _REPLACED:
+        return f"; use {_REPLACED[path]}"
     last = path.rpartition(".")[2]
     close = get_close_matches(path, known, n=1, cutoff=0.75)
     close = close or [name for name in known if name.rpartition(".")[2] == last][:3]

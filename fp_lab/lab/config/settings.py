@@ -87,7 +87,6 @@ class ModelSource:
         lora: adapters of a transformer of diffusers, trained in place of its weights; null: all weights.
         dtype: of its weights where they are frozen or only sampled from.
         checkpointing: compute its blocks again in the backward pass, for less memory.
-        guidance: scale of the distilled guidance that HunyuanVideo is told.
         conditions: pipeline folder or hub id with its text encoders; null: that of `base`.
         images: the same with its image encoder, if it is elsewhere.
     """
@@ -97,7 +96,6 @@ class ModelSource:
     lora: LoraConfig | None = None
     dtype: Dtype = "float32"
     checkpointing: bool = False
-    guidance: float = 6.0
     conditions: str | None = None
     images: str | None = None
 

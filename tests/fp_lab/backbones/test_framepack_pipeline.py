@@ -61,7 +61,12 @@ def embedded() -> dict[str, Tensor]:
 
 @torch.no_grad()
 def by_diffusers(
-    transformer: Any, embedded: dict[str, Tensor], recipe: str, sections: int, scale: float
+    transformer: Any,
+    embedded: dict[str, Tensor],
+    recipe: str,
+    sections: int,
+    scale: float,
+    distilled: float = 6.0,
 ) -> Tensor:
     """Latents of the whole video."""
     vae = AutoencoderKLHunyuanVideo(
@@ -91,7 +96,7 @@ def by_diffusers(
         latent_window_size=SECTION,
         num_inference_steps=STEPS,
         true_cfg_scale=scale,
-        guidance_scale=6.0,
+        guidance_scale=distilled,
         prompt_embeds=embedded["prompt"],
         pooled_prompt_embeds=embedded["pooled"],
         prompt_attention_mask=ones,
@@ -106,7 +111,12 @@ def by_diffusers(
 
 
 def sampled(
-    model: FramePackModel, embedded: dict[str, Tensor], recipe: str, sections: int, scale: float
+    model: FramePackModel,
+    embedded: dict[str, Tensor],
+    recipe: str,
+    sections: int,
+    scale: float,
+    distilled: float = 6.0,
 ) -> Tensor:
     """The same by us."""
 
@@ -120,7 +130,7 @@ def sampled(
     model.backbone.texts = texts
     frames = 1 + SECTION * sections
     latents = embedded["first"].repeat(1, 1, frames, 1, 1)
-    sampling = SamplingConfig(SolverConfig("euler", STEPS), guidance=scale, negative_prompt="bad")
+    sampling = SamplingConfig(SolverConfig("euler", STEPS), scale, distilled, negative_prompt="bad")
     rolled = rollout(
         model,
         parse(recipe),
@@ -146,25 +156,28 @@ def folder(transformer: HunyuanVideoFramepackTransformer3DModel, tmp_path: Path)
     return tmp_path
 
 
-@pytest.mark.parametrize("scale", [1.0, 2.5])
+@pytest.mark.parametrize(("scale", "distilled"), [(1.0, 10.0), (2.5, 6.0)])
 @pytest.mark.parametrize("sections", [1, 3, 6])
 @pytest.mark.parametrize("recipe", RELEASED)
 def test_a_video_equals_that_of_the_pipeline(
-    transformer: Any, embedded: dict[str, Tensor], folder: Path, recipe: str, sections: int, scale: float
+    transformer: Any,
+    embedded: dict[str, Tensor],
+    folder: Path,
+    recipe: str,
+    sections: int,
+    scale: float,
+    distilled: float,
 ) -> None:
-    theirs = by_diffusers(transformer, embedded, recipe, sections, scale)
-    ours = sampled(model_of(folder, recipe), embedded, recipe, sections, scale)
+    theirs = by_diffusers(transformer, embedded, recipe, sections, scale, distilled)
+    ours = sampled(model_of(folder, recipe), embedded, recipe, sections, scale, distilled)
     assert theirs.shape == ours.shape
     assert theirs.std() > 0.3
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("recipe", RELEASED)
-def test_the_pipeline_makes_the_same_video_with_what_the_lab_has_trained(
-    embedded: dict[str, Tensor], folder: Path, tmp_path: Path, recipe: str
-) -> None:
-    model = model_of(folder, recipe)
-    untrained = sampled(model, embedded, recipe, 2, 1.0)
+def training_of(
+    model: FramePackModel, recipe: str, embedded: dict[str, Tensor]
+) -> tuple[FramePackSystem, LatentBatch]:
     system = FramePackSystem(
         model,
         PlannedSections(parse(recipe)),
@@ -173,12 +186,37 @@ def test_the_pipeline_makes_the_same_video_with_what_the_lab_has_trained(
         steps=2,
         seed=0,
     )
-    optimizer: Any = system.configure_optimizers()
     batch = LatentBatch(
         latents=embedded["first"] + torch.randn(1, 4, 19, *SIZE, generator=torch.Generator().manual_seed(0)),
         captions=["good"],
         images=embedded["image"],
     )
+    return system, batch
+
+
+def test_a_model_is_told_the_guidance_of_the_target_in_training_and_its_own_in_sampling(
+    embedded: dict[str, Tensor], folder: Path
+) -> None:
+    model, told = model_of(folder, FORWARD), []
+    embed = model.backbone.transformer.time_text_embed
+    embed.guidance_embedder.register_forward_pre_hook(lambda _, inputs: told.append(inputs[0]))
+    sampled(model, embedded, FORWARD, 1, 1.0)
+    sampled(model, embedded, FORWARD, 1, 1.0, distilled=10.0)
+    system, batch = training_of(model, FORWARD, embedded)
+    system.section_loss(batch, step_generator(0, 0, 0))
+    # the flow of the data itself is guidance of 1, of which the embedding is told a thousandfold
+    expected = embed.time_proj(torch.tensor([6000.0, 10_000.0, 1000.0]))
+    assert torch.equal(torch.cat(told), expected)
+
+
+@pytest.mark.parametrize("recipe", RELEASED)
+def test_the_pipeline_makes_the_same_video_with_what_the_lab_has_trained(
+    embedded: dict[str, Tensor], folder: Path, tmp_path: Path, recipe: str
+) -> None:
+    model = model_of(folder, recipe)
+    untrained = sampled(model, embedded, recipe, 2, 1.0)
+    system, batch = training_of(model, recipe, embedded)
+    optimizer: Any = system.configure_optimizers()
     for step in range(2):
         system.section_loss(batch, step_generator(0, 0, step)).backward()
         optimizer["optimizer"].step()

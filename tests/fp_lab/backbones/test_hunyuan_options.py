@@ -172,8 +172,7 @@ def test_captions_and_images_become_a_condition(inputs: Inputs) -> None:
     backbone.texts = lambda captions: HunyuanCondition(
         inputs.text.tokens[: len(captions)], pooled=inputs.text.pooled[: len(captions)]
     )
-    backbone.guidance = 3.5
-    text = backbone.encode_text(["a ball"], inputs.text.image)
+    text = backbone.encode_text(["a ball"], inputs.text.image, guidance=3.5)
     assert isinstance(text, HunyuanCondition)
     assert text.guidance is not None
     assert text.guidance.tolist() == [3500]

@@ -47,6 +47,10 @@ def test_a_chain_that_comes_back_to_itself_is_refused(tmp_path: Path) -> None:
         ("training.stesp=3", r"unknown key 'training.stesp'; did you mean training.steps"),
         ("trainig.steps=3", r"unknown key 'trainig.steps'; did you mean training.steps"),
         ("steps=3", r"did you mean training.steps or sampling.solver.steps"),
+        (
+            "model.guidance=10",
+            r"unknown key 'model.guidance'; use objective.distilled_guidance .* sampling.distilled_guidance",
+        ),
         ("ordr=vanilla", r"unknown key 'ordr'; did you mean order"),
         ("training.steps=many", r"training.steps: got 'many' \(str\), expected int"),
         ("training.steps=1.5", r"training.steps: got 1.5 \(float\), expected int"),

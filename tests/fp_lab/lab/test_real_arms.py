@@ -100,8 +100,11 @@ def test_what_a_model_is_told_is_in_its_keys(tmp_path: Path) -> None:
         assert stage_keys(config).train != keys.train, part
         file.write_bytes(content)
     assert stage_keys(config) == keys
-    other = replace(config, model=replace(config.model, guidance=1.0))
-    assert stage_keys(other).train != keys.train
+    trained = stage_keys(replace(config, objective=replace(config.objective, distilled_guidance=6.0)))
+    assert trained.train != keys.train
+    sampled = stage_keys(replace(config, sampling=replace(config.sampling, distilled_guidance=1.0)))
+    assert sampled.train == keys.train
+    assert sampled.sample != keys.sample
 
 
 def test_the_documented_grid_is_one(tmp_path: Path) -> None:
