@@ -16,7 +16,7 @@ Output = Literal["velocity", "clean"]
 Shift = Literal["section", "full", "none"]
 
 SMALLEST_SIGMA = 0.05
-"""A clean prediction becomes a velocity by division by sigma, which is held above this."""
+"""A clean prediction becomes a velocity by division by sigma, which is held above this; no other is."""
 
 
 @dataclass(frozen=True)
@@ -90,30 +90,33 @@ def to_clean(velocity: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
     return noisy - _spread(sigmas, noisy) * velocity
 
 
-def velocity_loss(
-    velocity: Tensor,
-    clean: Tensor,
-    noise: Tensor,
-    noisy: Tensor,
-    sigmas: Tensor,
-    frames: Tensor | None = None,
-) -> Tensor:
-    """Squared velocity error per item, ``b``.
+def velocity_target(clean: Tensor, noise: Tensor, sigmas: Tensor, output: Output) -> Tensor:
+    """What `to_velocity` gives for an exact prediction: ``noise - x_0``.
 
-    The target is ``(x_t - x_0) / max(sigma, SMALLEST_SIGMA)``, which is ``noise - x_0`` but for times
-    next to 0, where a clean output could not be weighted without bound.
+    Next to time 0 clean outputs have ``(x_t - x_0) / SMALLEST_SIGMA`` instead, or their errors would be
+    weighted without bound.
+
+    Args:
+        clean: x_0, ``b c t h w``.
+        noise: that is mixed in.
+        sigmas: ``b`` or ``b t``.
+        output: what the network predicts.
+    """
+    velocity = noise - clean
+    if output == "velocity":
+        return velocity
+    held = to_velocity(clean, interpolate(clean, noise, sigmas), sigmas, output)
+    return velocity.where(_spread(sigmas, clean) >= SMALLEST_SIGMA, held)
+
+
+def velocity_loss(velocity: Tensor, target: Tensor, frames: Tensor | None = None) -> Tensor:
+    """Squared velocity error per item, ``b``.
 
     Args:
         velocity: predicted, ``b c t h w``.
-        clean: x_0.
-        noise: that was mixed in.
-        noisy: x_t.
-        sigmas: ``b`` or ``b t``.
+        target: the right one, as `velocity_target` has it.
         frames: bool ``b t``, which frames count; None: all.
     """
-    target = torch.where(
-        _spread(sigmas, clean) >= SMALLEST_SIGMA, noise - clean, to_velocity(clean, noisy, sigmas, "clean")
-    )
     error = (velocity - target).square()
     if frames is None:
         return error.flatten(1).mean(1)

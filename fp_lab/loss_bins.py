@@ -47,16 +47,13 @@ def bin_losses(
 
 
 @torch.no_grad()
-def bin_frame_losses(
-    velocity: Tensor, clean: Tensor, noise: Tensor, noisy: Tensor, levels: Tensor
-) -> LossBins:
+def bin_frame_losses(velocity: Tensor, target: Tensor, levels: Tensor) -> LossBins:
     """`bin_losses` of single frames, for windows ``b c t h w`` whose frames have levels ``b t`` of their own.
 
     Frames without noise (level 0) are given, not asked for: they do not count.
     """
     flat = levels.flatten()
-    losses = velocity_loss(_single(velocity), _single(clean), _single(noise), _single(noisy), flat)
-    return bin_losses(losses, flat, flat > 0)
+    return bin_losses(velocity_loss(_single(velocity), _single(target)), flat, flat > 0)
 
 
 def _single(windows: Tensor) -> Tensor:

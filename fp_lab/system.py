@@ -13,7 +13,15 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from fp_lab.causal import Blocks
-from fp_lab.flow import FlowConfig, draw_sigmas, interpolate, shift_for, to_velocity, velocity_loss
+from fp_lab.flow import (
+    FlowConfig,
+    draw_sigmas,
+    interpolate,
+    shift_for,
+    to_velocity,
+    velocity_loss,
+    velocity_target,
+)
 from fp_lab.history import HistoryConfig, corrupt, draw_levels, with_noise, without
 from fp_lab.loss_bins import LossBins, bin_frame_losses, bin_losses
 from fp_lab.model import FramePackModel
@@ -157,7 +165,7 @@ class FramePackSystem(LightningModule):
         packed = model.memory_of(model.pack(context, levels), text)
         prediction = model(noisy, sample.times, sigmas, text, packed)
         velocity = to_velocity(prediction, noisy, sigmas, config.flow.output)
-        losses = velocity_loss(velocity, sample.target, noise, noisy, sigmas)
+        losses = velocity_loss(velocity, velocity_target(sample.target, noise, sigmas, config.flow.output))
         self.loss_bins = bin_losses(losses, sigmas)
         return losses.mean()
 
@@ -186,8 +194,9 @@ class FramePackSystem(LightningModule):
         mask = blocks.mask(frames, model.section_tokens(1, rows, columns))
         prediction = model(noisy, frames, levels, text, None, mask, blocks.moments(frames))
         velocity = to_velocity(prediction, noisy, levels, config.flow.output)
-        self.loss_bins = bin_frame_losses(velocity, clean, noise, noisy, levels)
-        return velocity_loss(velocity, clean, noise, noisy, levels, levels > 0).mean()
+        target = velocity_target(clean, noise, levels, config.flow.output)
+        self.loss_bins = bin_frame_losses(velocity, target, levels)
+        return velocity_loss(velocity, target, levels > 0).mean()
 
     def _shift(self, section: int, frames: int, rows: int, columns: int) -> float:
         count = self.model.section_tokens(section, rows, columns)

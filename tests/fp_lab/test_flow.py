@@ -7,6 +7,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from fp_lab.flow import (
     SMALLEST_SIGMA,
     FlowConfig,
+    Output,
     draw_sigmas,
     interpolate,
     schedule,
@@ -16,6 +17,7 @@ from fp_lab.flow import (
     to_clean,
     to_velocity,
     velocity_loss,
+    velocity_target,
 )
 
 
@@ -74,14 +76,27 @@ def test_the_velocity_is_the_derivative_of_the_path() -> None:
     torch.testing.assert_close(derivative, noise - clean, atol=1e-6, rtol=1e-6)
 
 
-def test_loss_is_zero_for_the_truth_and_positive_otherwise() -> None:
-    clean, noise = torch.randn(2, 4, 2, 3, 3, 3).unbind(0)
-    sigmas = torch.tensor([0.001, SMALLEST_SIGMA, 0.5, 1.0])
-    noisy = interpolate(clean, noise, sigmas)
-    exact = velocity_loss(to_velocity(clean, noisy, sigmas, "clean"), clean, noise, noisy, sigmas)
-    torch.testing.assert_close(exact, torch.zeros(4), atol=1e-6, rtol=0)
-    wrong = velocity_loss(to_velocity(clean + 0.1, noisy, sigmas, "clean"), clean, noise, noisy, sigmas)
-    torch.testing.assert_close(wrong, 0.01 / sigmas.clamp_min(SMALLEST_SIGMA).square(), rtol=1e-3, atol=0)
+SIGMAS = torch.cat((torch.tensor([1e-6]), torch.linspace(0, 1, 201)[1:]))
+
+
+@pytest.mark.parametrize("output", ["velocity", "clean"])
+def test_the_loss_of_an_exact_output_is_zero_at_every_time(output: Output) -> None:
+    clean, noise = torch.randn(2, len(SIGMAS), 2, 3, 3, 3).unbind(0)
+    noisy = interpolate(clean, noise, SIGMAS)
+    exact = noise - clean if output == "velocity" else clean
+    found = to_velocity(exact, noisy, SIGMAS, output)
+    loss = velocity_loss(found, velocity_target(clean, noise, SIGMAS, output))
+    torch.testing.assert_close(loss, torch.zeros_like(loss), atol=1e-8, rtol=0)
+
+
+def test_an_error_of_the_output_is_weighted_as_a_velocity() -> None:
+    clean, noise = torch.randn(2, len(SIGMAS), 2, 3, 3, 3).unbind(0)
+    noisy = interpolate(clean, noise, SIGMAS)
+    wrong = to_velocity(clean + 0.1, noisy, SIGMAS, "clean")
+    loss = velocity_loss(wrong, velocity_target(clean, noise, SIGMAS, "clean"))
+    torch.testing.assert_close(loss, 0.01 / SIGMAS.clamp_min(SMALLEST_SIGMA).square(), rtol=1e-3, atol=0)
+    loss = velocity_loss(noise - clean + 0.1, velocity_target(clean, noise, SIGMAS, "velocity"))
+    torch.testing.assert_close(loss, torch.full_like(loss, 0.01), rtol=1e-3, atol=0)
 
 
 def test_training_times_are_logit_normal_then_shifted() -> None:
