@@ -39,10 +39,11 @@ class Blocks:
         runs = recipe.left.runs
         plain = len(runs) == 1 and {level.kernel for level in recipe.levels} == {BASE}
         kept = {recipe.left.tail, recipe.right.tail} & {"ta", "tc"}
-        if recipe.order != "vanilla" or not plain or kept:
+        # a block is target and history at once, so no codebook can change the one without the other
+        if recipe.order != "vanilla" or not plain or kept or recipe.codebook:
             raise ValueError(
                 f"context.attention: got 'block_causal' with recipe {recipe}, expected uncompressed frames "
-                "before the section and no more, such as td_f28k1_g4"
+                "before the section, no codebook and no more, such as td_f28k1_g4"
             )
         return cls(recipe.section, recipe.left.runs[0].frames)
 

@@ -16,7 +16,7 @@ HistoryLevel = Literal["clean", "random", "fixed"]
 
 @dataclass(frozen=True)
 class HistoryConfig:
-    """Corruption of the history in training.
+    """Corruption of the history in training; a discrete history (``+D``) is discretised after all of it.
 
     Attributes:
         noise: latents become (1-s) x + s * noise with s ~ U(0, noise) per video; the model is not told.

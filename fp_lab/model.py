@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,15 @@ class FramePackModel(nn.Module):
     def pack(self, context: tuple[ContextLevel, ...], levels: Tensor | None = None) -> PackedContext | None:
         """Tokens and phases of a context; they serve every denoising step of a section.
 
+        Where there is a codebook, all of its pixels are centroids (FramePack paper v3, eq. 6): noise that it
+        was given, averages of a tail and zeros for missing frames are discretised too, in training as in
+        sampling.
+
         Args:
             context: of a sample.
             levels: noise levels ``b`` that its latents were given, in [0, 1]; None for clean ones.
         """
+        context = tuple(replace(level, latents=self.history(level.latents)) for level in context)
         packed: PackedContext | None = self.packer(context, levels)
         return packed
 

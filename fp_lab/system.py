@@ -152,7 +152,7 @@ class FramePackSystem(LightningModule):
             )
         if isinstance(self.source, Blocks):
             return self._window_loss(batch, self.source, generator)
-        history = corrupt(model.history(latents), config.history, generator)
+        history = model.history(corrupt(latents, config.history, generator))
         arrangements = self.source.draw(history, model.context, generator)
         sample = assemble(latents, arrangements, model.context.missing, history)
         frames, rows, columns = latents.shape[2:]

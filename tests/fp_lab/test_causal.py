@@ -161,7 +161,9 @@ def test_blocks_and_attention_go_together() -> None:
         FramePackSystem(causal_model(), source, ObjectiveConfig(), OptimizerConfig(), steps=1, seed=0)
 
 
-@pytest.mark.parametrize("name", ["td_f16k4f2k2f1k1_g9", "g9", "f1k1_x_f5k1_g3", "tc_f5k1_g3", "g3_f1k1"])
+@pytest.mark.parametrize(
+    "name", ["td_f16k4f2k2f1k1_g9", "g9", "f1k1_x_f5k1_g3", "tc_f5k1_g3", "g3_f1k1", "f5k1_g3+D16"]
+)
 def test_recipes_with_anything_packed_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"'block_causal' with recipe .* expected uncompressed frames"):
         Blocks.of(parse(name))

@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader
 from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.flow import FlowConfig
-from fp_lab.history import HistoryConfig
+from fp_lab.history import HistoryConfig, HistoryLevel
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook
-from fp_lab.packing.context import ContextConfig
+from fp_lab.packing.context import ContextConfig, Missing, Timestep
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.samples import PlannedSections
@@ -187,6 +187,20 @@ def test_a_discrete_history_is_discrete_in_training_and_what_is_learned_is_not()
     plain.model.forward = lambda noisy, *args: (same_noise.append(noisy), forward_plain(noisy, *args))[1]  # type: ignore[method-assign, func-returns-value]
     watched(plain)
     assert torch.equal(targets[0], same_noise[0]), "targets and their noise do not know of the codebook"
+
+
+@pytest.mark.parametrize("timestep", ["same", "level"])
+@pytest.mark.parametrize("missing", ["drop", "zero", "mask"])
+def test_no_treatment_of_a_discrete_history_leaves_its_codebook(timestep: Timestep, missing: Missing) -> None:
+    level: HistoryLevel = "random" if timestep == "level" else "clean"
+    history = HistoryConfig(noise=1.0, saturation=0.5, clean=0.25, dropout=0.5, level=level)
+    codebook = Codebook(16, 4)
+    codebook.centroids.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(3)))
+    context = ContextConfig(timestep=timestep, missing=missing)
+    subject = system(objective=ObjectiveConfig(history=history), context=context, codebook=codebook)
+    levels = [level for step in range(4) for level in watched(subject, step)[0]]
+    pixels = torch.cat([level.latents.movedim(1, -1).flatten(0, -2) for level in levels])
+    assert 4 < len(pixels.unique(dim=0)) <= 16
 
 
 def test_a_level_that_the_model_is_not_told_is_refused() -> None:
