@@ -1,7 +1,7 @@
 """Train one arm in several processes: torch's elastic launcher starts them, on one machine or on several.
 
 The process that runs the arm launches ``python -m fp_lab.lab.distributed RUN CACHE KEY`` once per device and
-waits: what the ranks report comes as lines of JSON from the first one. Checkpoints to track are scored here.
+waits: what the ranks report comes as lines of JSON from the first one. Checkpoints are handed on here.
 """
 
 import json
@@ -22,8 +22,7 @@ from fp_lab.lab.config import ExperimentConfig, TrainingConfig, load
 from fp_lab.lab.fit import Take, fit
 from fp_lab.lab.reporter import TOLD, Reporter, Step, retell
 from fp_lab.lab.stages import RunFolder
-from fp_lab.lab.track.checkpoints import Checkpoint, save_checkpoint
-from fp_lab.lab.track.in_training import TrackedTraining
+from fp_lab.lab.track.checkpoints import Checkpoint, Settle, save_checkpoint
 from fp_lab.model import FramePackModel
 
 _TAIL = 4000  # characters of a log that an error shows
@@ -39,7 +38,7 @@ def train_in_ranks(
     key: str,
     materials: Materials,
     reporter: Reporter,
-    tracked: TrackedTraining | None,
+    settle: Settle | None,
 ) -> None:
     """Launch the ranks of a training and wait for them.
 
@@ -49,7 +48,7 @@ def train_in_ranks(
         key: what the training depends on.
         materials: made here what ranks would otherwise make at the same time.
         reporter: hears what the first rank reports.
-        tracked: settles checkpoints as they are saved.
+        settle: gets every checkpoint as it is saved.
 
     Raises:
         ValueError: several nodes outside of an allocation of them.
@@ -66,7 +65,7 @@ def train_in_ranks(
     ):
         assert process.stdout is not None
         try:
-            _listen(process.stdout, reporter, tracked)
+            _listen(process.stdout, reporter, settle)
         except BaseException:
             process.terminate()  # the launcher ends its ranks
             raise
@@ -151,14 +150,14 @@ def _tell(what: str, *values: Any) -> None:
     print(json.dumps([what, *values]), flush=True)
 
 
-def _listen(lines: IO[bytes], reporter: Reporter, tracked: TrackedTraining | None) -> None:
+def _listen(lines: IO[bytes], reporter: Reporter, settle: Settle | None) -> None:
     for line in lines:
         try:
             what, *values = json.loads(line)
         except (ValueError, TypeError):
             continue  # a library has printed something
-        if what == "saved" and tracked is not None:
-            tracked.settle(Checkpoint(Path(values[0])))
+        if what == "saved" and settle is not None:
+            settle(Checkpoint(Path(values[0])))
         elif what in TOLD:
             retell(reporter, what, values)
 

@@ -19,7 +19,6 @@ from fp_lab.lab.atomic import replacing, replacing_folder, write_text
 from fp_lab.lab.averaging import Averaging, LearnedAveraging
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.callbacks import AtCheckpoints, SavePoint, StepTable
-from fp_lab.lab.compute import training_tflop
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig
 from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training_efficiency
 from fp_lab.lab.quiet import quiet_lightning
@@ -85,7 +84,7 @@ def fit(
         _fit(trainer, system, read, folder.checkpoint if started else None)
     trained = average.collect(trainer)
     if trainer.is_global_zero:
-        _write(folder, trained, table, training_tflop(config), fitted.stats if fitted else None)
+        _write(folder, trained, table, fitted.stats if fitted else None)
     return trained
 
 
@@ -142,7 +141,7 @@ def _tokens(config: ExperimentConfig, videos: TrainingVideos) -> float:
 
 
 def _write(
-    folder: RunFolder, model: FramePackModel, table: StepTable, tflop: float, codebook: CodebookStats | None
+    folder: RunFolder, model: FramePackModel, table: StepTable, codebook: CodebookStats | None
 ) -> None:
     """Write what a training leaves; a killed process leaves no model or a whole one."""
     with replacing_folder(folder.model) as unfinished:
@@ -153,5 +152,4 @@ def _write(
     steps = pd.DataFrame([asdict(step) for step in table.steps]).rename(columns={"seconds": "step_seconds"})
     with replacing(folder.loss) as unfinished:
         steps.to_parquet(unfinished, index=False)
-    costs = training_efficiency([step.seconds for step in table.steps], table.tokens)
-    folder.record_efficiency(costs | {"training_tflop": tflop})
+    folder.record_efficiency(training_efficiency([step.seconds for step in table.steps], table.tokens))

@@ -6,11 +6,18 @@ from typing import Any
 from fp_lab.lab.build import data_identity
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.real import is_real, told_identity
-from fp_lab.lab.sources import stage_digest
 from fp_lab.lab.stages import digest
 from fp_lab.lab.training_cache import cache_identity
 from fp_lab.lab.weights import is_own, weights_sha256
 from fp_metrics import protocol
+
+STAGE_VERSIONS = {"train": 1, "sample": 1, "score": 1, "truth": 1}
+"""Versions of what the stages do, part of their keys.
+
+Raise one when the same config, weights and data give other results than before: a loss, a sampler or a round
+trip through the codec that computes something else. Do not raise it for what leaves every bit as it was:
+names, comments, messages. Estimators have a version of their own, `fp_metrics.PROTOCOL_VERSION`.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class StageKeys:
 
 
 def stage_keys(config: ExperimentConfig) -> StageKeys:
-    """Hash only what each stage depends on: parts of the config, weights, data, source code.
+    """Hash only what each stage depends on: parts of the config, weights, data, its version.
 
     Raises:
         ValueError: the codec or the base is not there.
@@ -53,7 +60,7 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
         {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
         | learned
         | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
-        | {"sources": stage_digest("train")}
+        | {"version": STAGE_VERSIONS["train"]}
     )
     scored = ("families", "perceptual", "fps", "strips")
     evaluation = {k: v for k, v in content["evaluation"].items() if k not in scored}
@@ -61,14 +68,15 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
     written = {"fps": config.evaluation.fps, "strips": config.evaluation.strips}
     sample = digest(
         {"train": train, "sampling": content["sampling"], "videos": videos, "written": written}
-        | {"sources": stage_digest("sample")}
+        | {"version": STAGE_VERSIONS["sample"]}
     )
     measured = measured_by(config) | {"perceptual": config.evaluation.perceptual}
     truth = digest(
         {"videos": videos, "measured": measured, "fps": config.evaluation.fps}
-        | {"sources": stage_digest("truth")}
+        | {"version": STAGE_VERSIONS["truth"]}
     )
-    return StageKeys(train, sample, digest({"sample": sample, "truth": truth}), truth)
+    score = digest({"sample": sample, "truth": truth, "version": STAGE_VERSIONS["score"]})
+    return StageKeys(train, sample, score, truth)
 
 
 def measured_by(config: ExperimentConfig) -> dict[str, Any]:

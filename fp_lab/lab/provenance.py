@@ -13,9 +13,8 @@ import torch
 import fp_lab
 from fp_lab.lab.build import data_identity
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.keys import measured_by
-from fp_lab.lab.sources import stage_digest
-from fp_lab.lab.stages import STAGES, Stage, digest
+from fp_lab.lab.keys import STAGE_VERSIONS, measured_by
+from fp_lab.lab.stages import Stage, digest
 from fp_lab.lab.training_cache import cache_identity
 from fp_lab.lab.weights import weights_sha256
 
@@ -38,7 +37,7 @@ def provenance(config: ExperimentConfig, stage: Stage) -> dict[str, Any]:
     return {
         "environment": environment(),
         "git": git_state(),
-        "sources": {name: stage_digest("truth" if name == "score" else name) for name in STAGES},
+        "version": STAGE_VERSIONS[stage],
         "weights": weights,
         "data": digest(data_identity(config.data)),
         **({} if config.data.cache is None else {"cache": cache_identity(config)}),

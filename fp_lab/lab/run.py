@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import Materials
+from fp_lab.lab.compute import training_tflop
 from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.evaluate import score_run, score_truth
 from fp_lab.lab.keys import StageKeys, stage_keys
@@ -13,7 +14,7 @@ from fp_lab.lab.provenance import provenance
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.sample import sample
 from fp_lab.lab.stages import STAGES, RunFolder, Stage
-from fp_lab.lab.train import train
+from fp_lab.lab.track.in_training import train_tracked
 
 
 def run(
@@ -50,7 +51,8 @@ def run(
         key = getattr(keys, stage)
         with place.doing(stage, key):
             if stage == "train":
-                train(place, config, key, materials, reporter)
+                train_tracked(place, config, key, materials, reporter)
+                place.record_efficiency({"training_tflop": training_tflop(config)})
             elif stage == "sample":
                 sample(place, config, materials, reporter)
             else:

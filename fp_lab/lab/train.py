@@ -6,12 +6,17 @@ from fp_lab.lab.distributed import train_in_ranks
 from fp_lab.lab.fit import fit, steps_taken
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
-from fp_lab.lab.track.checkpoints import forget_other_trainings
-from fp_lab.lab.track.in_training import TrackedTraining
+from fp_lab.lab.track.checkpoints import Settle, forget_other_trainings, save_checkpoint
+from fp_lab.model import FramePackModel
 
 
 def train(
-    folder: RunFolder, config: ExperimentConfig, key: str, materials: Materials, reporter: Reporter
+    folder: RunFolder,
+    config: ExperimentConfig,
+    key: str,
+    materials: Materials,
+    reporter: Reporter,
+    settle: Settle | None = None,
 ) -> None:
     """Train an arm and write its model (averaged weights), its table of steps and its efficiency.
 
@@ -21,20 +26,23 @@ def train(
     Args:
         folder: of the run.
         config: of the run.
-        key: what the training depends on.
+        key: of the training stage.
         materials: codec and training videos.
         reporter: hears of every step.
+        settle: gets a checkpoint every `track.every` steps, saved; None: there are none.
 
     Raises:
         ValueError: settings that cannot be followed.
         RanksFailed: something went wrong in one of several processes that train together.
     """
     forget_other_trainings(folder, key)
-    tracked = TrackedTraining(folder, config, key, materials, reporter) if config.track.every else None
     if config.training.ranks > 1:
         steps_taken(folder.checkpoint, key)  # removes one of another key before any rank looks
-        train_in_ranks(folder, config, key, materials, reporter, tracked)
+        train_in_ranks(folder, config, key, materials, reporter, settle)
         return
-    fit(folder, config, key, materials, reporter, tracked.take if tracked else None)
-    if tracked is not None:
-        folder.record_efficiency({"peak_memory_mib": tracked.peak_memory_mib})
+
+    def take(model: FramePackModel, step: int) -> None:
+        assert settle is not None
+        settle(save_checkpoint(model, folder, step, key))
+
+    fit(folder, config, key, materials, reporter, take if settle else None)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,10 @@ class Checkpoint(RunFolder):
                 f"{path}: got {found}, expected weights with sha256 {self.sha256}; the file is damaged: "
                 f"remove {self.path}"
             )
+
+
+Settle = Callable[[Checkpoint], None]
+"""Gets a checkpoint that was just saved: scores it, or removes older ones."""
 
 
 def checkpoints(run: RunFolder) -> tuple[Checkpoint, ...]:

@@ -15,10 +15,32 @@ from fp_lab.lab.efficiency import peak_memory_mib, reset_peak_memory
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.best import Goal, best_checkpoint, check_measured
-from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints, prune, save_checkpoint
+from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints, prune
 from fp_lab.lab.track.scoring import Scorer
 from fp_lab.lab.track.tracked import tracked_videos, write_tracked
-from fp_lab.model import FramePackModel
+from fp_lab.lab.train import train
+
+
+def train_tracked(
+    run: RunFolder, config: ExperimentConfig, key: str, materials: Materials, reporter: Reporter
+) -> None:
+    """Train an arm, and score and prune its checkpoints on the way, as `config.track` says.
+
+    Args:
+        run: its folder.
+        config: of the run.
+        key: of the training stage.
+        materials: codec, training videos and evaluation set.
+        reporter: hears of every step.
+
+    Raises:
+        ValueError: settings that cannot be followed.
+        RanksFailed: something went wrong in one of several processes that train together.
+    """
+    tracked = TrackedTraining(run, config, materials, reporter) if config.track.every else None
+    train(run, config, key, materials, reporter, tracked.settle if tracked else None)
+    if tracked is not None and config.training.ranks == 1:
+        run.record_efficiency({"peak_memory_mib": tracked.peak_memory_mib})
 
 
 class TrackedTraining:
@@ -27,7 +49,6 @@ class TrackedTraining:
     Args:
         run: the run.
         config: of the run.
-        train_key: what the training depends on.
         materials: codec and evaluation set.
         reporter: hears of progress.
 
@@ -43,19 +64,14 @@ class TrackedTraining:
         self,
         run: RunFolder,
         config: ExperimentConfig,
-        train_key: str,
         materials: Materials,
         reporter: Reporter,
     ) -> None:
-        self.run, self.config, self.train_key, self.reporter = run, config, train_key, reporter
+        self.run, self.config, self.reporter = run, config, reporter
         if config.track.score and config.track.keep is not None:
             check_measured(Goal.parse(config.track.best), config)
         self.scorer = Scorer(run, config, materials, reporter) if config.track.score else None
         self.peak_memory_mib = 0.0
-
-    def take(self, model: FramePackModel, step: int) -> None:
-        """Save the averaged model of a step and do what is due."""
-        self.settle(save_checkpoint(model, self.run, step, self.train_key))
 
     def settle(self, checkpoint: Checkpoint) -> None:
         """Score a saved checkpoint and prune old ones.

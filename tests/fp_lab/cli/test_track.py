@@ -12,7 +12,7 @@ from fp_lab.lab.config import to_yaml
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.checkpoints import checkpoints
-from fp_lab.lab.train import train
+from fp_lab.lab.track.in_training import train_tracked
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
@@ -25,7 +25,7 @@ def test_drift_over_a_training_is_followed_and_failures_are_in_the_exit_status(t
     place = RunFolder(tmp_path / "runs" / "grid" / "arm" / "seed0")
     place.path.mkdir(parents=True)
     place.config.write_text(to_yaml(config))
-    train(place, config, "key", Materials(tmp_path / "cache", Reporter()), Reporter())
+    train_tracked(place, config, "key", Materials(tmp_path / "cache", Reporter()), Reporter())
     code, text = invoke("track", str(place.path), "--best", "plain/aesthetic.drift")
     assert code == 0, text
     assert "2 checkpoints to score" in text

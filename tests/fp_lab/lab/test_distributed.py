@@ -21,7 +21,7 @@ from fp_lab.lab.distributed import RanksFailed, launch_command, main
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.checkpoints import checkpoints
-from fp_lab.lab.train import train
+from fp_lab.lab.track.in_training import train_tracked
 from fp_lab.system import step_generator
 
 
@@ -67,7 +67,7 @@ def whole(folder: Path, config: ExperimentConfig, materials: Materials, listenin
     """A training of two ranks that nothing interrupted, tracked at every step."""
     tracked = replace(config, track=TrackConfig(every=1, score=False))
     place = new_run(folder / "grid" / "arm" / "seed0", tracked)
-    train(place, tracked, "key", materials, listening)
+    train_tracked(place, tracked, "key", materials, listening)
     return place
 
 
@@ -180,7 +180,7 @@ def test_a_failure_of_a_rank_is_raised_with_its_traceback(
     )
     launching(f"{program}; print('a library says hello'); raise SystemExit(1)", monkeypatch)
     with pytest.raises(RanksFailed, match=r"rank1 of the training failed") as failure:
-        train(place, broken, "key", materials, Reporter())
+        train_tracked(place, broken, "key", materials, Reporter())
     assert f"ValueError: no model in {folder}/nowhere" in str(failure.value)
 
 
@@ -189,7 +189,7 @@ def test_a_failure_of_the_launcher_is_raised_with_the_end_of_its_log(
 ) -> None:
     launching("raise SystemExit('no free port')", monkeypatch)
     with pytest.raises(RanksFailed, match="no free port"):
-        train(new_run(folder / "portless", config), config, "key", materials, Reporter())
+        train_tracked(new_run(folder / "portless", config), config, "key", materials, Reporter())
 
 
 def test_ranks_end_with_the_one_who_waits(
@@ -200,7 +200,7 @@ def test_ranks_end_with_the_one_who_waits(
     program = f"import os, pathlib, time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))"
     launching(f"{program}; print({step!r}, flush=True); time.sleep(600)", monkeypatch)
     with pytest.raises(RuntimeError, match="killed"):
-        train(new_run(folder / "waiting", config), config, "key", materials, Listening(stop_after=3))
+        train_tracked(new_run(folder / "waiting", config), config, "key", materials, Listening(stop_after=3))
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 

@@ -21,9 +21,8 @@ from fp_lab.lab.run import prepare_truth
 from fp_lab.lab.sample import sample
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.checkpoints import checkpoints, prune
-from fp_lab.lab.track.in_training import undisturbed
+from fp_lab.lab.track.in_training import train_tracked, undisturbed
 from fp_lab.lab.track.tracked import COLUMNS, tracked_path
-from fp_lab.lab.train import train
 
 
 class Listening(Reporter):
@@ -61,7 +60,7 @@ def materials(folder: Path) -> Materials:
 @pytest.fixture(scope="module")
 def untracked(folder: Path, plain: ExperimentConfig, materials: Materials) -> RunFolder:
     place = RunFolder(folder / "plain" / "seed0")
-    train(place, plain, "key", materials, Reporter())
+    train_tracked(place, plain, "key", materials, Reporter())
     return place
 
 
@@ -70,7 +69,7 @@ def tracked(folder: Path, plain: ExperimentConfig, materials: Materials) -> RunF
     """Scored every 2 steps, in a grid whose ground truth is scored."""
     place = RunFolder(folder / "grid" / "arm" / "seed0")
     prepare_truth(folder / "grid" / "truth", plain, materials, Reporter())
-    train(place, tracking(plain), "key", materials, Reporter())
+    train_tracked(place, tracking(plain), "key", materials, Reporter())
     return place
 
 
@@ -103,7 +102,7 @@ def test_the_averaged_weights_are_saved_at_every_second_step_and_the_last(
         tmp_path / "shorter"
     )  # stopped at step 2 of the same schedule, its average is step 2's
     with pytest.raises(RuntimeError, match="killed"):
-        train(shorter, plain, "key", materials, Listening(stop_after=3))
+        train_tracked(shorter, plain, "key", materials, Listening(stop_after=3))
     stored = torch.load(shorter.checkpoint, weights_only=True)
     assert stored["global_step"] == 2
     saved = load_file(checkpoints(tracked)[0].model / "model.safetensors")
@@ -171,11 +170,11 @@ def test_a_killed_training_scores_no_checkpoint_twice(
     place = RunFolder(tmp_path / "grid" / "arm" / "seed0")
     config = tracking(plain)
     with pytest.raises(RuntimeError, match="killed"):
-        train(place, config, "key", materials, Listening(stop_after=3))
+        train_tracked(place, config, "key", materials, Listening(stop_after=3))
     assert steps(place) == [2]
     place.checkpoint.unlink()  # as if it had been killed before any point to continue from
     again = Listening()
-    train(place, config, "key", materials, again)
+    train_tracked(place, config, "key", materials, again)
     assert again.begun.count("sample") == 2, "step 2 was scored before"
     assert weights(place) == weights(tracked)
     assert [c.sha256 for c in checkpoints(place)] == [c.sha256 for c in checkpoints(tracked)]
@@ -185,9 +184,9 @@ def test_checkpoints_of_another_training_go(
     tmp_path: Path, plain: ExperimentConfig, materials: Materials
 ) -> None:
     place = RunFolder(tmp_path / "arm")
-    train(place, tracking(plain, score=False), "key", materials, Reporter())
+    train_tracked(place, tracking(plain, score=False), "key", materials, Reporter())
     shorter = replace(plain, training=replace(plain.training, steps=2))
-    train(place, tracking(shorter, score=False), "another key", materials, Reporter())
+    train_tracked(place, tracking(shorter, score=False), "another key", materials, Reporter())
     assert steps(place) == [2]
     assert checkpoints(place)[0].train_key == "another key"
 
@@ -204,7 +203,7 @@ def test_a_failure_of_the_scores_is_no_failure_of_the_training(
 
     monkeypatch.setattr("fp_lab.lab.track.scoring.score_run", fail)
     place, listening = RunFolder(tmp_path / "grid" / "arm" / "seed0"), Listening()
-    train(place, tracking(plain, keep=1), "key", materials, listening)
+    train_tracked(place, tracking(plain, keep=1), "key", materials, listening)
     assert weights(place) == weights(untracked)
     assert len(listening.said) == 3
     assert "no such metric" in listening.said[0]
@@ -238,5 +237,5 @@ def test_a_best_checkpoint_that_nobody_measures_is_refused_before_the_work(
 ) -> None:
     config = tracking(plain, keep=1, best="world/anatomy.drift")
     with pytest.raises(ValueError, match=r"got 'world/anatomy.drift', expected .* \(plain\)"):
-        train(RunFolder(tmp_path), config, "key", materials, Reporter())
+        train_tracked(RunFolder(tmp_path), config, "key", materials, Reporter())
     assert not (tmp_path / "train").exists()

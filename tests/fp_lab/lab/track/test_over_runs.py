@@ -16,11 +16,11 @@ from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.best import Goal
 from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints
+from fp_lab.lab.track.in_training import train_tracked
 from fp_lab.lab.track.over_runs import Tracked, find_runs, page_folder, track
 from fp_lab.lab.track.progress import TrackProgress
 from fp_lab.lab.track.table import best_lines, steps_table
 from fp_lab.lab.track.tracked import COLUMNS, tracked_path
-from fp_lab.lab.train import train
 
 ARMS = ("td_f2k2f1k1_g3", "f1k1_x_g3_f1k1f2k2_td")
 GOAL = Goal.parse("plain/identity")
@@ -41,7 +41,7 @@ def trained(folder: Path, arm: str, *settings: str) -> RunFolder:
     place = RunFolder(folder / "runs" / "grid" / arm / f"seed{config.seed}")
     place.path.mkdir(parents=True)
     place.config.write_text(to_yaml(config))
-    train(place, config, "key", Materials(folder / "runs" / "cache", Reporter()), Reporter())
+    train_tracked(place, config, "key", Materials(folder / "runs" / "cache", Reporter()), Reporter())
     return place
 
 
