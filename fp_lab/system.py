@@ -94,7 +94,8 @@ class ObjectiveConfig:
 class FramePackSystem(LightningModule):
     """Trains a `FramePackModel` on arrangements drawn from a source.
 
-    Randomness of step i depends on (seed, rank, i) alone, so a resumed run continues bit for bit.
+    Randomness of batch i depends on (seed, rank, i) alone, so a resumed run continues bit for bit, and batches
+    whose gradients accumulate differ in their noise and their sections.
 
     Attributes:
         loss_bins: of the last batch, by noise level.
@@ -132,7 +133,8 @@ class FramePackSystem(LightningModule):
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
         """Velocity loss of one batch of sections."""
-        generator = step_generator(self.seed, self.global_rank, self.global_step)
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        generator = step_generator(self.seed, self.global_rank, batches)
         loss = self.section_loss(batch, generator)
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
@@ -216,10 +218,16 @@ class FramePackSystem(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by the norm, and keep what it was: the norm that clipping needs anyway costs nothing."""
+        """Clip, and keep what the norm was before: the norm that clipping needs anyway costs nothing."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)  # a fused step would do it, but after the clipping
+        by_value = gradient_clip_algorithm == "value"
         largest = gradient_clip_val or math.inf
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, largest)
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if by_value else largest)
+        if by_value:
+            torch.nn.utils.clip_grad_value_(parameters, largest)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; weight decay on matrices only.
@@ -291,7 +299,7 @@ def learning_rate_share(step: int, steps: int, config: OptimizerConfig) -> float
     return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def step_generator(seed: int, rank: int, step: int) -> Generator:
-    """A CPU generator for one training step of one rank."""
-    mixed = (seed * 1_000_003 + rank) * 1_000_000_007 + step
+def step_generator(seed: int, rank: int, batch: int) -> Generator:
+    """A CPU generator for one training batch of one rank, counted from 0 over the whole training."""
+    mixed = (seed * 1_000_003 + rank) * 1_000_000_007 + batch
     return Generator().manual_seed(mixed % 2**63)

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -53,6 +54,19 @@ def system(
     return FramePackSystem(model, PlannedSections(RECIPE), objective, optimizer, steps=steps, seed=seed)
 
 
+def trainer_of(callback: Callback, **options: Any) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[callback],
+        **options,
+    )
+
+
 def fit(subject: FramePackSystem, folder: Path, steps: int, checkpoint: Path | None = None) -> None:
     checkpoints = ModelCheckpoint(
         folder, save_last=True, every_n_train_steps=1, save_top_k=0, enable_version_counter=False
@@ -93,6 +107,70 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     assert not torch.equal(whole.model.backbone.embed.weight, half.model.backbone.embed.weight)
+
+
+class Draws(Callback):
+    """Seeds that the randomness of batches is from; a checkpoint after so many batches."""
+
+    def __init__(self, subject: FramePackSystem, checkpoint: Path | None = None, after: int = 0) -> None:
+        self.seeds: list[int] = []
+        self.checkpoint, self.after = checkpoint, after
+        loss = subject.section_loss
+        subject.section_loss = lambda batch, generator: (  # type: ignore[method-assign]
+            self.seeds.append(generator.initial_seed()),  # type: ignore[func-returns-value]
+            loss(batch, generator),
+        )[1]
+
+    def on_train_batch_end(self, trainer: Trainer, *further: object) -> None:
+        if self.checkpoint is not None and len(self.seeds) == self.after:
+            trainer.save_checkpoint(self.checkpoint)
+
+
+def test_batches_whose_gradients_accumulate_differ_in_their_draws(tmp_path: Path) -> None:
+    expected = [step_generator(0, 0, number).initial_seed() for number in range(6)]
+    data = LatentBatches(moving(), 4, seed=0)
+    for accumulated, after in ((1, 3), (2, 3), (3, 3)):
+        path, options = tmp_path / f"{accumulated}.ckpt", {"accumulate_grad_batches": accumulated}
+        whole = Draws(subject := system(), path, after)
+        loader = DataLoader(data, batch_size=None)
+        trainer_of(whole, max_steps=6 // accumulated, **options).fit(subject, loader)
+        assert whole.seeds == expected, f"{accumulated} to a step"
+        resumed = Draws(subject := system())
+        trainer = trainer_of(resumed, max_steps=6 // accumulated, **options)
+        trainer.fit(subject, loader, ckpt_path=path, weights_only=True)
+        assert resumed.seeds == expected[after:], "also where a step is half done"
+
+
+class AsLightning(FramePackSystem):
+    """Clips as lightning does."""
+
+    configure_gradient_clipping = LightningModule.configure_gradient_clipping
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_gradients_are_clipped_as_lightning_clips_them(algorithm: str) -> None:
+    weights = []
+    for kind in (FramePackSystem, AsLightning):
+        subject = system()
+        subject.__class__ = kind
+        trainer = trainer_of(
+            Callback(), max_steps=3, gradient_clip_val=0.01, gradient_clip_algorithm=algorithm
+        )
+        trainer.fit(subject, DataLoader(LatentBatches(moving(), 4, seed=0), batch_size=None))
+        weights.append(torch.cat([parameter.flatten() for parameter in subject.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_scaled_gradients_are_unscaled_before_they_are_clipped_and_measured() -> None:
+    norms, scaler = [], torch.amp.GradScaler("cpu", init_scale=4096.0)
+    for plugins in ([], [MixedPrecision("16-mixed", "cpu", scaler)]):
+        subject = system()
+        trainer = trainer_of(Callback(), max_steps=2, gradient_clip_val=0.1, plugins=plugins)
+        trainer.fit(subject, DataLoader(LatentBatches(moving(), 4, seed=0), batch_size=None))
+        clipped = torch.cat([p.grad.flatten() for p in subject.parameters() if p.grad is not None])
+        assert clipped.norm().item() == pytest.approx(0.1, rel=1e-3)
+        norms.append(subject.gradient_norm.item())
+    assert norms[1] == pytest.approx(norms[0], rel=0.02)
 
 
 def test_a_step_depends_on_seed_rank_and_number() -> None:

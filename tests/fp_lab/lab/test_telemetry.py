@@ -85,7 +85,7 @@ def test_throughput_is_tokens_over_wall_time(table: pd.DataFrame, config: Experi
 
 def test_clipping_at_the_norm_is_lightnings(config: ExperimentConfig, materials: Materials) -> None:
     system = build_system(config, build_model(config, materials.codec(config)))
-    system.trainer = type("Alone", (), {"model": system})()  # type: ignore[assignment]
+    system.trainer = type("Alone", (), {"model": system, "precision_plugin": None})()  # type: ignore[assignment]
     for parameter in system.parameters():
         parameter.grad = torch.ones_like(parameter)
     count = sum(parameter.numel() for parameter in system.parameters())
