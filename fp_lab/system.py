@@ -94,8 +94,8 @@ class ObjectiveConfig:
 class FramePackSystem(LightningModule):
     """Trains a `FramePackModel` on arrangements drawn from a source.
 
-    Randomness of batch i depends on (seed, rank, i) alone, so a resumed run continues bit for bit, and batches
-    whose gradients accumulate differ in their noise and their sections.
+    Randomness of batch i depends on (seed, rank, i) alone, so a resumed run continues bit for bit, and
+    batches whose gradients accumulate differ in their noise and their sections.
 
     Attributes:
         loss_bins: of the last batch, by noise level.
