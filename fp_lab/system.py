@@ -133,7 +133,8 @@ class FramePackSystem(LightningModule):
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
         """Velocity loss of one batch of sections."""
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        batches: int = done.processed  # type: ignore[attr-defined]  # it is a _ProcessedTracker
         generator = step_generator(self.seed, self.global_rank, batches)
         loss = self.section_loss(batch, generator)
         self.log("train/loss", loss.detach(), prog_bar=True)
