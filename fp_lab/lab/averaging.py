@@ -51,6 +51,12 @@ class LearnedAveraging(Callback):
         self.decay = decay
         self._average: dict[str, Tensor] = {}
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring a restored average to where its weights are: a checkpoint is read before they are moved."""
+        for name, parameter in trainable(pl_module):
+            if name in self._average:
+                self._average[name] = self._average[name].to(parameter.device, parameter.dtype)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

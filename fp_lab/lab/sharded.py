@@ -108,7 +108,7 @@ class ShardedAveraging(Callback):
     ) -> None:
         """Take the average up again, dealt out as the weights are."""
         for name, value in _learned(pl_module).items():
-            whole = checkpoint[_KEY][name].to(value.device)
+            whole = checkpoint[_KEY][name].to(value.device, value.dtype)
             self._average[name] = distribute_tensor(whole, value.device_mesh, value.placements)
 
     def _gather(self, trainer: Trainer) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -39,11 +40,8 @@ def model(*, adapters: bool) -> FramePackModel:
     return made.train()
 
 
-def fit(
-    average: Any, subject: FramePackModel, steps: int, save: Path | None = None, start: Path | None = None
-) -> FramePackModel:
-    """The averaged model after a training that may begin from a checkpoint of half the steps."""
-    system = FramePackSystem(
+def system_of(subject: FramePackModel, steps: int) -> FramePackSystem:
+    return FramePackSystem(
         subject,
         PlannedSections(RECIPE),
         ObjectiveConfig(FlowConfig(output="velocity")),
@@ -51,6 +49,12 @@ def fit(
         steps=steps,
         seed=0,
     )
+
+
+def fit(
+    average: Any, subject: FramePackModel, steps: int, save: Path | None = None, start: Path | None = None
+) -> FramePackModel:
+    """The averaged model after a training that may begin from a checkpoint of half the steps."""
     callbacks: list[Callback] = [average]
     if save is not None:
         callbacks.append(SavePoint(save, steps, "key"))
@@ -69,7 +73,7 @@ def fit(
     videos = LatentVideos(latents, ("a ball",) * 4, tuple(range(4)))
     first = 0 if start is None else steps // 2
     loader = DataLoader(LatentBatches(videos, 2, seed=0, first_batch=first), batch_size=None)
-    trainer.fit(system, loader, ckpt_path=start, weights_only=True)
+    trainer.fit(system_of(subject, steps), loader, ckpt_path=start, weights_only=True)
     averaged: FramePackModel = average.collect(trainer)
     return averaged
 
@@ -116,3 +120,18 @@ def test_collecting_changes_nothing(*, adapters: bool) -> None:
     assert_same(averaged, subject)
     changed = {name for name, value in subject.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {name for name, _ in trainable(subject)}
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("meta", torch.float32), ("cpu", torch.float64)])
+def test_a_restored_average_follows_its_weights(device: str, dtype: torch.dtype) -> None:
+    """A checkpoint is read onto the CPU, before weights go to their card; ``meta`` stands for one here."""
+    average = LearnedAveraging(DECAY)
+    system, trainer = system_of(model(adapters=True), 2), MagicMock(spec=Trainer)
+    average.load_state_dict({name: torch.zeros_like(value) for name, value in trainable(system)})
+    system.to(device, dtype)
+    average.on_train_start(trainer, system)
+    average.on_train_batch_end(trainer, system, None, None, 0)
+    kept, parameters = average.state_dict(), dict(trainable(system))
+    assert kept.keys() == parameters.keys()
+    for name, value in kept.items():
+        assert (value.device, value.dtype) == (parameters[name].device, parameters[name].dtype), name
