@@ -14,7 +14,7 @@ from fp_lab.model import FramePackModel
 from fp_lab.orders import Fill, Section, even_scenes, plan, prompts_of
 from fp_lab.recipe import Recipe
 from fp_lab.shapes import TextCondition
-from fp_lab.solvers import SOLVERS, SolverConfig, Velocity
+from fp_lab.solvers import SolverConfig, Velocity, solver_of
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def rollout(
             tokens = model.section_tokens(len(targets), rows, columns)
             shift = shift_for(sampling.shift, tokens, model.section_tokens(frames, rows, columns))
             velocity = _velocity(model, known.attended(index, section, texts), sampling)
-            latents = SOLVERS[sampling.solver.name](velocity, noise, schedule(sampling.solver.steps, shift))
+            latents = solver_of(sampling.solver)(velocity, noise, schedule(sampling.solver.steps, shift))
         known.learn(targets, latents if history is None else history[:, :, targets], texts)
         yield RolledSection(index, section, latents)
 

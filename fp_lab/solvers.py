@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,12 +13,41 @@ Velocity = Callable[[Tensor, float], Tensor]
 """(x at sigma, sigma) -> dx/dsigma."""
 
 
+Variant = Literal["bh1", "bh2"]
+Variable = Literal["log_snr", "log_sigma"]
+
+
 @dataclass(frozen=True)
 class SolverConfig:
-    """Which solver, and how many steps."""
+    """Which solver, and how many steps.
+
+    The last three are of UniPC alone. By default it is diffusers', as Wan's pipelines call it; FramePack's
+    own code samples with ``order: 3, variant: bh1, variable: log_sigma``.
+
+    Attributes:
+        name: of the solver.
+        steps: from noise to data.
+        order: of the polynomials in which UniPC goes on from earlier predictions, 1 to 3.
+        variant: UniPC's B(h), h or e^h - 1 (https://arxiv.org/abs/2302.04867, section 3.3).
+        variable: that h is a step of: ``log_snr``, log((1 - sigma) / sigma), or ``log_sigma``, -log(sigma).
+    """
 
     name: Literal["euler", "heun", "unipc"] = "euler"
     steps: int = 25
+    order: int = 2
+    variant: Variant = "bh2"
+    variable: Variable = "log_snr"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no numbers."""
+        if not 1 <= self.order <= 3:
+            raise ValueError(f"sampling.solver.order: got {self.order}, expected 1, 2 or 3")
+        if self.variable == "log_snr" and (self.order == 3 or self.variant == "bh1"):
+            raise ValueError(
+                f"sampling.solver.variable: got 'log_snr' with order {self.order} and variant "
+                f"{self.variant!r}, expected 'log_sigma': the first step, from sigma = 1, is of infinite "
+                "length in log SNR"
+            )
 
 
 def euler(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
@@ -44,15 +74,50 @@ def heun(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     return x
 
 
-def unipc(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
-    """UniPC (https://arxiv.org/abs/2302.04867) through diffusers with flow sigmas, a fresh one each call."""
-    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
+def unipc(
+    velocity: Velocity,
+    x: Tensor,
+    sigmas: Tensor,
+    order: int = 2,
+    variant: Variant = "bh2",
+    variable: Variable = "log_snr",
+) -> Tensor:
+    """UniPC (https://arxiv.org/abs/2302.04867) by diffusers with flow sigmas; the last one is an Euler step.
+
+    Args:
+        velocity: the model.
+        x: noise.
+        sigmas: ``steps + 1`` values, from 1 down to 0.
+        order: see `SolverConfig`, as the others.
+        variant: B(h).
+        variable: that h is a step of.
+    """
+    kind = UniPCMultistepScheduler if variable == "log_snr" else _InLogSigma
+    scheduler = kind(
+        solver_order=order,
+        solver_type=variant,
+        prediction_type="flow_prediction",
+        use_flow_sigmas=True,
+        lower_order_final=False,  # the step to sigma = 0, which has no logarithm, is not the scheduler's
+    )
     scheduler.set_timesteps(len(sigmas) - 1, device=x.device)
     scheduler.sigmas = sigmas.to(torch.float32)
     scheduler.timesteps = (1000 * sigmas[:-1]).to(x.device, torch.float32)
-    for timestep, sigma in zip(scheduler.timesteps, sigmas[:-1].tolist(), strict=True):
+    *earlier, last = sigmas[:-1].tolist()
+    for timestep, sigma in zip(scheduler.timesteps, earlier, strict=False):
         x = scheduler.step(velocity(x, sigma), timestep, x, return_dict=False)[0]
-    return x
+    return x - scheduler.sigmas[-2] * velocity(x, last)
+
+
+class _InLogSigma(UniPCMultistepScheduler):  # type: ignore[misc]
+    """UniPC in -log(sigma), as FramePack's own code: sigma = 1 is a point like others.
+
+    The flow dx/dsigma = (x - x0) / sigma is integrated exactly for a constant x0 in either variable; only the
+    polynomials through earlier predictions are others.
+    """
+
+    def _sigma_to_alpha_sigma_t(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(sigma), sigma
 
 
 SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {
@@ -60,3 +125,10 @@ SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {
     "heun": heun,
     "unipc": unipc,
 }
+
+
+def solver_of(config: SolverConfig) -> Callable[[Velocity, Tensor, Tensor], Tensor]:
+    """The solver with its options, to be called with a velocity, noise and sigmas."""
+    if config.name != "unipc":
+        return SOLVERS[config.name]
+    return partial(unipc, order=config.order, variant=config.variant, variable=config.variable)

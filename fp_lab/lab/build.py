@@ -20,7 +20,7 @@ from fp_lab.codec import Codec
 from fp_lab.lab.config import CARRIED, CodecSource, DataConfig, ExperimentConfig
 from fp_lab.lab.device import device_of
 from fp_lab.lab.locking import only_one
-from fp_lab.lab.real import embedder, image_identity, is_real, real_model
+from fp_lab.lab.real import embedder, encoder_dtype, image_identity, is_real, real_model
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.training_cache import cache_identity, open_cache
 from fp_lab.lab.training_videos import TrainingVideos
@@ -95,7 +95,7 @@ class Materials:
             "encoder": codec.encoder_sha256,
         }
         if (images := image_identity(config)) is not None:
-            identity["images"] = images
+            identity |= {"images": images, "image_dtype": encoder_dtype(config)}
 
         def make() -> LatentVideos:
             self.reporter.begin("encode", len(seeds))

@@ -52,7 +52,9 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
     if config.model.base is not None:
         start = {"base": weights_sha256("base", config.model.base)}
     if is_real(config):
-        start |= {name: content["model"][name] for name in ("lora", "dtype", "checkpointing")}
+        start |= {
+            name: content["model"][name] for name in ("lora", "dtype", "encoder_dtype", "checkpointing")
+        }
         start |= {"told": told_identity(config)}
     if not is_own("codec", config.codec.source):
         codec = f"{codec} {config.codec.dtype}"

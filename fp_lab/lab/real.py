@@ -83,7 +83,7 @@ def told(
 
 def texts_of(config: ExperimentConfig) -> EncodedTexts:
     """Embeddings of captions as an arm is told them."""
-    return EncodedTexts(encoders_of(config), getattr(torch, config.model.dtype))
+    return EncodedTexts(encoders_of(config), getattr(torch, encoder_dtype(config)))
 
 
 def encoders_of(config: ExperimentConfig) -> EncoderFiles:
@@ -96,6 +96,11 @@ def encoders_of(config: ExperimentConfig) -> EncoderFiles:
     source = settings.conditions or settings.base
     assert source is not None
     return find_encoders(source, settings.images)
+
+
+def encoder_dtype(config: ExperimentConfig) -> str:
+    """Type of the encoders' weights and of what they make."""
+    return config.model.encoder_dtype or config.model.dtype
 
 
 def told_identity(config: ExperimentConfig) -> dict[str, str | None]:
@@ -117,7 +122,7 @@ def embedder(config: ExperimentConfig) -> Iterator[Embed | None]:
     if found is None:
         yield None
         return
-    device, dtype = device_of(config), getattr(torch, config.model.dtype)
+    device, dtype = device_of(config), getattr(torch, encoder_dtype(config))
     with quiet_loading(), load_encoders(found, dtype, device, only="images") as encoders:
         yield lambda frames: encoders.images(frames.to(device)).float().cpu()
 

@@ -8,7 +8,7 @@ from fp_data.shards import Shards
 from fp_lab.codec import Codec, tensors_sha256
 from fp_lab.lab.cache_conditions import image_maker, read_empty, text_maker
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.real import encoders_of, image_identity, is_real, texts_of, told_identity
+from fp_lab.lab.real import encoder_dtype, encoders_of, image_identity, is_real, texts_of, told_identity
 from fp_lab.lab.stages import digest
 from fp_lab.lab.training_videos import CachedVideos
 from fp_lab.shapes import IMAGE
@@ -46,9 +46,9 @@ def open_cache(config: ExperimentConfig, codec: Codec | VideoCodec) -> CachedVid
         raise ValueError(
             f"data.cache: {folder} does not fit this arm:\n  "
             + "\n  ".join(differences)
-            + f"\nset codec.dtype and model.dtype to {shards.manifest.dtype} and the others to what made it, "
-            f"or encode the videos into another one: `fp-lab encode VIDEOS CACHE --model "
-            f"{config.codec.source} --dtype {config.model.dtype}`"
+            + f"\nset codec.dtype and model.encoder_dtype to {shards.manifest.dtype} and the others to what "
+            f"made it, or encode the videos into another one: `fp-lab encode VIDEOS CACHE --model "
+            f"{config.codec.source} --dtype {encoder_dtype(config)}`"
         )
     texts_of(config).keep("", empty)
     return CachedVideos(shards, images=image_identity(config) is not None)
@@ -66,10 +66,10 @@ def _folder(config: ExperimentConfig) -> Path:
 
 def _differences(manifest: Manifest, config: ExperimentConfig, codec: Codec | VideoCodec) -> Iterator[str]:
     """What of a cache an arm would have made otherwise: what was found, what was expected, the settings."""
-    if manifest.dtype != config.model.dtype:
+    if manifest.dtype != (expected_dtype := encoder_dtype(config)):
         yield (
-            f"precision: found {manifest.dtype}, expected {config.model.dtype} (model.dtype, in which "
-            "captions are encoded for sampling)"
+            f"precision: found {manifest.dtype}, expected {expected_dtype} (model.encoder_dtype, or "
+            "model.dtype where that is null, in which captions are encoded for sampling)"
         )
     if manifest.origin.encoder_sha256 != codec.encoder_sha256:
         yield (

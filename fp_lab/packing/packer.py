@@ -52,7 +52,8 @@ def patchify(projection: nn.Conv3d, latents: Tensor) -> Tensor:
     """
     t, h, w = projection.kernel_size
     patches = rearrange(latents, "b c (t p) (h q) (w r) -> b (t h w) (c p q r)", p=t, q=h, r=w)
-    return F.linear(patches, projection.weight.flatten(1), projection.bias)
+    weight = projection.weight.flatten(1)
+    return F.linear(patches.to(weight.dtype), weight, projection.bias)
 
 
 def pad_to_kernel(latents: Tensor, kernel: Kernel) -> Tensor:

@@ -15,7 +15,7 @@ from fp_lab.system import ObjectiveConfig, OptimizerConfig
 
 FIRST_TRAINING_SEED = 10_000
 """Seeds below are for evaluation, this one and those above for training: no video is in both."""
-Dtype = Literal["float32", "bfloat16"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 CARRIED = "carried"
 """A clips folder of this name stands for the clips that `fp-lab data get clips` brings."""
 
@@ -86,6 +86,7 @@ class ModelSource:
         backbone: size of the transformer where base is null; its channels are the codec's.
         lora: adapters of a transformer of diffusers, trained in place of its weights; null: all weights.
         dtype: of its weights where they are frozen or only sampled from.
+        encoder_dtype: of its text and image encoders and of what they make; null: as `dtype`.
         checkpointing: compute its blocks again in the backward pass, for less memory.
         conditions: pipeline folder or hub id with its text encoders; null: that of `base`.
         images: the same with its image encoder, if it is elsewhere.
@@ -94,7 +95,8 @@ class ModelSource:
     base: str | None = "shipped"
     backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
     lora: LoraConfig | None = None
-    dtype: Dtype = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    encoder_dtype: Dtype | None = None
     checkpointing: bool = False
     conditions: str | None = None
     images: str | None = None

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from fp_data.buckets import Bucket
 from fp_data.clips import probe, write_mp4
+from fp_lab.conditions.encoders import load_encoders
+from fp_lab.lab import encoded_texts, real
 from fp_lab.lab import generate as making
 from fp_lab.lab.build import Materials, codec_of
 from fp_lab.lab.kept_sections import KeptSections
@@ -107,6 +109,34 @@ def test_from_an_image_and_a_prompt(
     np.testing.assert_array_equal(made["a"], made["again"])
     assert (made["a"] != made["b"]).any()
     assert not list(tmp_path.glob("*.sections"))
+
+
+def test_the_released_model_runs_in_the_types_of_its_authors(
+    folder: Path, tmp_path: Path, written: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FP_LAB_CACHE", str(tmp_path / "cache"))
+    types: dict[Any, torch.dtype] = {}
+
+    def load(files: Any, dtype: torch.dtype, *arguments: Any, only: Any) -> Any:
+        types[only] = dtype
+        return load_encoders(files, dtype, *arguments, only=only)
+
+    for module in (real, encoded_texts):
+        monkeypatch.setattr(module, "load_encoders", load)
+    pipeline = folder / "framepack"
+    sources = [
+        f"{key}={pipeline}" for key in ("model.base", "model.conditions", "model.images", "codec.source")
+    ]
+    loaded = ready(None, None, "released/framepack", [*sources, "sampling.solver.steps=4"])
+    codec = codec_of(loaded.config.codec)
+    opening = opening_from_image(folder / "picture.mp4", SIZE, Script(("a dog",)))
+    video(loaded, opening, tmp_path / "a.mp4", 10, codec=codec)
+    # demo_gradio.py of lllyasviel/FramePack: torch.float16 for all but the transformer
+    assert types == {"texts": torch.float16, "images": torch.float16}
+    assert {value.dtype for value in codec.parameters()} == {torch.float16}
+    assert {value.dtype for value in loaded.model.parameters()} == {torch.bfloat16}
+    assert written[-1][1].shape == (37, *SHAPE)
+    assert written[-1][1].std() > 5
 
 
 def test_from_nothing_but_text(folder: Path, tmp_path: Path, written: list[tuple[str, Any]]) -> None:
