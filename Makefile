@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 MODELS := runs/models
-TINY := --frames 41 --area 64x64 --unit 16 --dtype float32
+TINY := --frames 37 --area 64x64 --unit 16 --dtype float32
 
 # Two torch processes that spin against each other on a busy machine can be 50 times slower.
 export OMP_WAIT_POLICY := PASSIVE

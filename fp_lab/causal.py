@@ -13,6 +13,7 @@ from operator import itemgetter
 import torch
 from torch import Generator, Tensor
 
+from fp_lab.lengths import left_over
 from fp_lab.recipe import BASE, Recipe
 from fp_lab.shapes import ContextMemory
 
@@ -81,6 +82,10 @@ class Blocks:
         for start in range(1, length, self.section):
             windows.append(range(max(0, start - self.history), min(start + self.section, length)))
         return windows
+
+    def short_share(self, length: int) -> float:
+        """Share of the windows of a video whose last block is shorter than the others."""
+        return (left_over(self.section, length) > 0) / max(1, len(self.windows(length)))
 
     def draw_window(self, items: int, length: int, generator: Generator) -> Tensor:
         """Frames ``b t`` of one window per video, all of the same length, each as likely as sampling has it.

@@ -6,11 +6,13 @@ draws arrangements from the plan that the sampler walks through, so both see the
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
+from fp_lab.lengths import trained_part
 from fp_lab.orders import Fill, Section, plan
 from fp_lab.packing.context import ContextConfig, Missing
 from fp_lab.packing.importance import LevelSlots, TailSlots, assign
@@ -120,6 +122,9 @@ def arrange_videos(
 class PlannedSections:
     """Sections of the plan that the sampler walks, each as likely as the plan has it.
 
+    A window of whole sections behind its first frame gives whole sections whatever number of frames is drawn
+    as given: a remainder at its end is left out, as it is from videos of that length.
+
     Attributes:
         recipe: compression and order.
         fill: how the endpoint order fills its gap; None for the way that the recipe's shape implies.
@@ -140,16 +145,31 @@ class PlannedSections:
         """
         items, frames = len(latents), latents.shape[2]
         given = self.given[_integer(len(self.given), generator) if len(self.given) > 1 else 0]
+        sections = self.sections(frames, given)
+        first = sections[_integer(len(sections), generator)]
+        same = [section for section in sections if len(section.targets) == len(first.targets)]
+        chosen = [same[_integer(len(same), generator)] for _ in range(items)]
+        part = latents[:, :, : trained_part(self.recipe.section, frames, given)]
+        return arrange_videos(self.recipe, chosen, part, config)
+
+    def sections(self, frames: int, given: int) -> tuple[Section, ...]:
+        """What is drawn from where videos of so many frames begin with a number of given ones.
+
+        Raises:
+            ValueError: nothing is left to generate.
+        """
         if given >= frames:
             raise ValueError(
                 f"videos of {frames} frames, of which {given} are given, leave nothing to generate; use at "
                 f"least {given + 1}"
             )
-        sections = plan(self.recipe, frames, given=frozenset(range(given)), fill=self.fill)
-        first = sections[_integer(len(sections), generator)]
-        same = [section for section in sections if len(section.targets) == len(first.targets)]
-        chosen = [same[_integer(len(same), generator)] for _ in range(items)]
-        return arrange_videos(self.recipe, chosen, latents, config)
+        length = trained_part(self.recipe.section, frames, given)
+        return plan(self.recipe, length, given=frozenset(range(given)), fill=self.fill)
+
+    def short_share(self, frames: int) -> float:
+        """Share of the draws from videos of so many frames whose section is shorter than the recipe's."""
+        drawn = [self.sections(frames, given) for given in self.given]
+        return fmean(fmean(len(s.targets) % self.recipe.section > 0 for s in sections) for sections in drawn)
 
 
 @dataclass(frozen=True)

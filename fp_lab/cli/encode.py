@@ -29,7 +29,13 @@ def encode(
             help="Folder or hub id of the image encoder.", show_default="the model's, if it has one"
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Of a clip: 1 + 4n, for 1 + n latent ones.")] = 33,
+    frames: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Of a clip: 1 + 4n, for 1 + n latent ones; 1 + 36n (37, 73, 145) for whole sections of g9.",
+        ),
+    ] = 73,
     stride: Annotated[int, typer.Option(min=1, help="Every how many frames of a file.")] = 1,
     area: Annotated[str, typer.Option(help="Largest area of a clip, height x width.")] = "480x832",
     unit: Annotated[int, typer.Option(help="Sides are multiples of so many pixels.")] = 32,
@@ -43,7 +49,7 @@ def encode(
 
     Interrupted, the same command continues. A bad video is named, and the others go on. For example:
 
-      fp-lab encode my_videos cache --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --frames 81
+      fp-lab encode my_videos cache --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --frames 145
 
       fp-lab encode my_videos cache --model models/HunyuanVideo --image-encoder lllyasviel/flux_redux_bfl
 
@@ -72,7 +78,8 @@ def encode(
 
 def _check(out: Path, console: Console) -> None:
     from fp_data.shard_manifest import Manifest
-    from fp_lab.lab.encode import check_cache
+    from fp_lab.lab.clip_plan import CLIPS, ClipPlan
+    from fp_lab.lab.encode import check_cache, window_caution
 
     with console.status("Reading the cache") as status:
         faults = check_cache(out, lambda file: status.update(f"Reading {file}"))
@@ -80,8 +87,11 @@ def _check(out: Path, console: Console) -> None:
         console.print(str(fault), style="red", markup=False, highlight=False, soft_wrap=True)
     if faults:
         raise typer.Exit(1)
-    held = Manifest.load(out)
+    held, frames = Manifest.load(out), ClipPlan.load(out / CLIPS).cutting.frames
     _say(console, f"{out} is whole: {held.samples} clips in {len(held.shards)} shards.")
+    latents = max(latents for latents, _, _ in held.shapes)
+    if caution := window_caution(frames, max(1, (frames - 1) // max(1, latents - 1))):
+        _say(console, caution, "yellow")
 
 
 def _tell(made: "Encoded", out: Path, console: Console) -> None:

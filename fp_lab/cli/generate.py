@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from fp_lab.lab.ready import Ready
     from fp_lab.video_codec import VideoCodec
 
-_FRAMES = 64
-
 
 def generate(
     overrides: Annotated[
@@ -55,10 +53,19 @@ def generate(
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Length, or of a clip's extension; evaluation.fps says the rate."),
+        typer.Option(
+            min=0.1,
+            help="Length, or of a clip's extension, at the frame rate evaluation.fps: the nearest whole "
+            "sections of the recipe (g9 of a video VAE: 36 frames each).",
+        ),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=2, help="The same in latent frames.", show_default=str(_FRAMES))
+        int | None,
+        typer.Option(
+            min=2,
+            help="The same in latent frames, as it is; warned of where it is not whole sections.",
+            show_default="whole sections, about 64",
+        ),
     ] = None,
     pixels: Annotated[
         str | None,
@@ -101,12 +108,13 @@ def generate(
         raise ValueError("got --seconds and --frames, expected one of them")
     from fp_lab.lab.build import codec_of
     from fp_lab.lab.generate import generate as made
-    from fp_lab.lab.generate import latent_count
+    from fp_lab.lab.generate import length_of
     from fp_lab.lab.openings import opening_from_seed
     from fp_lab.lab.quiet import quiet_loading
     from fp_lab.lab.ready import ready
     from fp_lab.lab.stage_bars import StageBars
-    from fp_lab.video_codec import latent_frames
+    from fp_lab.lengths import not_whole
+    from fp_lab.video_codec import latent_frames, pixel_frames
 
     console, seeds = Console(), seed or [0]
     loaded = ready(checkpoint, recipe, config, overrides or [])
@@ -121,12 +129,14 @@ def generate(
     with quiet_loading():
         codec = codec_of(loaded.config.codec)
     shared = _opening(loaded, codec, image, video, prompt or [], pixels)
+    section, fps = loaded.config.parsed_recipe.section, loaded.config.evaluation.fps
     for number in seeds:
         file = out if len(seeds) == 1 else out.with_stem(f"{out.stem}-{number}")
         opening = shared or opening_from_seed(loaded.config, number)
         given = latent_frames(len(opening.frames), codec.temporal) if len(opening.frames) else 0
-        wanted = latent_count(loaded.config, codec, seconds) if seconds else (frames or _FRAMES) - 1
-        length = wanted + max(given, 1)
+        length = length_of(loaded.config, codec, given, seconds, frames)
+        if why := not_whole(section, length, given, codec.temporal):
+            console.print(f"{why}.", style="yellow", markup=False, highlight=False, soft_wrap=True)
         with StageBars(console) as bars:
             sections = made(
                 loaded.model,
@@ -144,7 +154,12 @@ def generate(
                     bars.begin("sections", progressed.sections)
                 bars.advance(progressed.done)
         said = "; then ".join(filter(None, opening.captions)) or "no caption"
-        console.print(f"{file}: {said}", markup=False, highlight=False, soft_wrap=True)
+        shown = pixel_frames(length, codec.temporal)
+        if video is not None:  # what is added; the clip has a length of its own
+            shown -= pixel_frames(given, codec.temporal)
+        count = -(-(length - given) // section)
+        lasts = f"{shown} frames, {shown / fps:.3g} s, in {count} sections of {section} latent frames"
+        console.print(f"{file}: {said} ({lasts})", markup=False, highlight=False, soft_wrap=True)
 
 
 def _opening(

@@ -115,6 +115,7 @@ def key_values(texts: Sequence[str]) -> dict[str, str]:
 
 def _show_plan(loaded: "Grid", runs: Path, workers: int, console: Console) -> None:
     from fp_lab.lab.build import Materials
+    from fp_lab.lab.cautions import cautions
     from fp_lab.lab.dry_run import plan_table
     from fp_lab.lab.estimate import estimate
     from fp_lab.lab.grid_run import grid_jobs
@@ -124,3 +125,5 @@ def _show_plan(loaded: "Grid", runs: Path, workers: int, console: Console) -> No
         jobs = grid_jobs(loaded, runs)
         costs = estimate(jobs, Materials(runs / "cache", Reporter()))
     console.print(plan_table(loaded, jobs, costs, workers))
+    for caution in cautions(loaded.arms):
+        console.print(caution, style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -205,17 +205,22 @@ def build_system(
     config: ExperimentConfig, model: FramePackModel, kind: type[FramePackSystem] = FramePackSystem
 ) -> FramePackSystem:
     """Training logic around a model; sections are drawn from the plan that the sampler walks."""
-    recipe = config.parsed_recipe
-    causal = config.context.attention == "block_causal"
-    planned = PlannedSections(recipe, config.sampling.fill, config.objective.given)
     return kind(
         model,
-        Blocks.of(recipe) if causal else planned,
+        sections_of(config),
         config.objective,
         config.optimizer,
         steps=config.training.steps,
         seed=config.seed,
     )
+
+
+def sections_of(config: ExperimentConfig) -> PlannedSections | Blocks:
+    """What training draws sections from."""
+    recipe = config.parsed_recipe
+    if config.context.attention == "block_causal":
+        return Blocks.of(recipe)
+    return PlannedSections(recipe, config.sampling.fill, config.objective.given)
 
 
 def evaluation_videos(config: ExperimentConfig, temporal: int = 1) -> Videos:

@@ -31,7 +31,7 @@ class Cutting:
         buckets: Sizes of windows.
     """
 
-    frames: int = 33
+    frames: int = 73
     stride: int = 1
     buckets: BucketsConfig = field(default_factory=BucketsConfig)
 

@@ -25,6 +25,7 @@ from fp_lab.lab.clip_reading import Clip, read_clips
 from fp_lab.lab.encoded_texts import EncodedTexts
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.weights import weights_identity
+from fp_lab.lengths import USUAL_SECTION, not_whole
 from fp_lab.shapes import IMAGE, EncodedText
 from fp_lab.video_codec import VideoCodec, latent_frames
 
@@ -117,6 +118,8 @@ def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Repor
     files = find_encoders(config.model, config.image_encoder)
     codec = VideoCodec.load(config.model, dtype, config.tiling)
     _require_fit(config.cutting, codec)
+    if why := window_caution(config.cutting.frames, codec.temporal):
+        reporter.say(why)
     texts = EncodedTexts(files, dtype, device)
     images = _image_identity(files, config.image_encoder is not None)
     plan = _plan(folder, out, config.cutting, reporter)
@@ -131,6 +134,23 @@ def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Repor
         made = _write(folder, out, origin, config, networks, reporter)
     write_empty(out, empty)
     return made
+
+
+def window_caution(frames: int, temporal: int) -> str | None:
+    """Why clips of so many frames are no whole sections for recipes of g9; None where they are.
+
+    Args:
+        frames: of a clip.
+        temporal: frames per latent frame.
+    """
+    why = not_whole(USUAL_SECTION, latent_frames(frames, temporal), 1, temporal)
+    if why is None:
+        return None
+    return (
+        f"--frames {frames}: clips of {why}. A training on them has sections of a length that videos of "
+        f"whole sections never have; for a recipe of another section length N take 1 + {temporal} x N x n "
+        "frames"
+    )
 
 
 def check_cache(out: Path, progress: Callable[[str], None] | None = None) -> tuple[Fault, ...]:

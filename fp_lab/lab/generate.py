@@ -28,12 +28,16 @@ from fp_lab.lab.provenance import environment, git_state
 from fp_lab.lab.real import embedder, told
 from fp_lab.lab.stages import digest
 from fp_lab.lab.weights import weights_sha256
+from fp_lab.lengths import sections_in
 from fp_lab.model import FramePackModel
 from fp_lab.orders import plan
 from fp_lab.packing.packer import kernels_of
 from fp_lab.rollout import RolledSection, rollout
 from fp_lab.section_decoder import GIVEN, decode_sections
 from fp_lab.video_codec import VideoCodec, pixel_frames
+
+USUAL_LENGTH = 64
+"""Latent frames of a video whose length is not said, about."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,28 @@ class Progressed:
     sections: int
 
 
-def latent_count(config: ExperimentConfig, codec: Codec | VideoCodec, seconds: float) -> int:
-    """Latent frames that a video of so many seconds has beside its first one, at the config's frame rate."""
-    return max(1, round(seconds * config.evaluation.fps / codec.temporal))
+def length_of(
+    config: ExperimentConfig,
+    codec: Codec | VideoCodec,
+    given: int,
+    seconds: float | None = None,
+    frames: int | None = None,
+) -> int:
+    """Length of a video in latent frames, the given ones included: whole sections, unless frames are said.
+
+    Args:
+        config: recipe and frame rate.
+        codec: how many frames a latent frame stands for.
+        given: latent frames of the opening.
+        seconds: behind the opening, about; None with no frames either: what makes `USUAL_LENGTH`, about.
+        frames: latent frames, of an opening the last one included; followed as they are.
+    """
+    if frames is not None:
+        return frames - 1 + max(given, 1)
+    section = config.parsed_recipe.section
+    if seconds is None:
+        return given + section * max(1, round((USUAL_LENGTH - 1) / section))
+    return given + section * sections_in(seconds, config.evaluation.fps, codec.temporal, section)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from fp_lab.lab.arms_at_work import ArmsAtWork
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import clip_files, clips_folder
 from fp_lab.lab.cache_conditions import EMPTY
+from fp_lab.lab.cautions import cautions
 from fp_lab.lab.config import CARRIED
 from fp_lab.lab.engines import Engine, Here
 from fp_lab.lab.finished import record_finished
@@ -83,6 +84,8 @@ def run_grid(
         tracker = Tracker(runs, progress.say)
         with tracker.grid(grid.name, folder).closing() as parent:
             running = ArmsAtWork(jobs, where, tracker, parent, progress)
+            for caution in cautions([arm for arm, job in zip(grid.arms, jobs, strict=True) if job.pending]):
+                progress.say(caution)
             running.run(retry_failed)
             report = None
             if "score" in stages and not running.halted and len(running.failed) < len(jobs):

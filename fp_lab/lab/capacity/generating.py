@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fp_lab.backbones.presets import FRAME_STRIDE, Family, RealModel
 from fp_lab.lab.capacity.hardware import Hardware
 from fp_lab.lab.capacity.trace import Trace
-from fp_lab.orders import plan
+from fp_lab.lengths import sections_in
 from fp_lab.recipe import parse
 
 SECONDS = (5, 60)
@@ -99,6 +99,5 @@ def generation(
 
 
 def sections_of(model: RealModel, seconds: float) -> int:
-    """Sections of a video of so many seconds, by the plan of the model's recipe."""
-    frames = 1 + round(seconds * FPS[model.family] / FRAME_STRIDE)
-    return len(plan(parse(model.recipe), frames))
+    """Sections of a video of about so many seconds, as `fp-lab generate --seconds` makes them."""
+    return sections_in(seconds, FPS[model.family], FRAME_STRIDE, parse(model.recipe).section)

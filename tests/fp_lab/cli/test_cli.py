@@ -98,6 +98,14 @@ def test_a_dry_run_shows_the_arms_and_runs_nothing(tmp_path: Path) -> None:
     code, text = invoke("grid", str(grid), "--dry-run", "--runs", str(tmp_path / "runs"))
     assert code == 0, text
     assert len(re.findall(r"\d s\b.*\d s\b.*\d s\b", text)) == 2, "three stages of two arms, with their cost"
+    assert "not whole" not in text
+    code, text = invoke(
+        "grid", str(grid), "data.world.frames=12", "--dry-run", "--runs", str(tmp_path / "runs")
+    )
+    told = [line for line in text.splitlines() if "not whole" in line]
+    assert len(told) == 1, "once for both arms"
+    for part in ("data.world.frames=12", "whole are 10 latent frames or 13", "25% of the steps", "(g3, td_"):
+        assert part in told[0]
     assert not (tmp_path / "runs").exists()
 
 
@@ -124,6 +132,8 @@ def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:
     code, text = invoke(*command)
     assert code == 0, text
     assert f"{out}: a" in text, "with its caption"
+    assert "8 latent frames, 1 of them given, are not whole sections of 3" in text
+    assert "7 latent frames or 10" in text
     video = probe(out)
     assert (video.frames, video.width, video.height) == (8, 32, 32)
     first = out.read_bytes()
@@ -136,6 +146,8 @@ def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:
     assert "text to video, which this model was not trained for" in " ".join(text.split())
     made = [tmp_path / f"video-{seed}.mp4" for seed in (1, 2)]
     assert [probe(file).frames for file in made] == [9, 9]
+    assert text.count("(9 frames, 0.562 s, in 3 sections of 3 latent frames)") == 2, "0.5 s are 2.67 sections"
+    assert "not whole" not in text
     assert made[0].read_bytes() != made[1].read_bytes()
 
     model = ("--checkpoint", str(folder / "train" / "model"), "--recipe", "td_f2k4f1k1_g3")

@@ -40,11 +40,14 @@ def test_a_cache_is_made_told_of_and_checked(videos: Path, model: Path, tmp_path
     assert re.search(r"mean -?\d+\.\d\d \(-?\d+\.\d\d to -?\d+\.\d\d over channels\), deviation \d", text)
     assert re.search(r"2 clips in 2 shards, .* \(2 encoded now, .* s each; skipped: 1 of 2 videos", text)
     assert "Loading weights" not in text
+    assert "--frames 5: clips of 2 latent frames (5 of video)" in text
+    assert "whole are 10 latent frames (37 of video)" in text
     again = invoke(str(videos), str(out), "--model", str(model), *small)
     assert again[0] == 0
     assert "(0 encoded now;" in again[1]
     code, text = invoke(str(videos), str(out), "--check")
     assert (code, "is whole: 2 clips in 2 shards" in text) == (0, True)
+    assert "--frames 5: clips of 2 latent frames (5 of video)" in text
     shard = out / "shard-00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
     code, text = invoke(str(videos), str(out), "--check")

@@ -18,6 +18,7 @@ from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab import encoded_texts, real
 from fp_lab.lab import generate as making
 from fp_lab.lab.build import Materials, codec_of
+from fp_lab.lab.config import load
 from fp_lab.lab.kept_sections import KeptSections
 from fp_lab.lab.offload import Offload
 from fp_lab.lab.openings import (
@@ -34,6 +35,7 @@ from fp_lab.lab.ready import Ready, ready
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.run import run
 from fp_lab.model import FramePackModel
+from fp_lab.video_codec import pixel_frames
 from real_arms import FRAMES, LATENTS, real_config
 
 SIZE = Bucket(32, 64)
@@ -94,7 +96,7 @@ def test_from_an_image_and_a_prompt(
 ) -> None:
     loaded = arm(folder, name)
     codec = codec_of(loaded.config.codec)
-    assert 1 + making.latent_count(loaded.config, codec, 1.5) == LATENTS
+    assert making.length_of(loaded.config, codec, 1, 1.5) == LATENTS
     made = {}
     for file, prompt in {"a": "a dog", "again": "a dog", "b": "a ball rolls"}.items():
         opening = opening_from_image(folder / "picture.mp4", SIZE, Script((prompt,)))
@@ -137,6 +139,21 @@ def test_the_released_model_runs_in_the_types_of_its_authors(
     assert {value.dtype for value in loaded.model.parameters()} == {torch.bfloat16}
     assert written[-1][1].shape == (37, *SHAPE)
     assert written[-1][1].std() > 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "given", "latents", "frames"),
+    [(5, 1, 37, 145), (20, 1, 1 + 17 * 9, 1 + 17 * 36), (5, 0, 36, 141), (5, 6, 42, 165)],
+)
+def test_seconds_are_whole_sections(
+    seconds: float, given: int, latents: int, frames: int, folder: Path
+) -> None:
+    config = load("released/framepack")
+    codec = codec_of(arm(folder, "framepack").config.codec)
+    length = making.length_of(config, codec, given, seconds)
+    assert (length, pixel_frames(length, codec.temporal)) == (latents, frames), "at 30 frames per second"
+    assert making.length_of(config, codec, given) == given + 7 * 9, "about 64 where nothing is said"
+    assert making.length_of(config, codec, given, frames=20) == 19 + max(given, 1), "followed as it is"
 
 
 def test_from_nothing_but_text(folder: Path, tmp_path: Path, written: list[tuple[str, Any]]) -> None:

@@ -1,0 +1,49 @@
+"""What is to be said of arms before they cost anything: lengths that are not whole sections."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from fp_lab.lab.build import sections_of
+from fp_lab.lab.compute import strides_of, training_shapes
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.grid import Arm
+from fp_lab.lengths import left_over, not_whole
+
+
+def cautions(arms: Sequence[Arm]) -> list[str]:
+    """Each remark once, with the arms that it is about."""
+    about: dict[str, list[str]] = {}
+    for arm in arms:
+        for remark in length_remarks(arm.config):
+            about.setdefault(remark, []).append(arm.name)
+    return [f"{remark} ({', '.join(dict.fromkeys(names))})" for remark, names in about.items()]
+
+
+def length_remarks(config: ExperimentConfig) -> tuple[str, ...]:
+    """Of an arm's training windows and of its evaluation videos; none where all are whole sections."""
+    return (*_on_windows(config), *_on_videos(config))
+
+
+def _on_windows(config: ExperimentConfig) -> Iterator[str]:
+    source, section = sections_of(config), config.parsed_recipe.section
+    with suppress(ValueError):  # a cache or a codec that is not there is named by who needs it
+        temporal = strides_of(config).temporal
+        for frames in sorted({shape.frames for shape in training_shapes(config)}):
+            share = source.short_share(frames)
+            if share:
+                given = next(n for n in (1, *config.objective.given) if left_over(section, frames, n))
+                yield (
+                    f"{_setting(config)}: training windows of {not_whole(section, frames, given, temporal)}. "
+                    f"{share:.0%} of the steps train a length that videos of whole sections never have"
+                )
+
+
+def _setting(config: ExperimentConfig) -> str:
+    data = config.data
+    return f"data.cache={data.cache}" if data.cache is not None else f"data.{data.kind}.frames={data.frames}"
+
+
+def _on_videos(config: ExperimentConfig) -> Iterator[str]:
+    evaluation = config.evaluation
+    if why := not_whole(config.parsed_recipe.section, evaluation.frames, evaluation.given):
+        yield f"evaluation.frames={evaluation.frames}: videos of {why}"

@@ -1,0 +1,70 @@
+"""What is said of arms before they cost anything, and that what is documented gives no reason to."""
+
+import io
+import re
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+import yaml
+from rich.console import Console
+
+import fp_lab.lab.grid_run as grid_run
+from fixtures import tiny_experiment
+from fp_lab.lab.cautions import cautions, length_remarks
+from fp_lab.lab.config import load
+from fp_lab.lab.grid import load_grid
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("name", ["demo", "clips", "quickstart", "revisit"])
+def test_documented_grids_are_of_whole_sections(name: str) -> None:
+    assert cautions(load_grid(name).arms) == []
+
+
+@pytest.mark.parametrize("page", ["docs/encoding.md", "docs/models.md", "Makefile", "fp_lab/cli/encode.py"])
+def test_documented_windows_are_whole_sections_of_nine(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    windows = re.findall(r"(?:fp-lab encode .*|^TINY.*)--frames (\d+)|\bframes: (\d+), size: 480", text, re.M)
+    assert windows
+    assert [pair for pair in windows if (int("".join(pair)) - 1) % 36] == []
+
+
+def test_the_documented_grid_over_wan_is_of_whole_sections(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"```yaml\n(# my_wan.yaml\n.*?)```", text, re.DOTALL)
+    settings = yaml.safe_load(written)["common"]
+    frames = settings["data"]["clips"]["frames"]
+    own = {"recipe": "g9", "data": {"world": {"frames": 1 + (frames - 1) // 4}}}
+    own |= {key: settings[key] for key in ("objective", "evaluation")}
+    (tmp_path / "arm.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    config = load(tmp_path / "arm.yaml")
+    assert config.objective.given == (0, 1, 6)
+    assert length_remarks(config) == ()
+
+
+def test_windows_and_videos_that_are_not_whole_are_named_once_when_a_grid_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_experiment(tmp_path)
+    settings = (
+        "common: {data.world.frames: 21, evaluation.frames: 38, objective.given: [0, 1, 6], section: 9}"
+    )
+    axes = "axes: {compression: [f2k2f1k1], order: [vanilla, inverted], section: [9]}"
+    (tmp_path / "grid.yaml").write_text(f"base: tiny\n{settings}\n{axes}\n", encoding="utf-8")
+    grid = load_grid(tmp_path / "grid.yaml")
+    windows, videos = cautions(grid.arms)
+    for part in ("data.world.frames=21", "19 latent frames or 28", "39% of the steps"):
+        assert part in windows
+    for part in ("evaluation.frames=38", "the shortest has 1", "37 latent frames or 46"):
+        assert part in videos
+    monkeypatch.setattr(grid_run, "Tracker", MagicMock())
+    monkeypatch.setattr(
+        grid_run, "ArmsAtWork", MagicMock(return_value=MagicMock(failed={}, halted="stopped"))
+    )
+    console = Console(width=400, file=io.StringIO())
+    grid_run.run_grid(grid, tmp_path / "runs", console, command="test")
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for arm in grid.arms:
+        assert shown.count(f"{arm.name}") == 2, "once per remark"
