@@ -27,7 +27,7 @@ from fp_metrics import score_video
 
 RECIPE = parse("td_f8k8f4k4f2k2f1k1_g9")
 BATCH, FRAMES = 16, 64
-CAPTION = "a red plain ball moving slowly left over a wavy grey background"
+CAPTION = "a red plain ball starting slowly left over a wavy grey background"
 
 
 def seconds(work: Callable[[], object], repeats: int = 5) -> float:

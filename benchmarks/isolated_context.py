@@ -38,7 +38,7 @@ def samplers(width: int, batch: int, steps: int) -> dict[str, Callable[[], Tenso
     placed = with_history(recipe, 40)
     latents = torch.randn(batch, CHANNELS, placed.length, SIDE, SIDE)
     sample = assemble(latents, [arrange(recipe, placed.section, placed.length)])
-    text = model.backbone.encode_text(["a red ball moving left"] * batch)
+    text = model.backbone.encode_text(["a red ball starting fast left"] * batch)
     noise = torch.randn(sample.target.shape)
     sigmas = schedule(steps, shift_of_tokens((SIDE // 2) ** 2))
 

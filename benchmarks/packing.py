@@ -39,7 +39,7 @@ def step_of(
 
     def step() -> Tensor:
         model.zero_grad()
-        text = model.backbone.encode_text(["a red ball moving left"] * batch)
+        text = model.backbone.encode_text(["a red ball starting fast left"] * batch)
         sample = assemble(latents, [arrange(recipe, placed.section, placed.length) for _ in range(batch)])
         prediction = model(sample.target, sample.times, levels, text, model.pack(sample.context))
         loss = prediction.square().mean()

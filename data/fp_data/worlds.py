@@ -3,7 +3,8 @@
 Every video is a function of ``(WorldConfig, seed)`` alone, so ground truth (positions, velocities,
 masks, attributes) is exact and any video can be rendered again. Motion is a triangle wave along one
 axis at an exact speed: given the first frame and the caption, the position in any later frame is
-determined, which is what makes a far endpoint predictable.
+determined, which is what makes a far endpoint predictable. Captions say which way a sprite *starts*: it turns
+round at the border, so no word for a direction is true of the whole video.
 
 Variants: ``plain``; ``occlusion`` puts a textured pillar in front of the sprites; ``camera`` pans a
 viewport away from the sprites and back, and ``revisit`` cuts to another place for the middle third of the
@@ -43,7 +44,7 @@ BACKGROUND_COLOURS: dict[str, tuple[float, float, float]] = {
 SPEEDS: dict[str, float] = {"slowly": 0.5, "fast": 1.0}  # pixels per frame at size 64
 DIRECTIONS: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 VOCABULARY = (
-    *("a", "moving", "over", "and", "background", "behind", "pillar", "camera", "leaves", "returns"),
+    *("a", "starting", "over", "and", "background", "behind", "pillar", "camera", "leaves", "returns"),
     *(*SHAPES, *TEXTURES, *COLOURS, *BACKGROUND_TEXTURES, *BACKGROUND_COLOURS, *SPEEDS, *DIRECTIONS),
 )
 """Every word that a caption of this world can contain."""
@@ -145,7 +146,7 @@ def describe(config: WorldConfig, seed: int) -> SceneAttributes:
     angles = random.uniform(0, 2 * math.pi, size=3)
     pillar = float(random.uniform(0.4, 0.6)) * config.size
     sentence = " and ".join(
-        f"a {s.colour} {s.texture} {s.shape} moving {s.speed} {s.direction}" for s in sprites
+        f"a {s.colour} {s.texture} {s.shape} starting {s.speed} {s.direction}" for s in sprites
     )
     caption = f"{sentence} over a {background_texture} {background_colour} background"
     caption += {"plain": "", "occlusion": " behind a pillar"}.get(

@@ -246,7 +246,7 @@ def data_identity(data: DataConfig) -> dict[str, Any]:
     """What the content of a video depends on beside its seed; clips that can be fetched are fetched."""
     identity: dict[str, Any] = {"kind": data.kind}
     if data.kind == "world":
-        return identity | {"world": asdict(data.world)}
+        return identity | {"world": asdict(data.world), "words": VOCABULARY}
     folder = Path(clips_folder(data.clips).folder)
     sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in clip_files(folder)}
     return identity | {"clips": asdict(data.clips), "files": sizes}

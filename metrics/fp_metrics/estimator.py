@@ -34,8 +34,8 @@ class Estimator(SeriesMetric):
         needs_truth: whether it can only be built with a `WorldTruth`.
         weights: artifacts that it loads beside those of its observer.
         settings: what else its values depend on, for the protocol.
-        local: whether a value depends on its own window only. The drift of such an estimator is a slice of
-            its series; any other one is run again on the segments alone.
+        local: whether a value depends on its own window only, or is meant of the whole video. The drift of
+            such an estimator is a slice of its series; any other one is run again on the segments alone.
     """
 
     score: ClassVar[Score]

@@ -29,7 +29,8 @@ class WorldTruth:
         texture: the texture's name.
         radius: pixels.
         speed: pixels per frame that the caption asks for.
-        direction: unit vector (x, y) that the caption asks for; the object may turn round at the border.
+        direction: unit vector (x, y) in which the caption says that the object starts; it turns round at the
+            border.
         view: float ``(t, 2)``, how far (x, y) a moving camera has gone; None: it stands still. `positions`
             are pixels of the view, ``positions + view`` pixels of the scene.
     """
@@ -91,6 +92,15 @@ class WorldTruth:
     def visible_area(self, position: int) -> int:
         """Pixels of the object that truly show in a frame."""
         return self._visible_areas[position]
+
+    def whole(self, position: int) -> bool:
+        """Whether the object truly shows so much of itself that the centre of what shows moves as it does."""
+        return self.visible_area(position) >= 0.9 * self.area
+
+    def heading(self, position: int) -> Tensor:
+        """The unit vector (x, y) in which the true object moves in the scene at a frame, double ``(2,)``."""
+        before, after = (self.positions + self.offsets)[[position - 1, position + 1]].double()
+        return (after - before) / (after - before).norm()
 
     def turns(self, position: int) -> bool:
         """Whether the true object turns round within a frame of this one."""

@@ -3,7 +3,16 @@ import re
 import pytest
 import torch
 
-from fp_data.worlds import SPEEDS, VOCABULARY, WorldConfig, describe, iterate, render, sprite_template
+from fp_data.worlds import (
+    DIRECTIONS,
+    SPEEDS,
+    VOCABULARY,
+    WorldConfig,
+    describe,
+    iterate,
+    render,
+    sprite_template,
+)
 
 VARIANTS = ("plain", "occlusion", "camera", "revisit")
 
@@ -31,9 +40,23 @@ def test_captions_use_the_vocabulary_and_name_every_attribute(variant: str) -> N
         assert set(re.findall(r"\w+", scene.caption)) <= set(VOCABULARY)
         for sprite in scene.sprites:
             wanted = (
-                f"{sprite.colour} {sprite.texture} {sprite.shape} moving {sprite.speed} {sprite.direction}"
+                f"{sprite.colour} {sprite.texture} {sprite.shape} starting {sprite.speed} {sprite.direction}"
             )
             assert wanted in scene.caption
+
+
+def test_captions_say_which_way_sprites_start() -> None:
+    made = render(WorldConfig(size=16, frames=64, sprites=2), range(40))
+    turned = 0
+    for caption, scene, velocity in zip(made.captions, made.scenes, made.velocities, strict=True):
+        for index, sprite in enumerate(scene.sprites):
+            assert f"{sprite.shape} starting {sprite.speed} {sprite.direction}" in caption
+            way = torch.tensor(DIRECTIONS[sprite.direction], dtype=torch.float32)
+            along = velocity[:, index] @ way
+            assert along[0] > 0
+            turned += bool((along < 0).any())
+        assert "moving" not in caption
+    assert turned > 40, "most turn round: no word for a direction is true of the whole video"
 
 
 def test_masks_follow_positions() -> None:

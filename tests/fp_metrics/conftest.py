@@ -65,7 +65,7 @@ def truth() -> WorldTruth:
     return _render()
 
 
-CAPTION = "a red striped ball moving fast right over a smooth grey background"
+CAPTION = "a red striped ball starting fast right over a smooth grey background"
 
 
 @pytest.fixture(scope="session")

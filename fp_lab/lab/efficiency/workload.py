@@ -26,7 +26,7 @@ from fp_lab.video_codec import VideoCodec
 
 SECTIONS = 4
 """At most so many sections of a plan are timed, spread over it evenly."""
-_CAPTION = "a red plain ball moving slowly left over a wavy grey background"
+_CAPTION = "a red plain ball starting slowly left over a wavy grey background"
 
 
 @dataclass(frozen=True)

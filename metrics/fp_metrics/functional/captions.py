@@ -9,11 +9,11 @@ COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "white"
 SPEEDS = {"slowly": 0.5, "fast": 1.0}
 """Pixels per frame of a picture of 64 x 64."""
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
-EXAMPLE = "a red plain ball moving fast left over a smooth grey background"
+EXAMPLE = "a red plain ball starting fast left over a smooth grey background"
 
 _CAPTION = re.compile(
     rf"an? ({'|'.join(COLOURS)}) ({'|'.join(TEXTURES)}) ({'|'.join(SHAPES)})"
-    rf" moving ({'|'.join(SPEEDS)}) ({'|'.join(DIRECTIONS)}) over a \w+ \w+ background"
+    rf" starting ({'|'.join(SPEEDS)}) ({'|'.join(DIRECTIONS)}) over a \w+ \w+ background"
     r"( behind a pillar| camera leaves and returns)?[.]?"
 )
 
@@ -27,7 +27,7 @@ class WorldCaption:
         texture: one of `TEXTURES`.
         shape: one of `SHAPES`.
         speed: pixels per frame of a picture of 64 x 64.
-        direction: unit vector (x, y), y downwards; the object may turn round at the border.
+        direction: unit vector (x, y), y downwards, in which the object starts; it turns round at the border.
         hides: why the object may be out of sight for a while; None: it never is.
     """
 

@@ -1,6 +1,8 @@
 import torch
 
+from fp_data.worlds import VOCABULARY
 from fp_lab.conditions import WordEmbedding, WordsConfig
+from fp_lab.model import FramePackModel
 
 CONFIG = WordsConfig(words=("red", "ball"), buckets=8, longest=4)
 
@@ -29,3 +31,10 @@ def test_word_order_matters() -> None:
     embedding = WordEmbedding(CONFIG, 4)
     there, back = embedding(["red ball"]).tokens, embedding(["ball red"]).tokens
     assert not torch.allclose(there.sum(1) * 0 + there[:, 0], back[:, 1])
+
+
+def test_the_shipped_base_reads_captions_of_the_world_by_the_rows_it_was_trained_on() -> None:
+    embedding = FramePackModel.load().backbone.text
+    assert embedding.config.words == VOCABULARY
+    rows = embedding.word_ids("a red plain ball starting slowly right over a wavy grey background")
+    assert rows == [1, 18, 15, 11, 2, 34, 37, 3, 1, 27, 28, 5]

@@ -8,13 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fp_metrics.estimator import Score
-from fp_metrics.families.probe.sight import ProbeEstimator, Reading
+from fp_metrics.families.probe.sight import TURNS_WITHIN, ProbeEstimator, Reading
 from fp_metrics.functional.captions import SPEEDS
 from fp_metrics.functional.objects import smoothness
 from fp_metrics.networks.probe import SIZE
-
-TURNS_WITHIN = 17.0
-"""Pixels from the border within which an object may turn round: the world's largest radius and two steps."""
 
 
 class TrackedEstimator(ProbeEstimator):

@@ -17,6 +17,10 @@ from fp_metrics.observer import Observer, Unmeasurable
 VISIBLE = 0.25
 """An object of which at most this share shows is not seen, as in the family ``world``."""
 
+TURNS_WITHIN = 21.0
+"""Pixels from the border within which an object's centre may turn round: the world's largest radius, four by
+which a triangle's centre of gravity lies below its middle, and two steps."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:

@@ -38,8 +38,9 @@ class CaptionReadback(SightedEstimator):
 
     Presence is a must: 0 where the object vanished. Colour: the caption's colour, in either shade, is the
     most frequent of the palette's. Texture: the share of pixels in the second colour is within 0.2 of that in
-    the true frame 0. Direction: the centre moves along the caption's axis, within 30 degrees, by at least a
-    quarter of the caption's speed. Shape is anatomy's, how fast it is, is dynamic's.
+    the true frame 0. Direction: the centre moves as the true one does at that time, within 30 degrees, by at
+    least a quarter of the caption's speed: as the caption says it starts, and back after a turn. It is left
+    out where the true object turns round or is half hidden. Shape is anatomy's, how fast it is, is dynamic's.
     """
 
     score: ClassVar[Score] = "semantic"
@@ -62,9 +63,11 @@ class CaptionReadback(SightedEstimator):
         if self._true_share is None:
             true = self.world.sighting(0)
             self._true_share = self._read_colours(true.frame, true.mask)[1]
-        right_colour = colour == self.world.palette.index(self.world.colour)
-        right_texture = abs(second_share - self._true_share) <= 0.2
-        return (1 + right_colour + right_texture + self._moves_as_said(window, position)) / 4
+        right = [colour == self.world.palette.index(self.world.colour)]
+        right.append(abs(second_share - self._true_share) <= 0.2)
+        if not self.world.turns(position) and all(self.world.whole(frame) for frame in frames):
+            right.append(self._moves_as_said(window, position))
+        return (1 + sum(right)) / (1 + len(right))
 
     def _read_colours(self, frame: Tensor, mask: Tensor) -> tuple[int, float]:
         """The palette index of most pixels, and the share of these that show its second colour."""
@@ -78,7 +81,7 @@ class CaptionReadback(SightedEstimator):
     def _moves_as_said(self, window: Sequence[Sighting], position: int) -> bool:
         view = (self.world.offsets[position + 1] - self.world.offsets[position - 1]).numpy()
         moved = np.array(window[2].centre) - np.array(window[0].centre) + view
-        along = abs(float(moved @ np.array(self.world.direction)))
+        along = float(moved @ self.world.heading(position).numpy())
         distance = float(np.linalg.norm(moved))
         return along >= 0.5 * self.world.speed and along >= math.cos(math.pi / 6) * distance
 

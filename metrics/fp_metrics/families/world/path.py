@@ -24,7 +24,7 @@ class TrackedEstimator(SightedEstimator):
     def measure(self, window: Sequence[Sighting], position: int) -> float:
         """`follow` the centres of three sightings."""
         frames = range(position - 1, position + 2)
-        if any(self.world.visible_area(frame) < 0.9 * self.world.area for frame in frames):
+        if not all(self.world.whole(frame) for frame in frames):
             return float("nan")
         if any(self.vanished(seen, frame) for seen, frame in zip(window, frames, strict=True)):
             return 0.0
