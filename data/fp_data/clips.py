@@ -20,10 +20,12 @@ __all__ = [
     "Scan",
     "Skipped",
     "VideoInfo",
+    "caption_path",
     "probe",
     "read_video",
     "sample",
     "scan",
+    "video_paths",
     "write_mp4",
 ]
 
@@ -125,10 +127,10 @@ def scan(config: ClipsConfig, progress: Callable[[str], None] | None = None) -> 
         raise ValueError(
             f"got folder={config.folder!r}, expected a folder of video files: there is none there"
         )
-    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and not f.name.startswith(".")]
+    files = video_paths(folder)
     usable: list[VideoInfo] = []
     skipped: list[Skipped] = []
-    for file in (f for f in files if f.suffix.lower() in EXTENSIONS):
+    for file in files:
         if progress:
             progress(str(file))
         try:
@@ -139,7 +141,7 @@ def scan(config: ClipsConfig, progress: Callable[[str], None] | None = None) -> 
             skipped.append(Skipped(str(file), str(error).removeprefix(f"{file}: ")))
             warnings.warn(f"skipped {file}: {skipped[-1].reason}", stacklevel=2)
     if not usable:
-        raise ValueError(_nothing_usable(folder, len(files), skipped))
+        raise ValueError(_nothing_usable(folder, skipped))
     return Scan(tuple(usable), tuple(skipped))
 
 
@@ -173,13 +175,24 @@ def sample(videos: Sequence[VideoInfo], config: ClipsConfig, seed: int) -> Clip:
     return Clip(np.stack(crop), caption(video.path), video, start)
 
 
+def video_paths(folder: Path) -> tuple[Path, ...]:
+    """All files below a folder that have a video's extension, hidden ones left out; sorted."""
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
+    return tuple(sorted(path for path in files if not path.name.startswith(".") and path.is_file()))
+
+
+def caption_path(path: str | Path) -> Path:
+    """Where the caption of a video is, whether there is one or not."""
+    return Path(path).with_suffix(".txt")
+
+
 def caption(path: str | Path) -> str:
     """The text of the .txt file beside a video, its white space made single; "" if there is none.
 
     Raises:
         ValueError: The text is not UTF-8.
     """
-    text = Path(path).with_suffix(".txt")
+    text = caption_path(path)
     if not text.is_file():
         return ""
     try:
@@ -205,9 +218,10 @@ def _require_length(video: VideoInfo, config: ClipsConfig) -> range:
     return part
 
 
-def _nothing_usable(folder: Path, files: int, skipped: Sequence[Skipped]) -> str:
+def _nothing_usable(folder: Path, skipped: Sequence[Skipped]) -> str:
     listed = "".join(f"\n  {s.path}: {s.reason}" for s in skipped[:10])
     more = f"\n  and {len(skipped) - 10} more" if len(skipped) > 10 else ""
+    files = sum(path.is_file() for path in folder.rglob("*"))
     return (
         f"no usable video in {folder}: {files} files, {len(skipped)} of them with a video's extension "
         f"({', '.join(sorted(EXTENSIONS))}){listed}{more}"

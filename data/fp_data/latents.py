@@ -2,18 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from fp_data.damaged import set_aside
 from fp_data.ranks import Share
 
 
@@ -108,7 +110,7 @@ def to_frames(pixels: Tensor) -> Tensor:
 
 
 def cached(folder: Path, description: dict[str, object], make: Callable[[], LatentVideos]) -> LatentVideos:
-    """Encoded videos from a cache, made and stored if they are not there.
+    """Encoded videos from a cache, made and stored if they are not there, or not as they were stored.
 
     Args:
         folder: the cache.
@@ -117,27 +119,49 @@ def cached(folder: Path, description: dict[str, object], make: Callable[[], Late
     """
     text = json.dumps(description, sort_keys=True)
     path = folder / f"latents-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
-    if not path.is_file():
-        videos = make()
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        metadata = {
-            "captions": json.dumps(videos.captions),
-            "seeds": json.dumps(videos.seeds),
-            "made_from": text,
-        }
-        tensors = {"latents": videos.latents.contiguous()}
-        tensors |= {} if videos.images is None else {"images": videos.images.contiguous()}
-        save_file(tensors, partial, metadata)
-        partial.replace(path)
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-        return LatentVideos(
-            file.get_tensor("latents"),
-            tuple(json.loads(metadata["captions"])),
-            tuple(json.loads(metadata["seeds"])),
-            file.get_tensor("images") if "images" in file.keys() else None,  # noqa: SIM118 - no mapping
-        )
+    if path.is_file():
+        try:
+            return _load(path)
+        except ValueError as error:
+            warnings.warn(f"{error}; it is now {set_aside(path).name}, and made again", stacklevel=2)
+    _store(make(), path, text)
+    return _load(path)
+
+
+def _store(videos: LatentVideos, path: Path, made_from: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {"latents": videos.latents.contiguous()}
+    tensors |= {} if videos.images is None else {"images": videos.images.contiguous()}
+    metadata = {
+        "captions": json.dumps(videos.captions),
+        "seeds": json.dumps(videos.seeds),
+        "made_from": made_from,
+        "sha256": _sha256(tensors),
+    }
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata)
+    partial.replace(path)
+
+
+def _load(path: Path) -> LatentVideos:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        captions, seeds = (tuple(json.loads(metadata[name])) for name in ("captions", "seeds"))
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: is damaged ({error})") from error
+    if _sha256(tensors) != metadata.get("sha256", _sha256(tensors)):
+        raise ValueError(f"{path}: is damaged: its content has another hash than when it was written")
+    return LatentVideos(tensors["latents"], captions, seeds, tensors.get("images"))
+
+
+def _sha256(tensors: Mapping[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(name.encode())
+        total.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 class LatentBatches(IterableDataset[Batch]):

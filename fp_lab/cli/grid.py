@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from fp_lab.lab.ending import ending
-from fp_lab.lab.finished import find_finished, record_path
 
 if TYPE_CHECKING:
     from fp_lab.lab.grid import Grid
@@ -54,12 +53,6 @@ def grid(
       fp-lab grid table1 --engine slurm --option slurm_partition=gpu --option gpus_per_node=1
     """
     console = Console()
-    record = record_path(runs, file, overrides or [])
-    if not dry_run and (finished := find_finished(record)):
-        folder = Path(finished.folder)
-        console.print(ending(folder, runs), markup=False, highlight=False, soft_wrap=True)
-        console.print(f"All {finished.arms} arms were done already.", highlight=False)
-        return
     with console.status("Starting (importing torch and MLflow takes a while)"):
         from fp_lab.lab.engines import make_engine
         from fp_lab.lab.grid import load_grid
@@ -73,9 +66,7 @@ def grid(
     where = make_engine(engine, workers, runs / "cache", key_values(options or []))
     try:
         command = shlex.join(["fp-lab", "grid", file, *(overrides or [])])
-        result = run_grid(
-            loaded, runs, console, command=command, record=record, engine=where, retry_failed=retry_failed
-        )
+        result = run_grid(loaded, runs, console, command=command, engine=where, retry_failed=retry_failed)
     except KeyboardInterrupt:
         console.print("Interrupted. The same command finishes what is missing.")
         raise typer.Exit(INTERRUPTED) from None

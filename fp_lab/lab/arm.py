@@ -10,15 +10,17 @@ from typing import Literal
 
 from fp_lab.lab.atomic import CANNOT_WRITE
 from fp_lab.lab.build import Materials
-from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.keys import StageKeys
 from fp_lab.lab.locking import Busy, only_one
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.run import pending_stages, prepare_truth, run
 from fp_lab.lab.stages import RunFolder, Stage
+from fp_lab.lab.unchanged import InputsChanged
 
 State = Literal["done", "failed", "busy", "halted"]
 
+_TRIES = 3  # to do an arm whose clips or weights change meanwhile
 _NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written
 
 
@@ -53,6 +55,15 @@ class Job:
     def pending(self) -> list[Stage]:
         """The stages that are not done."""
         return pending_stages(RunFolder(self.folder), self.keys, self.stages)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to do: stages, ground truth, and what several stages write together."""
+        place = RunFolder(self.folder)
+        if "score" in self.stages and not RunFolder(self.truth).is_done("truth", self.keys.truth):
+            return False
+        written = place.config.read_bytes() if place.config.is_file() else b""
+        return not self.pending and not place.lost() and written == to_yaml(self.config).encode()
 
 
 @dataclass(frozen=True)
@@ -97,9 +108,7 @@ def _bring_up_to_date(
     job: Job, place: RunFolder, materials: Materials, reporter: Reporter, started: float
 ) -> Outcome:
     try:
-        if "score" in job.stages:
-            prepare_truth(job.truth, job.config, materials, reporter)
-        done = run(place.path, job.config, materials, reporter, truth=job.truth, stages=job.stages)
+        done = _with_unchanged_inputs(job, materials, reporter)
     except Exception as error:  # whatever goes wrong in one arm, the others can still be measured
         seconds = time.monotonic() - started
         if _is_folders_fault(error, place.path):
@@ -108,6 +117,19 @@ def _bring_up_to_date(
         return Outcome("failed", seconds=seconds, reason=_line(error))
     place.forget_failure()
     return Outcome("done", tuple(done), time.monotonic() - started)
+
+
+def _with_unchanged_inputs(job: Job, materials: Materials, reporter: Reporter) -> list[Stage]:
+    """The stages that were done; done again where a clip or a weight has changed meanwhile."""
+    for _ in range(_TRIES):
+        try:
+            if "score" in job.stages:
+                prepare_truth(job.truth, job.config, materials, reporter)
+            return run(job.folder, job.config, materials, reporter, truth=job.truth, stages=job.stages)
+        except InputsChanged as change:
+            reporter.say(f"{job.label}: {change}; done again")
+            last = change
+    raise last
 
 
 def _is_folders_fault(error: BaseException, folder: Path) -> bool:

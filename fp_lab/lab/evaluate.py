@@ -40,6 +40,7 @@ class _Task:
     """One video to score, as it is sent to a process: tensors would travel through shared memory."""
 
     identity: Mapping[str, Any]
+    caption: str
     histories: Mapping[str, Pixels]
     reference: Pixels | None
     sections: tuple[tuple[int, ...], ...]
@@ -84,6 +85,7 @@ def score_run(
     tasks = [
         _Task(
             identity=_identity(own, index),
+            caption=own.captions[index],
             histories={"own": own.frames[index].numpy(), "true": true.frames[index].numpy()},
             reference=None if references is None else references[index].numpy(),
             sections=own.sections,
@@ -127,6 +129,7 @@ def score_truth(
     tasks = [
         _Task(
             identity=_identity(raw, index),
+            caption=raw.captions[index],
             histories={NOISE_FLOOR: decoded.frames[index].numpy(), "raw": raw.frames[index].numpy()},
             reference=raw.frames[index].numpy(),
             sections=(),
@@ -196,7 +199,7 @@ def _measure(task: _Task, advance: Advance) -> VideoRows:
         videos,
         task.identity,
         families=task.families,
-        about=About(fps=task.fps, prompt=task.identity["prompt"], truth=truth),
+        about=About(fps=task.fps, prompt=task.caption, truth=truth),
         reference=reference,
         sections=task.sections,
         perceptual=task.perceptual,
@@ -207,7 +210,7 @@ def _measure(task: _Task, advance: Advance) -> VideoRows:
 
 
 def _identity(videos: Videos, index: int) -> dict[str, Any]:
-    return {"video": index, "prompt": videos.captions[index], "seed": videos.seeds[index]}
+    return {"video": index, "prompt": videos.prompts[index], "seed": videos.seeds[index]}
 
 
 def applying_families(config: ExperimentConfig) -> tuple[str, ...]:
@@ -228,7 +231,7 @@ def _references(truth: Path, videos: Videos) -> Tensor | None:
     raw = Videos.load(path)
     count = len(videos.seeds)  # a tracked checkpoint may have the first ones alone
     if raw.frames[:count].shape != videos.frames.shape or raw.seeds[:count] != videos.seeds:
-        raise ValueError(f"{path} is not the ground truth of these samples; remove {truth} and score again")
+        raise ValueError(f"{path} is not the ground truth of these samples; sample and score again")
     return raw.frames[:count]
 
 

@@ -24,6 +24,7 @@ from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training
 from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.lab.real import told
 from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.saved_training import usable_checkpoint
 from fp_lab.lab.sharded import ShardedAveraging, ShardedSystem
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.training_videos import TrainingVideos, data_loader
@@ -66,7 +67,7 @@ def fit(
     model = build_model(config, codec, copy.deepcopy(fitted.codebook) if fitted else None)
     codec.cpu()  # room for the model; whoever decodes later asks for it again
     model = told(model, config, videos.captions, guided=False)
-    started = steps_taken(folder.checkpoint, key)
+    started = steps_taken(folder.checkpoint, key, reporter)
     sharded = settings.ranks > 1 and settings.strategy == "fsdp"
     frozen = any(not parameter.requires_grad for parameter in model.parameters())
     whole = LearnedAveraging if frozen else Averaging
@@ -115,11 +116,14 @@ def strategy_of(training: TrainingConfig) -> Strategy | str:
     return DDPStrategy(find_unused_parameters=True)
 
 
-def steps_taken(checkpoint: Path, key: str) -> int:
-    """Steps behind a checkpoint; 0 without one of this key, and what is left of another is removed."""
-    if not checkpoint.is_file():
+def steps_taken(checkpoint: Path, key: str, reporter: Reporter) -> int:
+    """Steps behind a checkpoint; 0 without one of this key, and what is left of another is removed.
+
+    A damaged one is set aside.
+    """
+    stored = usable_checkpoint(checkpoint, reporter.say)
+    if stored is None:
         return 0
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
     if stored.get("fp_lab_key") == key:
         return int(stored["global_step"])
     checkpoint.unlink()

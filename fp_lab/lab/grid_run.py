@@ -1,28 +1,29 @@
 """Run a grid: arms by an engine, failures apart from the others, finished ones found again."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
-from fp_carriers import cache_folder
-from fp_data.shard_manifest import MANIFEST
 from fp_lab.lab.arm import Job
 from fp_lab.lab.arms_at_work import ArmsAtWork
-from fp_lab.lab.atomic import write_text
-from fp_lab.lab.build import clip_files, clips_folder
-from fp_lab.lab.cache_conditions import EMPTY
+from fp_lab.lab.atomic import keep_text
 from fp_lab.lab.cautions import cautions
-from fp_lab.lab.config import CARRIED
+from fp_lab.lab.data_identity import clips_folder
 from fp_lab.lab.engines import Engine, Here
-from fp_lab.lab.finished import record_finished
 from fp_lab.lab.grid import Grid
+from fp_lab.lab.index import INDEX_FILE
 from fp_lab.lab.keys import StageKeys, stage_keys
 from fp_lab.lab.progress import GridProgress
-from fp_lab.lab.stages import STAGES, RunFolder, Stage
+from fp_lab.lab.provenance import git_state
+from fp_lab.lab.stages import STAGES, RunFolder, Stage, digest
 from fp_lab.lab.tracking import TrackedRun, Tracker, Unreachable
-from fp_lab.lab.weights import weights_files
+
+_NOT_SHOWN = ("report", "report.done.json", "track", INDEX_FILE)
+"""Files and folders of a grid that its report does not show."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ def run_grid(
     *,
     command: str,
     stages: Sequence[Stage] = STAGES,
-    record: Path | None = None,
     engine: Engine | None = None,
     retry_failed: bool = False,
 ) -> GridResult:
@@ -69,7 +69,6 @@ def run_grid(
         console: where progress is shown.
         command: that asked for it, for the report.
         stages: a beginning of `STAGES`; without scores there is no report.
-        record: where to note that the grid is complete, see `fp_lab.lab.finished`.
         engine: where arms are done; None: one after another in this process.
         retry_failed: try arms again that failed before, though nothing about them has changed.
 
@@ -77,8 +76,8 @@ def run_grid(
         KeyboardInterrupt: after the tracked runs are closed as killed.
     """
     folder = runs / grid.name
-    write_text(folder / "grid.yaml", grid.to_yaml())
-    write_text(folder / "command.txt", command + "\n")
+    keep_text(folder / "grid.yaml", grid.to_yaml())
+    keep_text(folder / "command.txt", command + "\n")
     jobs = grid_jobs(grid, runs, stages)
     with GridProgress(console, len(jobs)) as progress, engine or Here(runs / "cache") as where:
         tracker = Tracker(runs, progress.say)
@@ -93,10 +92,7 @@ def run_grid(
             running.catch_up()
             if running.failed or running.halted:
                 parent.fail()
-            tracked = not running.unsent and _log_report(folder, report, parent)
-    complete = report is not None and not running.failed and tracked
-    if report and complete and record:
-        record_finished(record, folder, len(grid.arms), _files_behind(grid, folder, report))
+            _log_report(folder, report, parent)
     return GridResult(folder, report, running.failed, running.halted)
 
 
@@ -124,36 +120,33 @@ def _truth_folder(folder: Path, first: StageKeys, own: StageKeys) -> Path:
 
 
 def _report(folder: Path, progress: GridProgress) -> Path:
-    from fp_lab.lab.report import write_report
+    """The page, written anew unless it is there, whole, and younger than all that it shows."""
+    place, key = RunFolder(folder), _shown(folder)
+    if not place.is_done("report", key):
+        from fp_lab.lab.report import write_report
 
-    with progress.busy("report"):
-        return write_report(folder)
+        for line in place.set_aside("report"):
+            progress.say(line)
+        with progress.busy("report"), place.doing("report", key):
+            write_report(folder)
+    return folder / "report" / "index.html"
 
 
-def _log_report(folder: Path, report: Path | None, parent: TrackedRun) -> bool:
-    """Whether MLflow has the report, if there is one."""
-    if report is None:
-        return False
-    try:
+def _shown(folder: Path) -> str:
+    """What a report shows and who wrote it: a hash of names, sizes and times of all files of a grid."""
+    state = {}
+    for file in sorted(folder.rglob("*")):
+        inner = file.relative_to(folder)
+        if inner.parts[0] in _NOT_SHOWN or file.name.startswith(".") or not file.is_file():
+            continue
+        found = file.stat()
+        state[inner.as_posix()] = [found.st_size, found.st_mtime_ns]
+    return digest({"files": state, "version": version("fp_lab"), "git": git_state()})
+
+
+def _log_report(folder: Path, report: Path | None, parent: TrackedRun) -> None:
+    """Have MLflow show the report, if there is one; without an answer the same command sends it."""
+    if report is not None:
         files = sorted(file for file in report.parent.iterdir() if file.is_file())
-        parent.log_files([folder / "grid.yaml", *files], "report")
-    except Unreachable:
-        return False
-    return True
-
-
-def _files_behind(grid: Grid, folder: Path, report: Path) -> list[Path]:
-    """Every file that the result of a grid depends on, and what it wrote last."""
-    files = [*grid.files, report]
-    for arm in grid.arms:
-        place = RunFolder(folder / arm.folder)
-        files += [place.done_file(stage) for stage in STAGES]
-        files += weights_files("codec", arm.config.codec.source)
-        if arm.config.model.base is not None:
-            files += weights_files("base", arm.config.model.base)
-        if arm.config.data.kind == "clips":
-            clips = arm.config.data.clips.folder
-            files += clip_files(cache_folder() / "clips" if clips == CARRIED else Path(clips))
-        if arm.config.data.cache is not None:
-            files += [Path(arm.config.data.cache) / name for name in (MANIFEST, EMPTY)]
-    return list(dict.fromkeys(files))
+        with suppress(Unreachable):
+            parent.log_missing_files([folder / "grid.yaml", *files], "report")

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fp_lab.lab.build import data_identity
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.data_identity import data_identity
 from fp_lab.lab.real import is_real, told_identity
 from fp_lab.lab.stages import digest
 from fp_lab.lab.training_cache import cache_identity

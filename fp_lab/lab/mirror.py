@@ -28,7 +28,10 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     Raises:
         Unreachable: MLflow does not answer; call it again later.
     """
-    if tracked.has_results(key):
+    known = tracked.has_results(key)
+    for folder, files in shown_files(place).items():
+        (tracked.log_missing_files if known else tracked.log_files)(files, folder)
+    if known:
         return
     tracked.log_steps(steps_of(place.loss))
     tracked.log_tags(tags_of(read_json(place.provenance)) | weights_tags(place.model / WEIGHTS_FILE))
@@ -39,14 +42,21 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     tracked.log_figures(figures)
     for step, found in checkpoints_of(tracked_path(place)).items():
         tracked.log_figures(found, step)
-    tracked.log_files([file for file in (place.config, place.provenance) if file.is_file()], "")
-    tracked.log_files([place.summary] if place.summary.is_file() else [], "scores")
-    tracked.log_files(sorted(place.samples.glob("*.mp4")), "samples")
+    tracked.mark_results(key)
+
+
+def shown_files(place: RunFolder) -> dict[str, list[Path]]:
+    """Files of a run that MLflow shows, by their folder there."""
+    files = {
+        "": [file for file in (place.config, place.provenance) if file.is_file()],
+        "scores": [place.summary] if place.summary.is_file() else [],
+        "samples": sorted(place.samples.glob("*.mp4")),
+    }
     for checkpoint in checkpoints(place):
         if checkpoint.has_weights:
-            files = sorted(file for file in checkpoint.model.iterdir() if file.is_file())
-            tracked.log_files(files, f"checkpoints/{checkpoint.path.name}")
-    tracked.mark_results(key)
+            kept = sorted(file for file in checkpoint.model.iterdir() if file.is_file())
+            files[f"checkpoints/{checkpoint.path.name}"] = kept
+    return files
 
 
 def steps_of(table: Path) -> dict[int, dict[str, float]]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import platform
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_sta
 from fp_lab.conditions import WordsConfig
 from fp_lab.history import HistoryConfig
 from fp_lab.lab.quiet import quiet_lightning
+from fp_lab.lab.saved_training import usable_checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import BASE
 from fp_lab.samples import FreeSections
@@ -267,8 +269,8 @@ def _fit(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
-    if last.is_file():
-        batches.first_batch = int(torch.load(last, map_location="cpu", weights_only=True)["global_step"])
+    stored = usable_checkpoint(last, warnings.warn)
+    batches.first_batch = 0 if stored is None else int(stored["global_step"])
     with quiet_lightning():
         trainer = Trainer(
             max_steps=steps,
@@ -283,7 +285,7 @@ def _fit(
         trainer.fit(
             system,
             DataLoader(batches, batch_size=None),
-            ckpt_path=last if last.is_file() else None,
+            ckpt_path=None if stored is None else last,
             weights_only=True,
         )
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 import fp_lab
-from fp_lab.lab.build import data_identity
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.data_identity import data_identity
 from fp_lab.lab.keys import STAGE_VERSIONS, measured_by
 from fp_lab.lab.stages import Stage, digest
 from fp_lab.lab.training_cache import cache_identity

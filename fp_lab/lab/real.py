@@ -2,20 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fp_carriers import cache_folder
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
 from fp_lab.lab.encoded_texts import EncodedTexts
 from fp_lab.lab.quiet import quiet_loading
-from fp_lab.lab.weights import REMEMBERED, is_own, weights_identity
+from fp_lab.lab.weights import is_own, weights_identity
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook
 from fp_lab.recipe import Kernel
@@ -106,13 +104,16 @@ def encoder_dtype(config: ExperimentConfig) -> str:
 def told_identity(config: ExperimentConfig) -> dict[str, str | None]:
     """What everything depends on that a model is told: captions' and first frames' encoders."""
     found = encoders_of(config)
-    return {"texts": _identity(found.text_files(), found.text_folder), "images": image_identity(config)}
+    return {
+        "texts": weights_identity(found.text_files(), found.text_folder),
+        "images": image_identity(config),
+    }
 
 
 def image_identity(config: ExperimentConfig) -> str | None:
     """What embeddings of first frames depend on; None for arms that are told none."""
     found = _image_encoder(config)
-    return None if found is None else _identity(found.image_files(), found.image_folder)
+    return None if found is None else weights_identity(found.image_files(), found.image_folder)
 
 
 @contextmanager
@@ -130,7 +131,3 @@ def embedder(config: ExperimentConfig) -> Iterator[Embed | None]:
 def _image_encoder(config: ExperimentConfig) -> EncoderFiles | None:
     found = encoders_of(config) if is_real(config) else None
     return found if found is not None and found.has_images else None
-
-
-def _identity(files: Sequence[Path], folder: Path) -> str:
-    return weights_identity(files, folder, cache_folder() / REMEMBERED)

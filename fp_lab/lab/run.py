@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fp_lab.lab.atomic import write_text
+from fp_lab.lab.atomic import keep_text
 from fp_lab.lab.build import Materials
 from fp_lab.lab.compute import training_tflop
 from fp_lab.lab.config import ExperimentConfig, to_yaml
@@ -15,6 +15,7 @@ from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.sample import sample
 from fp_lab.lab.stages import STAGES, RunFolder, Stage
 from fp_lab.lab.track.in_training import train_tracked
+from fp_lab.lab.unchanged import input_digests, require_unchanged
 
 
 def run(
@@ -40,12 +41,18 @@ def run(
         The stages that had to be done.
 
     Raises:
+        InputsChanged: a file that is read has changed meanwhile; the stage is not done.
         ValueError: for what a user can put right.
     """
-    place, keys = RunFolder(folder), stage_keys(config)
-    write_text(place.config, to_yaml(config))
+    place, inputs = RunFolder(folder), input_digests(config)
+    keys = stage_keys(config)
+    keep_text(place.config, to_yaml(config))
+    for line in place.restore():
+        reporter.say(line)
     pending = pending_stages(place, keys, stages)
     for stage in pending:
+        for line in place.set_aside(stage):
+            reporter.say(line)
         place.clear(stage)
     for stage in pending:
         key = getattr(keys, stage)
@@ -57,6 +64,7 @@ def run(
                 sample(place, config, materials, reporter)
             else:
                 _score(place, config, truth, reporter)
+            require_unchanged(inputs, config, stage)
             place.record_provenance(stage, provenance(config, stage))
         if stage == "train":
             place.checkpoint.unlink(missing_ok=True)
@@ -76,14 +84,17 @@ def prepare_truth(folder: Path, config: ExperimentConfig, materials: Materials, 
 
     Processes that need it at the same time wait for the first.
     """
-    place, keys = RunFolder(folder), stage_keys(config)
+    place, inputs = RunFolder(folder), input_digests(config)
+    key = stage_keys(config).truth
     with only_one(place.lock):
-        if place.is_done("score", keys.truth):
+        if place.is_done("truth", key):
             return
-        place.clear("score")
+        for line in place.set_aside("truth"):
+            reporter.say(line)
+        place.clear("truth")
         evaluation, codec = materials.evaluation(config), materials.codec(config)
         reporter.begin("truth", config.evaluation.videos)
-        with place.doing("score", keys.truth):
+        with place.doing("truth", key):
             score_truth(
                 folder,
                 evaluation.truth,
@@ -92,6 +103,7 @@ def prepare_truth(folder: Path, config: ExperimentConfig, materials: Materials, 
                 workers=config.training.threads,
                 progress=lambda done, total: reporter.advance(done),
             )
+            require_unchanged(inputs, config, "truth")
 
 
 def _score(place: RunFolder, config: ExperimentConfig, truth: Path | None, reporter: Reporter) -> None:

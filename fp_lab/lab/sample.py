@@ -75,6 +75,7 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
             evaluation.truth.seeds,
             order,
             config.evaluation.fps,
+            evaluation.truth.contents,
         )
         videos.save(folder.samples / f"{history}.safetensors")
         _write_videos(folder.samples, history, videos, config.evaluation.strips)

@@ -5,15 +5,24 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from fp_data.damaged import set_aside
 from fp_lab.lab.atomic import read_json, write_text
+from fp_lab.lab.digests import Digest, file_digests
 
 Stage = Literal["train", "sample", "score"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+
+_LEAST: dict[str, dict[str, Any]] = {
+    "train": {"train/model/model.safetensors": {}, "train/loss.parquet": {}},
+    "sample": {"samples/own.safetensors": {}, "samples/true.safetensors": {}},
+    "score": {"scores/summary.json": {}, "scores/videos.parquet": {}, "scores/frames.parquet": {}},
+}
+"""What has to be there of a stage whose record, an old one, names no files."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +92,8 @@ class RunFolder:
 
     def failure(self, key: str) -> str | None:
         """Why the run failed with this key, in one line; None where it did not."""
-        found = read_json(self._failure)
-        return str(found["reason"]) if found.get("key") == key else None
+        found = _as_written(self._failure)
+        return str(found.get("reason", "")) if found.get("key") == key else None
 
     def record_failure(self, key: str, reason: str, trace: str) -> None:
         """Keep a failure: a run that would fail again is not tried again unasked."""
@@ -97,20 +106,47 @@ class RunFolder:
         self._failure.unlink(missing_ok=True)
 
     def done_file(self, stage: str) -> Path:
-        """Written last, when a stage is complete."""
+        """Written last, when a stage is complete: its key, and every file that it has left."""
         return self.path / f"{stage}.done.json"
 
     def is_done(self, stage: str, key: str) -> bool:
-        """Whether a stage was completed with this key."""
-        return read_json(self.done_file(stage)).get("key") == key
+        """Whether a stage was completed with this key, and all that it left is there and whole."""
+        return _as_written(self.done_file(stage)).get("key") == key and not self.damage(stage)
 
-    def clear(self, stage: Stage) -> None:
+    def damage(self, stage: str) -> dict[Path, str]:
+        """What is wrong with the files of a stage that was completed: file -> "is missing" or the like.
+
+        A file of the size and time that it was written with is believed; one of another time, as in a folder
+        that was copied, is read.
+        """
+        try:
+            record = read_json(self.done_file(stage))
+        except ValueError as error:
+            return {self.done_file(stage): str(error).removeprefix(f"{self.done_file(stage)}: ")}
+        if not record:
+            return {}
+        outputs = record.get("outputs", _LEAST.get(stage, {}))
+        with file_digests() as digest:
+            found = {
+                self.path / name: _fault(self.path / name, told, digest) for name, told in outputs.items()
+            }
+        return {file: fault for file, fault in found.items() if fault}
+
+    def set_aside(self, stage: str) -> list[str]:
+        """Move damaged files of a stage into the run's folder; a line for each, and for each that is lost."""
+        lines = []
+        for file, fault in self.damage(stage).items():
+            kept = f"; it is now {set_aside(file, self.path).name}" if file.exists() else ""
+            lines.append(f"{file}: {fault}{kept}. Done again: {stage}")
+        return lines
+
+    def clear(self, stage: str) -> None:
         """Take away what a stage has left, so that nobody takes old figures for new ones.
 
         A model stays until a new one replaces it, and a checkpoint until training has looked at it.
         """
         self.done_file(stage).unlink(missing_ok=True)
-        for old in {"train": (), "sample": (self.samples,), "score": (self.summary.parent,)}[stage]:
+        for old in () if stage in ("train", "report") else self._places(stage):
             if old.exists():
                 shutil.rmtree(old)
 
@@ -119,22 +155,101 @@ class RunFolder:
         """Marks a stage as done when its body succeeds."""
         started = time.monotonic()
         yield
-        record = {"key": key, "seconds": round(time.monotonic() - started, 3)}
-        write_text(self.done_file(stage), json.dumps(record) + "\n")
+        files = [file for place in self._places(stage) for file in _files(place)]
+        with file_digests() as digest:
+            outputs = {file.relative_to(self.path).as_posix(): _written(file, digest) for file in files}
+        record = {"key": key, "seconds": round(time.monotonic() - started, 3), "outputs": outputs}
+        record |= {file.name: _as_written(file) for file in (self.efficiency, self.provenance)}
+        _write_json(self.done_file(stage), record)
+
+    def _places(self, stage: str) -> tuple[Path, ...]:
+        """Files and folders that a stage writes, and nobody else."""
+        scores = self.summary.parent
+        return {
+            "train": (self.model, self.loss, self.codebook),
+            "sample": (self.samples,),
+            "score": (scores,),
+            "truth": (self.samples, scores),
+            "report": (self.path / "report",),
+        }[stage]
 
     def record_provenance(self, stage: str, made_with: Mapping[str, Any]) -> None:
         """Keep what a stage was made with."""
-        known = read_json(self.provenance)
-        write_text(self.provenance, json.dumps(known | {stage: dict(made_with)}, indent=2) + "\n")
+        _write_json(self.provenance, _kept(self.provenance) | {stage: dict(made_with)})
 
     def record_efficiency(self, figures: Mapping[str, float]) -> None:
         """Add figures to those that earlier stages have left."""
-        known = read_json(self.efficiency)
+        known = _kept(self.efficiency)
         peak = "peak_memory_mib"
         merged = known | dict(figures)
         if peak in known and peak in figures:
             merged[peak] = max(known[peak], figures[peak])
-        write_text(self.efficiency, json.dumps(merged, indent=2) + "\n")
+        _write_json(self.efficiency, merged)
+
+    def lost(self) -> dict[Path, dict[str, Any]]:
+        """Files of several stages that lack something that was in them: file -> what it has to hold."""
+        records = [_as_written(self.done_file(stage)) for stage in STAGES]
+        lost = {}
+        for file in (self.efficiency, self.provenance):
+            wanted: dict[str, Any] = {}
+            for record in records:
+                wanted |= record.get(file.name, {})
+            found = _as_written(file)
+            if not wanted.keys() <= found.keys():
+                lost[file] = wanted | found
+        return lost
+
+    def restore(self) -> list[str]:
+        """Write again what is `lost`, from the records of the stages; a line for each file."""
+        lines = []
+        for file, content in self.lost().items():
+            _kept(file)
+            _write_json(file, content)
+            lines.append(f"{file}: was lost or damaged; written again from the records of its stages")
+        return lines
+
+
+def _files(place: Path) -> list[Path]:
+    if place.is_dir():
+        return sorted(file for file in place.rglob("*") if file.is_file())
+    return [place] if place.is_file() else []
+
+
+def _written(file: Path, digest: Digest) -> dict[str, Any]:
+    found = file.stat()
+    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": digest(file)}
+
+
+def _fault(file: Path, written: Mapping[str, Any], digest: Digest) -> str:
+    """What is wrong with a file that was written so; empty if nothing is."""
+    if not file.is_file():
+        return "is missing"
+    found = file.stat()
+    if found.st_size != written.get("size", found.st_size or 1):
+        return f"is damaged: {found.st_size} bytes, {written.get('size', 'more')} were written"
+    if written and found.st_mtime_ns != written["mtime_ns"] and digest(file) != written["sha256"]:
+        return "is damaged: its content is not what was written"
+    return ""
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """A record; an empty one where there is none, or a damaged one, which is set aside."""
+    try:
+        return read_json(path)
+    except ValueError:
+        set_aside(path)
+        return {}
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _as_written(path: Path) -> dict[str, Any]:
+    """A record; an empty one where there is none that can be read."""
+    with suppress(ValueError):
+        return read_json(path)
+    return {}
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Batches of videos at rest: uint8 frames and what is known of them, in one safetensors file."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,8 @@ class Videos:
         order: for each frame the index of the section that made it, in generation order; `GIVEN` for given
             frames.
         fps: frames per second.
+        contents: sha256 of the true video behind each, by which it is known where it has no caption: seeds
+            draw other videos from other data. Empty where there is none.
     """
 
     frames: Tensor
@@ -34,6 +37,7 @@ class Videos:
     seeds: tuple[int, ...]
     order: tuple[int, ...]
     fps: float
+    contents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit together."""
@@ -43,6 +47,15 @@ class Videos:
                 f"got {count} videos of {length} frames with {len(self.captions)} captions, "
                 f"{len(self.seeds)} seeds and {len(self.order)} entries of order, expected as many"
             )
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What each video was asked to be: its caption, or the content of the true one."""
+        contents = self.contents or ("",) * len(self.captions)
+        return tuple(
+            caption or (f"sha256:{content[:16]}" if content else "")
+            for caption, content in zip(self.captions, contents, strict=True)
+        )
 
     @property
     def length(self) -> int:
@@ -63,6 +76,7 @@ class Videos:
     def save(self, path: Path) -> None:
         """Write to a safetensors file, in one step; the same videos give the same bytes."""
         known = {"captions": self.captions, "seeds": self.seeds, "order": self.order, "fps": self.fps}
+        known |= {"contents": self.contents} if self.contents else {}
         with replacing(path) as unfinished:
             # safetensors writes several entries in any order
             save_file({"frames": self.frames.contiguous()}, unfinished, {_ENTRY: json.dumps(known)})
@@ -83,12 +97,21 @@ class Videos:
                     seeds=tuple(known["seeds"]),
                     order=tuple(known["order"]),
                     fps=float(known["fps"]),
+                    contents=tuple(known.get("contents", ())),
                 )
         except FileNotFoundError as error:
             raise ValueError(
                 f"no videos at {path}: generate them first with fp-lab generate or fp-lab grid"
             ) from error
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
             raise ValueError(
-                f"{path} is no file of videos ({error}); remove it and generate again"
+                f"{path}: is damaged, or no file of videos ({error}); the command that made it does so again"
             ) from error
+
+
+def contents_of(frames: Tensor) -> tuple[str, ...]:
+    """sha256 of each video ``t h w c`` of a batch: its frames and their size."""
+    return tuple(
+        hashlib.sha256(f"{tuple(video.shape)}".encode() + video.contiguous().numpy().tobytes()).hexdigest()
+        for video in frames
+    )

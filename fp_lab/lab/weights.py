@@ -1,16 +1,14 @@
 """Files of a codec or a base, and what identifies them."""
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from fp_carriers import cache_folder
-from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, file_sha256, shipped_folder
+from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, shipped_folder
 from fp_lab.hub import local_folder
-from fp_lab.lab.atomic import read_json, write_text
+from fp_lab.lab.digests import digests_of
 
 What = Literal["codec", "base"]
 
@@ -18,8 +16,6 @@ _PARTS: dict[What, str] = {"codec": "vae", "base": "transformer"}
 """Folders of a pipeline of diffusers."""
 _COMMANDS: dict[What, str] = {"codec": "fp-lab codec train", "base": "fp-lab pretrain"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-REMEMBERED = "weights.json"
-"""File of the cache folder that remembers digests."""
 
 
 def is_own(what: What, source: str) -> bool:
@@ -66,25 +62,18 @@ def weights_sha256(what: What, source: str) -> str:
     """
     files = weights_files(what, source)
     if is_own(what, source):
-        return file_sha256(files[0])
-    return weights_identity(files, files[0].parent, cache_folder() / REMEMBERED)
+        return digests_of(files)[files[0]]
+    return weights_identity(files, files[0].parent)
 
 
-def weights_identity(files: Sequence[Path], folder: Path, remembered: Path) -> str:
+def weights_identity(files: Sequence[Path], folder: Path) -> str:
     """sha256 of files and of their places in a folder.
 
     Args:
-        files: tens of gigabytes, read again only when one has another size or time of change.
+        files: tens of gigabytes, read again only when one has changed.
         folder: all are in it; where it lies does not count.
-        remembered: JSON file of what was found before.
     """
-    known = read_json(remembered)
-    stats = {path: path.stat() for path in files}
-    seen = {path: f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats.items()}
-    if fresh := {key: file_sha256(path) for path, key in seen.items() if key not in known}:
-        known |= fresh
-        write_text(remembered, json.dumps(known, indent=2) + "\n")
     total = hashlib.sha256()
-    for path in files:
-        total.update(f"{path.relative_to(folder).as_posix()} {known[seen[path]]}\n".encode())
+    for path, sha256 in digests_of(files).items():
+        total.update(f"{path.relative_to(folder).as_posix()} {sha256}\n".encode())
     return total.hexdigest()

@@ -81,4 +81,4 @@ def find_truth(run: RunFolder, config: ExperimentConfig) -> Path | None:
     """The scored ground truth of a run's evaluation set in its grid; None where there is none."""
     key = stage_keys(config).truth
     places = sorted(run.path.resolve().parents[1].glob(f"{TRUTH_FOLDER}*"))
-    return next((place for place in places if RunFolder(place).is_done("score", key)), None)
+    return next((place for place in places if RunFolder(place).is_done("truth", key)), None)

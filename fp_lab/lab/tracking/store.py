@@ -2,13 +2,16 @@
 
 import logging
 import os
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from fp_data.damaged import set_aside
 from fp_lab.lab.locking import only_one
 
 EXPERIMENT = "fp_lab"
@@ -106,10 +109,30 @@ class Store:
             for name in ("alembic", "mlflow"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             if not os.environ.get(_URI_VARIABLE):
+                if fault := _fault(self._database):
+                    kept = set_aside(self._database)
+                    self._say(
+                        f"{self._database}: {fault}; it is now {kept.name}, and MLflow begins a new one"
+                    )
                 _make_database(self._database, lambda path: MlflowClient(f"sqlite:///{path}"))
             client = MlflowClient(self.uri)
             self._experiment = _experiment(client, self._runs)
             self._client = client
+
+
+def _fault(path: Path) -> str:
+    """What is wrong with a data base of MLflow's that is there; empty if nothing is, or another is at it."""
+    if not path.exists():
+        return ""
+    try:
+        with closing(sqlite3.connect(path)) as base:
+            (answer,) = base.execute("PRAGMA quick_check(1)").fetchone()
+            tables = base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except sqlite3.OperationalError:
+        return ""
+    except sqlite3.DatabaseError as error:
+        return f"is damaged ({error})"
+    return f"is damaged ({answer})" if answer != "ok" else "" if tables else "is empty"
 
 
 def _make_database(path: Path, open_at: Callable[[Path], Any]) -> None:

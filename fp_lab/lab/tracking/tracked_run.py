@@ -128,6 +128,12 @@ class TrackedRun:
         for file in files:
             self._ask(_logging(file, folder))
 
+    def log_missing_files(self, files: Sequence[Path], folder: str) -> None:
+        """Artifacts, those that the store does not have in this size already."""
+        stored = self._ask(lambda client, run_id: client.list_artifacts(run_id, folder or None))
+        sizes = {entry.path.rpartition("/")[2]: entry.file_size for entry in stored}
+        self.log_files([file for file in files if sizes.get(file.name) != file.stat().st_size], folder)
+
     def fail(self) -> None:
         """Part of the work has failed: the run will be closed so, though it goes on."""
         self._failed = True

@@ -1,10 +1,11 @@
 """The runs of grids, arms and scored folders in a store."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from fp_lab.lab.tracking.store import Store, Unreachable
 from fp_lab.lab.tracking.tracked_run import RESULTS_TAG, TrackedRun
@@ -22,12 +23,21 @@ class Child:
         folder: of the run.
         status: MLflow's.
         results: key of the results that were logged; empty without any.
+        artifacts: where its files are; None where a server keeps them.
     """
 
     id: str
     folder: Path
     status: str
     results: str
+    artifacts: Path | None
+
+    def has(self, files: Mapping[str, Sequence[Path]]) -> bool:
+        """Whether files are among its own in their folders, as large as they are; a server is believed."""
+        if self.artifacts is None:
+            return True
+        pairs = [(self.artifacts / folder / file.name, file) for folder in files for file in files[folder]]
+        return all(kept.is_file() and kept.stat().st_size == file.stat().st_size for kept, file in pairs)
 
 
 class Tracker:
@@ -78,6 +88,7 @@ class Tracker:
                 Path(run.data.tags.get(FOLDER_TAG, "")),
                 run.info.status,
                 run.data.tags.get(RESULTS_TAG, ""),
+                _local(run.info.artifact_uri),
             )
             for run in found
         ]
@@ -88,3 +99,9 @@ class Tracker:
             self._store.ask(lambda client: client.set_terminated(child.id, "KILLED"))
         except Unreachable:
             return
+
+
+def _local(uri: str) -> Path | None:
+    """The folder that a URI is; None of another machine's."""
+    found = urlsplit(uri)
+    return Path(unquote(found.path)) if found.scheme in ("", "file") else None

@@ -13,7 +13,6 @@ from fixtures import tiny_config, tiny_experiment
 from fp_data.clips import probe
 from fp_lab.cli import app
 from fp_lab.lab.build import Materials
-from fp_lab.lab.finished import record_finished, record_path
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.run import run
 
@@ -107,21 +106,6 @@ def test_a_dry_run_shows_the_arms_and_runs_nothing(tmp_path: Path) -> None:
     for part in ("data.world.frames=12", "whole are 10 latent frames or 13", "25% of the steps", "(g3, td_"):
         assert part in told[0]
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_grid_that_is_done_is_reported_without_loading_anything(tmp_path: Path) -> None:
-    source = tmp_path / "grid.yaml"
-    source.write_text("base: base\n", encoding="utf-8")
-    folder = tmp_path / "runs" / "grid"
-    (folder / "report").mkdir(parents=True)
-    (folder / "report" / "table.txt").write_text("arm  drift\n", encoding="utf-8")
-    record_finished(record_path(tmp_path / "runs", str(source), []), folder, 8, [source])
-    done = fresh("grid", str(source), "--runs", str(tmp_path / "runs"), cwd=Path.cwd())
-    assert done.returncode == 0, done.stderr
-    assert "arm  drift" in done.stdout
-    assert "All 8 arms were done already" in done.stdout
-    assert "mlflow.db" in done.stdout
-    assert done.stdout.splitlines()[-1] == "loaded:"
 
 
 def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:

