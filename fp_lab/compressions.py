@@ -67,18 +67,22 @@ def run_of_rate(rate: float, deepest: int = 4) -> Run:
     return Run(tuple(levels[::-1]))
 
 
-def _compression_run(compression: str) -> Run:
+def _compression_runs(compression: str) -> tuple[Run, ...]:
+    """The run beside the section, and before it one for the start of the video where there is one."""
     if compression.startswith(_RATE):
         try:
             rate = float(compression.removeprefix(_RATE))
         except ValueError:
             expected = f"{_RATE} and a number, such as rate2.625"
             raise RecipeError(compression, 0, expected, len(compression)) from None
-        return run_of_rate(rate)
+        return (run_of_rate(rate),)
     text = COMPRESSIONS.get(compression, compression)
     if not (text[:1] == "f" and text[1:2].isdigit()):
         _choice("a compression (or levels such as f16k4f2k2f1k1, or rate2.625)", text, tuple(COMPRESSIONS))
-    return parse_run(text)
+    runs = tuple(map(parse_run, text.split("_x_")))
+    if len(runs) > 2:
+        raise RecipeError(text, 0, "at most one run before another, such as f1k1_x_f16k4f2k2f1k1", len(text))
+    return runs
 
 
 def from_parts(
@@ -93,23 +97,25 @@ def from_parts(
 
     Args:
         compression: A key of ``COMPRESSIONS``, levels for the left side such as ``f16k4f2k2f1k1``, or a rate
-            such as ``rate2.625`` (see `run_of_rate`).
+            such as ``rate2.625`` (see `run_of_rate`). A run before ``_x_`` stays at the start of the video
+            and takes the place of the tail; the inverted order keeps the first frame there instead.
         order: ``none``, ``vanilla``, ``endpoint`` or ``inverted`` (``none`` has no history: neither
             compression nor tail shows in the name).
         section: Frames generated per call.
         tail: ``td``, ``ta``, ``tc`` or ``None``.
         codebook: Number of centroids of a discretised history, ``None`` for a continuous one.
-        sink: So many first frames of the video that are always kept, uncompressed; vanilla order, no tail.
+        sink: So many first frames of the video that are always kept, uncompressed: a run for the start.
 
     Returns:
-        ``[tail_]run_gN`` for vanilla (``f<sink>k1_x_run_gN`` with sink frames), ``[tail_]run_gN_x_f1k1`` for
-        endpoint, ``f1k1_x_gN_<mirrored run>[_tail]`` for inverted, ``gN`` for none.
+        ``[tail_]run_gN`` for vanilla, ``[tail_]run_gN_x_f1k1`` for endpoint (``start_x_run_gN`` with a run
+        for the start), ``f1k1_x_gN_<mirrored run>[_tail]`` for inverted, ``gN`` for none.
 
     Raises:
         RecipeError: An unknown compression, order or tail, or levels that cannot be read.
-        ValueError: A section or codebook below 1, or order ``planned``, which has no parts.
+        ValueError: A section or codebook below 1, order ``planned``, which has no parts, or a start that
+            cannot be had together with others of the parts.
     """
-    run = _compression_run(compression)
+    runs = _compression_runs(compression)
     if order == "planned":
         raise ValueError(
             "order: got 'planned', expected none, vanilla, endpoint or inverted; a planned recipe has a "
@@ -119,16 +125,21 @@ def from_parts(
     kind = None if tail is None else cast(Tail, _choice("a tail", tail, tuple(map(str, TAILS))))
     one = Run((Level(1, BASE),))
     if sink:
-        if order != "vanilla" or kind in ("ta", "tc"):
+        if order not in ("vanilla", "endpoint") or len(runs) > 1:
             raise ValueError(
-                f"sink: got {sink} with order {order!r} and tail {tail!r}, expected the vanilla order and "
-                "tail td or null: the sink frames take the place of the tail"
+                f"sink: got {sink} with order {order!r} and compression {compression!r}, expected the "
+                "vanilla or endpoint order and a compression that does not keep the start by itself, or 0"
             )
-        return Recipe(section, Side((Run((Level(sink, BASE),)), run), True), codebook=codebook)
-    if order == "vanilla":
-        return Recipe(section, left=Side((run,), True, kind), codebook=codebook)
-    if order == "endpoint":
-        return Recipe(section, left=Side((run,), True, kind), right=Side((one,)), codebook=codebook)
+        runs = (Run((Level(sink, BASE),)), *runs)
+    if order == "none":
+        return Recipe(section, codebook=codebook)
     if order == "inverted":
-        return Recipe(section, left=Side((one,)), right=Side((run.mirrored,), True, kind), codebook=codebook)
-    return Recipe(section, codebook=codebook)
+        right = Side((runs[-1].mirrored,), True, kind)
+        return Recipe(section, Side((one,)), right, codebook)
+    if len(runs) > 1 and kind in ("ta", "tc"):
+        raise ValueError(
+            f"tail: got {tail!r} with frames that are kept at the start of the video, expected td or null: "
+            "they take the place of the tail"
+        )
+    left = Side(runs, True, kind if len(runs) == 1 else None)
+    return Recipe(section, left, Side((one,)) if order == "endpoint" else Side(), codebook)

@@ -56,13 +56,16 @@ COMPRESSIONS: dict[str, str] = {
     "duplicated": "f3k1h8w8f3k1h4w4f1k1",
     "temporal": "f8k8f4k4f2k2f1k1",
     "released": "f16k4f2k2f1k1",
-    "important_start": "f1k1f2k2f16k4",
-    "symmetric": "f1k1f2k2f4k4f2k2f1k1",
+    "important_start": "f1k1_x_f16k4f2k2f1k1",
+    "symmetric": "f1k1f2k2_x_f4k4f2k2f1k1",
     "base": "f2k2f1k1h4w4f1k1h4w2f1k1",
     "lite": "f20k4f1k1",
     "extended": "f2k2f1k1h4w4f2k1h4w2f1k1",
 }
-"""Levels by name, for the left side; the last three are those of the variants Base, Lite and Extended."""
+"""Levels by name, for the left side; the last three are those of the variants Base, Lite and Extended.
+
+Those before ``_x_`` stay at the first frames of the video, so that these are as fine however long it gets.
+"""
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class _Cursor:
             return _Word(start, text, self.generated())
         expected = f"{_RUN}, x, a tail (td, ta, tc), or g and the section length"
         if text in COMPRESSIONS:
-            expected = f"{COMPRESSIONS[text]} (the run of the compression {text!r})"
+            expected = f"{COMPRESSIONS[text]} (the compression {text!r})"
         raise RecipeError(self.name, start, expected, len(text))
 
 

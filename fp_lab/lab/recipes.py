@@ -73,12 +73,14 @@ def _named(name: Any, given: Mapping[str, Any], origin: str) -> str:
             f"{origin}: recipe: got {name!r} ({type(name).__name__}), expected a name such as g9"
         )
     recipe = parse(name)
+    runs = recipe.left.runs
+    starts = len(runs) == 2 and str(runs[0]) == f"f{runs[0].frames}k1"
     found: dict[str, Any] = {
         "order": recipe.order,
         "section": recipe.section,
         "tail": recipe.left.tail or recipe.right.tail,
         "codebook": recipe.codebook,
-        "sink": recipe.left.runs[0].frames if len(recipe.left.runs) == 2 else 0,
+        "sink": runs[0].frames if starts else 0,
     }
     if "compression" in given:
         # an order that cannot be made of parts has no compression to compare with
@@ -90,8 +92,9 @@ def _named(name: Any, given: Mapping[str, Any], origin: str) -> str:
                 f"{origin}: got recipe {recipe} and compression {given['compression']!r}, "
                 f"which makes {made}; give the recipe or the parts"
             )
+    compared = ("compression", "sink") if "compression" in given else ()
     for part, value in given.items():
-        if part != "compression" and value != found[part]:
+        if part not in compared and value != found[part]:
             raise ValueError(
                 f"{origin}: got recipe {recipe}, whose {part} is {found[part]!r}, and {part}={value!r}; "
                 "give the recipe or the parts"

@@ -91,6 +91,28 @@ def test_no_frame_that_is_not_known_reaches_the_context(name: str, frames: int, 
             assert torch.equal(one.tokens, two.tokens)
 
 
+KEEPING = st.sampled_from(["important_start", "symmetric", "f1k1f2k2_x_f16k4f1k1"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(KEEPING, st.sampled_from(["vanilla", "endpoint", "inverted"]), st.integers(1, 12), st.integers(2, 200),
+       st.integers(1, 5))  # fmt: skip
+def test_the_first_frame_is_fully_resolved_in_every_section(
+    compression: str, order: str, section: int, frames: int, given: int
+) -> None:
+    recipe = from_parts(compression, order, section)
+    # the inverted order keeps the frame that it leads to, which of a clip is the last one
+    begin = range(1 if order == "inverted" else min(given, frames - 1))
+    for call in plan(recipe, frames, given=frozenset(begin)):
+        slots = arrange(recipe, call, frames).slots
+        (kernel,) = [
+            (slot.kernel.t, slot.kernel.h, slot.kernel.w)
+            for slot in slots
+            if 0 in {frame for frame, known in zip(slot.frames, slot.known, strict=True) if known}
+        ]
+        assert kernel == (1, 2, 2), call
+
+
 @pytest.mark.parametrize("name", ["td_f16k4f2k2f1k1_g9", "f1k1_x_f4k2f1k1_g4", "f1k1_x_g4_f1k1f4k2_tc"])
 @pytest.mark.parametrize("start_in_history", [False, True])
 def test_a_frame_is_encoded_once_but_for_the_start_in_history(name: str, start_in_history: bool) -> None:

@@ -140,6 +140,12 @@ def test_an_error_survives_pickling() -> None:
         ("released", "vanilla", "td_f16k4f2k2f1k1_g9"),
         ("released", "endpoint", "td_f16k4f2k2f1k1_g9_x_f1k1"),
         ("released", "inverted", "f1k1_x_g9_f1k1f2k2f16k4_td"),
+        ("important_start", "vanilla", "f1k1_x_f16k4f2k2f1k1_g9"),
+        ("important_start", "endpoint", "f1k1_x_f16k4f2k2f1k1_g9_x_f1k1"),
+        ("important_start", "inverted", "f1k1_x_g9_f1k1f2k2f16k4_td"),
+        ("symmetric", "vanilla", "f1k1f2k2_x_f4k4f2k2f1k1_g9"),
+        ("symmetric", "inverted", "f1k1_x_g9_f1k1f2k2f4k4_td"),
+        ("f3k1_x_f16k4f2k2f1k1", "vanilla", "f3k1_x_f16k4f2k2f1k1_g9"),
         ("f16k4f2k2f1k1", "inverted", "f1k1_x_g9_f1k1f2k2f16k4_td"),
         ("released", "none", "g9"),
     ],
@@ -169,7 +175,10 @@ def test_every_part_shows_in_the_name() -> None:
         (("rate", "vanilla"), "rate and a number, such as rate2.625"),
         (("rate2.7", "vanilla"), "rate: got 2.7, expected a positive multiple of 1/16, such as 2.6875"),
         (("released", "inverted", 9, "td", None, 2), "sink: got 2 with order 'inverted'"),
-        (("released", "vanilla", 9, "ta", None, 2), "tail 'ta', expected the vanilla order and tail td"),
+        (("released", "vanilla", 9, "ta", None, 2), "tail: got 'ta' .*, expected td or null"),
+        (("symmetric", "endpoint", 9, "tc"), "tail: got 'tc' .*, expected td or null"),
+        (("important_start", "vanilla", 9, "td", None, 2), "sink: got 2 .* 'important_start'"),
+        (("f1k1_x_f2k1_x_f4k1", "vanilla"), "one run before another"),
     ],
 )
 def test_wrong_parts_say_what_would_be_right(parts: tuple, message: str) -> None:
@@ -178,12 +187,13 @@ def test_wrong_parts_say_what_would_be_right(parts: tuple, message: str) -> None
 
 
 def test_the_name_of_a_compression_in_a_recipe_says_what_to_write() -> None:
-    with pytest.raises(RecipeError, match=r"f16k4f2k2f1k1 \(the run of the compression 'released'\)"):
+    with pytest.raises(RecipeError, match=r"f16k4f2k2f1k1 \(the compression 'released'\)"):
         parse("td_released_g9")
 
 
 def test_sink_frames_are_a_run_at_the_start() -> None:
     assert str(from_parts("released", "vanilla", sink=3)) == "f3k1_x_f16k4f2k2f1k1_g9"
+    assert str(from_parts("released", "endpoint", sink=3)) == "f3k1_x_f16k4f2k2f1k1_g9_x_f1k1"
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,10 @@ def test_a_missing_file_lists_those_that_there_are() -> None:
         (["recipe=g9"], "g9"),
         (["order=none"], "g9"),
         (["recipe=td_f16k4f2k2f1k1_g9", "compression=released", "order=vanilla"], "td_f16k4f2k2f1k1_g9"),
+        (["compression=important_start"], "f1k1_x_f16k4f2k2f1k1_g9"),
+        (["recipe=f1k1_x_f16k4f2k2f1k1_g9", "compression=important_start"], "f1k1_x_f16k4f2k2f1k1_g9"),
+        (["recipe=f1k1_x_f16k4f2k2f1k1_g9", "compression=released", "sink=1"], "f1k1_x_f16k4f2k2f1k1_g9"),
+        (["recipe=f1k1f2k2_x_f4k4f2k2f1k1_g9", "sink=0"], "f1k1f2k2_x_f4k4f2k2f1k1_g9"),
     ],
 )
 def test_recipe_and_parts_resolve_to_one_name(overrides: list[str], name: str) -> None:
