@@ -71,6 +71,7 @@ def evaluate(
     from fp_lab.lab.tables import to_text
     from fp_lab.lab.tracked_folder import log_folder
     from fp_lab.lab.vbench import vbench_table, write_vbench
+    from fp_metrics.vbench_json import read_vbench_json
 
     console = Console()
     chosen = None if metrics is None else tuple(metrics.split(","))
@@ -78,6 +79,8 @@ def evaluate(
     other = None if against is None else Results.load(against)
     if other is not None:
         refuse_before_scoring(measuring, other)
+    if vbench is not None:
+        read_vbench_json(vbench)  # refused before hours of work, not after
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     bars = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())

@@ -14,8 +14,8 @@ from fp_lab.lab.index import Measure
 from fp_lab.lab.panels import Figure, Panel, Panels
 from fp_lab.lab.summary import COMPANION_FAMILY, NOISE_FLOOR
 from fp_lab.lab.tables import STARS, Cell, Column, Line, Table, number
-from fp_metrics.significance import least_p, paired_permutations
-from fp_metrics.statistics import cluster_intervals, holm
+from fp_metrics.significance import least_p
+from fp_metrics.statistics import LEAST_SEEDS, holm
 
 FAMILY_NOTES = {
     "world": "against the synthetic world's ground truth",
@@ -33,6 +33,10 @@ _DRIFT_NOTE = (
 _RANK_NOTE = (
     "Bold: best of its column; =: cannot be told from it (95 % interval of the paired difference covers 0). "
     "A control without history takes no part in the ranking."
+)
+_DRAWS = (
+    f"over prompts, and over training seeds too where arms have {LEAST_SEEDS} of them or more: then it is "
+    "about recipes, else about these trained models"
 )
 _GAP_NOTE = (
     "Score from true history less score from the model's own, section by section; best is closest to 0."
@@ -77,11 +81,12 @@ class Compared:
 
 @dataclass(frozen=True, eq=False)
 class _Ranked:
-    """A column of figures, its cells and the values behind them."""
+    """A column of figures, its cells, the values behind them, and arms without a video of the others."""
 
     column: Column
     cells: dict[str, Cell]
     panel: Panel
+    apart: tuple[str, ...] = ()
 
 
 def drift_table(compared: Compared, family: str) -> Table:
@@ -113,7 +118,7 @@ def score_table(compared: Compared, family: str) -> Table:
         column = Column(score, score, f"{estimator}, {told.unit}", directions[told.higher_is_better])
         made.append(_ranked(compared, column, estimator, "value"))
     notes = (
-        "Mean over videos, own history, with the half-width of its 95 % interval (clusters: prompts).",
+        f"Mean over videos, own history, with the half-width of its 95 % interval ({_DRAWS}).",
         _RANK_NOTE,
         *accuracy_notes(estimators.values(), measures),
     )
@@ -189,20 +194,32 @@ def _ranked(compared: Compared, column: Column, estimator: str, figure: Figure) 
         for arm in compared.gathered.arms
         if not arm.control and arm.name in cells and math.isfinite(cells[arm.name].value)
     ]
-    if column.better is None or len(names) < 2:
-        return _Ranked(column, cells, panel)
     sized = panel.sizes if figure == "exposure_gap" else panel
+    ranked = _with_common_videos(sized, names)
+    apart = tuple(name for name in names if name not in ranked)
+    if column.better is None or len(ranked) < 2:
+        return _Ranked(column, cells, panel, apart)
     choose = max if column.better == "higher" else min
-    best = choose(names, key=lambda name: abs(cells[name].value) if sized is not panel else cells[name].value)
-    apart = cluster_intervals(sized.differences(names, [best] * len(names)))
-    for name, difference in zip(names, apart, strict=True):
-        tie = name != best and not difference.excludes(0.0)
+    best = choose(
+        ranked, key=lambda name: abs(cells[name].value) if sized is not panel else cells[name].value
+    )
+    differences = sized.compared(sized.of(ranked), sized.of([best] * len(ranked))).intervals()
+    for name, difference in zip(ranked, differences, strict=True):
+        tie = name != best and math.isfinite(difference.mean) and not difference.excludes(0.0)
         cells[name] = replace(cells[name], best=name == best, tie=tie)
-    return _Ranked(column, cells, panel)
+    return _Ranked(column, cells, panel, apart)
+
+
+def _with_common_videos(panel: Panel, arms: Sequence[str]) -> list[str]:
+    """The most arms that share a video with one of them: others cannot be ranked among them."""
+    known = np.any(np.isfinite(panel.of(arms)), axis=1).astype(np.float64)
+    paired = known @ known.T > 0
+    first = paired[paired.sum(1).argmax()] if len(arms) else []
+    return [arm for arm, together in zip(arms, first, strict=True) if together]
 
 
 def _table(compared: Compared, key: str, title: str, made: Sequence[_Ranked], notes: Sequence[str]) -> Table:
-    note = _star(made, compared.reference)
+    note = (*_star(made, compared.reference), *_unpaired(made, compared.reference))
     arms = compared.gathered.arms
     lines = [_line(arm, [one.cells.get(arm.name, _NOT_MEASURED) for one in made]) for arm in arms]
     if compared.floor:
@@ -216,21 +233,49 @@ def _star(made: Sequence[_Ranked], reference: str) -> tuple[str, ...]:
     tested = [
         (one, [arm for arm in one.panel.arms if arm != reference])
         for one in made
-        if reference in one.panel.rows
+        if reference in one.panel.rows and one.column.better is not None
     ]
     count, prompts = sum(len(arms) for _, arms in tested), max(len(one.panel.prompts) for one in made)
     if not count:
         return ()
-    if count * least_p(prompts) >= STARS[0]:
+    found = [
+        one.panel.compared(one.panel.of(arms), one.panel.of([reference] * len(arms))) for one, arms in tested
+    ]
+    nested = any(one.nested.any() for one in found)
+    if not nested and count * least_p(prompts) >= STARS[0]:
         return (f"No stars: {count} differences are more than {prompts} prompts can show after Holm.",)
-    p = [paired_permutations(one.panel.differences(arms, [reference] * len(arms))) for one, arms in tested]
-    adjusted = iter(holm(np.concatenate(p)).tolist())
+    adjusted = iter(holm(np.concatenate([one.p for one in found])).tolist())
     for one, arms in tested:
         one.cells.update({arm: replace(one.cells[arm], p=next(adjusted)) for arm in arms})
+    how = "t-test over training seeds and prompts" if nested else "sign-flip permutation test over prompts"
     return (
-        f"Stars: differs from {reference} (paired sign-flip permutation test over prompts, Holm over the "
-        f"{count} differences of this table): * p < .05, ** p < .01, *** p < .001.",
+        f"Stars: differs from {reference} (paired {how}, Holm over the {count} differences of this table): "
+        "* p < .05, ** p < .01, *** p < .001.",
     )
+
+
+def _unpaired(made: Sequence[_Ranked], reference: str) -> tuple[str, ...]:
+    """What cannot be compared for want of a common video, and what is compared on some videos only."""
+    apart = dict.fromkeys(name for one in made for name in one.apart)
+    notes = (
+        [f"Not ranked, since they share no video with the arms that are: {', '.join(apart)}."]
+        if apart
+        else []
+    )
+    some: dict[str, str] = {}
+    for one in made:
+        if reference not in one.panel.rows:
+            continue
+        known = dict(zip(one.panel.arms, np.any(np.isfinite(one.panel.values), axis=1), strict=True))
+        for arm, own in known.items():
+            shared, videos = int((own & known[reference]).sum()), int(own.sum())
+            if shared < videos:
+                some[arm] = f"{arm} ({shared} of {videos})"
+    if some:
+        notes.append(
+            f"Compared with {reference} only on the videos that both have: {', '.join(some.values())}."
+        )
+    return tuple(notes)
 
 
 def _figures(
@@ -261,6 +306,7 @@ def _line(arm: Arm, cells: Sequence[Cell]) -> Line:
 
 def _digits(values: NDArray[np.float64]) -> int:
     """Decimals that show a typical standard error of a row with two digits."""
+    values = values.reshape(len(values), -1)
     known = np.isfinite(values)
     counts = known.sum(1, keepdims=True).astype(np.float64)
     rows = np.where(known, values, 0.0)

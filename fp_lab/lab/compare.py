@@ -1,4 +1,4 @@
-"""Comparison of arms: tables per family, paired by prompt and seed, the paper beside them, and a verdict."""
+"""Comparison of arms: tables per family, paired by video, the paper beside them, and a verdict."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +13,7 @@ from fp_lab.lab.gathered import Gathered, gather
 from fp_lab.lab.panels import Panels
 from fp_lab.lab.paper_table import paper_table
 from fp_lab.lab.reference import PaperTable, paper
+from fp_lab.lab.summary import plain
 from fp_lab.lab.tables import Table, to_csv, to_html, to_latex, to_markdown, to_text
 from fp_lab.lab.verdict import Verdict, judge
 
@@ -92,7 +93,7 @@ class Comparison:
         for form, suffix in SUFFIXES.items():
             write_text(folder / f"table.{suffix}", self.written(form))
         write_text(folder / "table.txt", self.text)
-        write_text(folder / "verdict.json", json.dumps(asdict(self.verdict), indent=2) + "\n")
+        write_text(folder / "verdict.json", json.dumps(plain(asdict(self.verdict)), indent=2) + "\n")
 
 
 def compare_runs(

@@ -1,11 +1,11 @@
-"""Paired contrasts between arms: the same prompt and seeds, first minus second."""
+"""Paired contrasts between arms: the same prompts and video seeds, first minus second."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fp_lab.lab.panels import Panel
-from fp_metrics.significance import paired_permutations
-from fp_metrics.statistics import Interval, cluster_intervals, holm
+from fp_metrics.significance import noncentrality
+from fp_metrics.statistics import Interval, holm
 
 LEVEL = 0.95
 
@@ -19,8 +19,10 @@ class Contrast:
         second: arm.
         column: what was compared, such as ``anatomy``.
         difference: mean of first minus second over prompts, with its interval.
-        p: two-sided p-value of a sign-flip permutation test over prompts; NaN without pairs.
-        adjusted: the same after Holm over all contrasts that were made together.
+        p: two-sided, see `fp_metrics.effects.Effects.p`; NaN without pairs.
+        error: standard error of the difference.
+        free: degrees of freedom behind it.
+        adjusted: p-value after Holm over all contrasts that were made together.
     """
 
     first: str
@@ -28,12 +30,22 @@ class Contrast:
     column: str
     difference: Interval
     p: float
+    error: float
+    free: float
     adjusted: float = float("nan")
 
     @property
     def significant(self) -> bool:
         """Whether the difference survives the correction at 5 %."""
         return bool(self.adjusted < 1 - LEVEL)
+
+    def detectable(self, comparisons: int = 1) -> float:
+        """The smallest true difference that would be found in four of five experiments.
+
+        Args:
+            comparisons: contrasts that were made together.
+        """
+        return self.error * noncentrality(self.free, level=LEVEL, comparisons=comparisons)
 
 
 def contrasts(panel: Panel, pairs: Sequence[tuple[str, str]], column: str) -> list[Contrast]:
@@ -47,11 +59,12 @@ def contrasts(panel: Panel, pairs: Sequence[tuple[str, str]], column: str) -> li
     known = [pair for pair in pairs if panel.rows.keys() >= set(pair)]
     if not known:
         return []
-    differences = panel.differences([one for one, _ in known], [other for _, other in known])
-    found = zip(
-        known, cluster_intervals(differences, level=LEVEL), paired_permutations(differences), strict=True
-    )
-    return [Contrast(one, other, column, interval, float(p)) for (one, other), interval, p in found]
+    found = panel.compared(panel.of([one for one, _ in known]), panel.of([other for _, other in known]))
+    figures = zip(found.p.tolist(), found.error.tolist(), found.free.tolist(), strict=True)
+    return [
+        Contrast(one, other, column, interval, *own)
+        for (one, other), interval, own in zip(known, found.intervals(LEVEL), figures, strict=True)
+    ]
 
 
 def adjust(made: Sequence[Contrast]) -> list[Contrast]:

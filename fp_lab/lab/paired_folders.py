@@ -1,17 +1,17 @@
-"""Two sets of scored videos against each other, paired by file name, else by prompt."""
+"""Two sets of scored videos against each other, see `pair_videos`."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from fp_lab.lab.contrasts import Contrast, adjust, contrasts
+from fp_lab.lab.pairs import Pairs, pair_videos
+from fp_lab.lab.panels import Panel
 from fp_lab.lab.results import Results, refuse_other_protocol
 from fp_lab.lab.scored_file import Measuring
 from fp_lab.lab.tables import Cell, Column, Line, Table
-from fp_metrics import paired_interval, protocol
-
-Pair = tuple[str, str]
+from fp_metrics import protocol
+from fp_metrics.statistics import LEAST_CLUSTERS
 
 
 def refuse_before_scoring(measuring: Measuring, theirs: Results) -> None:
@@ -25,55 +25,87 @@ def refuse_before_scoring(measuring: Measuring, theirs: Results) -> None:
 
 
 def compare_folders(ours: Results, theirs: Results) -> Table:
-    """Paired differences, ours less theirs, one line per estimator.
+    """Paired differences, ours less theirs, one line per estimator, tested as arms are.
 
     Raises:
         ValueError: for different protocols, or no pair.
     """
     refuse_other_protocol(ours, theirs)
-    pairs = _pairs(ours.files, theirs.files)
-    if not pairs:
-        raise ValueError(
-            "no video of the one has the name or the prompt of a video of the other: nothing can be paired"
-        )
-    prompts = [ours.files[first]["prompt"] or first for first, _ in pairs]
+    pairs = pair_videos(ours.files, theirs.files)
+    if not pairs.names:
+        raise ValueError(f"nothing can be paired by name or prompt; {pairs.told}")
+    described = ours.protocol["estimators"]
+    made = {
+        (name, figure): contrast
+        for name in described
+        for figure in _FIGURES
+        for contrast in contrasts(_panel(ours, theirs, pairs, name, figure), [(_OURS, _THEIRS)], figure)
+    }
+    tested = [
+        key
+        for key, contrast in made.items()
+        if key[1] != "drift"  # neither direction of it is better
+        and (key[1] == "size" or described[key[0]]["higher_is_better"] is not None)
+        and contrast.difference.reliable
+    ]
+    made |= dict(zip(tested, adjust([made[key] for key in tested]), strict=True))
     lines = []
-    for name, described in ours.protocol["estimators"].items():
-        cells = []
-        for figure in ("value", "drift", "size"):
-            first, second = (
-                np.array([_figure(results, pair[side], name, figure) for pair in pairs])
-                for side, results in enumerate((ours, theirs))
-            )
-            found = paired_interval(first, second, prompts)
-            undefined = "no pair is defined on both sides" if math.isnan(found.mean) else ""
-            cells.append(Cell(found.mean, found.low, found.high, reason=undefined))
-        arrow = {True: " ↑", False: " ↓", None: ""}[described["higher_is_better"]]
-        lines.append(Line(name, "", described["score"] + arrow, tuple(cells)))
-    shown = (
-        Column("value", "score"),
-        Column("drift", "drift d"),
-        Column("size", "drift |d|", better="lower"),
+    for name, told in described.items():
+        cells = [cell for figure in _FIGURES for cell in _cells(made[name, figure], figure, len(tested))]
+        arrow = {True: " ↑", False: " ↓", None: ""}[told["higher_is_better"]]
+        lines.append(Line(name, "", told["score"] + arrow, tuple(cells)))
+    title = f"Difference to the other results, {len(pairs.names)} pairs"
+    return Table("against", title, _COLUMNS, tuple(lines), _notes(pairs, len(tested)), ("estimator", "score"))
+
+
+_OURS, _THEIRS = "these", "the others"
+_FIGURES = ("value", "size", "drift")
+_COLUMNS = (
+    Column("value", "score"),
+    Column("value_p", "p (Holm)"),
+    Column("value_detectable", "detectable"),
+    Column("size", "drift |d|", better="lower"),
+    Column("size_p", "p (Holm)"),
+    Column("size_detectable", "detectable"),
+    Column("drift", "drift d"),
+)
+
+
+def _panel(ours: Results, theirs: Results, pairs: Pairs, estimator: str, figure: str) -> Panel:
+    """Both sides as arms, of one training each."""
+    values = [
+        [_figure(ours, one, estimator, figure), _figure(theirs, other, estimator, figure)]
+        for one, other in pairs.names
+    ]
+    prompts = list(dict.fromkeys(pairs.prompts))
+    places = np.array([prompts.index(prompt) for prompt in pairs.prompts])
+    return Panel((_OURS, _THEIRS), tuple(prompts), np.array(values).T[:, None], places)
+
+
+def _cells(contrast: Contrast, figure: str, tests: int) -> list[Cell]:
+    """A difference; where it is tested also its p-value, and what would have been found."""
+    found, count = contrast.difference, contrast.difference.clusters
+    undefined = "no pair is defined on both sides" if math.isnan(found.mean) else ""
+    cells = [Cell(found.mean, found.low, found.high, reason=undefined, p=contrast.adjusted)]
+    if figure == "drift":
+        return cells
+    few = f"too few pairs: {count} of the {LEAST_CLUSTERS} prompts that a test needs"
+    why = few if count < LEAST_CLUSTERS else "neither direction is better"
+    return [*cells, Cell(contrast.adjusted, reason=why), Cell(contrast.detectable(max(1, tests)), reason=few)]
+
+
+def _notes(pairs: Pairs, tests: int) -> tuple[str, ...]:
+    few = len(set(pairs.prompts)) < LEAST_CLUSTERS
+    doubt = "; with so few prompts it is unreliable, and nothing is tested" if few else ""
+    return (
+        f"{pairs.told} ± is half of a 95 % interval (BCa bootstrap over prompts){doubt}.",
+        "p: paired sign-flip permutation test over prompts, Holm over the "
+        f"{tests} differences of this table. Detectable: the smallest true difference that so many prompts "
+        "would find in four of five cases; what lies below it was not shown to be absent.",
     )
-    note = (
-        "± is half of a 95 % interval (BCa bootstrap over prompts); 0 outside of it: the difference is real."
-    )
-    title = f"Difference to the other results, {len(pairs)} pairs"
-    return Table("against", title, shown, tuple(lines), (note,), ("estimator", "score"))
 
 
 def _figure(results: Results, file: str, estimator: str, figure: str) -> float:
     if figure == "size":
         return abs(results.value(file, estimator, "drift"))
     return results.value(file, estimator, figure)
-
-
-def _pairs(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Pair]:
-    """By file name; where names have nothing in common, by prompts that are unique on both sides."""
-    by_name = [(name, name) for name in ours if name in theirs]
-    if by_name:
-        return by_name
-    known = [
-        {facts["prompt"]: name for name, facts in side.items() if facts["prompt"]} for side in (ours, theirs)
-    ]
-    return [(first, known[1][prompt]) for prompt, first in known[0].items() if prompt in known[1]]

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fp_lab.lab.summary import clusters
-from fp_metrics.statistics import Interval, cluster_intervals
+from fp_metrics.effects import Effects, effects_of
+from fp_metrics.statistics import Interval
 
 Figure = Literal["value", "drift", "drift_size", "exposure_gap"]
 _COLUMNS: dict[Figure, tuple[str, str]] = {
@@ -28,16 +29,15 @@ class Panel:
     Attributes:
         arms: that were measured by it.
         prompts: the clusters, in order of appearance.
-        values: ``(arms, videos)``; NaN where an arm lacks a video or its figure is undefined.
+        values: ``(arms, training seeds, videos)``; NaN where an arm lacks a training seed or a video, or its
+            figure is undefined.
         prompt_of: which prompt each video belongs to, ``(videos,)``.
-        training_seed_of: which training seed, ``(videos,)``.
     """
 
     arms: tuple[str, ...]
     prompts: tuple[str, ...]
     values: NDArray[np.float64]
     prompt_of: NDArray[np.int64]
-    training_seed_of: NDArray[np.int64]
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -57,15 +57,36 @@ class Panel:
     @cached_property
     def intervals(self) -> dict[str, Interval]:
         """Arm -> mean over prompts and its interval."""
-        return dict(zip(self.arms, cluster_intervals(self.by_prompt(self.values)), strict=True))
+        return dict(zip(self.arms, effects_of(self.by_prompt(self.values)).intervals(), strict=True))
 
-    def differences(self, first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
-        """Mean over each prompt's videos of first less second, ``(pairs, prompts)``; NaN without a pair."""
-        one, other = ([self.rows[arm] for arm in arms] for arms in (first, second))
-        return self.by_prompt(self.values[one] - self.values[other])
+    @cached_property
+    def seeds(self) -> NDArray[np.int64]:
+        """Training seeds of each arm that have values, ``(arms,)``."""
+        return np.isfinite(self.values).any(2).sum(1)
+
+    def of(self, arms: Sequence[str]) -> NDArray[np.float64]:
+        """Values of some arms, ``(arms, training seeds, videos)``."""
+        return self.values[[self.rows[arm] for arm in arms]]
+
+    def compared(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> Effects:
+        """First less second, over the videos that both have: see `effects_of`.
+
+        Args:
+            first: ``(n, training seeds, videos)``, of one arm each or of the mean of several.
+            second: the same of what they are compared with.
+        """
+        shared = self.shared(first, second)
+        return effects_of(
+            *(self.by_prompt(np.where(shared[:, None], side, np.nan)) for side in (first, second))
+        )
+
+    @staticmethod
+    def shared(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """The videos of which both sides have a value from some training, ``(n, videos)``."""
+        return np.any(np.isfinite(first), axis=1) & np.any(np.isfinite(second), axis=1)
 
     def by_prompt(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean of the defined values of each prompt, ``(rows, prompts)``, from ``(rows, videos)``."""
+        """Mean of the defined values of each prompt, ``(..., prompts)``, from ``(..., videos)``."""
         member = (self.prompt_of[:, None] == np.arange(len(self.prompts))).astype(np.float64)
         known = np.isfinite(values)
         sums, counts = np.where(known, values, 0.0) @ member, known.astype(np.float64) @ member
@@ -76,10 +97,11 @@ class Panels:
     """Rows of videos, laid out per estimator and figure."""
 
     def __init__(self, videos: pd.DataFrame) -> None:
-        """Find out which row is of which arm and video.
+        """Find out which row is of which arm, training seed and video.
 
         Args:
-            videos: one row per arm, training seed, video and estimator.
+            videos: one row per arm, training seed, video and estimator. Videos of two arms are the same where
+                prompt and seed are.
         """
         self._videos = videos
         self._arm, arms = pd.factorize(videos["arm"])
@@ -87,14 +109,10 @@ class Panels:
         prompts = videos["prompt"] if videos["prompt"].astype(bool).all() else pd.Series(clusters(videos))
         cluster, names = pd.factorize(prompts)
         self._prompts = tuple(map(str, names))
-        seeds, training = videos["seed"].to_numpy(), videos["training_seed"].to_numpy()
-        keys = np.stack((cluster, seeds, training), axis=1).astype(np.int64)
-        order = np.lexsort(keys.T[::-1])
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = (keys[order][1:] != keys[order][:-1]).any(1)
-        self._video = np.empty(len(order), dtype=np.int64)
-        self._video[order] = np.cumsum(first) - 1
-        self._keys = keys[order][first]
+        self._training, self._trainings = pd.factorize(videos["training_seed"], sort=True)
+        keys = np.stack((cluster, videos["seed"].to_numpy()), axis=1).astype(np.int64)
+        known, self._video = np.unique(keys, axis=0, return_inverse=True)
+        self._prompt_of = known[:, 0]
         estimator, found = pd.factorize(videos["estimator"])
         self._rows = {str(name): np.flatnonzero(estimator == code) for code, name in enumerate(found)}
 
@@ -104,12 +122,13 @@ class Panels:
     def panel(self, estimator: str, figure: Figure) -> Panel:
         """A figure of all arms that were measured by an estimator; none where it measured nothing."""
         rows = self._rows.get(estimator, np.empty(0, dtype=np.int64))
-        values = np.full((len(self._arms), len(self._keys)), np.nan)
+        values = np.full((len(self._arms), len(self._trainings), len(self._prompt_of)), np.nan)
         column = self._videos[_COLUMNS[figure][0]].to_numpy(np.float64)[rows]
-        values[self._arm[rows], self._video[rows]] = np.abs(column) if figure == "drift_size" else column
+        place = self._arm[rows], self._training[rows], self._video[rows]
+        values[place] = np.abs(column) if figure == "drift_size" else column
         measured = np.unique(self._arm[rows])
         arms = tuple(self._arms[code] for code in measured)
-        return Panel(arms, self._prompts, values[measured], self._keys[:, 0], self._keys[:, 2])
+        return Panel(arms, self._prompts, values[measured], self._prompt_of)
 
     def reasons(self, estimator: str, figure: Figure, arm: str) -> str:
         """Why a figure of an arm is undefined."""

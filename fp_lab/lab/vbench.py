@@ -1,11 +1,13 @@
 """VBench's results files beside our own: its figures as a table, ours in its form."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fp_lab.lab.atomic import replacing
 from fp_lab.lab.folders import FolderScores
+from fp_lab.lab.pairs import match_paths
 from fp_lab.lab.results import Results
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_metrics import Score, cluster_interval
@@ -42,35 +44,60 @@ def write_vbench(scores: FolderScores) -> Path:
 
 
 def vbench_table(path: Path, results: Results) -> Table:
-    """What VBench has written of these videos, matched by file name: its own protocol, so a table of its own.
+    """What VBench has written of these videos: its own protocol, so a table of its own.
+
+    A figure stands with the one video whose path ends as VBench's does, folders included where names repeat.
 
     Raises:
         ValueError: the file is none of VBench's, or names none of these videos.
     """
     rows = read_vbench_json(path).to_rows()
-    by_name = {PurePosixPath(name).name: name for name in results.files}
-    found: dict[str, dict[str, Cell]] = {}
-    for row in rows:
-        name = by_name.get(PurePosixPath(row["video"].replace("\\", "/")).name)
-        if name is not None:
-            cell = Cell(row["value"], reason=row["reason"] or "")
-            found.setdefault(row["estimator"], {})[name] = cell
+    found, matched = _matched(rows, results)
     if not found:
         listed = ", ".join(dict.fromkeys(row["video"] for row in rows[:3])) or "no video"
         raise ValueError(f"{path}: names none of these videos; it has {listed}")
     scores = {row["estimator"]: row["score"] for row in rows}
-    columns = tuple(Column(name.replace("/", "-"), scores[name], name, "higher") for name in found)
+    columns = tuple(
+        Column(name.replace("/", "-"), scores[name], name, None if scores[name] == "dynamic" else "higher")
+        for name in found
+    )
     missing = Cell(math.nan, reason="not in VBench's file")
     lines = [
         Line(name, "", str(facts["group"]), tuple(cells.get(name, missing) for cells in found.values()))
         for name, facts in results.files.items()
     ]
-    prompts = [facts["prompt"] or name for name, facts in results.files.items()]
-    means = []
-    for cells in found.values():
-        values = [cells.get(name, missing).value for name in results.files]
-        mean = cluster_interval(values, prompts)
-        means.append(Cell(mean.mean, mean.low, mean.high))
-    lines.append(Line("mean", "", "", tuple(means), "floor"))
-    note = "Measured by VBench's code; drift needs values over time, which its file does not have."
-    return Table("vbench", f"{PROTOCOL}: {path.name}", columns, tuple(lines), (note,), ("file", "group"))
+    for group in results.groups:
+        of = f" of {group}" if len(results.groups) > 1 else ""
+        files = {name: facts for name, facts in results.files.items() if facts["group"] == group}
+        prompts = [facts["prompt"] or name for name, facts in files.items()]
+        means = []
+        for cells in found.values():
+            mean = cluster_interval([cells.get(name, missing).value for name in files], prompts)
+            means.append(Cell(mean.mean, mean.low, mean.high, reason=missing.reason))
+        lines.append(Line(f"mean{of}", "", "", tuple(means), "floor"))
+    named = len({_parts(row["video"]) for row in rows})
+    notes = (
+        "Measured by VBench's code; drift needs values over time, which its file does not have.",
+        f"{matched} of the {named} videos in the file are among these, by the end of their paths.",
+    )
+    return Table("vbench", f"{PROTOCOL}: {path.name}", columns, tuple(lines), notes, ("file", "group"))
+
+
+def _matched(rows: Sequence[Mapping[str, Any]], results: Results) -> tuple[dict[str, dict[str, Cell]], int]:
+    """Estimator -> file -> figure, and how many videos of VBench's are among the files."""
+    theirs = list(dict.fromkeys(_parts(row["video"]) for row in rows))
+    files = list(results.files)
+    ends = [
+        _parts(name if name.startswith(f"{facts['group']}/") else f"{facts['group']}/{name}")
+        for name, facts in results.files.items()
+    ]
+    match = {theirs[place]: files[other] for place, other in match_paths(theirs, ends).items()}
+    found: dict[str, dict[str, Cell]] = {}
+    for row in rows:
+        if (name := match.get(_parts(row["video"]))) is not None:
+            found.setdefault(row["estimator"], {})[name] = Cell(row["value"], reason=row["reason"] or "")
+    return found, len(match)
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return PurePosixPath(path.replace("\\", "/")).parts

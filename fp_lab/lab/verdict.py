@@ -1,5 +1,6 @@
 """What a grid can tell apart: the control from the rest, and the arms from each other."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -49,7 +50,8 @@ def judge(gathered: Gathered, panels: Panels, reference: str) -> Verdict:
 
     The control is compared with every arm in the scores (and PSNR where there is a reference), since sections
     made without history do not grow worse: they are wrong from the start. Arms are compared in the size of
-    their drift. All differences are paired by prompt and seeds, and corrected by Holm within each question.
+    their drift. All differences are paired by prompt and video seed, see `fp_metrics.effects.effects_of`, and
+    corrected by Holm within each question. Scores of which neither direction is better are left out.
 
     Args:
         gathered: the arms.
@@ -61,7 +63,10 @@ def judge(gathered: Gathered, panels: Panels, reference: str) -> Verdict:
     fidelity = {s: e for s, e in gathered.estimators(COMPANION_FAMILY).items() if s == "psnr"}
     arms = [arm for arm in gathered.arms if not arm.control]
     controls = [arm for arm in gathered.arms if arm.control]
-    scores = {s: panels.panel(e, "value") for s, e in (estimators | fidelity).items()}
+    better = {
+        s: e for s, e in (estimators | fidelity).items() if gathered.measures[e].higher_is_better is not None
+    }
+    scores = {s: panels.panel(e, "value") for s, e in better.items()}
     drifts = {s: panels.panel(e, "drift_size") for s, e in estimators.items()}
     against = _tested(scores, [(control.name, arm.name) for control in controls for arm in arms])
     names = [arm.name for arm in arms]
@@ -72,9 +77,9 @@ def judge(gathered: Gathered, panels: Panels, reference: str) -> Verdict:
     labels = {arm.name: arm.label for arm in gathered.arms}
     return Verdict(
         family=family,
-        control=_on_control(controls, arms, against, estimators | fidelity, gathered.measures),
+        control=_on_control(controls, arms, against, better, gathered.measures),
         arms=_on_arms(arms, between, labels, family),
-        caveat=_caveat(gathered, scores),
+        caveat=_caveat(gathered, drifts),
         control_contrasts=tuple(against),
         arm_contrasts=tuple(between),
     )
@@ -83,7 +88,12 @@ def judge(gathered: Gathered, panels: Panels, reference: str) -> Verdict:
 def _tested(panels: Mapping[str, Panel], pairs: Sequence[tuple[str, str]]) -> list[Contrast]:
     """The contrasts of all columns, corrected together; none where there are too many for any to survive."""
     prompts = max((len(panel.prompts) for panel in panels.values()), default=0)
-    if len(pairs) > _MOST_HOPELESS and len(panels) * len(pairs) * least_p(prompts) >= 1 - LEVEL:
+    nested = any((panel.seeds >= LEAST_SEEDS).sum() > 1 for panel in panels.values())
+    if (
+        not nested
+        and len(pairs) > _MOST_HOPELESS
+        and len(panels) * len(pairs) * least_p(prompts) >= 1 - LEVEL
+    ):
         return []
     return adjust([c for column, panel in panels.items() for c in contrasts(panel, pairs, column)])
 
@@ -103,6 +113,8 @@ def _on_control(
         return "There is only the control: nothing to compare it with."
     if not made:
         return "There are more arms than so few prompts can tell from the control, so none is tested."
+    if all(math.isnan(c.p) for c in made):
+        return "The control without history shares no video with the arms: nothing can be compared with it."
     found = [_Found.of(score, measures[e], arms, made) for score, e in estimators.items()]
     better = [one.score for one in found if len(one.better) == len(arms)]
     beside = f" It scores better than all of them in {_listed(better)}." if better else ""
@@ -148,7 +160,7 @@ def _on_arms(arms: Sequence[Arm], made: Sequence[Contrast], labels: dict[str, st
         return f"{len(arms)} arms are more than so few prompts can tell apart, so no difference is tested."
     tested = [c for c in made if c.p == c.p]
     if not tested:
-        return f"No drift of family {family} is defined for two arms."
+        return f"No drift of family {family} is defined for two arms on the same videos."
     found = [c for c in tested if c.significant]
     count = f"{len(found)} of {len(tested)} paired differences in drift (family {family})"
     if not found:

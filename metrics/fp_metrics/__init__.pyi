@@ -8,6 +8,7 @@ from .drift import (
     segment,
     summarise_drift,
 )
+from .effects import Effects, effects_of
 from .estimator import SCORES, Estimator, Score
 from .exposure_bias import ExposureBias, exposure_bias
 from .families import FAMILIES
@@ -15,8 +16,8 @@ from .flags import Flags
 from .forgetting import ForgettingMeter, summarise_forgetting
 from .observer import About, Observer, Unmeasurable
 from .series import Series
-from .significance import effect_size, equivalence, paired_permutation, smallest_detectable
-from .statistics import Interval, cluster_interval, holm, nested_interval, paired_interval
+from .significance import effect_size, paired_permutation
+from .statistics import Interval, cluster_interval, holm
 from .suite import VideoScores, WrongLength, choose, protocol, score_video
 from .truth import WorldTruth
 
@@ -29,6 +30,7 @@ __all__ = [
     "DriftResult",
     "DriftSummary",
     "Drifted",
+    "Effects",
     "Estimator",
     "ExposureBias",
     "Flags",
@@ -45,16 +47,13 @@ __all__ = [
     "choose",
     "cluster_interval",
     "effect_size",
-    "equivalence",
+    "effects_of",
     "exposure_bias",
     "holm",
-    "nested_interval",
-    "paired_interval",
     "paired_permutation",
     "protocol",
     "score_video",
     "segment",
-    "smallest_detectable",
     "summarise_drift",
     "summarise_forgetting",
 ]

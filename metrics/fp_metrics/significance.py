@@ -41,32 +41,6 @@ class EffectSize:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class Equivalence:
-    """Whether a difference is negligible.
-
-    Attributes:
-        mean: of the differences.
-        margin: differences within ``(-margin, margin)`` are negligible.
-        p: of the hypothesis that the difference is not negligible; NaN below 2 clusters.
-        level: 1 less the error that is accepted.
-        clusters: independent clusters behind it.
-        reason: why p is undefined; None when it is defined.
-    """
-
-    mean: float
-    margin: float
-    p: float
-    level: float
-    clusters: int
-    reason: str | None = None
-
-    @property
-    def equivalent(self) -> bool:
-        """Whether the difference is shown to be negligible. False says that nothing was shown."""
-        return bool(self.p < 1 - self.level)
-
-
 def paired_permutation(
     differences: ArrayLike, clusters: Sequence[object] | None = None, *, seed: int = 0
 ) -> float:
@@ -171,28 +145,30 @@ def effect_size(differences: ArrayLike, clusters: Sequence[object] | None = None
     return EffectSize(dz, dz * shrunk, dominance, count)
 
 
-def smallest_detectable(
-    differences: ArrayLike,
-    clusters: Sequence[object] | None = None,
-    *,
-    power: float = 0.8,
-    level: float = 0.95,
-    comparisons: int = 1,
+def detectable(
+    spread: float, clusters: int, *, power: float = 0.8, level: float = 0.95, comparisons: int = 1
 ) -> float:
-    """The smallest true difference that so many clusters would find with this power, in the score's unit.
-
-    Differences that stay below it were not shown to be absent: there was too little to see them.
+    """The smallest true difference that so many clusters would find with this power: to plan an experiment.
 
     Args:
-        differences: float ``(m,)``, as measured: what matters is their spread between clusters, not their
-            mean.
-        clusters: m labels, whose seeds are averaged; None: each difference is its own cluster.
+        spread: standard deviation between clusters.
+        clusters: their number; below 2 the result is NaN.
+        power: see `noncentrality`.
+        level: see `noncentrality`.
+        comparisons: see `noncentrality`.
+    """
+    found = noncentrality(clusters - 1, power=power, level=level, comparisons=comparisons)
+    return found / math.sqrt(max(1, clusters)) * spread
+
+
+def noncentrality(free: float, *, power: float = 0.8, level: float = 0.95, comparisons: int = 1) -> float:
+    """How many standard errors off 0 an effect has to be for a t-test to find it that often.
+
+    Args:
+        free: degrees of freedom; below 1 the result is NaN.
         power: probability to find it, and with the right sign; from 0.5 up to below 1.
         level: 1 less the two-sided error of one test.
         comparisons: tests that share this error, at Holm's strictest step.
-
-    Returns:
-        Above 0; NaN below 2 clusters; 0 where all differences are equal.
 
     Raises:
         ValueError: for another power.
@@ -201,21 +177,12 @@ def smallest_detectable(
         Cohen (1988), chapter 2, by the noncentral t distribution. (`statsmodels.stats.power` solves the same,
         but misses the root where many comparisons share the error.)
     """
-    means = cluster_means(differences, clusters)
-    return detectable(_spread(means), len(means), power=power, level=level, comparisons=comparisons)
-
-
-def detectable(
-    spread: float, clusters: int, *, power: float = 0.8, level: float = 0.95, comparisons: int = 1
-) -> float:
-    """`smallest_detectable` from a standard deviation between clusters: to plan an experiment."""
     from scipy import optimize, stats  # takes longer to import than a comparison to make
 
     if not 0.5 <= power < 1:
         raise ValueError(f"got power={power}, expected a probability of at least 0.5 and below 1")
-    if clusters < 2:
+    if not free >= 1:
         return float("nan")
-    free = clusters - 1
     critical = float(stats.t.isf((1 - level) / comparisons / 2, free))
 
     def missing(shift: float) -> float:
@@ -224,47 +191,7 @@ def detectable(
     beyond = critical
     while missing(beyond) > 0:
         beyond *= 2
-    return float(optimize.brentq(missing, 0, beyond)) / math.sqrt(clusters) * spread
-
-
-def equivalence(
-    differences: ArrayLike,
-    margin: float,
-    clusters: Sequence[object] | None = None,
-    *,
-    level: float = 0.95,
-) -> Equivalence:
-    """Two one-sided t-tests (TOST): is the mean difference within ``(-margin, margin)``?
-
-    The margin is to be declared before looking. ``p < 1 - level`` is the same as an interval of level
-    ``2 level - 1`` that lies within the margin.
-
-    Args:
-        differences: float ``(m,)``; NaN is left out.
-        margin: above 0, in the score's unit.
-        clusters: m labels, whose seeds are averaged; None: each difference is its own cluster.
-        level: 1 less the error that is accepted.
-
-    Raises:
-        ValueError: for a margin that is not above 0.
-
-    Source:
-        Schuirmann, J. Pharmacokinet. Biopharm. 15 (1987); `statsmodels.stats.weightstats.DescrStatsW`.
-    """
-    from statsmodels.stats.weightstats import DescrStatsW
-
-    if not margin > 0:
-        raise ValueError(f"got margin={margin}, expected a difference above 0 that would not matter")
-    means = cluster_means(differences, clusters)
-    count = len(means)
-    if count < 2:
-        mean = float(means[0]) if count else float("nan")
-        reason = f"needs at least 2 clusters, got {count}"
-        return Equivalence(mean, margin, float("nan"), level, count, reason)
-    mean = float(means.mean())
-    if _spread(means) == 0:
-        return Equivalence(mean, margin, float(abs(mean) >= margin), level, count)
-    return Equivalence(mean, margin, float(DescrStatsW(means).ttost_mean(-margin, margin)[0]), level, count)
+    return float(optimize.brentq(missing, 0, beyond))
 
 
 def _spread(means: NDArray[np.float64]) -> float:

@@ -20,7 +20,7 @@ CLAIM_CLUSTERS = 32
 """Prompts that an arm needs for a claim. (With 8, no sign flip reaches 5 % after Holm over seven scores.)"""
 
 LEAST_SEEDS = 3
-"""Training seeds that a claim about a recipe needs: below, a `nested_interval` is marked unreliable."""
+"""Training seeds of every arm that a claim about recipes needs: below, it is about these trained models."""
 
 
 @dataclass(frozen=True)
@@ -145,108 +145,6 @@ def stretch(level: float, count: int) -> float:
     tail = (1 + level) / 2
     ratio = special.stdtrit(count - 1, tail) / special.ndtri(tail)
     return float(np.sqrt(count / (count - 1)) * ratio)
-
-
-def nested_interval(
-    values: ArrayLike,
-    top: Sequence[object],
-    clusters: Sequence[object],
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Mean over training seeds of the means over prompts, both resampled: what a claim on a recipe rests on.
-
-    Training seeds are resampled first, then prompts. A prompt that several training seeds share is one
-    prompt: it is drawn for all of them or for none (drawing it anew within each seed would hold the truth in
-    only 75 to 87 % of all experiments). The deviations that either draw causes are stretched as Student's t
-    asks for, see `stretch`: three training seeds that differ much hold the truth between the lowest and the
-    highest in 75 % of all experiments, stretched in 95 %. Where training seeds hardly differ the interval is
-    too careful, up to 99 %.
-
-    Args:
-        values: float ``(m,)``; NaN is left out. Differences, where arms are compared.
-        top: m labels of training seeds.
-        clusters: m labels of prompts; the same label in another training seed is the same prompt.
-        level: nominal coverage in (0, 1).
-        resamples: bootstrap resamples.
-        seed: of the resampling.
-
-    Returns:
-        `clusters` counts prompts; reliable from `LEAST_CLUSTERS` prompts and `LEAST_SEEDS` training seeds on;
-        NaN bounds where there are less than 2 of either.
-
-    Raises:
-        ValueError: when there is not one label of both kinds per value.
-
-    Source:
-        Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007).
-    """
-    cells = _cells(values, top, clusters)
-    tops, count = cells.shape
-    nan = float("nan")
-    if not cells.size:
-        return Interval(nan, nan, nan, level, 0, False)
-    by_top = np.nanmean(cells, axis=1)
-    mean = float(by_top.mean())
-    if tops < 2 or count < 2:
-        return Interval(mean, nan, nan, level, count, False)
-    random = np.random.default_rng(seed)
-    drawn_tops = random.multinomial(tops, np.full(tops, 1 / tops), size=resamples)
-    drawn = random.multinomial(count, np.full(count, 1 / count), size=resamples)
-    known = np.isfinite(cells)
-    weight = drawn @ known.T  # resamples tops; a training seed none of whose prompts was drawn drops out
-    sums = drawn @ np.where(known, cells, 0.0).T
-    inside = np.divide(sums, weight, out=np.broadcast_to(by_top, sums.shape).copy(), where=weight > 0)
-    from_tops = drawn_tops @ by_top / tops - mean
-    from_clusters = (drawn_tops * (inside - by_top)).sum(1) / tops
-    spread = stretch(level, tops) * from_tops + stretch(level, count) * from_clusters
-    low, high = mean + np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
-    reliable = count >= LEAST_CLUSTERS and tops >= LEAST_SEEDS
-    return Interval(mean, float(low), float(high), level, count, reliable)
-
-
-def _cells(values: ArrayLike, top: Sequence[object], clusters: Sequence[object]) -> NDArray[np.float64]:
-    """Mean of the finite values of each training seed and prompt, ``(tops, clusters)``; NaN without any."""
-    data = np.asarray(values, dtype=np.float64)
-    if not len(data) == len(top) == len(clusters):
-        raise ValueError(
-            f"got {len(top)} training seeds and {len(clusters)} clusters for {len(data)} values; "
-            "give one of each per value"
-        )
-    groups: dict[tuple[object, object], list[float]] = {}
-    for one, cluster, value in zip(top, clusters, data, strict=True):
-        if np.isfinite(value):
-            groups.setdefault((one, cluster), []).append(float(value))
-    rows = {label: index for index, label in enumerate(dict.fromkeys(one for one, _ in groups))}
-    columns = {label: index for index, label in enumerate(dict.fromkeys(cluster for _, cluster in groups))}
-    cells = np.full((len(rows), len(columns)), np.nan)
-    for (one, cluster), group in groups.items():
-        cells[rows[one], columns[cluster]] = np.mean(group)
-    return cells
-
-
-def paired_interval(
-    treated: ArrayLike,
-    control: ArrayLike,
-    clusters: Sequence[object] | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Interval of the mean difference ``treated - control`` of pairs (same prompt, same seed).
-
-    Pairs with a NaN on either side are left out. Arguments as in `cluster_interval`.
-
-    Raises:
-        ValueError: when the two sides differ in length.
-    """
-    first, second = np.asarray(treated, dtype=np.float64), np.asarray(control, dtype=np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"pairs need two sides of one length, got {first.shape} and {second.shape}")
-    return cluster_interval(first - second, clusters, level=level, resamples=resamples, seed=seed)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

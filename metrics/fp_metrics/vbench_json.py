@@ -8,6 +8,8 @@ Source: https://github.com/Vchitect/VBench, commit 45e79ec; `VBench.evaluate` wr
 
 import json
 import math
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,6 +163,8 @@ def read_vbench_json(path: Path) -> VBenchResults:
         if not isinstance(entries, dict):
             raise ValueError(f"{_found(entries)}, expected an object of dimensions")
         dimensions = {name: _dimension(name, entries[name]) for name in entries if name in SCORES_OF}
+    except RecursionError as error:
+        raise ValueError(f"{path} is no VBench results file: its brackets are nested too deeply") from error
     except ValueError as error:  # also what is not UTF-8 and what is not JSON
         raise ValueError(f"{path} is no VBench results file: {error}") from error
     others = {name: entry for name, entry in entries.items() if name not in SCORES_OF}
@@ -190,7 +194,11 @@ def _dimension(name: str, entry: Any) -> DimensionResult:
     mean, rows = entry
     if not _is_number(mean):
         raise ValueError(f"{name}[0]: {_found(mean)}, expected the mean, a number")
-    return DimensionResult(name, mean, tuple(_row(f"{name}[1][{i}]", row) for i, row in enumerate(rows)))
+    videos = tuple(_row(f"{name}[1][{i}]", row) for i, row in enumerate(rows))
+    for path, count in Counter(video.path for video in videos).items():
+        if count > 1:
+            raise ValueError(f"{name}: {path!r} is there {count} times, expected each video once")
+    return DimensionResult(name, mean, videos)
 
 
 def _row(place: str, row: Any) -> VideoResult:
@@ -206,7 +214,9 @@ def _row(place: str, row: Any) -> VideoResult:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """A number that a float can hold, NaN included: VBench has no infinite figure."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and not abs(value) > sys.float_info.max
 
 
 def _found(value: Any, most: int = 60) -> str:

@@ -10,22 +10,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.power import TTestPower
-from statsmodels.stats.weightstats import DescrStatsW
 
-from fp_metrics import DriftResult, cluster_interval, holm, paired_interval, summarise_drift
-from fp_metrics.significance import (
-    detectable,
-    effect_size,
-    equivalence,
-    paired_permutation,
-    smallest_detectable,
-)
+from fp_metrics import DriftResult, cluster_interval, holm, summarise_drift
+from fp_metrics.significance import detectable, effect_size, paired_permutation
 from fp_metrics.statistics import (
     CLAIM_CLUSTERS,
     LEAST_CLUSTERS,
     cluster_means,
     expanded,
-    nested_interval,
     stretch,
 )
 
@@ -93,21 +85,6 @@ def test_few_or_skewed_clusters_still_have_bounds(values: list[float]) -> None:
     assert interval.reliable == (len(values) >= 16)
 
 
-def test_a_paired_difference_sees_what_two_intervals_hide() -> None:
-    random = np.random.default_rng(2)
-    prompts = random.normal(scale=5, size=24)
-    first, second = prompts + 0.5 + random.normal(scale=0.2, size=24), prompts
-    paired = paired_interval(first, second, resamples=500)
-    assert paired.low > 0.3
-    assert paired.excludes(0)
-    assert not cluster_interval(first, resamples=500).excludes(float(second.mean()))
-    holes = first.copy()
-    holes[:4] = np.nan
-    assert paired_interval(holes, second, resamples=500).clusters == 20
-    with pytest.raises(ValueError, match="two sides of one length"):
-        paired_interval(first, second[:3])
-
-
 def normal(random: np.random.Generator) -> NDArray[np.float64]:
     return random.normal(size=(32, 1))
 
@@ -135,86 +112,11 @@ def test_intervals_of_95_percent_hold_the_truth_in_92_to_97_percent(draw: Draw) 
     assert 0.92 <= held / repeats <= 0.97
 
 
-@pytest.mark.parametrize(
-    ("between_seeds", "least", "most"), [(0.0, 0.95, 1.0), (0.3, 0.95, 1.0), (2.0, 0.93, 0.98)]
-)
-def test_nested_intervals_hold_the_truth_with_three_training_seeds(
-    between_seeds: float, least: float, most: float
-) -> None:
-    """The prompts are the same for all training seeds, as they are in a grid."""
-    random, held, naive, repeats = np.random.default_rng(1), 0, 0, 400
-    top, prompts = np.repeat(np.arange(3), 32).tolist(), np.tile(np.arange(32), 3).tolist()
-    for repeat in range(repeats):
-        shared, own = random.normal(size=(1, 32)), random.normal(size=(3, 32))
-        values = (between_seeds * random.normal(size=(3, 1)) + shared + own).ravel()
-        held += not nested_interval(values, top, prompts, resamples=500, seed=repeat).excludes(0)
-        pairs = [f"{seed} {prompt}" for seed, prompt in zip(top, prompts, strict=True)]
-        naive += not cluster_interval(values, pairs, resamples=200, seed=repeat).excludes(0)
-    assert least <= held / repeats <= most
-    assert naive / repeats < 0.9, "prompts of several training seeds are not further prompts"
-
-
 def test_stretch_makes_two_training_seeds_as_wide_as_students_interval() -> None:
     assert stretch(0.95, 10**7) == pytest.approx(1, abs=1e-6)
     # three values: plug-in spread sqrt(2/3) s, and t = 4.303 instead of 1.96
     assert stretch(0.95, 3) == pytest.approx(math.sqrt(1.5) * 4.302653 / 1.959964, rel=1e-6)
     assert expanded(0.95, 2) < 1
-
-
-def test_nested_intervals_resample_both_levels() -> None:
-    random = np.random.default_rng(3)
-    top, prompts = ["x"] * 20 + ["y"] * 20 + ["z"] * 20, list(range(20)) * 3
-    values = random.normal(size=60)
-    far = values + np.repeat([-2.0, 0.0, 2.0], 20)
-    near, wide = (nested_interval(v, top, prompts, resamples=500) for v in (values, far))
-    assert near.mean == pytest.approx(values.mean())
-    assert wide.mean == pytest.approx(values.mean())
-    assert wide.high - wide.low > 4 * (near.high - near.low)
-    assert near.clusters == 20
-    assert near.reliable
-    assert near == nested_interval(values, top, prompts, resamples=500)
-    # a prompt that shifts all training seeds counts as one prompt, not as three
-    shifted = values + np.tile(10.0 * random.normal(size=20), 3)
-    assert np.ptp([*_bounds(nested_interval(shifted, top, prompts))]) > 1.8 * 10 / math.sqrt(20) * 1.96
-
-
-def _bounds(interval: object) -> tuple[float, float]:
-    return interval.low, interval.high  # type: ignore[attr-defined]
-
-
-def test_nested_intervals_take_seeds_holes_and_prompts_of_their_own() -> None:
-    # mean over training seeds of the mean over prompts of the mean over seeds: ((1 + 3) / 2 + 10) / 2
-    holes = nested_interval([0, 2, 3, NAN, 10], ["x", "x", "x", "y", "y"], ["a", "a", "b", "a", "b"])
-    assert holes.mean == pytest.approx((2 + 10) / 2)
-    assert holes.clusters == 2
-    assert not holes.reliable
-    random = np.random.default_rng(4)
-    own = nested_interval(random.normal(size=96), np.repeat([1, 2, 3], 32).tolist(), list(range(96)))
-    assert own.low < own.mean < own.high
-    assert own.clusters == 96
-
-
-@pytest.mark.parametrize(
-    ("values", "top", "clusters", "mean"),
-    [
-        ([], [], [], NAN),
-        ([1, 3], [0, 0], ["a", "b"], 2),
-        ([1, 3], [0, 1], ["a", "a"], 2),
-        ([NAN], [0], [0], NAN),
-    ],
-)
-def test_one_training_seed_or_one_prompt_has_no_nested_interval(
-    values: list[float], top: list[int], clusters: list[str], mean: float
-) -> None:
-    interval = nested_interval(values, top, clusters)
-    assert [interval.mean, interval.low, interval.high] == pytest.approx([mean, NAN, NAN], nan_ok=True)
-    assert not interval.reliable
-    assert not interval.excludes(99)
-
-
-def test_nested_intervals_want_a_label_of_both_kinds_per_value() -> None:
-    with pytest.raises(ValueError, match="got 1 training seeds and 2 clusters for 2 values"):
-        nested_interval([1, 2], [0], [0, 1])
 
 
 def test_holm_golden() -> None:
@@ -336,17 +238,6 @@ def test_the_smallest_detectable_difference_is_found_that_often() -> None:
     assert (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05 / 7).mean() == pytest.approx(0.8, abs=0.02)
 
 
-def test_the_smallest_detectable_difference_of_data_depends_on_their_spread_alone() -> None:
-    values, prompts = [1, 3, 2, 2, 6, 7, NAN], ["a", "a", "b", "b", "c", "d", "d"]
-    expected = detectable(float(np.std([2, 2, 6, 7], ddof=1)), 4)
-    assert smallest_detectable(values, prompts) == pytest.approx(expected)
-    assert smallest_detectable([v + 99 for v in values], prompts) == pytest.approx(expected)
-    assert smallest_detectable([1, 1, 1]) == 0
-    assert math.isnan(smallest_detectable([1]))
-    with pytest.raises(ValueError, match=r"got power=0\.2"):
-        detectable(1, 8, power=0.2)
-
-
 @settings(max_examples=30)
 @given(st.integers(2, 64), st.integers(1, 5000))
 def test_more_prompts_see_more_and_more_comparisons_less(clusters: int, comparisons: int) -> None:
@@ -354,50 +245,6 @@ def test_more_prompts_see_more_and_more_comparisons_less(clusters: int, comparis
     found = detectable(1, clusters, comparisons=comparisons)
     assert 0 < detectable(1, clusters + 1, comparisons=comparisons) < found
     assert found < detectable(1, clusters, comparisons=comparisons + 1)
-
-
-def test_equivalence_is_two_one_sided_t_tests() -> None:
-    differences = np.random.default_rng(1).normal(0.05, 0.2, size=24)
-    found = equivalence(differences, 0.2)
-    above = stats.ttest_1samp(differences, -0.2, alternative="greater").pvalue
-    below = stats.ttest_1samp(differences, 0.2, alternative="less").pvalue
-    assert found.p == pytest.approx(max(above, below))
-    assert found.p == pytest.approx(DescrStatsW(differences).ttost_mean(-0.2, 0.2)[0])
-    assert found.mean == pytest.approx(differences.mean())
-    assert (found.margin, found.clusters, found.reason) == (0.2, 24, None)
-    repeated = equivalence(np.repeat(differences, 5), 0.2, np.repeat(np.arange(24), 5).tolist())
-    assert repeated.p == pytest.approx(found.p), "seeds are no further prompts"
-
-
-@given(st.floats(-0.5, 0.5), st.floats(0.05, 1))
-def test_equivalence_says_whether_the_interval_lies_within_the_margin(shift: float, margin: float) -> None:
-    differences = np.random.default_rng(2).normal(size=20) * 0.3 + shift
-    low, high = stats.t.interval(0.9, 19, differences.mean(), stats.sem(differences))
-    assert equivalence(differences, margin).equivalent == (-margin < low and high < margin)
-
-
-def test_no_difference_found_is_not_equivalence() -> None:
-    few = [0.4, -0.5, 0.3, -0.2]
-    assert paired_permutation(few) == 1
-    assert not equivalence(few, 0.1).equivalent
-    with pytest.raises(ValueError, match="got margin=0"):
-        equivalence(few, 0)
-
-
-@pytest.mark.parametrize(
-    ("differences", "p", "reason"),
-    [
-        ([], NAN, "needs at least 2 clusters, got 0"),
-        ([0.0], NAN, "needs at least 2 clusters, got 1"),
-        ([0.05, 0.05], 0, None),
-        ([0.2, 0.2], 1, None),
-    ],
-)
-def test_equivalence_of_degenerate_data(differences: list[float], p: float, reason: str | None) -> None:
-    found = equivalence(differences, 0.1)
-    assert found.p == pytest.approx(p, nan_ok=True)
-    assert found.reason == reason
-    assert found.equivalent == (p == 0)
 
 
 def test_the_noise_floor_carries_the_same_figures_as_the_drift() -> None:

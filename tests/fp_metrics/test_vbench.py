@@ -386,6 +386,14 @@ def test_all_seven_scores_have_a_dimension() -> None:
             'motion_smoothness[1][0].video_results: got "0.9", expected a number, true or false',
         ),
         ('{"dynamic_degree": [1, []], "dynamic_degree": [0, []]}', "'dynamic_degree' is there twice"),
+        (f'{{"imaging_quality": {"[" * 100_000}', "nested too deeply"),
+        ('{"imaging_quality": [1e400, []]}', "expected the mean, a number"),
+        (f'{{"imaging_quality": [{"9" * 400}, []]}}', "expected the mean, a number"),
+        (
+            '{"imaging_quality": [1, [{"video_path": "a", "video_results": 1}, '
+            '{"video_path": "a", "video_results": 2}]]}',
+            "'a' is there 2 times",
+        ),
     ],
 )
 def test_a_malformed_file_says_where(tmp_path: Path, text: str, says: str) -> None:

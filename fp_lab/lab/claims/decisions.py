@@ -2,20 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fp_lab.lab.claims.model import Difference, Outcome, Status
 from fp_lab.lab.panels import Panel
-from fp_metrics.significance import equivalence, smallest_detectable
-from fp_metrics.statistics import LEAST_SEEDS, Interval, cluster_interval, nested_interval
+from fp_metrics.statistics import LEAST_SEEDS, stretch
 
 LEVEL = 0.95
 SMALL = 0.2
 """A difference of less than this share of the spread between prompts is negligible (Cohen's "small")."""
-_RESAMPLES = 10_000
+_RESAMPLES, _DRAWS = 10_000, 2_000
 
 CONJUNCTION = (
     "reproduced when the 95 % interval of every difference agrees (all must hold, so none is corrected); not "
@@ -29,34 +27,33 @@ EQUIVALENCE = (
 
 
 def mean_of(panel: Panel, arms: Sequence[str]) -> NDArray[np.float64]:
-    """Mean over arms of each video, ``(videos,)``; NaN where one of them lacks it."""
-    return np.mean(panel.values[[panel.rows[arm] for arm in arms]], axis=0)
+    """Mean over arms of each video, ``(training seeds, videos)``; NaN where one of them lacks it."""
+    return np.mean(panel.of(arms), axis=0)
 
 
-def difference(panel: Panel, values: NDArray[np.float64], name: str, comparisons: int = 1) -> Difference:
-    """An effect with its intervals: prompts are drawn, and training seeds where there are enough.
+def difference(
+    panel: Panel,
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    name: str,
+    comparisons: int = 1,
+) -> Difference:
+    """An effect with its intervals, see `fp_metrics.effects.effects_of`.
 
     Args:
-        panel: that tells which prompt and training seed a video is of.
-        values: the effect per video, ``(videos,)``; above 0 agrees with the claim.
+        panel: that tells which prompt a video is of.
+        first: values per video, ``(training seeds, videos)``.
+        second: what is taken from them; a difference above 0 agrees with the claim.
         name: of the effect.
         comparisons: effects of the claim.
     """
-    usual, strict = (_interval(panel, values, level) for level in (LEVEL, 1 - (1 - LEVEL) / comparisons))
-    prompts = panel.prompt_of.tolist()
-    detectable = smallest_detectable(values, prompts, comparisons=comparisons)
+    found = panel.compared(first[None], second[None])
+    usual, strict = (
+        found.intervals(level, resamples=_RESAMPLES)[0] for level in (LEVEL, 1 - (1 - LEVEL) / comparisons)
+    )
+    (detectable,) = found.detectable(comparisons=comparisons)
     certain, opposed = strict.low > 0, strict.high < 0
-    bounds = usual.low, usual.high
-    return Difference(name, usual.mean, *bounds, certain, opposed, detectable, usual.clusters)
-
-
-def _interval(panel: Panel, values: NDArray[np.float64], level: float) -> Interval:
-    prompts, options = panel.prompt_of.tolist(), {"level": level, "resamples": _RESAMPLES}
-    seeds = panel.training_seed_of
-    kwargs: dict[str, Any] = options
-    if len(np.unique(seeds[np.isfinite(values)])) >= LEAST_SEEDS:
-        return nested_interval(values, seeds.tolist(), prompts, **kwargs)
-    return cluster_interval(values, prompts, **kwargs)
+    return Difference(name, usual.mean, usual.low, usual.high, certain, opposed, detectable, usual.clusters)
 
 
 def all_hold(differences: Sequence[Difference]) -> Outcome:
@@ -89,22 +86,20 @@ def at_least(differences: Sequence[Difference], least: int, of: int) -> Outcome:
 
 
 def all_negligible(
-    panels: Sequence[tuple[str, Panel, NDArray[np.float64], float]],
+    panels: Sequence[tuple[str, Panel, NDArray[np.float64], NDArray[np.float64], float]],
 ) -> Outcome:
     """See `EQUIVALENCE`.
 
     Args:
-        panels: name, panel, difference per video ``(videos,)`` and margin of each effect.
+        panels: name, panel, values of both sides ``(training seeds, videos)`` and margin of each effect.
     """
     found, equivalent, outside = [], [], []
-    for name, panel, values, margin in panels:
-        prompts = panel.prompt_of.tolist()
-        test = equivalence(values, margin, prompts, level=LEVEL)
-        strict = _interval(panel, values, 1 - (1 - LEVEL) / len(panels))
-        equivalent.append(test.equivalent)
+    for name, panel, first, second, margin in panels:
+        both = panel.compared(first[None], second[None])
+        equivalent.append(bool(both.negligible(margin)[0] < 1 - LEVEL))
+        (strict,) = both.intervals(1 - (1 - LEVEL) / len(panels), resamples=_RESAMPLES)
         outside.append(strict.low > margin or strict.high < -margin)
-        one = difference(panel, values, f"{name} (margin {margin:.3g})", len(panels))
-        found.append(one)
+        found.append(difference(panel, first, second, f"{name} (margin {margin:.3g})", len(panels)))
     status: Status = "inconclusive"
     if any(outside):
         status = "not reproduced"
@@ -117,20 +112,35 @@ def all_negligible(
 def resampled(
     panel: Panel, arms: Sequence[str], statistic: Callable[[NDArray[np.float64]], float], seed: int = 0
 ) -> tuple[float, float, float]:
-    """A statistic of arms' means with its 95 % interval, prompts drawn for all arms together.
+    """A statistic of arms' means with its 95 % interval.
+
+    Prompts are drawn for all arms together; training seeds of each arm too, where all arms have enough of
+    them. Deviations are stretched then, as so few draws show too little of their spread.
 
     Args:
         panel: the figure.
         arms: rows of it.
         statistic: of the means of the arms, ``(arms,)``.
         seed: of the resampling.
+
+    Source:
+        Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007).
     """
-    means = panel.by_prompt(panel.values[[panel.rows[arm] for arm in arms]])
-    means = means[:, np.isfinite(means).all(0)]
-    count = means.shape[1]
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=2000) / count
-    low, high = np.quantile([statistic(row) for row in draws @ means.T], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return statistic(means.mean(1)), float(low), float(high)
+    cells, random = panel.by_prompt(panel.of(arms)), np.random.default_rng(seed)
+    kept = np.isfinite(cells).any(1).all(0)
+    cells = cells[:, :, kept]
+    by_prompt, count = np.nanmean(cells, axis=1), int(kept.sum())
+    means = by_prompt.mean(1)
+    draws = random.multinomial(count, np.full(count, 1 / count), size=_DRAWS) / count @ by_prompt.T
+    seeds = [row[np.isfinite(row).any(1)] for row in cells]
+    if min(map(len, seeds)) >= LEAST_SEEDS:
+        draws = means + stretch(LEVEL, count) * (draws - means)
+        for place, own in enumerate(seeds):
+            by_seed = np.nanmean(own, axis=1)
+            times = random.multinomial(len(own), np.full(len(own), 1 / len(own)), size=_DRAWS) / len(own)
+            draws[:, place] += stretch(LEVEL, len(own)) * (times @ by_seed - by_seed.mean())
+    low, high = np.quantile([statistic(row) for row in draws], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return statistic(means), float(low), float(high)
 
 
 def told(differences: Sequence[Difference]) -> str:

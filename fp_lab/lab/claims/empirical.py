@@ -21,6 +21,7 @@ from fp_lab.lab.claims.model import Check, Difference, Evidence, Outcome, Status
 from fp_lab.lab.gathered import Arm
 from fp_lab.lab.panels import Figure
 from fp_lab.lab.reference import paper
+from fp_metrics.effects import effects_of
 
 SEVEN = 7
 """Scores that the paper counts."""
@@ -75,10 +76,10 @@ def effects(
         panel = evidence.panel(score, figure)
         for name, first, second in pairs:
             if panel.rows.keys() >= {*first, *second}:
-                values = sign * (mean_of(panel, first) - mean_of(panel, second))
-                if np.isfinite(values).any():
-                    label = f"{score}, {name}" if name else score
-                    found.append(difference(panel, values, label, len(evidence.scores) * len(pairs)))
+                label = f"{score}, {name}" if name else score
+                sides = sign * mean_of(panel, first), sign * mean_of(panel, second)
+                one = difference(panel, *sides, label, len(evidence.scores) * len(pairs))
+                found += [one] if one.clusters else []
     return found
 
 
@@ -122,8 +123,8 @@ def in_dynamic(higher: str, lower: str) -> Check:
         if "dynamic" not in evidence.scores:
             return missing("dynamic score")
         panel = evidence.panel("dynamic", "value")
-        values = mean_of(panel, first) - mean_of(panel, second)
-        return all_hold([difference(panel, values, f"dynamic, {higher} less {lower}")])
+        sides = mean_of(panel, first), mean_of(panel, second)
+        return all_hold([difference(panel, *sides, f"dynamic, {higher} less {lower}")])
 
     return from_runs(find)
 
@@ -164,7 +165,7 @@ def order_matters_more(evidence: Evidence) -> Outcome:
     found = []
     for score in evidence.scores:
         panel = evidence.panel(score, "drift_size")
-        if panel.rows.keys() >= set(arms) and np.isfinite(panel.values).all():
+        if panel.rows.keys() >= set(arms) and np.isfinite(panel.of(arms)).any(1).all():
             mean, low, high = resampled(panel, arms, spread)
             found.append(_whole(score, mean, low, high, len(panel.prompts)))
     supported, opposed = sum(one.supported for one in found), sum(one.opposed for one in found)
@@ -213,10 +214,12 @@ def tails_negligible(evidence: Evidence) -> Outcome:
     for score in evidence.scores:
         panel = evidence.panel(score, "value")
         for label, one, other in pairs:
-            values = panel.values[panel.rows[one]] - panel.values[panel.rows[other]]
-            spread = float(np.nanstd(panel.by_prompt(panel.values[[panel.rows[other]]]), ddof=1))
-            if np.isfinite(values).any() and spread > 0:
-                found.append((f"{score}, {label}", panel, values, SMALL * spread))
+            first, second = panel.of([one, other])
+            spread = effects_of(panel.by_prompt(second[None])).by_prompt
+            spread = spread[np.isfinite(spread)]
+            if panel.shared(first[None], second[None]).any() and len(spread) > 1 and np.ptp(spread) > 0:
+                margin = SMALL * float(spread.std(ddof=1))
+                found.append((f"{score}, {label}", panel, first, second, margin))
     return all_negligible(found)
 
 
@@ -241,7 +244,7 @@ def more_noise_less_drift(evidence: Evidence) -> Outcome:
     return all_hold(
         [
             difference(
-                panel, mean_of(panel, [less]) - mean_of(panel, [more]), f"clarity, {less} less {more}", 2
+                panel, mean_of(panel, [less]), mean_of(panel, [more]), f"clarity, {less} less {more}", 2
             )
             for less, more in pairwise(levels)
         ]

@@ -10,15 +10,15 @@ import pandas as pd
 
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.gathered import Arm, short_label
+from fp_lab.lab.panels import Panels
 from fp_lab.lab.report.html import Picture, document, pictures_html
 from fp_lab.lab.report.style import Look, looks
 from fp_lab.lab.report.track_plots import Curve, Panel, loss_curves, step_curves
-from fp_lab.lab.summary import clusters
 from fp_lab.lab.tables import to_csv, to_html
 from fp_lab.lab.track.best import Goal
 from fp_lab.lab.track.over_runs import Tracked, TrackedRun
 from fp_lab.lab.track.table import best_lines, steps_table
-from fp_metrics.statistics import LEAST_SEEDS, Interval, cluster_interval, nested_interval
+from fp_metrics.statistics import LEAST_SEEDS, Interval
 
 PAGE, TABLE = "index.html", "tracked.csv"
 
@@ -35,7 +35,7 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
     seen = looks(arms)
     table = steps_table(tracked, goal)
     write_text(folder / TABLE, to_csv([table]))
-    videos = pd.concat([run.videos.assign(arm=run.arm, training=run.seed) for run in tracked.runs])
+    videos = pd.concat([run.videos.assign(arm=run.arm, training_seed=run.seed) for run in tracked.runs])
     floors = pd.concat([run.table for run in tracked.runs]).groupby("estimator")["drift_floor"].mean()
     drift: list[Picture] = []
     scores: list[Picture] = []
@@ -88,34 +88,28 @@ def _draw(
     *,
     drift: bool,
 ) -> Path:
+    steps = {int(str(step)): Panels(of.reset_index(drop=True)) for step, of in videos.groupby("step")}
     panels = []
-    for estimator in dict.fromkeys(videos["estimator"]):
-        rows = videos[videos["estimator"] == estimator]
-        figure = rows["drift"].astype(float).abs() if drift else rows["value"].astype(float)
-        rows = rows.assign(figure=figure, cluster=clusters(rows))
-        if rows["figure"].notna().any():
-            curves = {str(arm): _curve(of) for arm, of in rows.groupby("arm", sort=False)}
+    for estimator, score in dict(zip(videos["estimator"], videos["score"], strict=True)).items():
+        found = {
+            step: of.panel(estimator, "drift_size" if drift else "value").intervals
+            for step, of in steps.items()
+        }
+        if any(math.isfinite(one.mean) for of in found.values() for one in of.values()):
+            curves = {arm.name: _curve(found, arm.name) for arm in arms}
             floor = float(floors.get(estimator, math.nan)) if drift else math.nan
-            panels.append(Panel(str(rows["score"].iloc[0]), str(estimator), curves, floor))
+            panels.append(Panel(str(score), str(estimator), curves, floor))
     return step_curves(panels, arms, seen, path)
 
 
-def _curve(rows: pd.DataFrame) -> Curve:
-    found = {int(str(step)): _interval(of) for step, of in rows.groupby("step")}
+def _curve(found: Mapping[int, Mapping[str, Interval]], arm: str) -> Curve:
+    own = {step: of[arm] for step, of in found.items() if arm in of}
     return Curve(
-        list(found),
-        [interval.mean for interval in found.values()],
-        [interval.low for interval in found.values()],
-        [interval.high for interval in found.values()],
+        list(own),
+        [interval.mean for interval in own.values()],
+        [interval.low for interval in own.values()],
+        [interval.high for interval in own.values()],
     )
-
-
-def _interval(rows: pd.DataFrame) -> Interval:
-    """Over prompts; with several trainings of an arm over these too."""
-    values, prompts = rows["figure"].to_numpy(float), rows["cluster"].tolist()
-    if rows["training"].nunique() < 2:
-        return cluster_interval(values, prompts)
-    return nested_interval(values, rows["training"].tolist(), prompts)
 
 
 def _training(tracked: Tracked, arms: Sequence[Arm], seen: Mapping[str, Look], path: Path) -> str:

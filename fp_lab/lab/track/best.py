@@ -3,15 +3,13 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.evaluate import applying_families
 from fp_lab.lab.measured import measures
-from fp_lab.lab.summary import clusters
-from fp_metrics import FAMILIES, Interval, cluster_interval
-from fp_metrics.statistics import paired_interval
+from fp_lab.lab.panels import Panel, Panels
+from fp_metrics import FAMILIES, Interval
 
 
 @dataclass(frozen=True)
@@ -88,19 +86,22 @@ def best_checkpoint(videos: pd.DataFrame, goal: Goal) -> Best | None:
     Raises:
         ValueError: nobody has measured it, or neither direction is better.
     """
-    figures = goal_figures(videos, goal)
-    sign = _sign(videos, goal)
-    intervals = {step: cluster_interval(of["figure"], of["cluster"].tolist()) for step, of in figures.items()}
-    defined = {step: found.mean for step, found in intervals.items() if math.isfinite(found.mean)}
+    panel, sign = goal_panel(videos, goal), _sign(videos, goal)
+    defined = {step: found for step, found in panel.intervals.items() if math.isfinite(found.mean)}
     if not defined:
         return None
-    best = min(defined, key=lambda step: (sign * defined[step], step))
-    ties = [step for step in defined if step != best and not _differ(figures[step], figures[best])]
-    return Best(best, intervals[best], tuple(ties))
+    best = min(defined, key=lambda step: (sign * defined[step].mean, int(step)))
+    differences = panel.compared(panel.of(list(defined)), panel.of([best] * len(defined))).intervals()
+    ties = [
+        int(step)
+        for step, difference in zip(defined, differences, strict=True)
+        if step != best and not difference.excludes(0)
+    ]
+    return Best(int(best), defined[best], tuple(ties))
 
 
-def goal_figures(videos: pd.DataFrame, goal: Goal) -> dict[int, pd.DataFrame]:
-    """Step -> the goal's figure of each video (``figure``, by ``seed``) with its prompt (``cluster``).
+def goal_panel(videos: pd.DataFrame, goal: Goal) -> Panel:
+    """The goal's figure, a row per step: its checkpoints are compared as arms are.
 
     Raises:
         ValueError: nobody has measured it.
@@ -111,10 +112,8 @@ def goal_figures(videos: pd.DataFrame, goal: Goal) -> dict[int, pd.DataFrame]:
             {f"{family}/{score}" for family, score in zip(videos["family"], videos["score"], strict=True)}
         )
         raise ValueError(f"no checkpoint has {goal.family}/{goal.score}; measured are {', '.join(known)}")
-    rows = rows[rows["estimator"] == rows["estimator"].iloc[0]]
-    figure = np.abs(rows["drift"].astype(float)) if goal.drift else rows["value"].astype(float)
-    rows = rows.assign(figure=figure, cluster=clusters(rows))
-    return {int(str(step)): of.sort_values("seed") for step, of in rows.groupby("step")}
+    one_training = rows.assign(arm=rows["step"], training_seed=0).reset_index(drop=True)
+    return Panels(one_training).panel(rows["estimator"].iloc[0], "drift_size" if goal.drift else "value")
 
 
 def better_direction(videos: pd.DataFrame, goal: Goal) -> bool | None:
@@ -130,8 +129,3 @@ def _sign(videos: pd.DataFrame, goal: Goal) -> int:
     if more is None:
         raise ValueError(f"of {goal} neither more nor less is better; choose by its drift: {goal}.drift")
     return -1 if more else 1
-
-
-def _differ(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    both = one.merge(other, on=["seed", "cluster"], suffixes=("", "_other"))
-    return paired_interval(both["figure"], both["figure_other"], both["cluster"].tolist()).excludes(0)

@@ -7,9 +7,9 @@ from typing import Literal
 import pandas as pd
 
 from fp_lab.lab.tables import Cell, Column, Line, Table, number
-from fp_lab.lab.track.best import Best, Goal, better_direction, goal_figures
+from fp_lab.lab.track.best import Best, Goal, better_direction, goal_panel
 from fp_lab.lab.track.over_runs import Tracked, TrackedRun
-from fp_metrics.statistics import LEAST_CLUSTERS, cluster_interval
+from fp_metrics.statistics import LEAST_CLUSTERS
 
 _MOST_STEPS = 8  # columns
 _SIGNIFICANT = 3  # digits of the largest figure
@@ -44,13 +44,13 @@ def steps_table(tracked: Tracked, goal: Goal) -> Table:
 
 
 def _cells(run: TrackedRun, goal: Goal, steps: Sequence[int], best: Best | None) -> tuple[Cell, ...]:
-    figures = goal_figures(run.videos, goal)
+    figures = goal_panel(run.videos, goal).intervals
     cells = []
     for step in steps:
-        if step not in figures:
+        if str(step) not in figures:
             cells.append(Cell(math.nan, reason="no scores of this step"))
             continue
-        found = cluster_interval(figures[step]["figure"], figures[step]["cluster"].tolist())
+        found = figures[str(step)]
         first, ties = (best.step, best.ties) if best is not None else (None, ())
         cells.append(Cell(found.mean, found.low, found.high, best=step == first, tie=step in ties))
     return tuple(cells)

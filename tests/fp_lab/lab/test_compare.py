@@ -149,6 +149,41 @@ def test_training_seeds_are_pooled_and_paired(tmp_path: Path) -> None:
     assert comparison.verdict.arm_contrasts[0].difference.clusters == 4  # prompts, not prompts times seeds
 
 
+def test_arms_without_a_common_video_get_no_mark_and_are_named(tmp_path: Path) -> None:
+    """Two arms on the same videos, a third one, better than both, on others."""
+    made_up_grid(tmp_path / "one", {VANILLA: Figures(0.8), TWIN: Figures(0.8)}, videos=16)
+    other = made_up_grid(tmp_path / "other", {INVERTED: Figures(0.9)}, videos=16)
+    path = other / INVERTED / "seed0" / "scores" / "videos.parquet"
+    rows = pd.read_parquet(path)
+    rows.assign(seed=rows["seed"] + 100, prompt="another " + rows["prompt"]).to_parquet(path)
+    comparison = compare_runs([tmp_path / "one", other])
+    scores = comparison.table("score-world")
+    best = {line.name for line in scores.lines for cell in line.cells if cell.best}
+    assert best <= {VANILLA, TWIN}
+    (apart,) = [line for line in scores.lines if line.name == INVERTED]
+    assert all(not cell.tie and not cell.stars for cell in apart.cells)
+    assert any("Not ranked" in note and INVERTED in note for note in scores.notes)
+    assert any(f"{INVERTED} (0 of 16)" in note for note in scores.notes)
+    alone = compare_runs([tmp_path / "one" / VANILLA, other]).table("score-world")
+    assert not any(cell.best or cell.tie or cell.stars for line in alone.lines for cell in line.cells)
+
+
+def test_scores_of_which_neither_direction_is_better_are_not_ranked_or_starred(tmp_path: Path) -> None:
+    """How much moves is no quality; arms whose figures are far apart get no mark for it."""
+    grid = made_up_grid(tmp_path, {VANILLA: Figures(0.9), INVERTED: Figures(0.3), CONTROL: Figures(0.1)})
+    for path in grid.glob("*/seed0/scores/summary.json"):
+        summary = json.loads(path.read_text())
+        summary["estimators"]["world/speed-reached"]["higher_is_better"] = None
+        path.write_text(json.dumps(summary))
+    comparison = compare_runs([grid])
+    dynamic = cells(comparison, "score-world", "dynamic").values()
+    assert not any(cell.best or cell.tie or cell.stars for cell in dynamic)
+    assert all(cell.stars for cell in [cells(comparison, "score-world", "clarity")[INVERTED]])
+    columns = {c.column for c in comparison.verdict.control_contrasts}
+    assert "clarity" in columns
+    assert "dynamic" not in columns
+
+
 def test_tables_are_written_and_can_be_read_back(comparison: Comparison, tmp_path: Path) -> None:
     comparison.write(tmp_path)
     table = pd.read_csv(tmp_path / "table.csv").set_index("arm")
@@ -193,7 +228,9 @@ def test_other_protocols_do_not_share_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["vanilla", "endpoint", "inverted"])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_recipes_with_a_name_are_called_by_it(compression: str, order: str) -> None:
-    assert short_label(from_parts(compression, order)) == f"{compression}, {order}"
+    name, _, told = short_label(from_parts(compression, order)).partition(", ")
+    assert told == order
+    assert from_parts(name, order) == from_parts(compression, order)  # an inverted one may have two names
 
 
 def test_other_recipes_are_called_by_their_notation() -> None:

@@ -213,7 +213,7 @@ def test_two_sets_are_compared_in_pairs(tmp_path: Path) -> None:
     assert "4 pairs" in table.title
     assert line.cells[0].high < 0
     same = compare_folders(clean.results, clean.results)
-    assert all(cell.value == 0 for line in same.lines for cell in line.cells)
+    assert all(line.cells[i].value == 0 for line in same.lines for i in (0, 3, 6))
     other = score(tmp_path / "noisy", out=tmp_path / "o", measuring=PLAIN)
     with pytest.raises(ValueError, match=r"different protocols, .*plain/dis-middle-frame"):
         compare_folders(clean.results, other.results)

@@ -1,6 +1,7 @@
 """VBench's files in and out of a scored folder."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def test_what_vbench_has_measured_stands_beside_ours(scores: FolderScores, tmp_p
     assert cells["1.mkv"] == [70, 1]
     assert cells["mean"][0] == 65
     assert table.lines[0].cells[1].reason == "not in VBench's file"
+    assert [column.better for column in table.columns] == ["higher", None]
 
 
 def test_a_file_about_other_videos_is_refused(scores: FolderScores, tmp_path: Path) -> None:
@@ -56,3 +58,25 @@ def test_ours_are_written_in_vbenchs_form_under_their_own_names(scores: FolderSc
     again = read_vbench_json(scores.out / "vbench.json")
     assert again.dimensions == {}
     assert list(again.others) == list(written)
+
+
+def test_figures_of_one_model_never_stand_with_another(tmp_path: Path) -> None:
+    """Two folders with the same file names; VBench has looked at one of them."""
+    for model in ("model_a", "model_b"):
+        for name in ("dog", "cat"):
+            (tmp_path / model).mkdir(exist_ok=True)
+            bad_videos.write(tmp_path / model / f"{name}.mkv", bad_videos.moving(8))
+    measuring = Measuring(("plain",), ("clarity",))
+    scores = score_folders([tmp_path / "model_a", tmp_path / "model_b"], measuring=measuring, workers=1)
+    rows = [
+        {"video_path": f"/data/model_a/{n}.mkv", "video_results": v} for n, v in (("dog", 90), ("cat", 80))
+    ]
+    theirs = tmp_path / "a.json"
+    theirs.write_text(json.dumps({"imaging_quality": [0.85, rows]}))
+    table = vbench_table(theirs, scores.results)
+    found = {line.name: line.cells[0].value for line in table.lines}
+    assert found["model_a/dog.mkv"] == 90
+    assert found["model_a/cat.mkv"] == 80
+    assert found["mean of model_a"] == 85
+    assert all(math.isnan(found[name]) for name in ("model_b/dog.mkv", "model_b/cat.mkv", "mean of model_b"))
+    assert any(note.startswith("2 of the 2 videos") for note in table.notes)
