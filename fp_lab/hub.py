@@ -1,7 +1,8 @@
-"""Folders in diffusers' format, on disk or from the hub."""
+"""Folders in diffusers' format, on disk or from the hub, and the models in them."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 
@@ -26,3 +27,35 @@ def local_folder(source: str | Path, patterns: Sequence[str], advice: str) -> Pa
             f"got {str(source)!r}, which is no folder, and no repository that can be reached or is in the "
             f"hub's cache ({error}); {advice}"
         ) from error
+
+
+def load_whole(kind: Any, source: str | Path, *, heads: bool = False, **options: Any) -> Any:
+    """A model of diffusers or transformers with all of its weights.
+
+    By itself `from_pretrained` leaves weights random, or without memory, that a file lacks, and says so in a
+    log alone.
+
+    Args:
+        kind: the class.
+        source: a folder, or a hub id.
+        heads: whether the file may hold more than the class has, as those of encoders often do.
+        options: of `from_pretrained`, such as ``subfolder``.
+
+    Raises:
+        ValueError: a file is missing or damaged, or the weights are not those of the class.
+    """
+    place = "/".join(filter(None, (str(source), options.get("subfolder"))))
+    try:
+        model, found = kind.from_pretrained(source, output_loading_info=True, use_safetensors=True, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{place} cannot be loaded as a {kind.__name__}: {error}") from error
+    wrong = {name.removesuffix("_keys"): sorted(map(str, keys)) for name, keys in found.items() if keys}
+    if heads:
+        wrong.pop("unexpected", None)
+    if wrong:
+        told = "; ".join(f"{len(keys)} {name}, {', '.join(keys[:5])}" for name, keys in wrong.items())
+        raise ValueError(
+            f"{place} holds other weights than those of the {kind.__name__} in its config.json: {told}; "
+            "download it again, or from where it is whole"
+        )
+    return model

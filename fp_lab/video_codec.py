@@ -13,7 +13,7 @@ from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
 from torch import Tensor, nn
 
 from fp_lab.codec import CONFIG_FILE, Codec, tensors_sha256
-from fp_lab.hub import local_folder
+from fp_lab.hub import load_whole, local_folder
 
 AUTOENCODERS = {"AutoencoderKLHunyuanVideo": AutoencoderKLHunyuanVideo, "AutoencoderKLWan": AutoencoderKLWan}
 """Classes by the `_class_name` of a config."""
@@ -155,11 +155,11 @@ class VideoCodec(nn.Module):
             slicing: encode and decode the videos of a batch one by one, for less memory.
 
         Raises:
-            ValueError: there is none, or it is of another kind.
+            ValueError: there is none, it is of another kind, or not whole.
         """
         folder = _find(source)
         name = _class_name(folder)
-        autoencoder = AUTOENCODERS[name].from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
+        autoencoder = load_whole(AUTOENCODERS[name], folder, torch_dtype=dtype)
         if tiling:
             autoencoder.enable_tiling()
         if slicing:

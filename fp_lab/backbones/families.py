@@ -1,6 +1,7 @@
-"""Transformers in diffusers' format, by the class that their config names."""
+"""Transformers in diffusers' format, by the class that their config names or its settings fit."""
 
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,22 @@ from diffusers import HunyuanVideoTransformer3DModel
 from fp_lab.backbones.hunyuan_video import HunyuanVideo
 from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.backbones.wan import Wan
+from fp_lab.hub import load_whole
+from fp_lab.pipelines import require_used
 
+PLAIN, PACKED, WAN = (
+    "HunyuanVideoTransformer3DModel",
+    "HunyuanVideoFramepackTransformer3DModel",
+    "WanTransformer3DModel",
+)
 FAMILIES: Mapping[str, type[HunyuanVideo] | type[Wan]] = {
-    "HunyuanVideoFramepackTransformer3DModel": HunyuanVideo,
-    "HunyuanVideoTransformer3DModel": HunyuanVideo,
-    "WanTransformer3DModel": Wan,
+    PLAIN: HunyuanVideo,
+    PACKED: HunyuanVideo,
+    WAN: Wan,
 }
 """Backbones by diffusers' class."""
+_NAMES = {PLAIN: PLAIN, PACKED: PACKED, "HunyuanVideoTransformer3DModelPacked": PACKED, WAN: WAN}
+"""diffusers' classes by the names in configs; FramePack's own code has a class with the same weights."""
 
 
 def new_transformer(name: str, settings: Mapping[str, Any]) -> HunyuanVideo | Wan:
@@ -29,6 +39,31 @@ def new_transformer(name: str, settings: Mapping[str, Any]) -> HunyuanVideo | Wa
     return FAMILIES[name](getattr(diffusers, name)(**settings))
 
 
+def class_of(stored: Mapping[str, Any], source: str | Path) -> str:
+    """Diffusers' class of a transformer: HunyuanVideo is FramePack where its settings say so.
+
+    Args:
+        stored: its config.json. Without a class it is of the one that knows all settings.
+        source: where it is from, for the message.
+
+    Returns:
+        One of `FAMILIES`.
+
+    Raises:
+        ValueError: of no known class.
+    """
+    settings = {name for name in stored if not name.startswith("_")}
+    if (name := stored.get("_class_name")) is None:
+        fitting = [known for known in FAMILIES if settings and settings <= _settings(known)]
+        name = fitting[0] if fitting else "model without _class_name"
+    if name not in _NAMES:
+        raise ValueError(f"{source} holds a {name}, expected one of {', '.join(_NAMES)}")
+    if _NAMES[name] == WAN:
+        return WAN
+    packed = stored.get("has_clean_x_embedder") or stored.get("has_image_proj")
+    return PACKED if packed else PLAIN
+
+
 def load_transformer(source: str | Path, **options: Any) -> HunyuanVideo | Wan:
     """A backbone with the weights of a folder or of the hub.
 
@@ -37,8 +72,10 @@ def load_transformer(source: str | Path, **options: Any) -> HunyuanVideo | Wan:
         options: of diffusers' `from_pretrained`, such as ``torch_dtype``.
 
     Raises:
-        ValueError: nothing is there, or a model of another class.
+        ValueError: nothing is there, a model of another class, one with other weights than its config says,
+            or one of several that work together.
     """
+    require_used(source)
     where = _place(source) | options
     try:
         stored = HunyuanVideoTransformer3DModel.load_config(source, subfolder=where.get("subfolder"))
@@ -49,12 +86,13 @@ def load_transformer(source: str | Path, **options: Any) -> HunyuanVideo | Wan:
             "hunyuanvideo-community/HunyuanVideo or Wan-AI/Wan2.1-T2V-1.3B-Diffusers; "
             "`hf download ID --local-dir FOLDER` brings one"
         ) from error
-    kind = FAMILIES.get(stored.get("_class_name", ""))
-    if kind is None:
-        raise ValueError(
-            f"{source} holds a {stored.get('_class_name')}, expected one of {', '.join(FAMILIES)}"
-        )
-    return kind.from_pretrained(source, **where)
+    name = class_of(stored, source)
+    return FAMILIES[name](load_whole(getattr(diffusers, name), source, **where))
+
+
+def _settings(name: str) -> set[str]:
+    """What a class of diffusers is made with."""
+    return set(signature(getattr(diffusers, name).__init__).parameters)
 
 
 def _place(source: str | Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ words].
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -100,19 +99,6 @@ class HunyuanVideo(nn.Module):
             processor = PerItemPhases()
             processor._attention_backend = getattr(block.attn.processor, "_attention_backend", None)
             block.attn.set_processor(processor)
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path, **options: Any) -> "HunyuanVideo":
-        """Load weights, of FramePack where the config has its image projection.
-
-        Args:
-            source: a folder in diffusers' format, or a hub id such as ``lllyasviel/FramePackI2V_HY``.
-            options: of diffusers' `from_pretrained`, such as ``torch_dtype`` and ``subfolder``.
-        """
-        stored = HunyuanVideoTransformer3DModel.load_config(source, subfolder=options.get("subfolder"))
-        packed = stored["_class_name"] == HunyuanVideoFramepackTransformer3DModel.__name__
-        kind = HunyuanVideoFramepackTransformer3DModel if packed else HunyuanVideoTransformer3DModel
-        return cls(kind.from_pretrained(source, **options))
 
     @property
     def image_projection(self) -> Any:

@@ -9,7 +9,6 @@ own are exact.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -83,16 +82,6 @@ class Wan(nn.Module):
                 processor = PackedAttention()
                 processor._attention_backend = getattr(attention.processor, "_attention_backend", None)
                 attention.set_processor(processor)
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path, **options: Any) -> "Wan":
-        """Load weights.
-
-        Args:
-            source: a folder in diffusers' format, or a hub id such as ``Wan-AI/Wan2.1-T2V-1.3B-Diffusers``.
-            options: of diffusers' `from_pretrained`, such as ``torch_dtype`` or ``subfolder="transformer"``.
-        """
-        return cls(WanTransformer3DModel.from_pretrained(source, **options))
 
     @property
     def blocks(self) -> list[Any]:

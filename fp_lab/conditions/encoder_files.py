@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from fp_lab.hub import local_folder
+from fp_lab.pipelines import INDEX
 
 Family = Literal["hunyuan_video", "wan"]
 
@@ -33,7 +34,6 @@ _IMAGE_ORIGIN: dict[Family, str] = {
     "hunyuan_video": "lllyasviel/flux_redux_bfl",
     "wan": "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
 }
-_INDEX = "model_index.json"
 _WEIGHTS = "model.safetensors"
 _FORMATS = ("json", "safetensors", "model", "txt")  # no pickles
 _ADVICE = (
@@ -106,14 +106,14 @@ def find_encoders(
         ValueError: nothing there, or the pipeline of no known family.
     """
     parts = (*_patterns(_TEXT_PARTS), *_patterns(_IMAGE_PARTS))
-    folder = local_folder(source, (_INDEX, *parts), _ADVICE)
+    folder = local_folder(source, (INDEX, *parts), _ADVICE)
     images = folder
     if image_source is not None:
         images = local_folder(image_source, _patterns(_IMAGE_PARTS), _ADVICE)
-    index = folder / _INDEX
+    index = folder / INDEX
     if not index.is_file():
         raise ValueError(
-            f"no {_INDEX} in {folder}, expected a pipeline in diffusers' format; get one with "
+            f"no {INDEX} in {folder}, expected a pipeline in diffusers' format; get one with "
             f"`hf download {_TEXT_ORIGIN['hunyuan_video']} --local-dir {folder}`"
         )
     name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")

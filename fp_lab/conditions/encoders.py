@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
+from fp_lab.hub import load_whole
 from fp_lab.shapes import EncodedText
 
 Only = Literal["texts", "images"]
@@ -128,7 +129,7 @@ def load_encoders(
         only: load nothing but what this takes. None: the image encoder too, if there is one.
 
     Raises:
-        ValueError: a part is missing, or the tokenizer does not fit the prompt template.
+        ValueError: a part is missing or not whole, or the tokenizer does not fit the prompt template.
     """
     found = source if isinstance(source, EncoderFiles) else find_encoders(source, image_source, longest)
     if only != "images":
@@ -137,9 +138,7 @@ def load_encoders(
     if images:
         found.image_files()
     load = {"hunyuan_video": _load_hunyuan, "wan": _load_wan}[found.family]
-    return load(
-        found, {"dtype": dtype, "use_safetensors": True}, torch.device(device), only != "images", images
-    )
+    return load(found, {"dtype": dtype, "heads": True}, torch.device(device), only != "images", images)
 
 
 def _load_hunyuan(
@@ -165,16 +164,14 @@ def _load_hunyuan(
         parts["tokenizer"] = PreTrainedTokenizerFast.from_pretrained(folder, subfolder="tokenizer")
         _require_template(parts["tokenizer"], folder)
         parts["tokenizer_2"] = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer_2")
-        parts["text_encoder"] = LlamaModel.from_pretrained(folder, subfolder="text_encoder", **options)
-        parts["text_encoder_2"] = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder_2", **options)
+        parts["text_encoder"] = load_whole(LlamaModel, folder, subfolder="text_encoder", **options)
+        parts["text_encoder_2"] = load_whole(CLIPTextModel, folder, subfolder="text_encoder_2", **options)
     if images:
         folder = files.image_folder
         parts["feature_extractor"] = SiglipImageProcessor.from_pretrained(
             folder, subfolder="feature_extractor"
         )
-        parts["image_encoder"] = SiglipVisionModel.from_pretrained(
-            folder, subfolder="image_encoder", **options
-        )
+        parts["image_encoder"] = load_whole(SiglipVisionModel, folder, subfolder="image_encoder", **options)
     pipeline = HunyuanVideoFramepackPipeline(transformer=None, vae=None, scheduler=None, **parts)
     return HunyuanEncoders(pipeline.to(device), files)
 
@@ -189,11 +186,11 @@ def _load_wan(
     if texts:
         folder = files.text_folder
         parts["tokenizer"] = PreTrainedTokenizerFast.from_pretrained(folder, subfolder="tokenizer")
-        parts["text_encoder"] = UMT5EncoderModel.from_pretrained(folder, subfolder="text_encoder", **options)
+        parts["text_encoder"] = load_whole(UMT5EncoderModel, folder, subfolder="text_encoder", **options)
     if images:
         folder = files.image_folder
         parts["image_processor"] = CLIPImageProcessor.from_pretrained(folder, subfolder="image_processor")
-        parts["image_encoder"] = CLIPVisionModel.from_pretrained(folder, subfolder="image_encoder", **options)
+        parts["image_encoder"] = load_whole(CLIPVisionModel, folder, subfolder="image_encoder", **options)
     pipeline = WanImageToVideoPipeline(vae=None, scheduler=None, **parts)
     return WanEncoders(pipeline.to(device), files)
 

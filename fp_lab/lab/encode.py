@@ -25,6 +25,7 @@ from fp_lab.lab.encoded_texts import EncodedTexts
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.weights import weights_identity
 from fp_lab.lengths import USUAL_SECTION, not_whole
+from fp_lab.pipelines import require_used
 from fp_lab.shapes import IMAGE, EncodedText
 from fp_lab.video_codec import VideoCodec, latent_frames
 
@@ -113,6 +114,7 @@ def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Repor
     """
     reporter = reporter or Reporter()
     device, dtype = _device(config.device), getattr(torch, config.dtype)
+    require_used(config.model)
     files = find_encoders(config.model, config.image_encoder)
     codec = VideoCodec.load(config.model, dtype, config.tiling)
     _require_fit(config.cutting, codec)

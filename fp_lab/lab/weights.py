@@ -9,6 +9,7 @@ from typing import Literal
 from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, shipped_folder
 from fp_lab.hub import local_folder
 from fp_lab.lab.digests import digests_of
+from fp_lab.pipelines import require_used
 
 What = Literal["codec", "base"]
 
@@ -33,7 +34,7 @@ def weights_files(what: What, source: str) -> tuple[Path, ...]:
         source: ``shipped``, a folder of fp_lab's own, or a folder or hub id in diffusers' format.
 
     Raises:
-        ValueError: it is not there.
+        ValueError: it is not there, or a base is of a pipeline with parts that would be passed over.
     """
     advice = (
         f"train one with `{_COMMANDS[what]}` or point "
@@ -44,6 +45,8 @@ def weights_files(what: What, source: str) -> tuple[Path, ...]:
         if not path.is_file():
             raise ValueError(f"no {what} in {path.parent}: expected {WEIGHTS_FILE} and a config; {advice}")
         return (path,)
+    if what == "base":
+        require_used(source)
     part = _PARTS[what]
     wanted = [f"{folder}*.{ending}" for folder in ("", f"{part}/") for ending in ("json", "safetensors")]
     root = local_folder(source, wanted, advice)

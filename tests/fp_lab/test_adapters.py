@@ -71,7 +71,7 @@ def train(model: FramePackModel, family: str, steps: int = STEPS) -> None:
 
 @torch.no_grad()
 def predict(model: FramePackModel, family: str) -> Tensor:
-    text: TextCondition = model.backbone.encode_text(["a ball"] * 2, batch(family).get("images"))
+    text: TextCondition = model.backbone.encode_text(["a ball"] * 2, batch(family).get("images"), 1.0)
     times = torch.arange(3)[None].expand(2, -1)
     return model.eval()(normal(2, 4, 3, 4, 4, seed=5), times, torch.tensor([0.7, 0.2]), text, None)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fp_lab.codec import Codec, CodecConfig
@@ -204,6 +205,20 @@ def test_a_hub_id_is_found_in_the_hubs_cache(tmp_path: Path, monkeypatch: pytest
     (stored / "refs").mkdir()
     (stored / "refs" / "main").write_text("0" * 40)
     assert VideoCodec.load("some/pipeline").sha256 == VideoCodec(wan()).sha256
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_vae_with_other_weights_than_its_own_is_refused(*, missing: bool, tmp_path: Path) -> None:
+    wan().save_pretrained(tmp_path)
+    file = tmp_path / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    if missing:
+        del state["quant_conv.bias"]
+    else:
+        state["odd"] = torch.ones(1)
+    save_file(state, file, {"format": "pt"})
+    with pytest.raises(ValueError, match=r"1 missing, quant_conv\.bias" if missing else "1 unexpected, odd"):
+        load_codec(tmp_path)
 
 
 def test_another_kind_of_vae_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from fp_lab.backbones.families import new_transformer
+from fp_lab.backbones.families import class_of, new_transformer
 from fp_lab.backbones.presets import CLASSES, RealModel
 from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.causal import Blocks
@@ -147,13 +147,11 @@ def model_of_arm(config: ExperimentConfig) -> RealModel:
     source = config.model.base
     assert source is not None
     stored = stored_config(source, f"{TRANSFORMER}/{CONFIG_FILE}", CONFIG_FILE)
-    families = {name: family for family, name in CLASSES.items()}
-    name = stored.get("_class_name", "")
-    if name not in families:
-        raise ValueError(f"{source} holds a {name or 'model'}, expected one of {', '.join(families)}")
+    name = class_of(stored, source)
     with torch.device("meta"):
         whole = new_transformer(name, _own(stored)).transformer.config  # with what the file leaves out
-    settings, family = _own(whole), families[name]
+    settings = _own(whole)
+    family = next(family for family, known in CLASSES.items() if known == name)
     sees = settings.get("has_image_proj") or settings.get("image_dim") is not None
     return RealModel(
         name=name,

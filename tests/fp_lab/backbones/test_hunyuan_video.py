@@ -10,6 +10,7 @@ import torch
 from diffusers import HunyuanVideoFramepackTransformer3DModel
 from torch import Tensor
 
+from fp_lab.backbones.families import load_transformer
 from fp_lab.backbones.hunyuan_video import HunyuanVideo
 from fp_lab.backbones.protocol import Backbone
 from fp_lab.packing.packer import ContextPacker
@@ -199,7 +200,7 @@ def test_checkpointing_keeps_the_gradients() -> None:
 
 def test_weights_are_read_from_a_folder(tmp_path: Path) -> None:
     diffusers_model().save_pretrained(tmp_path)
-    loaded = HunyuanVideo.from_pretrained(tmp_path)
+    loaded = load_transformer(tmp_path)
     assert isinstance(loaded, Backbone)
     assert (loaded.width, loaded.channels, loaded.depth, loaded.heads) == (20, 4, 2, 2)
     assert (loaded.rope.theta, loaded.rope.axes) == (256.0, (2, 4, 4))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fp_lab.backbones import Backbone
+from fp_lab.backbones.families import load_transformer
 from fp_lab.backbones.wan import Wan
 from fp_lab.backbones.wan_condition import WanCondition
 from fp_lab.packing.packer import ContextPacker, projection_name
@@ -160,7 +161,7 @@ def test_the_state_dict_is_that_of_diffusers(kind: str, tmp_path: Path) -> None:
 def test_weights_are_read_from_a_folder(tmp_path: Path) -> None:
     inputs = draw("image")
     diffusers_model("image").save_pretrained(tmp_path / "transformer")
-    loaded = Wan.from_pretrained(tmp_path, subfolder="transformer")
+    loaded = load_transformer(tmp_path)
     assert isinstance(loaded, Backbone)
     assert (loaded.width, loaded.channels, loaded.depth, loaded.heads) == (32, 4, 2, 2)
     assert torch.equal(inputs.through(loaded), inputs.through(adapter("image")))
@@ -169,7 +170,7 @@ def test_weights_are_read_from_a_folder(tmp_path: Path) -> None:
 def test_weights_in_bfloat16_give_what_diffusers_gives(tmp_path: Path) -> None:
     inputs = draw("image")
     diffusers_model("image").save_pretrained(tmp_path)
-    half = Wan.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    half = load_transformer(tmp_path, torch_dtype=torch.bfloat16)
     ours = inputs.through(half, times=torch.arange(3).expand(2, -1), context=None)
     assert ours.dtype == torch.float32, "of the latents, as a solver needs it"
     assert inputs.text.image is not None

@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import HunyuanVideoFramepackPipeline, WanImageToVideoPipeline
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fp_lab.backbones.hunyuan_condition import HunyuanCondition
@@ -157,6 +158,23 @@ def test_the_released_tokenizer_class_is_not_followed(
     with load_encoders(folder, torch.float32, "cpu", only="texts") as released:
         for ours, theirs in zip(released.texts(CAPTIONS), hunyuan.texts(CAPTIONS), strict=True):
             assert torch.equal(ours.words, theirs.words)
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "image_encoder"])
+def test_an_encoder_without_some_of_its_weights_is_refused(
+    part: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "wan_i2v"
+    shutil.copytree(folders["wan_i2v"], folder)
+    state = load_file(folder / part / "model.safetensors")
+    state["a_head_that_is_not_used"] = torch.ones(1)
+    save_file(state, folder / part / "model.safetensors", {"format": "pt"})
+    load_encoders(folder, torch.float32, "cpu").close()
+    name = next(name for name in sorted(state) if name.endswith("norm.weight") or "layer_norm1" in name)
+    del state[name]
+    save_file(state, folder / part / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=f"{part} holds other weights .*1 missing"):
+        load_encoders(folder, torch.float32, "cpu")
 
 
 def test_a_tokenizer_that_does_not_fit_the_template_is_refused(
