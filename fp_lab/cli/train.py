@@ -52,5 +52,8 @@ def train(
     folder = result.folder / alone.arms[0].folder
     console.print(f"Trained: {folder}", markup=False, highlight=False, soft_wrap=True)
     console.print(
-        f"Videos: fp-lab generate --run {folder} --seed 1", markup=False, highlight=False, soft_wrap=True
+        f"Videos: fp-lab generate --checkpoint {folder} --seed 1",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
     )

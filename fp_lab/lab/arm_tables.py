@@ -225,7 +225,8 @@ def _table(compared: Compared, key: str, title: str, made: Sequence[_Ranked], no
     if compared.floor:
         floor = tuple(one.cells.get(NOISE_FLOOR, _NOT_MEASURED) for one in made)
         lines.append(Line("ground truth", "noise floor: true videos through the codec", "", floor, "floor"))
-    return Table(key, title, tuple(one.column for one in made), tuple(lines), (*notes, *note))
+    said = (*compared.gathered.cautions, *notes, *note)
+    return Table(key, title, tuple(one.column for one in made), tuple(lines), said)
 
 
 def _star(made: Sequence[_Ranked], reference: str) -> tuple[str, ...]:

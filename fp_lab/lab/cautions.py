@@ -1,8 +1,10 @@
-"""What is to be said of arms before they cost anything: lengths that are not whole sections."""
+"""What is to be said of arms before they cost anything: of their base, and of lengths that are not whole."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 
+from fp_lab.lab.base_origin import toy_base
 from fp_lab.lab.build import sections_of
 from fp_lab.lab.compute import strides_of, training_shapes
 from fp_lab.lab.config import ExperimentConfig
@@ -14,7 +16,8 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
     """Each remark once, with the arms that it is about."""
     about: dict[str, list[str]] = {}
     for arm in arms:
-        for remark in length_remarks(arm.config):
+        base = toy_base(asdict(arm.config))
+        for remark in (*([base] if base else []), *length_remarks(arm.config)):
             about.setdefault(remark, []).append(arm.name)
     return [f"{remark} ({', '.join(dict.fromkeys(names))})" for remark, names in about.items()]
 

@@ -65,14 +65,16 @@ class Comparison:
     def markdown(self) -> str:
         """Verdict and tables."""
         waiting = ", ".join(str(run) for run in self.gathered.waiting)
-        parts = [f"{self.verdict.text}\n", *(to_markdown(table) for table in self.tables)]
+        parts = [f"{said}\n" for said in (*self.gathered.cautions, self.verdict.text)]
+        parts += [*(to_markdown(table) for table in self.tables)]
         return "\n".join([*parts, *([f"Not scored yet: {waiting}\n"] if waiting else [])])
 
     @property
     def text(self) -> str:
         """The tables to look at first, for a terminal, and the verdict."""
         rank = "* best of its column, = cannot be told from it; intervals and further tables are in table.md"
-        return "\n".join([*(to_text(table) for table in self.shown), rank, "", self.verdict.text, ""])
+        said = (*self.gathered.cautions, self.verdict.text)
+        return "\n".join([*(to_text(table) for table in self.shown), rank, "", *said, ""])
 
     @property
     def html(self) -> str:

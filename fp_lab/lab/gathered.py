@@ -62,6 +62,7 @@ class Gathered:
         protocol: how the figures were made, the same for all arms.
         truths: folders of the ground truth.
         waiting: run folders that have no scores yet.
+        cautions: what is to be said of the arms' bases before any figure is read.
     """
 
     arms: tuple[Arm, ...]
@@ -73,6 +74,7 @@ class Gathered:
     protocol: dict[str, Any]
     truths: tuple[Path, ...]
     waiting: tuple[Path, ...]
+    cautions: tuple[str, ...] = ()
 
     @cached_property
     def frames(self) -> pd.DataFrame:
@@ -138,6 +140,7 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
         protocol=_one_protocol(scored, index),
         truths=tuple(truths),
         waiting=tuple(run for run in runs if run not in scored),
+        cautions=tuple(dict.fromkeys(facts.caution for facts in scored.values() if facts.caution)),
     )
 
 

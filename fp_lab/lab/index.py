@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 import yaml
 
 from fp_lab.lab.atomic import read_json, replacing
+from fp_lab.lab.base_origin import toy_base
 from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import SUMMARY_FILE, VIDEOS_FILE
 
 INDEX_FILE = "index.parquet"
-_VERSION = 1
+_VERSION = 2
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 _ROWS = pa.schema(
@@ -62,6 +63,7 @@ class RunFacts:
         truth: folder of its ground truth, relative to its own; None without.
         efficiency: times, rates and peak memory.
         codebook: of a discrete history.
+        caution: what is to be said of its base; None where nothing is.
         state: of the files that all this was read from.
     """
 
@@ -71,6 +73,7 @@ class RunFacts:
     truth: str | None
     efficiency: Mapping[str, float]
     codebook: Mapping[str, float]
+    caution: str | None
     state: Sequence[int]
 
 
@@ -196,6 +199,7 @@ def _read(folder: Path) -> Index:
         truth=summary.get("truth"),
         efficiency=read_json(run.efficiency),
         codebook=read_json(run.codebook),
+        caution=toy_base(config),
         state=state,
     )
     table = pq.read_table(run.summary.parent / VIDEOS_FILE)

@@ -25,6 +25,7 @@ from fp_lab.codec import Codec, CodecConfig, file_sha256
 from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
 from fp_lab.conditions import WordsConfig
 from fp_lab.history import HistoryConfig
+from fp_lab.lab.base_origin import PROVENANCE_FILE, provenance_of
 from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.lab.saved_training import usable_checkpoint
 from fp_lab.model import FramePackModel
@@ -33,7 +34,6 @@ from fp_lab.samples import FreeSections
 from fp_lab.system import FramePackSystem, ObjectiveConfig, OptimizerConfig
 
 CURVE_FILE = "curve.csv"
-PROVENANCE_FILE = "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -288,13 +288,6 @@ def _fit(
             ckpt_path=None if stored is None else last,
             weights_only=True,
         )
-
-
-def provenance_of(folder: Path) -> dict[str, Any]:
-    """What is known of how a model was made; empty where nothing is."""
-    path = folder / PROVENANCE_FILE
-    record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return record
 
 
 def _write_provenance(

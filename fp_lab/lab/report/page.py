@@ -61,7 +61,8 @@ def write_report(grid_folder: Path) -> Path:
 def _page(name: str, comparison: Comparison, sections: Mapping[str, str]) -> str:
     verdict, waiting = comparison.verdict, comparison.gathered.waiting
     note = f"{len(waiting)} runs have no scores yet and are not in this report." if waiting else ""
-    return document(name, (verdict.control, verdict.arms, note), verdict.caveat, sections)
+    lead = (*comparison.gathered.cautions, verdict.control, verdict.arms, note)
+    return document(name, lead, verdict.caveat, sections)
 
 
 def _tables(comparison: Comparison) -> str:

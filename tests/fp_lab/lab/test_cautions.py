@@ -2,7 +2,10 @@
 
 import io
 import re
+import shutil
+from html import escape
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -10,17 +13,24 @@ import yaml
 from rich.console import Console
 
 import fp_lab.lab.grid_run as grid_run
+from fake_runs import INVERTED, VANILLA
 from fixtures import tiny_experiment
+from fp_lab.codec import shipped_folder
+from fp_lab.lab.base_origin import knows_only_the_world, toy_base
 from fp_lab.lab.cautions import cautions, length_remarks
+from fp_lab.lab.compare import compare_runs
 from fp_lab.lab.config import load
+from fp_lab.lab.gathered import gather
 from fp_lab.lab.grid import load_grid
+from fp_lab.lab.report.page import _page
+from made_up_scores import Figures, made_up_grid
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("name", ["demo", "clips", "quickstart", "revisit"])
 def test_documented_grids_are_of_whole_sections(name: str) -> None:
-    assert cautions(load_grid(name).arms) == []
+    assert [length_remarks(arm.config) for arm in load_grid(name).arms if length_remarks(arm.config)] == []
 
 
 @pytest.mark.parametrize("page", ["docs/encoding.md", "docs/models.md", "Makefile", "fp_lab/cli/encode.py"])
@@ -60,6 +70,7 @@ def test_windows_and_videos_that_are_not_whole_are_named_once_when_a_grid_begins
     for part in ("evaluation.frames=38", "the shortest has 1", "37 latent frames or 46"):
         assert part in videos
     monkeypatch.setattr(grid_run, "Tracker", MagicMock())
+    monkeypatch.setattr(grid_run, "_log_report", lambda *_: None)
     monkeypatch.setattr(
         grid_run, "ArmsAtWork", MagicMock(return_value=MagicMock(failed={}, halted="stopped"))
     )
@@ -68,3 +79,41 @@ def test_windows_and_videos_that_are_not_whole_are_named_once_when_a_grid_begins
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     for arm in grid.arms:
         assert shown.count(f"{arm.name}") == 2, "once per remark"
+
+
+def arm_on(kind: str, base: str | None) -> dict[str, Any]:
+    return {"data": {"kind": kind}, "model": {"base": base}}
+
+
+def test_a_base_is_known_by_what_it_was_trained_on_not_by_its_name(tmp_path: Path) -> None:
+    assert "shipped" in str(toy_base(arm_on("clips", "shipped")))
+    assert toy_base(arm_on("world", "shipped")) is None
+    assert toy_base(arm_on("clips", None)) is None
+    assert toy_base(arm_on("clips", str(tmp_path / "real"))) is None
+    renamed = tmp_path / "wan"
+    shutil.copytree(shipped_folder("base"), renamed)
+    assert str(renamed) in str(toy_base(arm_on("clips", str(renamed))))
+    for kind, knows in (("world", True), ("clips", False)):
+        run = tmp_path / kind
+        (run / "train" / "model").mkdir(parents=True)
+        (run / "config.yaml").write_text(yaml.safe_dump(arm_on(kind, str(renamed))), encoding="utf-8")
+        assert knows_only_the_world(str(run / "train" / "model")) is knows
+    (told, *_) = cautions(load_grid("clips").arms)
+    assert told.startswith("model.base=shipped was trained on the synthetic world alone")
+
+
+def test_a_report_on_clips_from_such_a_base_begins_with_that(tmp_path: Path) -> None:
+    grid = made_up_grid(tmp_path, {VANILLA: Figures(0.9), INVERTED: Figures(0.8)}, videos=4)
+    assert gather([grid]).cautions == ()
+    for run in (grid / arm / "seed0" for arm in (VANILLA, INVERTED)):
+        config = (run / "config.yaml").read_text(encoding="utf-8")
+        (run / "config.yaml").write_text(config.replace("kind: world", "kind: clips"), encoding="utf-8")
+    comparison = compare_runs([grid])
+    (said,) = comparison.gathered.cautions
+    assert said.startswith("model.base=shipped was trained on the synthetic world alone")
+    assert comparison.markdown.startswith(said)
+    assert said in comparison.text
+    for key in ("drift-world", "score-world"):
+        assert comparison.table(key).notes[0] == said
+    page = _page("grid", comparison, {})
+    assert 0 < page.index(escape(said)) < page.index(escape(comparison.verdict.arms))

@@ -14,9 +14,9 @@ from fp_data.worlds import WorldConfig
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.codec import Codec, CodecConfig
 from fp_lab.codec_system import CodecTrainingConfig
+from fp_lab.lab.base_origin import PROVENANCE_FILE
 from fp_lab.lab.pretrain import (
     CURVE_FILE,
-    PROVENANCE_FILE,
     CodecRunConfig,
     PretrainConfig,
     pretrain_base,

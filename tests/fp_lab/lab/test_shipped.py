@@ -10,7 +10,8 @@ from torch import Tensor
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import WEIGHTS_FILE, Codec, file_sha256, shipped_folder
-from fp_lab.lab.pretrain import CURVE_FILE, PROVENANCE_FILE, codec_fidelity
+from fp_lab.lab.base_origin import PROVENANCE_FILE
+from fp_lab.lab.pretrain import CURVE_FILE, codec_fidelity
 from fp_lab.lab.truth import world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
