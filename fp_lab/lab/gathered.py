@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -246,9 +247,10 @@ def short_label(recipe: Recipe) -> str:
         return "no history"
     tail = recipe.left.tail or recipe.right.tail
     for compression in COMPRESSIONS if recipe.order != "planned" else ():
-        if from_parts(compression, recipe.order, recipe.section, tail, recipe.codebook) == recipe:
-            parts = [compression, recipe.order, *_apart(recipe, tail)]
-            return ", ".join(parts)
+        with suppress(ValueError):  # not every tail goes with every compression
+            if from_parts(compression, recipe.order, recipe.section, tail, recipe.codebook) == recipe:
+                parts = [compression, recipe.order, *_apart(recipe, tail)]
+                return ", ".join(parts)
     return str(recipe)
 
 

@@ -235,7 +235,8 @@ def test_recipes_with_a_name_are_called_by_it(compression: str, order: str) -> N
 
 def test_other_recipes_are_called_by_their_notation() -> None:
     assert short_label(parse("g4")) == "no history"
-    assert short_label(parse("td_f4k4f1k1_g9")) == "td_f4k4f1k1_g9"
+    for name in ("td_f4k4f1k1_g9", "tc_f4k4f1k1_g9"):
+        assert short_label(parse(name)) == name
 
 
 def test_markup_in_names_does_not_break_a_page() -> None:
