@@ -158,7 +158,8 @@ def generate(
         if video is not None:  # what is added; the clip has a length of its own
             shown -= pixel_frames(given, codec.temporal)
         count = -(-(length - given) // section)
-        lasts = f"{shown} frames, {shown / fps:.3g} s, in {count} sections of {section} latent frames"
+        made_in = f"{count} section{'s' if count > 1 else ''} of {section} latent frames"
+        lasts = f"{shown} frames, {shown / fps:.3g} s, in {made_in}"
         console.print(f"{file}: {said} ({lasts})", markup=False, highlight=False, soft_wrap=True)
 
 
