@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from fp_lab.weights_file import read_weights
+
 LORA_FILE = "pytorch_lora_weights.safetensors"
 """As diffusers' pipelines look for it."""
 _LINEARS = {
@@ -113,13 +115,12 @@ def load_lora(transformer: Any, folder: Path, config: LoraConfig) -> None:
         ValueError: there are none, or they are of another model.
     """
     from peft.utils import set_peft_model_state_dict
-    from safetensors.torch import load_file
 
     path = folder / LORA_FILE
     if not path.is_file():
         raise ValueError(f"no adapters in {folder}: expected {LORA_FILE}, as diffusers and fp-lab write it")
     add_lora(transformer, config)
-    state = {name.removeprefix("transformer."): value for name, value in load_file(path).items()}
+    state = {name.removeprefix("transformer."): value for name, value in read_weights(path).items()}
     loaded: Any = set_peft_model_state_dict(transformer, state)
     wanted = {name for name, _ in transformer.named_parameters() if ".lora_" in name}
     missing = sorted(wanted & set(loaded.missing_keys))

@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from diffusers import AutoencoderDC
 from einops import rearrange
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from fp_lab.weights_file import read_config, read_weights
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -162,11 +164,11 @@ class Codec(nn.Module):
                 f"no codec in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
                 "train one with `fp-lab codec train` or use codec.source=shipped"
             )
-        stored: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text())
+        stored = read_config(folder / CONFIG_FILE)
         config: dict[str, Any]
         config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
         codec = cls(CodecConfig(**config))
-        codec.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        codec.load_state_dict(read_weights(folder / WEIGHTS_FILE))
         codec.sha256 = file_sha256(folder / WEIGHTS_FILE)
         return codec.eval().requires_grad_(False)
 

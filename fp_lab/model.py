@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fp_lab.adapters import LoraConfig, add_lora, load_lora, lora_config, save_lora
@@ -21,6 +21,7 @@ from fp_lab.packing.context import ContextConfig, ImportanceConfig
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import Kernel
 from fp_lab.shapes import ContextLevel, ContextMemory, PackedContext, TextCondition
+from fp_lab.weights_file import read_config, read_weights
 
 
 class FramePackModel(nn.Module):
@@ -190,7 +191,7 @@ class FramePackModel(nn.Module):
                 f"no model in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
                 "train a base with `fp-lab pretrain` or use the shipped one"
             )
-        config = json.loads((folder / CONFIG_FILE).read_text())
+        config = read_config(folder / CONFIG_FILE)
         kernels = [Kernel(*sizes) for sizes in config["kernels"]]
         if config["backbone"] is not None:
             backbone: Any = TinyDiT(_backbone_config(config["backbone"]))
@@ -202,7 +203,7 @@ class FramePackModel(nn.Module):
         model = cls(backbone, kernels, config["output"], context, codebook)
         if config["backbone"] is None:
             model._take_up(folder, config["transformer"])
-        missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
+        missing, unexpected = model.load_state_dict(read_weights(folder / WEIGHTS_FILE), strict=False)
         elsewhere = () if config["backbone"] is not None else ("backbone.",)
         if unexpected or not all(name.startswith(elsewhere) for name in missing):
             raise ValueError(

@@ -4,6 +4,10 @@ from itertools import count
 from pathlib import Path
 
 
+class DamagedFile(ValueError):
+    """A file that cannot be read as what it is; the message names it."""
+
+
 def set_aside(path: Path, folder: Path | None = None) -> Path:
     """Rename a damaged file or folder to ``<name>.damaged``, or ``<name>.2.damaged`` where that is taken.
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from fp_data.buckets import Bucket
+from fp_data.damaged import DamagedFile
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -145,9 +146,9 @@ class Manifest:
             shards = tuple(map(_shard, stored["shards"]))
             settings = stored["dtype"], stored["per_shard"], stored["complete"]
             return cls(Origin(**stored["origin"]), *settings, shards)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}: is damaged ({error!r}); delete {folder} and encode the data anew"
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise DamagedFile(
+                f"{path}: is damaged ({error!r}); run the command that made the cache again"
             ) from error
 
     def text(self) -> str:

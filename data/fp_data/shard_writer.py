@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fp_data.buckets import Bucket
+from fp_data.damaged import set_aside
 from fp_data.shard_manifest import MANIFEST, Manifest, Moments, Origin, Shard
 from fp_data.shards import HEADER, Sample, present
 
@@ -104,6 +105,8 @@ class _Writer:
             if present(folder, shard):
                 self.done.update(shard.indices)
             else:
+                if (folder / shard.file).is_file():
+                    set_aside(folder / shard.file)
                 self.lost |= dict.fromkeys(shard.indices, number)
         self._dtype: torch.dtype = getattr(torch, fresh.dtype)
         self._waiting: dict[int | tuple[Bucket, torch.Size], dict[int, Sample]] = {}

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fp_data.buckets import Bucket
+from fp_data.damaged import set_aside
 from fp_data.shard_manifest import MANIFEST, Manifest, Shard
 
 HEADER = "samples"
@@ -125,6 +126,8 @@ class Shards:
 def check(folder: Path, progress: Callable[[str], None] | None = None) -> tuple[Fault, ...]:
     """Read every shard of a cache from end to end; all that is wrong, nothing if it is whole.
 
+    Damaged shards are set aside, so that the command that made the cache makes them again.
+
     Args:
         folder: The cache.
         progress: Called with each shard's file name before it is read.
@@ -165,10 +168,9 @@ def _faults(
         elif not present(folder, shard):
             yield Fault(shard.file, f"has {path.stat().st_size} bytes, expected {shard.size}; {_AGAIN}")
         elif contents and (found := _sha256(path)) != shard.sha256:
-            yield Fault(
-                shard.file,
-                f"is damaged: sha256 {found}, expected {shard.sha256}; delete the file, then {_AGAIN}",
-            )
+            kept = set_aside(path).name
+            problem = f"is damaged: sha256 {found}, expected {shard.sha256}; it is now {kept}; {_AGAIN}"
+            yield Fault(shard.file, problem)
 
 
 def _sha256(path: Path) -> str:

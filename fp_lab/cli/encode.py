@@ -43,7 +43,9 @@ def encode(
     per_shard: Annotated[int, typer.Option(min=1, help="Clips of a shard.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     tiling: Annotated[bool, typer.Option("--tiling", help="Encode in tiles: less memory.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Only read the cache and name its faults.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only read the cache; name and set aside what is damaged.")
+    ] = False,
 ) -> None:
     """Encode videos into shards of latents and of embeddings of their captions and first frames.
 
@@ -104,6 +106,8 @@ def _tell(made: "Encoded", out: Path, console: Console) -> None:
         _say(console, f"skipped {skip.path}: {skip.reason}", "yellow")
     for name in made.new[:10]:
         _say(console, f"new since the cache was begun, and not in it: {name}", "yellow")
+    for name in made.changed[:10]:
+        _say(console, f"changed since the cache was begun, which holds it as it was: {name}", "yellow")
     shards, moments = made.manifest.shards, made.manifest.moments
     assert moments is not None, "a complete cache is not empty"
     clips: Counter[str] = Counter()
@@ -121,6 +125,7 @@ def _tell(made: "Encoded", out: Path, console: Console) -> None:
     seen = len(made.plan.videos) + len(made.plan.skipped)
     left = f"skipped: {len(made.plan.skipped)} of {seen} videos, {len(made.plan.unread)} clips"
     left += f", {len(made.new)} new videos not in it" if made.new else ""
+    left += f", {len(made.changed)} changed since" if made.changed else ""
     _say(
         console,
         f"Written: {out}: {made.manifest.samples} clips in {len(shards)} shards, {stored} ({took}; {left})",

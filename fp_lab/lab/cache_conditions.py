@@ -44,7 +44,7 @@ def read_empty(cache: Path) -> EncodedText:
         with safe_open(path, "pt") as file:
             expected = (file.metadata() or {})[_ENTRY]
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dict
-    except (SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError, KeyError) as error:
         raise ValueError(f"{path}: is damaged ({error}); {_AGAIN}") from error
     if (found := tensors_sha256(tensors)) != expected:
         raise ValueError(f"{path}: is damaged: sha256 {found}, expected {expected}; {_AGAIN}")

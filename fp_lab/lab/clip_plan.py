@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest
-from fp_data.clips import EXTENSIONS, Skipped, caption
+from fp_data.clips import Skipped, caption, video_paths
+from fp_data.damaged import DamagedFile
 from fp_data.video import KeyFrame, VideoInfo, probe
 from fp_lab.codec import file_sha256
 from fp_lab.lab.atomic import write_text
+from fp_lab.lab.digests import file_digests
 
 CLIPS = "clips.json"
 """The file of a plan, beside the shards."""
@@ -176,6 +178,16 @@ class ClipPlan:
         known = {video.info.path for video in self.videos} | {skip.path for skip in self.skipped}
         return tuple(name for name in video_files(folder) if name not in known)
 
+    def changed_in(self, folder: Path) -> tuple[str, ...]:
+        """Videos of a folder that are not what they were when the plan was made, or have another caption."""
+        with file_digests() as digest:
+            return tuple(
+                video.info.path
+                for video in self.videos
+                if (path := folder / video.info.path).is_file()
+                and (digest(path) != video.sha256 or _caption(path) != video.caption)
+            )
+
     def save(self, path: Path) -> None:
         """Write to a JSON file, in one step."""
         write_text(path, json.dumps({"format": _FORMAT} | asdict(self), indent=1) + "\n")
@@ -197,21 +209,21 @@ class ClipPlan:
             )
             return cls(Cutting(**cutting), tuple(map(_video, stored["videos"])), skipped, unread)
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}: is damaged ({error!r}); delete {path.parent} and encode the data anew"
+            raise DamagedFile(
+                f"{path}: is damaged ({error!r}); run the command that made the cache again"
             ) from error
 
 
 def video_files(folder: Path) -> tuple[str, ...]:
-    """Paths in a folder of all files that have a video's extension, hidden ones left out; sorted."""
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
-    return tuple(
-        sorted(
-            path.relative_to(folder).as_posix()
-            for path in files
-            if path.is_file() and not path.name.startswith(".")
-        )
-    )
+    """Paths in a folder of all its videos, sorted."""
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in video_paths(folder)))
+
+
+def _caption(path: Path) -> str | None:
+    try:
+        return caption(path)
+    except ValueError:
+        return None
 
 
 def _look(folder: Path, name: str, cutting: Cutting) -> PlannedVideo | Skipped:

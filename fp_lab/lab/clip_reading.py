@@ -15,6 +15,7 @@ from fp_data.buckets import read_bucket
 from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_data.shards import present
 from fp_lab.lab.clip_plan import CLIPS, ClipPlan, Window
+from fp_lab.lab.digests import digests_of
 
 _AHEAD = 2  # a window at 480p and 33 frames has 40 MB
 
@@ -77,6 +78,8 @@ def read_window(folder: Path, window: Window) -> UInt8[np.ndarray, "t h w 3"]:
         raise ValueError(
             f"{path}: has {size} bytes, had {window.video.size} when the windows were planned: another video"
         )
+    if digests_of([path])[path] != window.video.sha256:
+        raise ValueError(f"{path}: has another content than when the windows were planned: another video")
     info = replace(window.video.info, path=str(path))
     return np.stack(list(read_bucket(info, window.bucket, window.start, window.stop, window.stride)))
 

@@ -4,6 +4,7 @@ Beside the shards lie `CLIPS`, the windows that they hold, and `EMPTY`, the embe
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ from typing import Literal
 
 import torch
 
+from fp_data.damaged import DamagedFile, set_aside
 from fp_data.latents import to_pixels
 from fp_data.shard_manifest import MANIFEST, Manifest, Origin
 from fp_data.shard_writer import Progress, write_shards
@@ -63,6 +65,7 @@ class Encoded:
         manifest: What it holds.
         plan: The windows in it, and what was skipped.
         new: Videos that came into the folder after the plan was made; they are not in the cache.
+        changed: Videos that have another content or caption by now; the cache holds them as they were.
         clips: Encoded by this run.
         seconds: That they took, the loading of networks not counted.
     """
@@ -70,6 +73,7 @@ class Encoded:
     manifest: Manifest
     plan: ClipPlan
     new: tuple[str, ...]
+    changed: tuple[str, ...]
     clips: int
     seconds: float
 
@@ -175,6 +179,7 @@ def check_cache(out: Path, progress: Callable[[str], None] | None = None) -> tup
 def _plan(folder: Path, out: Path, cutting: Cutting, reporter: Reporter) -> ClipPlan:
     """The plan that a cache was begun with, or a fresh one, which is kept from now on."""
     path = out / CLIPS
+    _set_damaged_aside(out)
     if path.is_file():
         plan = ClipPlan.load(path)
         if plan.cutting != cutting:
@@ -184,12 +189,26 @@ def _plan(folder: Path, out: Path, cutting: Cutting, reporter: Reporter) -> Clip
             )
         plan.require_videos(folder)
         return plan
-    if (out / MANIFEST).is_file():
-        raise ValueError(f"{out} holds a cache without {CLIPS}, of another command; give another folder")
+    begun = Manifest.load(out).origin.data.get("clips") if (out / MANIFEST).is_file() else None
     reporter.begin("videos", len(video_files(folder)))
     plan = ClipPlan.make(folder, cutting, reporter.advance)
+    if begun not in (None, plan.sha256):
+        raise ValueError(
+            f"{out} holds a cache of other videos or of another command, and no {CLIPS}; give another folder"
+        )
     plan.save(path)
     return plan
+
+
+def _set_damaged_aside(out: Path) -> None:
+    """What says how a cache was begun, where it cannot be read any more: it is made again."""
+    for name, read in ((CLIPS, ClipPlan.load), (MANIFEST, lambda path: Manifest.load(path.parent))):
+        if (out / name).is_file():
+            try:
+                read(out / name)
+            except DamagedFile as error:
+                kept = set_aside(out / name)
+                warnings.warn(f"{error}; it is now {kept.name}, and made again", stacklevel=3)
 
 
 def _encode_captions(plan: ClipPlan, texts: EncodedTexts, reporter: Reporter) -> EncodedText:
@@ -222,7 +241,8 @@ def _write(
             progress=progress,
         )
     plan = ClipPlan.load(out / CLIPS)
-    return Encoded(manifest, plan, plan.new_in(folder), encoded, time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    return Encoded(manifest, plan, plan.new_in(folder), plan.changed_in(folder), encoded, seconds)
 
 
 def _image_identity(files: EncoderFiles, wanted: bool) -> dict[str, str]:

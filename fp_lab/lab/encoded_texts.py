@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fp_carriers import cache_folder
+from fp_data.damaged import set_aside
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.conditions.encoders import load_encoders
@@ -109,7 +110,8 @@ class EncodedTexts:
         try:
             self._read(caption)
         except ValueError as error:
-            warnings.warn(f"{error}; it is encoded again", stacklevel=4)
+            kept = set_aside(path)
+            warnings.warn(f"{error}; it is now {kept.name}, and encoded again", stacklevel=4)
             return False
         return True
 
@@ -119,7 +121,7 @@ class EncodedTexts:
             with safe_open(path, framework="pt") as file:
                 known = json.loads((file.metadata() or {})[_ENTRY])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is no file of an encoded caption ({error})") from error
         if known["sha256"] != _digest(tensors):
             raise ValueError(

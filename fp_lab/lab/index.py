@@ -202,7 +202,13 @@ def _read(folder: Path) -> Index:
         caution=toy_base(config),
         state=state,
     )
-    table = pq.read_table(run.summary.parent / VIDEOS_FILE)
+    try:
+        table = pq.read_table(run.summary.parent / VIDEOS_FILE)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(
+            f"{run.summary.parent / VIDEOS_FILE}: is missing or damaged ({error}); the command that made the "
+            "run scores it again"
+        ) from error
     own = table.filter(pc.equal(table["history"], "own"))
     known = {"arm": pa.scalar(folder.parent.name), "training_seed": pa.scalar(training_seed(folder))}
     columns = [

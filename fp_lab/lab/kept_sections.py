@@ -1,6 +1,7 @@
 """Sections of a video in the making, on disk: an interrupted one goes on where it was."""
 
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fp_data.damaged import set_aside
 from fp_lab.lab.atomic import replacing
 from fp_lab.rollout import RolledSection
 
@@ -25,7 +27,7 @@ class KeptSections(Mapping[int, Tensor]):
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self.key = folder, key
         self._known = {int(path.stem): path for path in sorted(folder.glob("*.safetensors"))}
-        if any(not self._is_ours(path) for path in self._known.values()):
+        if {self._made_by(index) for index in tuple(self._known)} - {self.key, None}:
             self.remove()
 
     def __getitem__(self, index: int) -> Tensor:
@@ -53,9 +55,17 @@ class KeptSections(Mapping[int, Tensor]):
         shutil.rmtree(self.folder, ignore_errors=True)
         self._known = {}
 
-    def _is_ours(self, path: Path) -> bool:
+    def _made_by(self, index: int) -> str | None:
+        """What a section depended on; None of a damaged one, which is set aside and made again."""
+        path = self._known[index]
         try:
             with safe_open(path, "pt") as file:
-                return (file.metadata() or {}).get(_KEY) == self.key
-        except SafetensorError:
-            return False
+                file.get_tensor("latents")
+                return (file.metadata() or {}).get(_KEY, "")
+        except (OSError, SafetensorError) as error:
+            del self._known[index]
+            kept = set_aside(path)
+            warnings.warn(
+                f"{path}: is damaged ({error}); it is now {kept.name}, and made again", stacklevel=3
+            )
+            return None

@@ -217,17 +217,22 @@ def test_corrupt_missing_and_cut_off_shards_are_named_and_made_again(copy: Path,
     assert [fault.file for fault in faults] == [corrupt.name, missing.name, cut_off.name]
     damaged, gone, short = (fault.problem for fault in faults)
     assert "is damaged: sha256" in damaged
-    assert "delete the file, then run the command" in damaged
+    assert "run the command" in damaged
     assert "is missing (2 samples); run the command" in gone
     assert f"has {cut_off.stat().st_size} bytes, expected {cut_off.stat().st_size + 7}; run" in short
     with pytest.raises(
-        ValueError, match=r"cannot be used:\n  shard-00003.*is missing.*\n  shard-00005.*has "
+        ValueError,
+        match=r"cannot be used:\n  shard-00001.*missing.*\n  shard-00003.*missing.*\n  shard-00005.*has ",
     ):
         Shards(copy)
-    corrupt.unlink()
+    assert (copy / f"{corrupt.name}.damaged").read_bytes() == content
     encoded = []
     write(copy, lambda clip: encoded.append(clip) or encode(clip))
     assert encoded == [1, 3, 6, 8, 9]
+    aside = sorted(copy.glob("*.damaged"))
+    assert [file.name for file in aside] == [f"{file.name}.damaged" for file in (corrupt, cut_off)]
+    for file in aside:
+        file.unlink()
     assert contents(copy) == contents(whole)
 
 
@@ -359,7 +364,7 @@ def test_what_is_no_cache_is_refused(tmp_path: Path, copy: Path) -> None:
     with pytest.raises(ValueError, match="has format 99, expected 1; encode the data anew"):
         Shards(copy)
     manifest.write_text(text[:-20])
-    with pytest.raises(ValueError, match=r"is damaged .*encode the data anew"):
+    with pytest.raises(ValueError, match=r"is damaged .*run the command"):
         check(copy)
 
 

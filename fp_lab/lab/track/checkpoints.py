@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from fp_data.damaged import set_aside
 from fp_lab.codec import WEIGHTS_FILE, file_sha256
-from fp_lab.lab.atomic import replacing_folder, write_text
+from fp_lab.lab.atomic import read_json, replacing_folder, write_text
 from fp_lab.lab.stages import RunFolder
 from fp_lab.model import FramePackModel
 
@@ -61,8 +63,8 @@ class Checkpoint(RunFolder):
         found = file_sha256(path) if path.is_file() else "nothing"
         if found != self.sha256:
             raise ValueError(
-                f"{path}: got {found}, expected weights with sha256 {self.sha256}; the file is damaged: "
-                f"remove {self.path}"
+                f"{path}: got {found}, expected weights with sha256 {self.sha256}; the file is damaged, and "
+                "this checkpoint is left out"
             )
 
 
@@ -73,7 +75,16 @@ Settle = Callable[[Checkpoint], None]
 def checkpoints(run: RunFolder) -> tuple[Checkpoint, ...]:
     """All that were saved completely, by their steps."""
     folders = sorted((run.path / _FOLDER).glob(f"{_PREFIX}[0-9]*"))
-    return tuple(place for place in map(Checkpoint, folders) if place.record.is_file())
+    return tuple(place for place in map(Checkpoint, folders) if _is_recorded(place))
+
+
+def _is_recorded(place: Checkpoint) -> bool:
+    """Whether a checkpoint was saved completely; a damaged record is set aside, and tells nothing."""
+    try:
+        return {"train_key", "sha256"} <= read_json(place.record).keys()
+    except ValueError as error:
+        warnings.warn(f"{error}; it is now {set_aside(place.record).name}", stacklevel=3)
+        return False
 
 
 def tracked_path(run: RunFolder) -> Path:
@@ -91,7 +102,7 @@ def save_checkpoint(model: FramePackModel, run: RunFolder, step: int, train_key:
         train_key: what the training depends on.
     """
     place = Checkpoint(run.path / _FOLDER / f"{_PREFIX}{step:08d}")
-    if not (place.record.is_file() and place.train_key == train_key):
+    if not (_is_recorded(place) and place.train_key == train_key):
         with replacing_folder(place.path) as unfinished:
             begun = Checkpoint(unfinished)
             model.save(begun.model)

@@ -2,22 +2,31 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
+from safetensors.torch import save_file
 
-from fixtures import tiny_base, tiny_config
+from fixtures import tiny_base, tiny_codec, tiny_config, tiny_experiment
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.codec import Codec
 from fp_lab.lab.arm import Job, work
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.grid import single
+from fp_lab.lab.grid_run import GridResult, run_grid
+from fp_lab.lab.kept_sections import KeptSections
 from fp_lab.lab.keys import stage_keys
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.run import pending_stages, prepare_truth, run
 from fp_lab.lab.stages import STAGES, RunFolder, Stage
+from fp_lab.lab.tracking import Tracker
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import BASE
 
@@ -257,3 +266,65 @@ def test_another_codec_under_the_same_name_is_loaded_anew(tmp_path: Path) -> Non
     torch.nn.init.ones_(next(codec.parameters()))  # type: ignore[arg-type]
     codec.save(tmp_path / "codec")  # type: ignore[operator]
     assert materials.codec(config).sha256 != before
+
+
+@pytest.mark.parametrize("spoil", [truncate, empty, zero])
+def test_a_damaged_section_is_made_again_and_it_alone(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    for index in range(3):
+        save_file(
+            {"latents": torch.full((2,), index)}, tmp_path / f"{index:05d}.safetensors", {"made_by": "k"}
+        )
+    spoil(tmp_path / "00001.safetensors")
+    with pytest.warns(UserWarning, match="00001.safetensors"):
+        kept = KeptSections(tmp_path, "k")
+    assert list(kept) == [0, 2]
+    assert (tmp_path / "00001.safetensors.damaged").is_file()
+    assert len(KeptSections(tmp_path, "another key")) == 0
+
+
+@pytest.mark.parametrize("spoil", [truncate, empty, zero])
+def test_models_that_are_damaged_are_named(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    for load, folder in (
+        (Codec.load, tiny_codec(tmp_path / "c")),
+        (FramePackModel.load, tiny_base(tmp_path / "b")),
+    ):
+        for name in ("model.safetensors", "config.json"):
+            content = (folder / name).read_bytes()
+            spoil(folder / name)
+            with pytest.raises(ValueError, match=f"^{folder / name}: "):
+                load(str(folder))
+            (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("spoil", [truncate, empty, zero])
+def test_a_damaged_data_base_of_mlflow_is_set_aside(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as base, base:
+        base.execute("CREATE TABLE runs (name TEXT)")
+        base.executemany("INSERT INTO runs VALUES (?)", [("x" * 99,)] * 999)
+    spoil(tmp_path / "mlflow.db")
+    lines: list[str] = []
+    assert Tracker(tmp_path, lines.append).grid("grid", tmp_path).open()
+    (line,) = lines
+    assert str(tmp_path / "mlflow.db") in line
+    assert (tmp_path / "mlflow.db.damaged").is_file()
+
+
+def test_a_grid_sends_again_what_mlflow_has_lost_and_writes_its_report_again(tmp_path: Path) -> None:
+    grid, runs = single(tiny_experiment(tmp_path), []), tmp_path / "runs"
+
+    def call() -> GridResult:
+        return run_grid(grid, runs, Console(quiet=True), command="test")
+
+    result = call()
+    assert result.report is not None
+    page, files = result.report.read_bytes(), sorted((runs / "mlartifacts").rglob("*.*"))
+    assert len(files) > 5
+    written = result.report.stat().st_mtime_ns
+    assert call().report == result.report
+    assert result.report.stat().st_mtime_ns == written, "nothing has changed"
+    shutil.rmtree(runs / "mlartifacts")
+    truncate(result.report)
+    call()
+    assert sorted((runs / "mlartifacts").rglob("*.*")) == files
+    assert len(result.report.read_bytes()) == len(page)
+    assert (result.folder / "index.html.damaged").is_file()

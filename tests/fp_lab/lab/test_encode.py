@@ -15,7 +15,7 @@ import bad_videos
 from fp_data.bucketed import BucketedBatches
 from fp_data.buckets import Bucket, BucketsConfig, read_bucket
 from fp_data.latents import to_pixels
-from fp_data.shard_manifest import Manifest
+from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_data.shards import Place, Sample, Shards
 from fp_data.video import probe, write_mp4
 from fp_lab.conditions.collate import collate
@@ -208,8 +208,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(
 def test_what_is_whole_is_neither_read_nor_encoded_again(
     config: EncodeConfig, videos: Path, copy: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("probe", "file_sha256"):
-        monkeypatch.setattr(f"fp_lab.lab.clip_plan.{name}", lambda path: pytest.fail("looked at again"))
+    monkeypatch.setattr("fp_lab.lab.clip_plan.probe", lambda path: pytest.fail("looked at again"))
     monkeypatch.setattr("fp_lab.lab.clip_reading.read_bucket", lambda *given: pytest.fail("read again"))
     made = encode_folder(videos, copy, config)
     assert (made.clips, made.new, made.manifest.complete) == (0, (), True)
@@ -229,7 +228,10 @@ def test_a_damaged_shard_is_named_and_made_again(
     assert "is damaged: sha256" in shard.problem
     assert empty.file == EMPTY
     assert empty.problem.startswith("is damaged")
-    damaged.unlink()
+    assert not damaged.exists()
+    aside = copy / f"{damaged.name}.damaged"
+    assert aside.read_bytes() == content
+    aside.unlink()
     assert encode_folder(videos, copy, config).clips == 2
     assert contents(copy) == contents(whole)
 
@@ -273,7 +275,6 @@ def test_a_video_that_goes_bad_on_the_way_loses_nothing_else(
         with pytest.raises(Killed):
             encode_folder(own_videos, out, config)
     kept = bad.read_bytes()
-    bad.write_bytes(kept[:-9] + bytes(9))
     monkeypatch.setattr("fp_data.video._decode_from", _spoiled(bad))
     with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, 1)
@@ -404,7 +405,7 @@ def test_a_plan_is_read_back_and_a_damaged_one_named(whole: Path, tmp_path: Path
     assert read.sha256 == plan.sha256
     assert read.windows == plan.windows[:1] + plan.windows[2:]
     (tmp_path / CLIPS).write_text("{}", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"clips\.json: is damaged .*delete"):
+    with pytest.raises(ValueError, match=r"clips\.json: is damaged"):
         ClipPlan.load(tmp_path / CLIPS)
 
 
@@ -420,3 +421,24 @@ def test_every_stage_is_told_of(config: EncodeConfig, videos: Path, tmp_path: Pa
 
     encode_folder(videos, tmp_path, config, Heard())
     assert told == [("videos", 3), 1, 2, 3, ("captions", 3), ("clips", 6), 1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("name", [CLIPS, MANIFEST])
+def test_a_damaged_list_of_windows_or_manifest_is_set_aside_and_made_again(
+    config: EncodeConfig, videos: Path, copy: Path, whole: Path, name: str
+) -> None:
+    (copy / name).write_bytes((copy / name).read_bytes()[:20])
+    with pytest.warns(UserWarning, match=name):
+        encode_folder(videos, copy, config)
+    (copy / f"{name}.damaged").unlink()
+    assert contents(copy) == contents(whole)
+
+
+def test_exchanged_videos_and_edited_captions_are_named(
+    config: EncodeConfig, own_videos: Path, copy: Path
+) -> None:
+    assert encode_folder(own_videos, copy, config).changed == ()
+    video = own_videos / "a.mp4"
+    video.write_bytes(video.read_bytes()[:-1] + b"x")
+    (own_videos / "c.txt").write_text("another caption", encoding="utf-8")
+    assert encode_folder(own_videos, copy, config).changed == ("a.mp4", "c.mp4")
