@@ -25,12 +25,13 @@ UNDEFINED = "plain/no-known-shape", "plain/no-caption-attributes"
 
 @dataclass(frozen=True)
 class Figures:
-    """Scores of an arm: ``level + slope * time + noise``, time from 0 to 1."""
+    """Scores of an arm: ``level + slope * time + noise``, time from 0 to 1, less `fall` but in frame 0."""
 
     level: float = 0.9
     slope: float = 0.0
     noise: float = 0.02
     gap: float = 0.0
+    fall: float = 0.0
 
 
 def made_up_grid(
@@ -86,6 +87,7 @@ def _write(
             label = {"history": history, "estimator": name, "score": score, "family": family_of(name)}
             values = figures.level + prompts + figures.slope * np.linspace(0, 1, videos.length)
             values = values + random.normal(0, figures.noise, values.shape)
+            values[:, 1:] -= figures.fall
             values = np.full_like(values, np.nan) if name in UNDEFINED else values
             rows += [label | row for row in _rows(videos, values, figures, name)]
             frames.append(_frames(videos, values, label))

@@ -7,7 +7,15 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Literal
 
-from fp_lab.lab.arm_tables import Compared, codebook_table, cost_table, drift_table, gap_table, score_table
+from fp_lab.lab.arm_tables import (
+    Compared,
+    codebook_table,
+    cost_table,
+    drift_given_table,
+    drift_table,
+    gap_table,
+    score_table,
+)
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.gathered import Gathered, gather
 from fp_lab.lab.panels import Panels
@@ -128,7 +136,8 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
     makers: dict[str, Callable[[], Table]] = {}
     gaps = gathered.videos["exposure_gap"].notna().any()
     for number, family in enumerate(gathered.families):
-        kinds = {"drift": drift_table, "score": score_table} | ({"gap": gap_table} if gaps else {})
+        kinds = {"drift": drift_table, "score": score_table, "drift-given": drift_given_table}
+        kinds |= {"gap": gap_table} if gaps else {}
         made = {f"{kind}-{family}": cache(partial(make, compared, family)) for kind, make in kinds.items()}
         if not number:
             first = dict(list(made.items())[:2]) | {"cost": cache(partial(cost_table, gathered))}
@@ -138,7 +147,7 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
         makers |= made
     for table in _paper_tables(gathered, beside):
         makers[f"paper-{table.key}"] = cache(partial(paper_table, compared, table))
-    verdict = judge(gathered, compared.panels, compared.reference)
+    verdict = judge(gathered, compared.panels, compared.reference, compared.floor)
     return Comparison(gathered, compared.panels, makers, verdict)
 
 

@@ -17,6 +17,7 @@ from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.forgotten import returns_of, write_forgetting
+from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.measured import VideoRows, measure
 from fp_lab.lab.pool import Advance, pooled
 from fp_lab.lab.summarise import summarise
@@ -182,9 +183,13 @@ def _score(
     table = video_table(video_rows)
     size: dict[str, float] = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
     size |= {"width": videos.frames.shape[3], "fps": videos.fps}
+    frames = pd.DataFrame(frame_rows)
+    if GIVEN in videos.order and set(videos.order) != {GIVEN}:
+        size["given"] = videos.order.count(GIVEN)
+        table = with_given(table, frames, size)
     figures = {**size, **origin} | summarise(table, floor) | {"protocol": protocol(applying_families(config))}
     summary: dict[str, Any] = plain(figures)
-    write_tables(folder, pd.DataFrame(frame_rows), table, summary)
+    write_tables(folder, frames, table, summary)
     return summary
 
 

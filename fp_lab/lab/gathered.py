@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from fp_lab.compressions import from_parts
+from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.index import Index, Measure, RunFacts, joined, read_runs, training_seed
 from fp_lab.lab.recipes import LATENT_STRIDE, PARTS
 from fp_lab.lab.stages import RunFolder
@@ -134,7 +135,7 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
     return Gathered(
         arms=_arms(scored),
         videos=index.frame(),
-        floor_videos=_read_truth(truths, VIDEOS_FILE),
+        floor_videos=_floor(truths, next(iter(scored.values())).size),
         measures=index.measures(),
         efficiency=_recorded({run: facts.efficiency for run, facts in scored.items()}),
         codebooks=_recorded({run: facts.codebook for run, facts in scored.items() if facts.codebook}),
@@ -259,6 +260,12 @@ def _apart(recipe: Recipe, tail: str | None) -> list[str]:
     section = [] if recipe.section == _USUAL_SECTION else [f"g{recipe.section}"]
     kept = [tail] if tail in ("ta", "tc") else []
     return [*section, *kept, *([] if recipe.codebook is None else [f"+D{recipe.codebook}"])]
+
+
+def _floor(truths: Sequence[Path], size: Mapping[str, float]) -> pd.DataFrame:
+    """Rows of the ground-truth videos, against the frames that generated ones are given."""
+    videos, frames = _read_truth(truths, VIDEOS_FILE), _read_truth(truths, FRAMES_FILE)
+    return with_given(videos, frames, size)
 
 
 def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:

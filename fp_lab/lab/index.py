@@ -20,19 +20,20 @@ import yaml
 
 from fp_lab.lab.atomic import read_json, replacing
 from fp_lab.lab.base_origin import toy_base
+from fp_lab.lab.given_frames import GIVEN_COLUMNS, with_given
 from fp_lab.lab.stages import RunFolder, digest
-from fp_lab.lab.summary import SUMMARY_FILE, VIDEOS_FILE
+from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE
 
 INDEX_FILE = "index.parquet"
-_VERSION = 2
+_VERSION = 3
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 _ROWS = pa.schema(
     {
         **dict.fromkeys(("arm", "prompt", "estimator", "score", "family"), _WORDS),
         **dict.fromkeys(("training_seed", "video", "seed"), pa.int64()),
-        **dict.fromkeys(("value", "drift", "exposure_gap"), pa.float64()),
-        **dict.fromkeys(("reason", "drift_reason", "exposure_reason"), _WORDS),
+        **dict.fromkeys(("value", "drift", "drift_given", "start_given", "exposure_gap"), pa.float64()),
+        **dict.fromkeys(("reason", "drift_reason", "given_reason", "exposure_reason"), _WORDS),
     }
 )
 
@@ -58,7 +59,7 @@ class RunFacts:
 
     Attributes:
         recipe: of its config; of a run without one, its folder's name.
-        size: videos, frames, height, width, fps.
+        size: videos, frames, height, width, fps, and how many of the frames were given.
         protocol: key of the protocol in `Index.protocols`.
         truth: folder of its ground truth, relative to its own; None without.
         efficiency: times, rates and peak memory.
@@ -192,9 +193,11 @@ def _read(folder: Path) -> Index:
     summary = read_json(run.summary)
     told = {"protocol": summary["protocol"], "measures": _measures(summary)}
     config = yaml.load(run.config.read_bytes(), yaml.CSafeLoader) if run.config.is_file() else {}
+    size = {key: summary[key] for key in ("videos", "frames", "height", "width", "fps")}
+    size["given"] = summary.get("given", min(1, config.get("evaluation", {}).get("given", 1)))
     facts = RunFacts(
         recipe=config.get("recipe", folder.parent.name.partition("--")[0]),
-        size={key: summary[key] for key in ("videos", "frames", "height", "width", "fps")},
+        size=size,
         protocol=digest(told),
         truth=summary.get("truth"),
         efficiency=read_json(run.efficiency),
@@ -210,6 +213,8 @@ def _read(folder: Path) -> Index:
             "run scores it again"
         ) from error
     own = table.filter(pc.equal(table["history"], "own"))
+    if not set(GIVEN_COLUMNS) <= set(own.column_names):  # scored before they were
+        own = _add_given(own, run.summary.parent / FRAMES_FILE, size)
     known = {"arm": pa.scalar(folder.parent.name), "training_seed": pa.scalar(training_seed(folder))}
     columns = [
         pa.repeat(known[field.name], len(own)).cast(field.type)
@@ -220,6 +225,15 @@ def _read(folder: Path) -> Index:
         for field in _ROWS
     ]
     return Index({_name(folder): facts}, {facts.protocol: told}, pa.table(columns, schema=_ROWS))
+
+
+def _add_given(own: pa.Table, frames: Path, size: Mapping[str, float]) -> pa.Table:
+    """The rows with their drift against the given frames, from the values that were stored per frame."""
+    if not frames.is_file():
+        return own
+    wanted = ["video", "history", "estimator", "frame", "value"]
+    values = pq.read_table(frames, columns=wanted, filters=[("history", "=", "own")]).to_pandas()
+    return pa.Table.from_pandas(with_given(own.to_pandas(), values, size), preserve_index=False)
 
 
 def _measures(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -13,11 +13,16 @@ from fp_lab.lab.summary import clusters
 from fp_metrics.effects import Effects, effects_of
 from fp_metrics.statistics import Interval
 
-Figure = Literal["value", "drift", "drift_size", "exposure_gap"]
+Figure = Literal[
+    "value", "drift", "drift_size", "drift_given", "drift_given_size", "start_given", "exposure_gap"
+]
 _COLUMNS: dict[Figure, tuple[str, str]] = {
     "value": ("value", "reason"),
     "drift": ("drift", "drift_reason"),
     "drift_size": ("drift", "drift_reason"),
+    "drift_given": ("drift_given", "given_reason"),
+    "drift_given_size": ("drift_given", "given_reason"),
+    "start_given": ("start_given", "given_reason"),
     "exposure_gap": ("exposure_gap", "exposure_reason"),
 }
 
@@ -125,7 +130,7 @@ class Panels:
         values = np.full((len(self._arms), len(self._trainings), len(self._prompt_of)), np.nan)
         column = self._videos[_COLUMNS[figure][0]].to_numpy(np.float64)[rows]
         place = self._arm[rows], self._training[rows], self._video[rows]
-        values[place] = np.abs(column) if figure == "drift_size" else column
+        values[place] = np.abs(column) if figure.endswith("_size") else column
         measured = np.unique(self._arm[rows])
         arms = tuple(self._arms[code] for code in measured)
         return Panel(arms, self._prompts, values[measured], self._prompt_of)

@@ -82,6 +82,13 @@ def _history(rows: pd.DataFrame, floor: pd.DataFrame | None) -> dict[str, Any]:
             "noise_floor": summary.floor_mean_absolute,
             "undefined": summary.undefined,
         }
+    if "drift_given" in rows:
+        against = rows["drift_given"].to_numpy(float)
+        figures["drift_given"] = {
+            "mean_absolute": interval(cluster_interval(np.abs(against), labels)),
+            "signed": interval(cluster_interval(against, labels)),
+            "undefined": int(np.isnan(against).sum()),
+        }
     return figures
 
 

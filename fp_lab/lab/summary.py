@@ -84,7 +84,10 @@ def plain(value: Any) -> Any:
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The figures that a tracker charts: ``world/anatomy`` with ``.drift``, ``.drift_signed``, ``.gap``.
+    """The figures that a tracker charts.
+
+    They are ``world/anatomy`` and such, with ``.drift``, ``.drift_signed``, ``.drift_given``,
+    ``.drift_given_signed`` and ``.gap``.
 
     Args:
         summary: as written by `write_tables`. Undefined figures are left out.
@@ -97,6 +100,9 @@ def headline(summary: Mapping[str, Any]) -> dict[str, float]:
             figures[key] = own["value"]["mean"]
             figures[f"{key}.drift"] = own["drift"]["mean_absolute"]["mean"]
             figures[f"{key}.drift_signed"] = own["drift"]["signed"]["mean"]
+            if "drift_given" in own:
+                figures[f"{key}.drift_given"] = own["drift_given"]["mean_absolute"]["mean"]
+                figures[f"{key}.drift_given_signed"] = own["drift_given"]["signed"]["mean"]
         if "exposure_gap" in estimator:
             figures[f"{key}.gap"] = estimator["exposure_gap"]["value"]["mean"]
     return {key: value for key, value in figures.items() if value is not None and math.isfinite(value)}

@@ -9,6 +9,7 @@ from fp_lab.lab.contrasts import LEVEL, Contrast, adjust, contrasts
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.index import Measure
 from fp_lab.lab.panels import Panel, Panels
+from fp_lab.lab.start_falls import StartFall, start_falls, told
 from fp_lab.lab.summary import COMPANION_FAMILY
 from fp_metrics.significance import least_p
 from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS
@@ -28,8 +29,10 @@ class Verdict:
         control: what can be said of the positive control.
         arms: what can be said of the arms with history.
         caveat: prompts and training seeds behind it.
+        start: what arms lose where drift does not look, see `fp_lab.lab.start_falls`; empty without.
         control_contrasts: control less each arm, per score.
         arm_contrasts: each pair of arms with history, per drift.
+        start_falls: what `start` tells, and more of it.
     """
 
     family: str
@@ -38,14 +41,16 @@ class Verdict:
     caveat: str
     control_contrasts: tuple[Contrast, ...]
     arm_contrasts: tuple[Contrast, ...]
+    start: str = ""
+    start_falls: tuple[StartFall, ...] = ()
 
     @property
     def text(self) -> str:
         """All of it as one paragraph."""
-        return " ".join(part for part in (self.control, self.arms, self.caveat) if part)
+        return " ".join(part for part in (self.control, self.arms, self.start, self.caveat) if part)
 
 
-def judge(gathered: Gathered, panels: Panels, reference: str) -> Verdict:
+def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | None = None) -> Verdict:
     """Test the control and the arms.
 
     The control is compared with every arm in the scores (and PSNR where there is a reference), since sections
@@ -57,6 +62,7 @@ def judge(gathered: Gathered, panels: Panels, reference: str) -> Verdict:
         gathered: the arms.
         panels: of their rows from own history.
         reference: the arm that each is compared with where there are more than `MOST_PAIRED`.
+        floor: of the ground truth's rows.
     """
     family = gathered.families[0]
     estimators = gathered.estimators(family)
@@ -75,6 +81,7 @@ def judge(gathered: Gathered, panels: Panels, reference: str) -> Verdict:
         pairs = [(reference, name) for name in names if name != reference]
     between = _tested(drifts, pairs)
     labels = {arm.name: arm.label for arm in gathered.arms}
+    falls = start_falls(gathered, panels, floor, family)
     return Verdict(
         family=family,
         control=_on_control(controls, arms, against, better, gathered.measures),
@@ -82,6 +89,8 @@ def judge(gathered: Gathered, panels: Panels, reference: str) -> Verdict:
         caveat=_caveat(gathered, drifts),
         control_contrasts=tuple(against),
         arm_contrasts=tuple(between),
+        start=told(falls, gathered, family),
+        start_falls=tuple(falls),
     )
 
 

@@ -1,5 +1,6 @@
 """The report as one page that needs no other file: verdict, tables, plots, strips, videos, protocol."""
 
+import math
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -21,6 +22,7 @@ from fp_lab.lab.videos import Videos
 REPORT_FOLDER = "report"
 PROMPTS = 3
 """Videos that are shown: the first ones of the evaluation set, not chosen by their looks."""
+_DRIFTS = {"drift": "Drift", "drift-given": "Drift against the given frame"}
 _PLAYER = 'loop muted playsinline preload="metadata"'
 _HISTORY_SCORES = ("anatomy", "identity", "clarity", "psnr")
 
@@ -61,7 +63,7 @@ def write_report(grid_folder: Path) -> Path:
 def _page(name: str, comparison: Comparison, sections: Mapping[str, str]) -> str:
     verdict, waiting = comparison.verdict, comparison.gathered.waiting
     note = f"{len(waiting)} runs have no scores yet and are not in this report." if waiting else ""
-    lead = (*comparison.gathered.cautions, verdict.control, verdict.arms, note)
+    lead = (*comparison.gathered.cautions, verdict.control, verdict.arms, verdict.start, note)
     return document(name, lead, verdict.caveat, sections)
 
 
@@ -85,7 +87,8 @@ def _curves(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
         path = score_curves(curves, family, arms_looks, borders, folder / f"curves-{family}.png")
         caption = (
             f"Mean over videos at each frame, own history, running mean over {SMOOTHING} frames, 95 % bands; "
-            f"faint lines are borders of sections. Family {family}; PSNR in dB against the true continuation."
+            f"faint lines are borders of sections; drift compares the shaded first and last 15 %, "
+            f"dots are the given frame alone. Family {family}; PSNR in dB against the true continuation."
         )
         pictures.append(Picture(path, f"scores over video time, family {family}", caption))
     known = gathered.estimators(gathered.families[0]) | gathered.estimators("companion")
@@ -101,11 +104,12 @@ def _curves(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
 def _bars(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> list[Picture]:
     pictures = []
     for table in comparison.tables:
-        kind, _, family = table.key.partition("-")
-        if kind == "drift":
-            path = drift_bars(comparison.gathered, table, arms_looks, folder / f"drift-{family}.png")
-            caption = f"Drift, mean |d|, family {family}; up to the dashed line it cannot be told from none."
-            pictures.append(Picture(path, f"drift, family {family}", caption))
+        kind, _, family = table.key.rpartition("-")
+        if kind in _DRIFTS and any(math.isfinite(c.value) for line in table.lines for c in line.cells):
+            path = drift_bars(comparison.gathered, table, arms_looks, folder / f"{table.key}.png")
+            what = f"{_DRIFTS[kind]}, mean |d|, family {family}"
+            caption = f"{what}; up to the dashed line it cannot be told from none."
+            pictures.append(Picture(path, what, caption))
         elif kind == "gap":
             path = gap_bars(comparison.gathered, table, arms_looks, folder / f"gap-{family}.png")
             caption = (

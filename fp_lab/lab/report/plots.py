@@ -1,5 +1,6 @@
 """Plots of a comparison: scores over video time, drift with its noise floor, exposure-bias gaps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.report.style import FAINT, INK, TRUTH_COLOUR, LineStyle, Look, hide, paper, save
 from fp_lab.lab.summary import NOISE_FLOOR, clusters
 from fp_lab.lab.tables import Table
+from fp_metrics.drift import segment
 
 SMOOTHING = 5
 """Frames of the running mean that curves are drawn with."""
@@ -39,9 +41,10 @@ class Curves:
             by_prompt = rows.pivot_table(index="cluster", columns="frame", values="value")
             if by_prompt.size:
                 values = by_prompt.to_numpy(float)
-                self._curves[tuple(key)] = Curve(
-                    by_prompt.columns.to_numpy(float), running_mean(values, SMOOTHING)
-                )
+                times, first = by_prompt.columns.to_numpy(float), values[:, 0]
+                known = first[np.isfinite(first)] if times[0] == 0 else first[:0]
+                given = float(known.mean()) if len(known) else math.nan
+                self._curves[tuple(key)] = Curve(times, running_mean(values, SMOOTHING), given)
 
     def of(self, arm: str, history: str, estimator: str) -> "Curve | None":
         """The curve of an arm (or of the ground truth); None where nothing is defined."""
@@ -59,10 +62,11 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Values of prompts ``k t`` at times ``t``; NaN where undefined."""
+    """Values of prompts ``k t`` at times ``t``, and the mean at the given frame; NaN where undefined."""
 
     times: NDArray[np.float64]
     values: NDArray[np.float64]
+    first: float = float("nan")
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -93,6 +97,7 @@ def score_curves(
         figure, grid = panel_grid(len(panels), height=2.35)
         for axes, (score, estimator) in zip(grid, panels, strict=False):
             _sections(axes, borders)
+            _segments(axes, int(curves.gathered.protocol["frames"]))
             _draw(axes, curves.truth(estimator), TRUTH_COLOUR, "-", 1.0, band=False)
             for arm in curves.gathered.arms:
                 look = arms_looks[arm.name]
@@ -222,6 +227,8 @@ def _draw(
     times, values, count = curve.times[known], curve.values[:, known], count[known]
     mean = np.nanmean(values, 0)
     axes.plot(times, mean, color=colour, ls=dash, lw=width, zorder=3)
+    if math.isfinite(curve.first):
+        axes.plot(0, curve.first, "o", color=colour, ms=3.5, zorder=4, clip_on=False)
     if band and (count > 1).all():
         half = np.nanstd(values, 0, ddof=1) / np.sqrt(count) * stats.t.ppf(0.975, count - 1)
         axes.fill_between(times, mean - half, mean + half, color=colour, alpha=0.12, lw=0, zorder=2)
@@ -230,6 +237,13 @@ def _draw(
 def _sections(axes: Axes, borders: Sequence[int]) -> None:
     for border in borders:
         axes.axvline(border - 0.5, color=FAINT, lw=0.7, zorder=1)
+
+
+def _segments(axes: Axes, frames: int) -> None:
+    """Shade the segments that drift compares."""
+    part = segment(frames)
+    for side in (part.start, part.end):
+        axes.axvspan(side[0] - 0.5, side[-1] + 0.5, color="#f1f3f5", lw=0, zorder=0)
 
 
 def _dress(axes: Axes, score: str, estimator: str) -> None:
