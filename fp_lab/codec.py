@@ -18,6 +18,7 @@ from einops import rearrange
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fp_lab.finite import check_weights
 from fp_lab.weights_file import read_config, read_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -142,7 +143,12 @@ class Codec(nn.Module):
         return frames
 
     def save(self, folder: Path) -> None:
-        """Write config and weights (safetensors) into a folder."""
+        """Write config and weights (safetensors) into a folder.
+
+        Raises:
+            NotFinite: weights are not; nothing is written.
+        """
+        check_weights(self.state_dict(), f"codec for {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
         save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS_FILE)
@@ -156,7 +162,7 @@ class Codec(nn.Module):
             source: ``shipped`` for the one that comes with fp_lab, or a folder written by `save`.
 
         Raises:
-            ValueError: if the folder holds no codec.
+            ValueError: if the folder holds no codec, or weights that are not finite.
         """
         folder = shipped_folder("codec") if source == "shipped" else Path(source)
         if not (folder / WEIGHTS_FILE).is_file():
@@ -169,6 +175,7 @@ class Codec(nn.Module):
         config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
         codec = cls(CodecConfig(**config))
         codec.load_state_dict(read_weights(folder / WEIGHTS_FILE))
+        check_weights(codec.state_dict(), str(folder))
         codec.sha256 = file_sha256(folder / WEIGHTS_FILE)
         return codec.eval().requires_grad_(False)
 

@@ -15,6 +15,7 @@ from fp_lab.backbones import Backbone, TinyDiT, TinyDiTConfig
 from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, file_sha256, shipped_folder
 from fp_lab.conditions import WordsConfig
+from fp_lab.finite import check_weights
 from fp_lab.flow import Output
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig, ImportanceConfig
@@ -147,7 +148,14 @@ class FramePackModel(nn.Module):
         Of one with adapters they alone are written, so that diffusers' pipelines can read them; its weights
         stay where they are. A packer whose kernels were all released with FramePack is stored in its
         transformer too, so that diffusers' FramePack pipeline can use the folder.
+
+        Raises:
+            NotFinite: weights are not; nothing is written.
         """
+        state = self.state_dict()
+        kept = {name for name in state if name.startswith("backbone.") and ".lora_" not in name}
+        written = [name for name in state if self.lora is None or name not in kept]
+        check_weights({name: state[name] for name in written}, f"model for {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         config: dict[str, Any] = {
             "backbone": asdict(self.backbone.config) if isinstance(self.backbone, TinyDiT) else None,
@@ -157,7 +165,6 @@ class FramePackModel(nn.Module):
             "context": asdict(self.context),
             "codebook": None if self.codebook is None else self.codebook.size,
         }
-        state = self.state_dict()
         if not isinstance(self.backbone, TinyDiT):
             config["transformer"] = self._save_transformer(folder)
             state = {name: value for name, value in state.items() if not name.startswith("backbone.")}
@@ -183,7 +190,7 @@ class FramePackModel(nn.Module):
             options: of diffusers' `from_pretrained` for its transformer, such as ``torch_dtype``.
 
         Raises:
-            ValueError: if the folder holds no model.
+            ValueError: if the folder holds no model, or weights that are not finite.
         """
         folder = shipped_folder("base") if source == "shipped" else Path(source)
         if not (folder / WEIGHTS_FILE).is_file():
@@ -210,6 +217,7 @@ class FramePackModel(nn.Module):
                 f"{folder / WEIGHTS_FILE} does not fit its {CONFIG_FILE}: missing {missing[:3]}, unexpected "
                 f"{unexpected[:3]}; one of them was changed or is of another version"
             )
+        check_weights(model.state_dict(), str(folder))
         model.sha256 = file_sha256(folder / WEIGHTS_FILE)
         return model
 
@@ -248,9 +256,10 @@ class FramePackModel(nn.Module):
             options: of diffusers' `from_pretrained`, such as ``torch_dtype``.
 
         Raises:
-            ValueError: there is no such transformer.
+            ValueError: there is no such transformer, or its weights are not finite.
         """
         backbone = _transformer(source, options)
+        check_weights(backbone.state_dict(), str(source))
         model = cls(backbone, kernels, "velocity", context, codebook)
         model.packer.initialise_from(backbone.patch)
         backbone.load_projections(model.packer)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fp_lab.attended import Attended, CachedHistory, History, PackedHistory, seeded_noise
+from fp_lab.finite import check_video
 from fp_lab.flow import Shift, schedule, shift_for, to_velocity
 from fp_lab.model import FramePackModel
 from fp_lab.orders import Fill, Section, even_scenes, plan, prompts_of
@@ -95,6 +96,7 @@ def rollout(
     Raises:
         ValueError: if captions, seeds or history do not fit the batch and the length, or the sampling needs
             a model that is told the noise of its history.
+        NotFinite: naming the first section whose latents are not; a device is waited for once per section.
     """
     _check(model, recipe, given, frames, captions, seeds, sampling, history)
     _, channels, count, rows, columns = given.shape
@@ -107,6 +109,7 @@ def rollout(
         scenes=_scenes(recipe, frames, len(prompts), scenes),
     )
     known = _history(model, recipe, sections, frames, given, seeds, sampling)
+    check_video(given, "given frames: latents")
     if count:
         known.learn(range(count), given if history is None else history[:, :, :count], prompts[0])
     for index, section in enumerate(sections):
@@ -119,6 +122,8 @@ def rollout(
             shift = shift_for(sampling.shift, tokens, model.section_tokens(frames, rows, columns))
             velocity = _velocity(model, known.attended(index, section, texts), sampling)
             latents = solver_of(sampling.solver)(velocity, noise, schedule(sampling.solver.steps, shift))
+        where = f"section {index + 1} of {len(sections)}"
+        check_video(latents, f"{where}: latents of frames {min(targets)} to {max(targets)}")
         known.learn(targets, latents if history is None else history[:, :, targets], texts)
         yield RolledSection(index, section, latents)
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fp_lab.codec import Codec
+from fp_lab.finite import check_video
 from fp_lab.recipe import Recipe
 from fp_lab.rollout import RolledSection
 from fp_lab.video_codec import VideoCodec, pixel_frames
@@ -72,6 +73,7 @@ def decode_sections(
 
     Raises:
         ValueError: more frames given than the video has, or, at the end, sections that do not cover it.
+        NotFinite: naming the section whose pixels are not.
     """
     count = given.shape[2]
     if count > frames:
@@ -82,12 +84,17 @@ def decode_sections(
     else:
         yield from decoder.add(GIVEN, range(count), given)
     for done in rolled:
-        yield from decoder.add(done.index, done.section.targets, done.latents)
+        yield from map(_checked, decoder.add(done.index, done.section.targets, done.latents))
     if len(decoder.known) != frames:
         raise ValueError(
             f"sections and given frames came to {len(decoder.known)} latent frames, expected the {frames} of "
             "the video; give the length that the rollout was given"
         )
+
+
+def _checked(part: DecodedPart) -> DecodedPart:
+    check_video(part.pixels, f"section {part.index + 1}: decoded frames")
+    return part
 
 
 @torch.no_grad()

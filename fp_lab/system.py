@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from fp_lab.causal import Blocks
+from fp_lab.finite import check_checkpoint
 from fp_lab.flow import (
     FlowConfig,
     draw_sigmas,
@@ -229,6 +230,14 @@ class FramePackSystem(LightningModule):
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if by_value else largest)
         if by_value:
             torch.nn.utils.clip_grad_value_(parameters, largest)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to write weights or moments that are not finite."""
+        check_checkpoint(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on from them."""
+        check_checkpoint(checkpoint)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; weight decay on matrices only.

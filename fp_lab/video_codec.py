@@ -13,6 +13,7 @@ from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
 from torch import Tensor, nn
 
 from fp_lab.codec import CONFIG_FILE, Codec, tensors_sha256
+from fp_lab.finite import check_weights
 from fp_lab.hub import load_whole, local_folder
 
 AUTOENCODERS = {"AutoencoderKLHunyuanVideo": AutoencoderKLHunyuanVideo, "AutoencoderKLWan": AutoencoderKLWan}
@@ -155,11 +156,12 @@ class VideoCodec(nn.Module):
             slicing: encode and decode the videos of a batch one by one, for less memory.
 
         Raises:
-            ValueError: there is none, it is of another kind, or not whole.
+            ValueError: there is none, it is of another kind, not whole, or not finite.
         """
         folder = _find(source)
         name = _class_name(folder)
         autoencoder = load_whole(AUTOENCODERS[name], folder, torch_dtype=dtype)
+        check_weights(autoencoder.state_dict(), str(folder))
         if tiling:
             autoencoder.enable_tiling()
         if slicing:

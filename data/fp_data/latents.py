@@ -105,7 +105,13 @@ def to_pixels(frames: Tensor) -> Tensor:
 
 
 def to_frames(pixels: Tensor) -> Tensor:
-    """Pixels ``b c t h w`` in [-1, 1] as frames uint8 ``b t h w c``."""
+    """Pixels ``b c t h w`` in [-1, 1] as frames uint8 ``b t h w c``.
+
+    Raises:
+        ValueError: pixels that are NaN, which would become black.
+    """
+    if pixels.numel() and pixels.amax().isnan():  # NaN passes through
+        raise ValueError("got pixels that are NaN, expected [-1, 1]; what has made them is broken")
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from fp_lab.adapters import trainable
+from fp_lab.finite import check_step, check_weights
 from fp_lab.lab.atomic import replacing
 from fp_lab.lab.averaging import Average
 from fp_lab.lab.reporter import Reporter, Step
@@ -41,10 +43,15 @@ class StepTable(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the step and tell of it."""
+        """Keep the step and tell of it.
+
+        Raises:
+            NotFinite: loss or gradient are not; on every rank, as the figures are those of all.
+        """
         assert isinstance(pl_module, FramePackSystem)
         loss, norm, bins = _measured(trainer, pl_module, outputs["loss"])
         seconds = time.perf_counter() - self._started
+        check_step(trainer.global_step, self._learning_rate, loss=loss, gradient_norm=norm)
         rate = self.tokens / seconds
         step = Step(trainer.global_step, loss, self._learning_rate, seconds, norm, rate, *bins)
         self.steps.append(step)
@@ -131,4 +138,5 @@ class AtCheckpoints(Callback):
         if step % self.every == 0 or step == trainer.max_steps:
             model = self.average.collect(trainer)
             if trainer.is_global_zero:
+                check_weights(dict(trainable(model)), f"averaged weights after step {step}")
                 self.take(model, step)

@@ -122,10 +122,12 @@ class RankFolder:
         self.path.mkdir(parents=True)
 
     def explain(self, command: list[str]) -> str:
-        """The traceback that was written first, else the end of the log."""
+        """What went wrong in one line, and the traceback that was written first, else the end of the log."""
         written = sorted(self.path.glob("rank*.txt"), key=lambda path: path.stat().st_mtime_ns)
         if written:
-            return f"{written[0].stem} of the training failed:\n{written[0].read_text(encoding='utf-8')}"
+            trace = written[0].read_text(encoding="utf-8")
+            wrong = trace.rstrip().splitlines()[-1]
+            return f"{written[0].stem} of the training failed: {wrong}\n{trace}"
         end = self.log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
         return f"`{' '.join(command)}` failed:\n{end}"
 

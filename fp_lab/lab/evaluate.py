@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
 from fp_lab.lab.config import ExperimentConfig
@@ -148,13 +148,8 @@ def score_truth(
 def round_trip(codec: Codec | VideoCodec, frames: Tensor) -> Tensor:
     """Encode and decode uint8 ``b t h w c``, one video at a time."""
     device = next(codec.parameters()).device
-    decoded = [codec.decode(codec.encode(_signed(video[None]).to(device))).cpu() for video in frames]
-    pixels = (torch.cat(decoded) + 1) * 127.5
-    return rearrange(pixels.round().clamp(0, 255).to(torch.uint8), "b c t h w -> b t h w c")
-
-
-def _signed(frames: Tensor) -> Tensor:
-    return rearrange(frames, "b t h w c -> b c t h w").to(torch.float32) / 127.5 - 1
+    videos = (to_pixels(video).to(device) for video in frames.split(1))
+    return torch.cat([to_frames(codec.decode(codec.encode(video))).cpu() for video in videos])
 
 
 def _score(

@@ -4,6 +4,7 @@ import copy
 import json
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +16,8 @@ from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.utils.data import DataLoader
 
+from fp_lab.adapters import trainable
+from fp_lab.finite import NotFinite, check_checkpoint, check_weights
 from fp_lab.lab.atomic import replacing, replacing_folder, write_text
 from fp_lab.lab.averaging import Averaging, LearnedAveraging
 from fp_lab.lab.build import Materials, build_model, build_system
@@ -58,6 +61,10 @@ def fit(
 
     Returns:
         The averaged model; sharded over ranks, the first one has it.
+
+    Raises:
+        NotFinite: at the first step whose loss or gradient is not, or where weights are to be written that
+            are not; nothing is written then.
     """
     settings = config.training
     torch.set_num_threads(settings.threads)
@@ -85,6 +92,7 @@ def fit(
         _fit(trainer, system, read, folder.checkpoint if started else None)
     trained = average.collect(trainer)
     if trainer.is_global_zero:
+        check_weights(dict(trainable(trained)), f"averaged weights after step {trainer.global_step}")
         _write(folder, trained, table, fitted.stats if fitted else None)
     return trained
 
@@ -119,13 +127,15 @@ def strategy_of(training: TrainingConfig) -> Strategy | str:
 def steps_taken(checkpoint: Path, key: str, reporter: Reporter) -> int:
     """Steps behind a checkpoint; 0 without one of this key, and what is left of another is removed.
 
-    A damaged one is set aside.
+    A damaged one is set aside; one with values that are not finite is removed: nobody could go on from it.
     """
     stored = usable_checkpoint(checkpoint, reporter.say)
     if stored is None:
         return 0
-    if stored.get("fp_lab_key") == key:
-        return int(stored["global_step"])
+    with suppress(NotFinite):
+        check_checkpoint(stored)
+        if stored.get("fp_lab_key") == key:
+            return int(stored["global_step"])
     checkpoint.unlink()
     return 0
 

@@ -24,6 +24,7 @@ from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.codec import Codec, CodecConfig, file_sha256
 from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
 from fp_lab.conditions import WordsConfig
+from fp_lab.finite import check_step
 from fp_lab.history import HistoryConfig
 from fp_lab.lab.base_origin import PROVENANCE_FILE, provenance_of
 from fp_lab.lab.quiet import quiet_lightning
@@ -108,12 +109,16 @@ class PretrainConfig:
 
 
 class _Curve(Callback):
-    """Appends step, mean logged value and seconds in training to a CSV file, over interruptions too."""
+    """Appends step, mean logged value and seconds in training to a CSV file, over interruptions too.
+
+    As it reads the value of every step, it stops the training at the first one that is not finite.
+    """
 
     def __init__(self, path: Path, metric: str, every: int = 10) -> None:
         self.path, self.metric, self.every = path, metric, every
         self.values: list[float] = []
         self.started = 0.0
+        self.learning_rate = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep what an interrupted training wrote before its checkpoint."""
@@ -125,11 +130,25 @@ class _Curve(Callback):
             csv.writer(file).writerows(rows)
         self.started = perf_counter() - (float(rows[-1][2]) if len(rows) > 1 else 0.0)
 
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate, which moves on before the step ends."""
+        self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write a row, if it is time."""
-        self.values.append(float(trainer.callback_metrics[self.metric]))
+        """Write a row, if it is time.
+
+        Raises:
+            NotFinite: the value is not, or the norm of the gradient where it is known.
+        """
+        figures = {self.metric: float(trainer.callback_metrics[self.metric])}
+        if isinstance(pl_module, FramePackSystem):
+            figures["gradient norm"] = float(pl_module.gradient_norm)
+        check_step(trainer.global_step, self.learning_rate, **figures)
+        self.values.append(figures[self.metric])
         if trainer.global_step % self.every == 0:
             row = [trainer.global_step, f"{fmean(self.values):.5f}", f"{perf_counter() - self.started:.1f}"]
             with self.path.open("a", newline="") as file:

@@ -1,7 +1,7 @@
 """Stage two of a run: generate the evaluation videos, from the arm's own and from true history."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from fp_data.clips import write_mp4
 from fp_data.latents import to_frames
 from fp_lab.codec import Codec
+from fp_lab.finite import check_video
 from fp_lab.lab.build import EvaluationSet, Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
@@ -45,6 +46,9 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
         config: of the run.
         materials: codec and evaluation set.
         reporter: hears of every section.
+
+    Raises:
+        NotFinite: naming the section whose latents or frames are not, see `fp_lab.finite`.
     """
     torch.set_num_threads(config.training.threads)
     reset_peak_memory()
@@ -68,7 +72,7 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
         for batch in _batches(len(evaluation.truth.seeds), config.evaluation.batch):
             latents = _generate(model, config, evaluation, batch, history, clock, reporter, done)
             done += len(sections) * len(batch)
-            made.append(_decode(codec, latents, config.parsed_recipe.section))
+            made.append(_decode(codec, latents, config.parsed_recipe.section, order))
         videos = Videos(
             torch.cat(made),
             evaluation.truth.captions,
@@ -132,14 +136,22 @@ def _order(sections: Sequence[Section], frames: int, temporal: int) -> tuple[int
 
 
 @torch.no_grad()
-def _decode(codec: Codec | VideoCodec, latents: Tensor, section: int) -> Tensor:
+def _decode(codec: Codec | VideoCodec, latents: Tensor, section: int, order: Sequence[int]) -> Tensor:
     """Frames uint8 ``b t h w c`` on the CPU, one video at a time."""
-    if isinstance(codec, Codec):
-        return torch.cat([to_frames(codec.decode(video[None])).cpu() for video in latents])
     videos = []
-    for video in latents:
-        parts = [to_frames(part.final_pixels).cpu() for part in decode_whole(codec, video[None], section)]
-        videos.append(torch.cat(parts, 1))
+    for video in latents.split(1):
+        if isinstance(codec, Codec):
+            parts: Iterable[Tensor] = [codec.decode(video)]
+        else:
+            parts = (part.final_pixels for part in decode_whole(codec, video, section))
+        frames: list[Tensor] = []
+        for pixels in parts:
+            for frame in pixels.unbind(2):
+                made_by = order[len(frames)]
+                where = "given frames" if made_by == GIVEN else f"section {made_by + 1}"
+                check_video(frame, f"{where}: decoded frame {len(frames)}")
+                frames.append(to_frames(frame[:, :, None]).cpu())
+        videos.append(torch.cat(frames, 1))
     return torch.cat(videos)
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from fp_lab.codec import Codec, file_sha256
+from fp_lab.finite import check_weights
 from fp_lab.lab.atomic import replacing, write_text
 from fp_lab.lab.probe.measure import HeldOutConfig, Report, measure_probe
 from fp_lab.lab.probe.train import ProbeRunConfig, Progress, fit
@@ -65,6 +66,7 @@ def train_probe(
     check_folder(folder)
     measured_on = HeldOutConfig() if held_out is None else held_out
     probe, curve = fit(config, progress)
+    check_weights(probe.state_dict(), "trained probe")
     codec = Codec.load(config.codec)
     figures = measure_probe(probe, measured_on, codec, report)
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fp_lab.codec import Codec
+from fp_lab.finite import check_step
 from fp_lab.lab.probe.samples import Samples, draw_samples
 from fp_metrics.networks.probe import Probe, ProbeOutput
 
@@ -60,6 +61,9 @@ def fit(
 
     Returns:
         The probe in inference mode, and its curve: step, mean loss since the last entry, seconds.
+
+    Raises:
+        NotFinite: at the first step whose loss or gradient is not.
     """
     started = perf_counter()
     with torch.random.fork_rng(devices=[]), _one_thread():
@@ -76,10 +80,11 @@ def fit(
             loss = sum(losses_of(output, samples).values(), torch.zeros(()))
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(probe.parameters(), 5.0)
+            norm = torch.nn.utils.clip_grad_norm_(probe.parameters(), 5.0)
+            losses.append(float(loss.detach()))
+            check_step(step, float(schedule.get_last_lr()[0]), loss=losses[-1], gradient_norm=float(norm))
             optimizer.step()
             schedule.step()
-            losses.append(float(loss.detach()))
             if progress:
                 progress(step, config.steps, losses[-1])
             if step % 20 == 0 or step == config.steps:

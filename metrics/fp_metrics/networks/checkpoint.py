@@ -37,7 +37,7 @@ def fill(network: NetworkT, state: Mapping[str, Tensor], path: Path) -> NetworkT
         path: where they come from, for messages.
 
     Raises:
-        ValueError: naming what is missing, what is too much and what has another shape.
+        ValueError: naming what is missing, what is too much, what has another shape and what is not finite.
     """
     own = network.state_dict()
     shapes = {name: (tuple(state[name].shape), tuple(own[name].shape)) for name in own.keys() & state.keys()}
@@ -49,12 +49,17 @@ def fill(network: NetworkT, state: Mapping[str, Tensor], path: Path) -> NetworkT
             for name, (came, expected) in shapes.items()
             if came != expected
         ),
+        "not finite": sorted(name for name in own.keys() & state.keys() if not _is_finite(state[name])),
     }
     found = [f"{kind}: {_listed(names)}" for kind, names in faults.items() if names]
     if found:
         raise ValueError(f"{path} does not fit {type(network).__name__}; {'; '.join(found)}")
     network.load_state_dict(dict(state))
     return network.eval().requires_grad_(False)
+
+
+def _is_finite(values: Tensor) -> bool:
+    return not values.numel() or bool(torch.stack(values.aminmax()).isfinite().all())
 
 
 def _listed(names: list[str], most: int = 4) -> str:

@@ -179,7 +179,7 @@ def test_a_failure_of_a_rank_is_raised_with_its_traceback(
         f"import pathlib; pathlib.Path({str(place.path)!r}, 'train/ranks/rank1.txt').write_text({left!r})"
     )
     launching(f"{program}; print('a library says hello'); raise SystemExit(1)", monkeypatch)
-    with pytest.raises(RanksFailed, match=r"rank1 of the training failed") as failure:
+    with pytest.raises(RanksFailed, match="rank1 of the training failed: ValueError: no model") as failure:
         train_tracked(place, broken, "key", materials, Reporter())
     assert f"ValueError: no model in {folder}/nowhere" in str(failure.value)
 

@@ -14,6 +14,7 @@ from fp_data.worlds import WorldConfig
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.codec import Codec, CodecConfig
 from fp_lab.codec_system import CodecTrainingConfig
+from fp_lab.finite import NotFinite
 from fp_lab.lab.base_origin import PROVENANCE_FILE
 from fp_lab.lab.pretrain import (
     CURVE_FILE,
@@ -108,3 +109,19 @@ def test_a_base_goes_on_from_another(tmp_path: Path) -> None:
     wider = replace(BASE.backbone, depth=2)
     with pytest.raises(ValueError, match="start from a base of the same backbone"):
         pretrained(tmp_path / "third", codec, backbone=wider, start=str(tmp_path / "first"))
+
+
+def test_trainings_that_diverge_stop_at_the_step_and_leave_no_weights(tmp_path: Path) -> None:
+    source = str(tiny_codec(tmp_path / "codec"))
+    codec = replace(
+        CODEC,
+        training=replace(CODEC.training, learning_rate=float("inf")),
+        crops=replace(CODEC.crops, real=0),
+    )
+    base = replace(BASE, codec=source, optimizer=OptimizerConfig(learning_rate=float("inf"), warmup=1))
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(NotFinite, match="step 2: train/loss nan"):
+        pretrain_base(base, tmp_path / "new" / "base", tmp_path / "cache", "test")
+    with pytest.raises(NotFinite, match="step 2: codec/psnr nan"):
+        train_codec(codec, tmp_path / "clips", tmp_path / "new" / "codec", "test")
+    assert {path.name for path in (tmp_path / "new").rglob("*.*")} == {CURVE_FILE}

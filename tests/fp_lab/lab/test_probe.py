@@ -13,6 +13,7 @@ from torchvision.transforms.functional import gaussian_blur
 from fixtures import tiny_codec
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
+from fp_lab.finite import NotFinite
 from fp_lab.lab.probe import HeldOutConfig, ProbeRunConfig, fit, measure_probe, train_probe
 from fp_lab.lab.probe.damage import blocks, blur, cut_out, moved, scaling, tint, white_noise, with_object
 from fp_lab.lab.probe.drafts import KINDS, known_clarity
@@ -172,6 +173,11 @@ def test_training_leaves_threads_and_global_randomness_alone() -> None:
     fit(replace(QUICK, steps=1))
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.random.get_rng_state(), drawn)
+
+
+def test_a_training_that_diverges_stops_at_the_step() -> None:
+    with pytest.raises(NotFinite, match="step 2: loss nan"):
+        fit(replace(QUICK, learning_rate=float("inf")))
 
 
 def test_batches_depend_on_seed_and_index_alone() -> None:

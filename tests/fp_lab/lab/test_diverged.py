@@ -1,0 +1,82 @@
+"""Trainings that diverge: they stop at the step that is not finite, fail, and are never ranked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fixtures import tiny_config, tiny_experiment
+from fp_lab.codec import Codec
+from fp_lab.finite import NotFinite
+from fp_lab.lab.arm import work
+from fp_lab.lab.build import Materials, build_model
+from fp_lab.lab.fit import steps_taken
+from fp_lab.lab.gathered import gather
+from fp_lab.lab.grid import load_grid
+from fp_lab.lab.grid_run import grid_jobs
+from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.sample import sample
+from fp_lab.lab.stages import RunFolder
+
+GRID = """\
+name: nan
+base: tiny
+common: {training.checkpoint_every: 2, track.every: 2, track.score: false}
+arms:
+  - {recipe: td_f2k2f1k1_g3, optimizer.learning_rate: .inf}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_experiment(folder)
+    return folder
+
+
+def test_an_arm_that_diverges_fails_at_its_step_and_is_never_ranked(folder: Path) -> None:
+    (folder / "nan.yaml").write_text(GRID)
+    (job,) = grid_jobs(load_grid(folder / "nan.yaml"), folder / "runs")
+    outcome = work(job, Materials(folder / "cache", Reporter()), Reporter())
+    assert (outcome.state, outcome.stages) == ("failed", ())
+    assert "step 2: loss nan" in outcome.reason
+    place = RunFolder(job.folder)
+    assert place.failure(job.key) == outcome.reason
+    assert "step 2" in place.error.read_text()
+    kept = (".safetensors", ".ckpt", ".parquet")
+    left = {path.name for path in place.path.rglob("*") if path.suffix in kept}
+    assert left == set(), "no weights, no checkpoint, no samples, no table"
+    with pytest.raises(ValueError, match="no scored run"):
+        gather([folder / "runs" / "nan"])
+
+
+def test_a_checkpoint_with_nan_is_removed_and_training_begins_again(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    for value, steps in ((1.0, 4), (float("nan"), 0)):
+        state = {"fp_lab_key": "key", "global_step": 4, "state_dict": {"a": torch.tensor([1.0, value])}}
+        torch.save(state, path)
+        assert steps_taken(path, "key") == steps
+    assert not path.exists()
+
+
+def test_frames_that_are_not_finite_fail_the_samples_with_their_section(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(tiny_config(folder), recipe="f1k1_x_g3_f1k1f2k2_td")
+    place = RunFolder(tmp_path / "arm" / "seed0")
+    materials = Materials(folder / "cache", Reporter())
+    build_model(config, materials.codec(config)).save(place.model)
+    whole = Codec.decode
+
+    def decode(codec: Codec, latents: Tensor, *, clamp: bool = True) -> Tensor:
+        pixels = whole(codec, latents, clamp=clamp)
+        pixels[:, :, 5] = float("inf")
+        return pixels
+
+    materials.evaluation(config)
+    monkeypatch.setattr(Codec, "decode", decode)
+    with pytest.raises(NotFinite, match=r"section 2: decoded frame 5"):  # sections are 7-9, 4-6, 1-3
+        sample(place, config, materials, Reporter())
+    assert not list(place.path.rglob("own*"))
