@@ -25,13 +25,17 @@ UNDEFINED = "plain/no-known-shape", "plain/no-caption-attributes"
 
 @dataclass(frozen=True)
 class Figures:
-    """Scores of an arm: ``level + slope * time + noise``, time from 0 to 1, less `fall` but in frame 0."""
+    """Scores: ``level + slope * time + noise``, time from 0 to 1, less `fall` but in frame 0; frozen videos."""
 
     level: float = 0.9
     slope: float = 0.0
     noise: float = 0.02
     gap: float = 0.0
     fall: float = 0.0
+    frozen: bool = False
+
+
+TRUE = Figures(1.0, 0.0, 0.01)
 
 
 def made_up_grid(
@@ -42,12 +46,13 @@ def made_up_grid(
     frames: int = 12,
     seeds: Sequence[int] = (0,),
     families: tuple[str, ...] = ("world",),
+    truth: Figures = TRUE,
 ) -> Path:
     """Write a grid folder: samples of ground truth, scores as lab.evaluate writes them, costs."""
-    config, truth = experiment(VANILLA, videos, frames, size=16), folder / "truth"
+    config, floor = experiment(VANILLA, videos, frames, size=16), folder / "truth"
     sampled = sample_videos(config, faithful)
-    sampled.save(truth / "samples" / "raw.safetensors")
-    _write(truth, sampled, {"truth": Figures(1.0, 0.0, 0.01)}, families, 99, {})
+    sampled.save(floor / "samples" / "raw.safetensors")
+    _write(floor, sampled, {"truth": truth}, families, 99, {})
     for number, (name, figures) in enumerate(arms.items()):
         arm = replace(config, recipe=name.partition("--")[0])
         sampled = sample_videos(arm, faithful)
@@ -60,7 +65,7 @@ def made_up_grid(
             true = replace(figures, level=figures.level + figures.gap, slope=0.0)
             histories = {"own": figures, "true": true}
             _write(
-                run, sampled, histories, families, 100 * seed + number, {"truth": os.path.relpath(truth, run)}
+                run, sampled, histories, families, 100 * seed + number, {"truth": os.path.relpath(floor, run)}
             )
     return folder
 
@@ -122,7 +127,8 @@ def _rows(videos: Videos, values: np.ndarray, figures: Figures, name: str) -> li
         row |= {"drift_start": start, "drift_end": end, "drift": end - start, "drift_reason": reason}
         gap = figures.gap + float(series[0] - series.mean()) if reason is None else float("nan")
         row |= {"exposure_gap": gap, "exposure_gaps": [gap, gap], "exposure_reason": reason}
-        rows.append(row | {"frozen": False, "frozen_share": 0.0, "frozen_from": None, "loop_period": None})
+        row |= {"frozen": figures.frozen, "frozen_share": float(figures.frozen)}
+        rows.append(row | {"frozen_from": None, "loop_period": None})
     return rows
 
 

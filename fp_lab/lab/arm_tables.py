@@ -40,7 +40,8 @@ _GIVEN_NOTE = (
 )
 _RANK_NOTE = (
     "Bold: best of its column; =: cannot be told from it (95 % interval of the paired difference covers 0). "
-    "A control without history takes no part in the ranking."
+    "A control without history takes no part in the ranking, nor does an arm most of whose videos are "
+    "frozen: what stands still does not drift."
 )
 _DRAWS = (
     f"over prompts, and over training seeds too where arms have {LEAST_SEEDS} of them or more: then it is "
@@ -212,8 +213,8 @@ def _ranked(compared: Compared, column: Column, estimator: str, figure: Figure) 
     column = replace(column, digits=_digits(panel.values))
     names = [
         arm.name
-        for arm in compared.gathered.arms
-        if not arm.control and arm.name in cells and math.isfinite(cells[arm.name].value)
+        for arm in compared.gathered.ranked
+        if arm.name in cells and math.isfinite(cells[arm.name].value)
     ]
     sized = panel.sizes if figure == "exposure_gap" else panel
     ranked = _with_common_videos(sized, names)
@@ -242,10 +243,17 @@ def _with_common_videos(panel: Panel, arms: Sequence[str]) -> list[str]:
 def _table(compared: Compared, key: str, title: str, made: Sequence[_Ranked], notes: Sequence[str]) -> Table:
     note = (*_star(made, compared.reference), *_unpaired(made, compared.reference))
     arms = compared.gathered.arms
-    lines = [_line(arm, [one.cells.get(arm.name, _NOT_MEASURED) for one in made]) for arm in arms]
+    flags = {name: str(frozen) for name, frozen in compared.gathered.frozen.items()}
+    lines = [
+        replace(
+            _line(arm, [one.cells.get(arm.name, _NOT_MEASURED) for one in made]), flag=flags.get(arm.name, "")
+        )
+        for arm in arms
+    ]
     if compared.floor:
         floor = tuple(one.cells.get(NOISE_FLOOR, _NOT_MEASURED) for one in made)
-        lines.append(Line("ground truth", "noise floor: true videos through the codec", "", floor, "floor"))
+        label, flag = "noise floor: true videos through the codec", flags.get(NOISE_FLOOR, "")
+        lines.append(Line("ground truth", label, "", floor, "floor", flag))
     said = (*compared.gathered.cautions, *notes, *note)
     return Table(key, title, tuple(one.column for one in made), tuple(lines), said)
 

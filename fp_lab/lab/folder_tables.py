@@ -28,9 +28,10 @@ def folder_tables(
         value = tuple(_mean(f["value"], no_value[name]) for name, f in found.items())
         size = tuple(_mean(f["drift"]["mean_absolute"], no_drift[name]) for name, f in found.items())
         signed = tuple(_mean(f["drift"]["signed"], no_drift[name]) for name, f in found.items())
-        scores.append(Line(f"mean{of}", "", group, value, "floor"))
-        drift.append(Line(f"mean |d|{of}", "", group, size, "floor"))
-        drift.append(Line(f"mean d{of}", "", group, signed, "floor"))
+        flag = results.frozen(group)
+        scores.append(Line(f"mean{of}", "", group, value, "floor", flag))
+        drift.append(Line(f"mean |d|{of}", "", group, size, "floor", flag))
+        drift.append(Line(f"mean d{of}", "", group, signed, "floor", flag))
     rule = "d = score of the last 15 % of the frames less that of the first 15 %, each scored alone."
     heads, note = ("file", "group"), interval_note(results)
     return (
@@ -71,10 +72,10 @@ def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Res
     )
     count = results.groups[group]["flags"]["given"]["videos"]
     families = ", ".join(dict.fromkeys(kind.family for kind in kinds.values()))
+    still = (f"{frozen}: what does not move does not drift.",) if (frozen := results.frozen(group)) else ()
     title = f"{group}: {count} video{'s' if count > 1 else ''}, family {families}"
-    return Table(
-        f"summary-{group}", title, shown, tuple(lines), (interval_note(results),), ("estimator", "score")
-    )
+    notes = (interval_note(results), *still)
+    return Table(f"summary-{group}", title, shown, tuple(lines), notes, ("estimator", "score"))
 
 
 _ARROWS = {True: "↑", False: "↓", None: ""}

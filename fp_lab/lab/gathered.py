@@ -50,6 +50,22 @@ class Arm:
         return self.recipe.order == "none"
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """How many of some videos stand still in at least half of their steps, see `fp_metrics.Flags.frozen`."""
+
+    count: int
+    videos: int
+
+    @property
+    def mostly(self) -> bool:
+        """Whether more than half of the videos do."""
+        return 2 * self.count > self.videos
+
+    def __str__(self) -> str:
+        return f"frozen: {self.count} of {self.videos} videos" if self.count else ""
+
+
 @dataclass(frozen=True, eq=False)
 class Gathered:
     """Scores of several arms.
@@ -94,6 +110,27 @@ class Gathered:
     def floor_frames(self) -> pd.DataFrame:
         """The same of the ground-truth videos."""
         return _read_truth(self.truths, FRAMES_FILE)
+
+    @cached_property
+    def frozen(self) -> dict[str, Frozen]:
+        """How many videos stand still, per arm (own history), and of the true ones as `NOISE_FLOOR`."""
+        truth = self.floor_videos
+        truth = truth[truth["history"] == NOISE_FLOOR] if "history" in truth else truth
+        return _frozen(self.videos) | _frozen(truth)
+
+    @cached_property
+    def ranked(self) -> tuple[Arm, ...]:
+        """Arms that may be the best of something: neither a control nor one that stands still.
+
+        A frozen video does not drift, so an arm most of whose videos are frozen, though the true ones are
+        not, would win every drift.
+        """
+        moves = not (NOISE_FLOOR in self.frozen and self.frozen[NOISE_FLOOR].mostly)
+        return tuple(
+            arm
+            for arm in self.arms
+            if not arm.control and not (moves and arm.name in self.frozen and self.frozen[arm.name].mostly)
+        )
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -276,6 +313,15 @@ def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:
         )
     table = pd.concat(tables, ignore_index=True)
     return table.assign(arm=NOISE_FLOOR, training_seed=0)
+
+
+def _frozen(videos: pd.DataFrame) -> dict[str, Frozen]:
+    """Arm -> how many of its videos are frozen."""
+    if "frozen" not in videos:
+        return {}
+    once = videos.drop_duplicates(["arm", "training_seed", "video"])
+    flags = once["frozen"].fillna(value=False).astype(bool).groupby(once["arm"], observed=True)
+    return {str(arm): Frozen(int(own.sum()), len(own)) for arm, own in flags}
 
 
 def _recorded(figures: Mapping[Path, Mapping[str, float]]) -> pd.DataFrame:

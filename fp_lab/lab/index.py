@@ -33,6 +33,7 @@ _ROWS = pa.schema(
         **dict.fromkeys(("arm", "prompt", "estimator", "score", "family"), _WORDS),
         **dict.fromkeys(("training_seed", "video", "seed"), pa.int64()),
         **dict.fromkeys(("value", "drift", "drift_given", "start_given", "exposure_gap"), pa.float64()),
+        "frozen": pa.bool_(),
         **dict.fromkeys(("reason", "drift_reason", "given_reason", "exposure_reason"), _WORDS),
     }
 )

@@ -55,7 +55,14 @@ def compare_folders(ours: Results, theirs: Results) -> Table:
         arrow = {True: " ↑", False: " ↓", None: ""}[told["higher_is_better"]]
         lines.append(Line(name, "", told["score"] + arrow, tuple(cells)))
     title = f"Difference to the other results, {len(pairs.names)} pairs"
-    return Table("against", title, _COLUMNS, tuple(lines), _notes(pairs, len(tested)), ("estimator", "score"))
+    notes = (*_notes(pairs, len(tested)), *_on_frozen(ours, theirs))
+    return Table("against", title, _COLUMNS, tuple(lines), notes, ("estimator", "score"))
+
+
+def _on_frozen(ours: Results, theirs: Results) -> Iterator[str]:
+    for side, results in ((_OURS, ours), (_THEIRS, theirs)):
+        for told in filter(None, map(results.frozen, results.groups)):
+            yield f"{side.capitalize()}, {told}: what does not move does not drift."
 
 
 _OURS, _THEIRS = "these", "the others"

@@ -46,6 +46,12 @@ class Results:
         except (TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is no {RESULTS_FILE} of fp-lab evaluate ({error})") from error
 
+    def frozen(self, group: str) -> str:
+        """How many videos of a group stand still, see `fp_metrics.Flags.frozen`; empty for none."""
+        flags = self.groups[group]["flags"]["given"]
+        count = round(flags["frozen_share"] * flags["videos"])
+        return f"frozen: {count} of {flags['videos']} videos" if count else ""
+
     def value(self, file: str, estimator: str, figure: str) -> float:
         """One figure of one file, NaN where undefined."""
         found = self.files[file]["estimators"].get(estimator, {}).get(figure)

@@ -89,6 +89,8 @@ def headline(summary: Mapping[str, Any]) -> dict[str, float]:
     They are ``world/anatomy`` and such, with ``.drift``, ``.drift_signed``, ``.drift_given``,
     ``.drift_given_signed`` and ``.gap``.
 
+    And ``frozen_share``, the share of videos that stand still: what does not move does not drift.
+
     Args:
         summary: as written by `write_tables`. Undefined figures are left out.
     """
@@ -105,4 +107,6 @@ def headline(summary: Mapping[str, Any]) -> dict[str, float]:
                 figures[f"{key}.drift_given_signed"] = own["drift_given"]["signed"]["mean"]
         if "exposure_gap" in estimator:
             figures[f"{key}.gap"] = estimator["exposure_gap"]["value"]["mean"]
+    if "own" in summary.get("flags", {}):
+        figures["frozen_share"] = summary["flags"]["own"]["frozen_share"]
     return {key: value for key, value in figures.items() if value is not None and math.isfinite(value)}

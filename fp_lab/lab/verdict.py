@@ -75,9 +75,10 @@ def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | No
     scores = {s: panels.panel(e, "value") for s, e in better.items()}
     drifts = {s: panels.panel(e, "drift_size") for s, e in estimators.items()}
     against = _tested(scores, [(control.name, arm.name) for control in controls for arm in arms])
-    names = [arm.name for arm in arms]
+    moving = gathered.ranked
+    names = [arm.name for arm in moving]
     pairs = list(combinations(names, 2))
-    if len(arms) > MOST_PAIRED:
+    if len(moving) > MOST_PAIRED:
         pairs = [(reference, name) for name in names if name != reference]
     between = _tested(drifts, pairs)
     labels = {arm.name: arm.label for arm in gathered.arms}
@@ -85,7 +86,7 @@ def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | No
     return Verdict(
         family=family,
         control=_on_control(controls, arms, against, better, gathered.measures),
-        arms=_on_arms(arms, between, labels, family),
+        arms=" ".join(filter(None, (_on_arms(moving, between, labels, family), *_on_frozen(gathered)))),
         caveat=_caveat(gathered, drifts),
         control_contrasts=tuple(against),
         arm_contrasts=tuple(between),
@@ -192,6 +193,16 @@ def _on_arms(arms: Sequence[Arm], made: Sequence[Contrast], labels: dict[str, st
         f"at 5 %, in {_listed(columns)}; “{labels[least]}” has less drift than "
         f"another arm in {wins[least]} of them, “{labels[most]}” more in {losses[most]}."
     )
+
+
+def _on_frozen(gathered: Gathered) -> list[str]:
+    """Arms whose drift says nothing, since their videos stand still."""
+    still = [arm for arm in gathered.arms if not arm.control and arm not in gathered.ranked]
+    return [
+        f"“{arm.label}” stands still ({gathered.frozen[arm.name]}): what does not move does not drift, so it "
+        "is not compared."
+        for arm in still
+    ]
 
 
 def _caveat(gathered: Gathered, scores: Mapping[str, Panel]) -> str:

@@ -78,8 +78,7 @@ class Evidence:
     @property
     def arms(self) -> tuple[Arm, ...]:
         """Arms with history; none without runs."""
-        found = self.comparison.gathered.arms if self.comparison else ()
-        return tuple(arm for arm in found if not arm.control)
+        return self.comparison.gathered.ranked if self.comparison else ()
 
     @property
     def packed(self) -> tuple[Arm, ...]:

@@ -42,7 +42,8 @@ def _html_line(table: Table, line: Line) -> str:
         stars = f"<sup>{cell.stars}</sup>" if cell.stars else ""
         value = f"<span>{number(cell.value, column.digits)}</span>{tie}{stars}"
         cells.append(f'<td class="{marks}"{title}>{value}<small>{escape(small)}</small></td>')
-    badge = ' <span class="badge">control</span>' if line.kind == "control" else ""
+    badges = (*(["control"] if line.kind == "control" else []), *([line.flag] if line.flag else []))
+    badge = "".join(f' <span class="badge">{escape(text)}</span>' for text in badges)
     name = f"<code>{escape(line.name)}</code>" if line.kind != "floor" else escape(line.name)
     label = f"<small>{escape(line.label)}</small>" if line.label else ""
     head = f'<th scope="row">{name}{badge}{label}</th><td class="order">{escape(line.order)}</td>'

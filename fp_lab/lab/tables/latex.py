@@ -54,7 +54,7 @@ def _head(column: Column) -> str:
 
 def _row(table: Table, line: Line) -> str:
     name = rf"\texttt{{{escaped(line.name)}}}" if line.kind != "floor" else rf"\emph{{{escaped(line.name)}}}"
-    cells = [f"{name} (control)" if line.kind == "control" else name, escaped(line.order)]
+    cells = [name + escaped(line.marks), escaped(line.order)]
     for column, cell in zip(table.columns, line.cells, strict=True):
         text = escaped(cell_text(table, column, cell))
         raised = (TIE if cell.tie else "") + cell.stars

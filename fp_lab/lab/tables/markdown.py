@@ -18,7 +18,7 @@ def to_markdown(table: Table) -> str:
             text = f"**{text}**" if cell.best else f"{text} {TIE}" if cell.tie else text
             cells.append(text + cell.stars.replace("*", r"\*"))
         name = f"`{line.name}`" if line.kind != "floor" else f"*{line.name}*"
-        rows.append([f"{name} (control)" if line.kind == "control" else name, line.order, *cells])
+        rows.append([name + line.marks, line.order, *cells])
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
     rule = [f":{'-' * (w - 1)}" if i < _TEXT else f"{'-' * (w - 1)}:" for i, w in enumerate(widths)]
     lines = [f"| {' | '.join(_padded(row, widths))} |" for row in (rows[0], rule, *rows[1:])]

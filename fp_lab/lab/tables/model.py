@@ -75,6 +75,8 @@ class Line:
         order: of generation; empty for the ground truth.
         cells: one per column.
         kind: an arm, the positive control, or the ground truth.
+        flag: a warning that belongs to the whole row, such as ``frozen: 2 of 2 videos``; shown behind the
+            name.
     """
 
     name: str
@@ -82,6 +84,13 @@ class Line:
     order: str
     cells: tuple[Cell, ...]
     kind: Literal["arm", "control", "floor"] = "arm"
+    flag: str = ""
+
+    @property
+    def marks(self) -> str:
+        """What is written behind the name, in brackets; empty for an ordinary arm."""
+        told = [*(["control"] if self.kind == "control" else []), *([self.flag] if self.flag else [])]
+        return f" ({', '.join(told)})" if told else ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def to_text(table: Table, *, intervals: bool = False) -> str:
         marks = ["*" if cell.best else TIE if cell.tie else " " for _, cell in shown]
         values = [number(cell.value, column.digits) for column, cell in shown]
         name = line.label if line.label and line.kind != "floor" else line.name
+        name += f" ({line.flag})" if line.flag else ""
         if intervals:
             values = [cell_text(table, column, cell) for column, cell in shown]
             name = f"{line.order:<{max(len(line.order) for line in table.lines)}}  {name}"
@@ -42,8 +43,7 @@ def to_rich(table: Table) -> RichTable:
         shown.add_column(f"{column.title} {column.arrow}".strip(), justify="right")
     for line in table.lines:
         name = Text(line.name, style="dim" if line.kind == "floor" else "")
-        if line.kind == "control":
-            name.append(" (control)", style="yellow")
+        name.append(line.marks, style="yellow")
         cells = []
         for column, cell in zip(table.columns, line.cells, strict=True):
             text = cell_text(table, column, cell) + (f" {TIE}" if cell.tie else "") + cell.stars

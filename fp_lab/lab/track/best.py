@@ -79,6 +79,9 @@ def check_measured(goal: Goal, config: ExperimentConfig) -> None:
 def best_checkpoint(videos: pd.DataFrame, goal: Goal) -> Best | None:
     """The best step by a goal; None where it is undefined at every step.
 
+    A step most of whose videos stand still is out of the question, unless all steps are such: what does not
+    move does not drift.
+
     Args:
         videos: see `fp_lab.lab.track.tracked.tracked_videos`.
         goal: by what; of several estimators of a score the first counts.
@@ -86,6 +89,9 @@ def best_checkpoint(videos: pd.DataFrame, goal: Goal) -> Best | None:
     Raises:
         ValueError: nobody has measured it, or neither direction is better.
     """
+    still = frozen_steps(videos)
+    if len(still) < videos["step"].nunique():
+        videos = videos[~videos["step"].isin(still)]
     panel, sign = goal_panel(videos, goal), _sign(videos, goal)
     defined = {step: found for step, found in panel.intervals.items() if math.isfinite(found.mean)}
     if not defined:
@@ -98,6 +104,15 @@ def best_checkpoint(videos: pd.DataFrame, goal: Goal) -> Best | None:
         if step != best and not difference.excludes(0)
     ]
     return Best(int(best), defined[best], tuple(ties))
+
+
+def frozen_steps(videos: pd.DataFrame) -> list[int]:
+    """Steps at which more than half of the videos stand still, see `fp_metrics.Flags.frozen`."""
+    if "frozen" not in videos:
+        return []
+    once = videos.drop_duplicates(["step", "seed"])
+    share = once["frozen"].astype(bool).groupby(once["step"]).mean()
+    return [int(step) for step in share.index[share > 0.5]]
 
 
 def goal_panel(videos: pd.DataFrame, goal: Goal) -> Panel:

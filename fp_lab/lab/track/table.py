@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 
 from fp_lab.lab.tables import Cell, Column, Line, Table, number
-from fp_lab.lab.track.best import Best, Goal, better_direction, goal_panel
+from fp_lab.lab.track.best import Best, Goal, better_direction, frozen_steps, goal_panel
 from fp_lab.lab.track.over_runs import Tracked, TrackedRun
 from fp_metrics.statistics import LEAST_CLUSTERS
 
@@ -84,6 +84,9 @@ def _notes(tracked: Tracked, goal: Goal) -> tuple[str, ...]:
     if not all(_rows(run, goal)["reliable"].all() for run in tracked.runs):
         notes.append(f"Fewer than {LEAST_CLUSTERS} prompts: intervals and ties are unreliable.")
     for run in tracked.runs:
+        if still := frozen_steps(run.videos):
+            listed = ", ".join(map(str, still))
+            notes.append(f"{run.label}: most videos are frozen at step {listed}, and do not drift as such.")
         if run.missing:
             notes.append(f"{run.label}: no scores of step {', '.join(map(str, run.missing))}.")
     return tuple(notes)

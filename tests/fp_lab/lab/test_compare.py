@@ -69,6 +69,29 @@ def test_the_control_is_marked_and_not_ranked(comparison: Comparison) -> None:
     assert all(not cell.best and not cell.tie for cell in drift.lines[-2].cells)
 
 
+def test_an_arm_that_stands_still_is_flagged_and_wins_nothing(tmp_path: Path) -> None:
+    """Its drift is 0.000, the least of all: the figure of a model that shows one picture for ever."""
+    frozen = Figures(0.0, 0.0, 0.0, frozen=True)
+    arms = {VANILLA: DRIFTING, INVERTED: GOOD, TWIN: frozen}
+    comparison = compare_runs([made_up_grid(tmp_path, arms)])
+    for column in ("clarity", "anatomy"):
+        found = cells(comparison, "drift-world", column)
+        assert abs(found[TWIN].value) < 1e-9 < found[INVERTED].value
+        assert [name for name, cell in found.items() if cell.best] == [INVERTED]
+        assert not found[TWIN].tie
+    flag = "frozen: 16 of 16 videos"
+    for form in (comparison.markdown, comparison.html, comparison.text):
+        assert flag in form
+    assert f"stands still ({flag})" in comparison.verdict.arms
+    assert TWIN not in {arm for c in comparison.verdict.arm_contrasts for arm in (c.first, c.second)}
+
+
+def test_where_the_true_videos_stand_still_too_an_arm_may_win(tmp_path: Path) -> None:
+    still = Figures(1.0, 0.0, 0.0, frozen=True)
+    grid = made_up_grid(tmp_path, {VANILLA: DRIFTING, INVERTED: still}, truth=still)
+    assert cells(compare_runs([grid]), "drift-world", "anatomy")[INVERTED].best
+
+
 def test_families_never_share_a_table(comparison: Comparison) -> None:
     for table in comparison.tables:
         names = {c.subtitle.partition("/")[0] for c in table.columns if "/" in c.subtitle}

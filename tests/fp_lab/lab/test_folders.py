@@ -196,6 +196,7 @@ def test_a_page_says_what_stands_still(tmp_path: Path) -> None:
     bad_videos.write(tmp_path / "loop.mkv", bad_videos.moving(4) * 4)
     page = write_scores_page(score(tmp_path), "fp-lab evaluate").read_text()
     assert "frozen in 100 % of its steps" in page
+    assert "frozen: 1 of 2 videos" in page
     assert "repeats every 4 frames" in page
 
 

@@ -73,6 +73,17 @@ def test_the_least_drift_is_best_whatever_its_sign() -> None:
     assert best.figure.mean == pytest.approx(0.1)
 
 
+def test_a_step_that_stands_still_is_not_the_best() -> None:
+    scores = videos({10: 0.9, 20: 0.0, 30: 0.5})
+    goal = Goal.parse("plain/clarity.drift")
+    moving = best_checkpoint(scores.assign(frozen=scores["step"] == 20), goal)
+    assert moving is not None
+    assert moving.step == 30
+    all_still = best_checkpoint(scores.assign(frozen=True), goal)
+    assert all_still is not None
+    assert all_still.step == 20
+
+
 def test_one_video_tells_nothing_apart() -> None:
     best = best_checkpoint(videos({10: 0.0, 20: 5.0}, count=1), Goal.parse("plain/clarity"))
     assert best is not None
