@@ -25,7 +25,7 @@ UNDEFINED = "plain/no-known-shape", "plain/no-caption-attributes"
 
 @dataclass(frozen=True)
 class Figures:
-    """Scores: ``level + slope * time + noise``, time from 0 to 1, less `fall` but in frame 0; frozen videos."""
+    """Scores ``level + slope * time + noise``, time from 0 to 1, less `fall` but in frame 0; still videos."""
 
     level: float = 0.9
     slope: float = 0.0

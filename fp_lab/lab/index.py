@@ -25,7 +25,7 @@ from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE
 
 INDEX_FILE = "index.parquet"
-_VERSION = 3
+_VERSION = 4
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 _ROWS = pa.schema(

@@ -1,6 +1,7 @@
 """Two sets of scored videos against each other, see `pair_videos`."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 

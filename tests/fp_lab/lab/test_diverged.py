@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
+from lightning import Trainer
 from torch import Tensor
 
 from fixtures import tiny_config, tiny_experiment
@@ -12,13 +14,16 @@ from fp_lab.codec import Codec
 from fp_lab.finite import NotFinite
 from fp_lab.lab.arm import work
 from fp_lab.lab.build import Materials, build_model
+from fp_lab.lab.callbacks import StepTable
 from fp_lab.lab.fit import steps_taken
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs
-from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.sample import sample
 from fp_lab.lab.stages import RunFolder
+from fp_lab.loss_bins import LossBins
+from fp_lab.system import FramePackSystem
 
 GRID = """\
 name: nan
@@ -52,12 +57,34 @@ def test_an_arm_that_diverges_fails_at_its_step_and_is_never_ranked(folder: Path
         gather([folder / "runs" / "nan"])
 
 
+@pytest.mark.parametrize(("here", "there"), [(0.5, float("nan")), (float("inf"), 0.5)])
+def test_all_ranks_stop_at_the_step_of_the_one_that_diverges(here: float, there: float) -> None:
+    """Figures are summed over ranks, and what is not finite stays so: each rank sees the same."""
+
+    class Hearing(Reporter):
+        def trained(self, step: Step) -> None:
+            raise AssertionError("a step that is not finite was told")
+
+    class Two:
+        def reduce(self, figures: Tensor, reduce_op: str) -> Tensor:
+            other = figures.clone()
+            other[0] = there
+            return figures + other
+
+    system = FramePackSystem.__new__(FramePackSystem)
+    torch.nn.Module.__init__(system)
+    system.gradient_norm, system.loss_bins = torch.tensor(1.0), LossBins(torch.zeros(4), torch.zeros(4))
+    trainer = Mock(spec=Trainer, world_size=2, global_step=5, strategy=Two())
+    with pytest.raises(NotFinite, match=r"step 5: loss (nan|inf), "):
+        StepTable(Hearing(), 1.0).on_train_batch_end(trainer, system, {"loss": torch.tensor(here)}, None, 4)
+
+
 def test_a_checkpoint_with_nan_is_removed_and_training_begins_again(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     for value, steps in ((1.0, 4), (float("nan"), 0)):
         state = {"fp_lab_key": "key", "global_step": 4, "state_dict": {"a": torch.tensor([1.0, value])}}
         torch.save(state, path)
-        assert steps_taken(path, "key") == steps
+        assert steps_taken(path, "key", Reporter()) == steps
     assert not path.exists()
 
 
