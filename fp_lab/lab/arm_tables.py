@@ -242,6 +242,7 @@ def _with_common_videos(panel: Panel, arms: Sequence[str]) -> list[str]:
 
 def _table(compared: Compared, key: str, title: str, made: Sequence[_Ranked], notes: Sequence[str]) -> Table:
     note = (*_star(made, compared.reference), *_unpaired(made, compared.reference))
+    note += (compared.gathered.differing,) if compared.gathered.differing else ()
     arms = compared.gathered.arms
     flags = {name: str(frozen) for name, frozen in compared.gathered.frozen.items()}
     lines = [

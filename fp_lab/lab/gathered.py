@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from fp_lab.compressions import from_parts
+from fp_lab.lab.differing import differing, refuse_pooled
 from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.index import Index, Measure, RunFacts, joined, read_runs, training_seed
 from fp_lab.lab.recipes import LATENT_STRIDE, PARTS
@@ -81,6 +82,7 @@ class Gathered:
         truths: folders of the ground truth.
         waiting: run folders that have no scores yet.
         cautions: what is to be said of the arms' bases before any figure is read.
+        differing: what arms differ in beside what their names tell, in a sentence; else empty.
     """
 
     arms: tuple[Arm, ...]
@@ -93,6 +95,7 @@ class Gathered:
     truths: tuple[Path, ...]
     waiting: tuple[Path, ...]
     cautions: tuple[str, ...] = ()
+    differing: str = ""
 
     @cached_property
     def frames(self) -> pd.DataFrame:
@@ -180,7 +183,18 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
         truths=tuple(truths),
         waiting=tuple(run for run in runs if run not in scored),
         cautions=tuple(dict.fromkeys(facts.caution for facts in scored.values() if facts.caution)),
+        differing=_differing(scored, index),
     )
+
+
+def _differing(runs: Mapping[Path, RunFacts], index: Index) -> str:
+    """What arms differ in beside their names; training seeds of one arm may differ in nothing."""
+    settings: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for run, facts in runs.items():
+        settings.setdefault(run.parent.name, {})[str(run)] = index.settings[facts.settings]
+    for arm, seeds in settings.items():
+        refuse_pooled(arm, seeds)
+    return differing({arm: next(iter(seeds.values())) for arm, seeds in settings.items()})
 
 
 def _having(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:

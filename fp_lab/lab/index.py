@@ -20,9 +20,10 @@ import yaml
 
 from fp_lab.lab.atomic import read_json, replacing
 from fp_lab.lab.base_origin import toy_base
+from fp_lab.lab.differing import compared_settings
 from fp_lab.lab.given_frames import GIVEN_COLUMNS, with_given
 from fp_lab.lab.stages import RunFolder, digest
-from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE
+from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE, plain
 
 INDEX_FILE = "index.parquet"
 _VERSION = 4
@@ -61,6 +62,7 @@ class RunFacts:
     Attributes:
         recipe: of its config; of a run without one, its folder's name.
         size: videos, frames, height, width, fps, and how many of the frames were given.
+        settings: key in `Index.settings`.
         protocol: key of the protocol in `Index.protocols`.
         truth: folder of its ground truth, relative to its own; None without.
         efficiency: times, rates and peak memory.
@@ -71,6 +73,7 @@ class RunFacts:
 
     recipe: str
     size: Mapping[str, float]
+    settings: str
     protocol: str
     truth: str | None
     efficiency: Mapping[str, float]
@@ -85,11 +88,13 @@ class Index:
 
     Attributes:
         runs: name below the grid, ``<arm>/seed<k>`` -> its facts.
+        settings: key -> what runs were made with, see `compared_settings`; runs of one arm share a key.
         protocols: key -> how figures were made (``protocol``) and of what kind they are (``measures``).
         rows: one per run, video and estimator, from own history.
     """
 
     runs: Mapping[str, RunFacts]
+    settings: Mapping[str, Mapping[str, Any]]
     protocols: Mapping[str, Mapping[str, Any]]
     rows: pa.Table
 
@@ -103,7 +108,7 @@ class Index:
         return self.rows.unify_dictionaries().to_pandas()
 
 
-_NOTHING = Index({}, {}, _ROWS.empty_table())
+_NOTHING = Index({}, {}, {}, _ROWS.empty_table())
 
 
 def training_seed(run: Path) -> int | None:
@@ -151,8 +156,9 @@ def joined(parts: Sequence[Index]) -> Index:
 
 def _joined(parts: Sequence[Index]) -> Index:
     runs = {name: facts for part in parts for name, facts in part.runs.items()}
+    settings = {key: told for part in parts for key, told in part.settings.items()}
     protocols = {key: told for part in parts for key, told in part.protocols.items()}
-    return Index(runs, protocols, pa.concat_tables([part.rows for part in parts]))
+    return Index(runs, settings, protocols, pa.concat_tables([part.rows for part in parts]))
 
 
 def _name(run: Path) -> str:
@@ -184,8 +190,9 @@ def _without(index: Index, names: set[str]) -> Index:
     arms = index.rows["arm"].cast(pa.string())
     keys = pc.binary_join_element_wise(arms, index.rows["training_seed"].cast(pa.string()), "/seed")
     rows = index.rows.filter(pc.is_in(keys, pa.array(runs)))
-    used = {facts.protocol for facts in runs.values()}
-    return Index(runs, {key: told for key, told in index.protocols.items() if key in used}, rows)
+    settings = {facts.settings: index.settings[facts.settings] for facts in runs.values()}
+    protocols = {facts.protocol: index.protocols[facts.protocol] for facts in runs.values()}
+    return Index(runs, settings, protocols, rows)
 
 
 def _read(folder: Path) -> Index:
@@ -196,9 +203,11 @@ def _read(folder: Path) -> Index:
     config = yaml.load(run.config.read_bytes(), yaml.CSafeLoader) if run.config.is_file() else {}
     size = {key: summary[key] for key in ("videos", "frames", "height", "width", "fps")}
     size["given"] = summary.get("given", min(1, config.get("evaluation", {}).get("given", 1)))
+    settings = plain(compared_settings(config))
     facts = RunFacts(
         recipe=config.get("recipe", folder.parent.name.partition("--")[0]),
         size=size,
+        settings=digest(settings),
         protocol=digest(told),
         truth=summary.get("truth"),
         efficiency=read_json(run.efficiency),
@@ -225,7 +234,8 @@ def _read(folder: Path) -> Index:
         else pa.nulls(len(own), field.type)
         for field in _ROWS
     ]
-    return Index({_name(folder): facts}, {facts.protocol: told}, pa.table(columns, schema=_ROWS))
+    rows = pa.table(columns, schema=_ROWS)
+    return Index({_name(folder): facts}, {facts.settings: settings}, {facts.protocol: told}, rows)
 
 
 def _add_given(own: pa.Table, frames: Path, size: Mapping[str, float]) -> pa.Table:
@@ -256,13 +266,13 @@ def _load(path: Path) -> Index:
         told = json.loads(rows.schema.metadata[_KEY])
         if told["version"] == _VERSION:
             runs = {name: RunFacts(**facts) for name, facts in told["runs"].items()}
-            return Index(runs, told["protocols"], rows.cast(_ROWS))
+            return Index(runs, told["settings"], told["protocols"], rows.cast(_ROWS))
     return _NOTHING
 
 
 def _save(index: Index, path: Path) -> None:
     runs = {name: asdict(facts) for name, facts in index.runs.items()}
-    told = {"version": _VERSION, "runs": runs, "protocols": index.protocols}
+    told = {"version": _VERSION, "runs": runs, "settings": index.settings, "protocols": index.protocols}
     rows = index.rows.unify_dictionaries().combine_chunks()
     with replacing(path) as unfinished:
         pq.write_table(rows.replace_schema_metadata({_KEY: json.dumps(told)}), unfinished)

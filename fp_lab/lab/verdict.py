@@ -217,7 +217,7 @@ def _caveat(gathered: Gathered, scores: Mapping[str, Panel]) -> str:
         )
     if sum(not arm.control for arm in gathered.arms) > MOST_PAIRED:
         parts.append(f"more than {MOST_PAIRED} arms: each is compared with the reference arm alone")
-    return f"({'; '.join(parts)}.)"
+    return " ".join([f"({'; '.join(parts)}.)", *([gathered.differing] if gathered.differing else [])])
 
 
 def _listed(names: Sequence[str]) -> str:

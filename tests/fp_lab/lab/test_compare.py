@@ -207,6 +207,34 @@ def test_scores_of_which_neither_direction_is_better_are_not_ranked_or_starred(t
     assert "dynamic" not in columns
 
 
+def _set(run: Path, old: str, new: str) -> None:
+    config = run / "config.yaml"
+    assert old in config.read_text()
+    config.write_text(config.read_text().replace(old, new))
+
+
+def test_what_arms_differ_in_beside_their_names_is_named(tmp_path: Path) -> None:
+    named = f"{VANILLA}--training.steps=6"
+    grid = made_up_grid(tmp_path, {VANILLA: GOOD, INVERTED: GOOD, named: GOOD}, videos=2)
+    assert "Beside what" not in compare_runs([grid]).verdict.text
+    _set(grid / named / "seed0", "steps: 80", "steps: 6")
+    assert "training.steps" not in compare_runs([grid]).verdict.text, "its name tells it"
+    _set(grid / INVERTED / "seed0", "steps: 80", "steps: 4")
+    _set(grid / INVERTED / "seed0", "threads: 2", "threads: 1")  # changes nothing that is measured
+    comparison = compare_runs([grid])
+    for text in (comparison.verdict.text, *comparison.table("drift-world").notes[-1:]):
+        assert f"training.steps 4 ({INVERTED}), 80 ({VANILLA})" in text
+        assert "threads" not in text
+
+
+def test_training_seeds_of_other_settings_do_not_share_a_row(tmp_path: Path) -> None:
+    grid = made_up_grid(tmp_path, {VANILLA: GOOD}, videos=2, seeds=(0, 1))
+    _set(grid / VANILLA / "seed1", "steps: 80", "steps: 6")
+    with pytest.raises(ValueError, match=r"differ in training\.steps: .*seed0 has 80, .*seed1 has 6"):
+        compare_runs([grid])
+    assert compare_runs([grid], ["training.steps=6"]).gathered.arms[0].seeds == (1,)
+
+
 def test_tables_are_written_and_can_be_read_back(comparison: Comparison, tmp_path: Path) -> None:
     comparison.write(tmp_path)
     table = pd.read_csv(tmp_path / "table.csv").set_index("arm")
