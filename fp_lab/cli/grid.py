@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from fp_lab.lab.grid import Grid
 
 INTERRUPTED = 130
+REPLACE_HELP = "Replace earlier results of other settings instead of going beside them."
+REDO_HELP = "Do all stages again, in place, though they are done."
 
 
 def grid(
@@ -36,6 +38,8 @@ def grid(
         list[str] | None,
         typer.Option("--option", metavar="KEY=VALUE", help="Of the engine, such as slurm_partition=gpu."),
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help=REPLACE_HELP)] = False,
+    redo: Annotated[bool, typer.Option("--redo", help=REDO_HELP)] = False,
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
 ) -> None:
     """Run a grid: what is done is found again, what is missing is done, then all arms are compared.
@@ -45,6 +49,8 @@ def grid(
       fp-lab grid demo
 
       fp-lab grid experiments/grids/clips.yaml training.steps=200
+
+      fp-lab grid demo training.steps=40             beside earlier results, which stay
 
       fp-lab grid demo --dry-run
 
@@ -66,13 +72,22 @@ def grid(
     where = make_engine(engine, workers, runs / "cache", key_values(options or []))
     try:
         command = shlex.join(["fp-lab", "grid", file, *(overrides or [])])
-        result = run_grid(loaded, runs, console, command=command, engine=where, retry_failed=retry_failed)
+        result = run_grid(
+            loaded,
+            runs,
+            console,
+            command=command,
+            engine=where,
+            retry_failed=retry_failed,
+            in_place=replace,
+            redo=redo,
+        )
     except KeyboardInterrupt:
         console.print("Interrupted. The same command finishes what is missing.")
         raise typer.Exit(INTERRUPTED) from None
     if result.halted:
         end_halted(result.halted, console)
-    console.print(ending(result.folder, runs), markup=False, highlight=False, soft_wrap=True)
+    console.print(ending(result.reported, runs), markup=False, highlight=False, soft_wrap=True)
     if result.failed:
         _end_failed(result.failed, len(loaded.arms), console)
 

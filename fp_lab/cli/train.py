@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fp_lab.cli.grid import INTERRUPTED, end_halted
+from fp_lab.cli.grid import INTERRUPTED, REDO_HELP, REPLACE_HELP, end_halted
 from fp_lab.lab.stages import STAGES, Stage
 
 
@@ -22,6 +22,8 @@ def train(
     score: Annotated[
         bool, typer.Option("--score", help="Generate and score the evaluation videos too.")
     ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help=REPLACE_HELP)] = False,
+    redo: Annotated[bool, typer.Option("--redo", help=REDO_HELP)] = False,
     runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
 ) -> None:
     """Fine-tune one arm; interrupted, the same command continues.
@@ -41,7 +43,16 @@ def train(
     stages: tuple[Stage, ...] = STAGES if score else STAGES[:1]
     command = shlex.join(["fp-lab", "train", config, *(overrides or [])])
     try:
-        result = run_grid(alone, runs, console, command=command, stages=stages, retry_failed=True)
+        result = run_grid(
+            alone,
+            runs,
+            console,
+            command=command,
+            stages=stages,
+            retry_failed=True,
+            in_place=replace,
+            redo=redo,
+        )
     except KeyboardInterrupt:
         console.print("Interrupted. The same command continues.")
         raise typer.Exit(INTERRUPTED) from None
@@ -49,7 +60,7 @@ def train(
         end_halted(result.halted, console)
     if result.failed:
         raise typer.Exit(1)
-    folder = result.folder / alone.arms[0].folder
+    (folder,) = result.runs
     console.print(f"Trained: {folder}", markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"Videos: fp-lab generate --checkpoint {folder} --seed 1",

@@ -11,6 +11,7 @@ from typing import Literal
 from fp_lab.lab.atomic import CANNOT_WRITE
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, to_yaml
+from fp_lab.lab.identity import Identity, TakenByOthers, hold
 from fp_lab.lab.keys import StageKeys
 from fp_lab.lab.locking import Busy, only_one
 from fp_lab.lab.reporter import Reporter
@@ -32,19 +33,28 @@ class Job:
         label: for people.
         config: resolved.
         keys: what its stages depend on.
+        identity: what its folder belongs to.
         folder: of the run.
         truth: folder of the ground truth's scores.
         cache: what arms have in common on disk.
         stages: a beginning of `fp_lab.lab.stages.STAGES`.
+        trained: runs whose trained model is taken over if it was trained in the same way.
     """
 
     label: str
     config: ExperimentConfig
     keys: StageKeys
+    identity: Identity
     folder: Path
     truth: Path
     cache: Path
     stages: tuple[Stage, ...]
+    trained: tuple[Path, ...] = ()
+
+    @property
+    def redone(self) -> int:
+        """How often its stages were asked for anew."""
+        return self.identity.redone.get(self.folder.name, 0)
 
     @property
     def key(self) -> str:
@@ -95,11 +105,14 @@ def work(job: Job, materials: Materials, reporter: Reporter) -> Outcome:
     place, started = RunFolder(job.folder), time.monotonic()
     try:
         with only_one(place.lock, wait=False):
+            hold(place.path.parent, job.identity)
             reporter.started()
             materials.reporter = reporter
             return _bring_up_to_date(job, place, materials, reporter, started)
     except Busy:
         return Outcome("busy", reason="another process is at it")
+    except TakenByOthers as error:
+        return Outcome("failed", reason=_line(error))
     except OSError as error:
         return Outcome("halted", reason=_line(error))
 
@@ -120,13 +133,25 @@ def _bring_up_to_date(
 
 
 def _with_unchanged_inputs(job: Job, materials: Materials, reporter: Reporter) -> list[Stage]:
-    """The stages that were done; done again where a clip or a weight has changed meanwhile."""
+    """The stages that were done; done again where a clip or a weight was another one for a while."""
     for _ in range(_TRIES):
         try:
             if "score" in job.stages:
                 prepare_truth(job.truth, job.config, materials, reporter)
-            return run(job.folder, job.config, materials, reporter, truth=job.truth, stages=job.stages)
+            return run(
+                job.folder,
+                job.config,
+                materials,
+                reporter,
+                truth=job.truth,
+                stages=job.stages,
+                redone=job.redone,
+                trained=job.trained,
+            )
         except InputsChanged as change:
+            # results with the file as it was may lie in this folder, and in that of the ground truth
+            if not Identity.of(job.config).same(job.identity):
+                raise InputsChanged(f"{change}; the same command takes it as it is now") from change
             reporter.say(f"{job.label}: {change}; done again")
             last = change
     raise last

@@ -34,7 +34,7 @@ def plan_table(grid: Grid, jobs: Sequence[Job], costs: Sequence[Cost], workers: 
             "done" if stage not in job.pending else "failed" if failed else duration(getattr(cost, stage))
             for stage in job.stages
         ]
-        table.add_row(arm.name, str(arm.seed), arm.config.parsed_recipe.order, *marks)
+        table.add_row(job.folder.parent.name, str(arm.seed), arm.config.parsed_recipe.order, *marks)
     return table
 
 

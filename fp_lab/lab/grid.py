@@ -36,16 +36,22 @@ class Arm:
         name: the recipe, and what else sets the arm apart; a folder's name.
         seed: of training.
         config: resolved.
+        place: folder of its runs, by default its name; see `fp_lab.lab.placement`.
     """
 
     name: str
     seed: int
     config: ExperimentConfig
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        """Take the name for the place, unless another one is chosen."""
+        object.__setattr__(self, "place", self.place or self.name)
 
     @property
     def folder(self) -> Path:
         """Where it runs, relative to the grid's folder."""
-        return Path(self.name) / f"seed{self.seed}"
+        return Path(self.place) / f"seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Grid:
 
     def to_yaml(self) -> str:
         """The resolved grid: its name and the folder of every arm; each folder holds its config."""
-        arms = [{"name": arm.name, "seed": arm.seed, "folder": arm.folder.as_posix()} for arm in self.arms]
+        arms = [{"name": arm.place, "seed": arm.seed, "folder": arm.folder.as_posix()} for arm in self.arms]
         return yaml_of({"name": self.name, "arms": arms})
 
 
@@ -116,11 +122,16 @@ def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> A
     seeded = layers if seed is None else [*layers, Layer("seeds", {"seed": seed})]
     config = at_equal_compute(merge(seeded))
     apart = {k: v for k, v in flatten(own).items() if k not in (*PARTS, "recipe", "baseline", "like")}
-    name = "".join([config.label or config.recipe, *(f"--{key}={value}" for key, value in apart.items())])
-    safe = re.sub(r"[^\w.+=,-]+", "-", name)
+    return Arm(folder_name(config.label or config.recipe, apart), config.seed, config)
+
+
+def folder_name(name: str, apart: Mapping[str, Any]) -> str:
+    """A name and what sets it apart, as the name of a folder; a long one ends in a digest of the whole."""
+    whole = "".join([name, *(f"--{key}={value}" for key, value in apart.items())])
+    safe = re.sub(r"[^\w.+=,-]+", "-", whole)
     if len(safe) > _LONGEST_NAME:
-        safe = f"{safe[: _LONGEST_NAME - 9]}-{digest({'name': name})[:8]}"
-    return Arm(safe, config.seed, config)
+        safe = f"{safe[: _LONGEST_NAME - 9]}-{digest({'name': whole})[:8]}"
+    return safe
 
 
 def _differences(path: Path, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Run a grid: arms by an engine, failures apart from the others, finished ones found again."""
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,20 +11,21 @@ from rich.console import Console
 
 from fp_lab.lab.arm import Job
 from fp_lab.lab.arms_at_work import ArmsAtWork
-from fp_lab.lab.atomic import keep_text
+from fp_lab.lab.atomic import keep_text, read_json
 from fp_lab.lab.cautions import cautions
 from fp_lab.lab.data_identity import clips_folder
 from fp_lab.lab.engines import Engine, Here
+from fp_lab.lab.evaluate import TRUTH_FOLDER
 from fp_lab.lab.grid import Grid
-from fp_lab.lab.index import INDEX_FILE
-from fp_lab.lab.keys import StageKeys, stage_keys
+from fp_lab.lab.identity import choosing
+from fp_lab.lab.locking import only_one
+from fp_lab.lab.placement import Placed, claim_arms, place_arms, release
 from fp_lab.lab.progress import GridProgress
-from fp_lab.lab.provenance import git_state
+from fp_lab.lab.provenance import git_state, made_elsewhere
 from fp_lab.lab.stages import STAGES, RunFolder, Stage, digest
 from fp_lab.lab.tracking import TrackedRun, Tracker, Unreachable
 
-_NOT_SHOWN = ("report", "report.done.json", "track", INDEX_FILE)
-"""Files and folders of a grid that its report does not show."""
+_TRUTH_FILE = "truth.json"
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,17 @@ class GridResult:
 
     Attributes:
         folder: of the grid.
+        reported: folder of the command's ``grid.yaml`` and ``report``; that of the grid unless all arms lie
+            beside others.
+        runs: folders of the arms.
         report: page that compares the arms; None where scores are missing.
         failed: labels of arms that did not finish, with the reason.
         halted: why the grid was given up; empty unless its folder could not be written to.
     """
 
     folder: Path
+    reported: Path
+    runs: tuple[Path, ...]
     report: Path | None
     failed: dict[str, str]
     halted: str = ""
@@ -60,6 +67,8 @@ def run_grid(
     stages: Sequence[Stage] = STAGES,
     engine: Engine | None = None,
     retry_failed: bool = False,
+    in_place: bool = False,
+    redo: bool = False,
 ) -> GridResult:
     """Bring every arm up to date, then compare them.
 
@@ -71,82 +80,137 @@ def run_grid(
         stages: a beginning of `STAGES`; without scores there is no report.
         engine: where arms are done; None: one after another in this process.
         retry_failed: try arms again that failed before, though nothing about them has changed.
+        in_place: replace other results in the folders of the arms' names.
+        redo: do all stages again.
 
     Raises:
         KeyboardInterrupt: after the tracked runs are closed as killed.
+        ValueError: results that cannot be replaced, see `claim_arms`.
     """
     folder = runs / grid.name
-    keep_text(folder / "grid.yaml", grid.to_yaml())
-    keep_text(folder / "command.txt", command + "\n")
-    jobs = grid_jobs(grid, runs, stages)
+    with choosing(folder):
+        placed = claim_arms(grid, folder, in_place=in_place, redo=redo)
+        jobs = _jobs(placed, runs, stages)
+        if "score" in stages:
+            _begin_truths(jobs, redo)
+    try:
+        return _run_placed(placed, jobs, runs, console, command, engine, retry_failed)
+    finally:
+        release(placed)
+
+
+def _run_placed(
+    placed: Placed,
+    jobs: Sequence[Job],
+    runs: Path,
+    console: Console,
+    command: str,
+    engine: Engine | None,
+    retry_failed: bool,
+) -> GridResult:
+    grid, folder, stages = placed.grid, placed.folder, jobs[0].stages
+    _describe(placed, command)
     with GridProgress(console, len(jobs)) as progress, engine or Here(runs / "cache") as where:
+        for line in (*placed.lines, *made_elsewhere(jobs)):
+            progress.say(line)
         tracker = Tracker(runs, progress.say)
-        with tracker.grid(grid.name, folder).closing() as parent:
+        with tracker.grid(placed.title, placed.reported).closing() as parent:
             running = ArmsAtWork(jobs, where, tracker, parent, progress)
             for caution in cautions([arm for arm, job in zip(grid.arms, jobs, strict=True) if job.pending]):
                 progress.say(caution)
             running.run(retry_failed)
             report = None
             if "score" in stages and not running.halted and len(running.failed) < len(jobs):
-                report = _report(folder, progress)
+                report = _report(placed, jobs, command, progress)
             running.catch_up()
             if running.failed or running.halted:
                 parent.fail()
-            _log_report(folder, report, parent)
-    return GridResult(folder, report, running.failed, running.halted)
+            _log_report(placed.reported, report, parent)
+    ran = tuple(job.folder for job in jobs)
+    return GridResult(folder, placed.reported, ran, report, running.failed, running.halted)
 
 
 def grid_jobs(grid: Grid, runs: Path, stages: Sequence[Stage] = STAGES) -> list[Job]:
-    """The arms of a grid as jobs; their order is the grid's."""
-    folder = runs / grid.name
-    keys = [stage_keys(arm.config) for arm in grid.arms]
+    """The arms of a grid as jobs, where they would be done now; their order is the grid's."""
+    return _jobs(place_arms(grid, runs / grid.name), runs, stages)
+
+
+def _jobs(placed: Placed, runs: Path, stages: Sequence[Stage]) -> list[Job]:
+    folder = placed.folder
+    first = _truth_key(folder / TRUTH_FOLDER) or placed.keys[0].truth
     return [
         Job(
-            label=f"{arm.name} seed {arm.seed}",
+            label=f"{arm.place} seed {arm.seed}",
             config=arm.config,
-            keys=own,
+            keys=keys,
+            identity=identity,
             folder=folder / arm.folder,
-            truth=_truth_folder(folder, keys[0], own),
+            truth=folder / (TRUTH_FOLDER if keys.truth == first else f"{TRUTH_FOLDER}-{keys.truth[:8]}"),
             cache=runs / "cache",
             stages=tuple(stages),
+            trained=trained,
         )
-        for arm, own in zip(grid.arms, keys, strict=True)
+        for arm, identity, keys, trained in zip(
+            placed.grid.arms, placed.identities, placed.keys, placed.trained, strict=True
+        )
     ]
 
 
-def _truth_folder(folder: Path, first: StageKeys, own: StageKeys) -> Path:
-    """The ground truth's scores are shared by the arms that have the same evaluation set."""
-    return folder / ("truth" if own.truth == first.truth else f"truth-{own.truth[:8]}")
+def _truth_key(truth: Path) -> str:
+    """What a folder of the ground truth's scores is for; empty of one that is not there."""
+    marks = (truth / _TRUTH_FILE, RunFolder(truth).done_file("truth"))
+    unknown = "unknown" if truth.exists() else ""
+    return next((read_json(mark)["key"] for mark in marks if mark.is_file()), unknown)
 
 
-def _report(folder: Path, progress: GridProgress) -> Path:
-    """The page, written anew unless it is there, whole, and younger than all that it shows."""
-    place, key = RunFolder(folder), _shown(folder)
-    if not place.is_done("report", key):
-        from fp_lab.lab.report import write_report
-
-        for line in place.set_aside("report"):
-            progress.say(line)
-        with progress.busy("report"), place.doing("report", key):
-            write_report(folder)
-    return folder / "report" / "index.html"
+def _begin_truths(jobs: Sequence[Job], redo: bool) -> None:
+    """Say for what evaluation set each ground truth is, before another command looks for one."""
+    for job in jobs:
+        keep_text(job.truth / _TRUTH_FILE, json.dumps({"key": job.keys.truth}) + "\n")
+        if redo:
+            RunFolder(job.truth).done_file("truth").unlink(missing_ok=True)
 
 
-def _shown(folder: Path) -> str:
-    """What a report shows and who wrote it: a hash of names, sizes and times of all files of a grid."""
+def _describe(placed: Placed, command: str) -> None:
+    keep_text(placed.reported / "grid.yaml", placed.grid.to_yaml())
+    keep_text(placed.reported / "command.txt", command + "\n")
+
+
+def _report(placed: Placed, jobs: Sequence[Job], command: str, progress: GridProgress) -> Path:
+    """The page of this command's arms, written anew unless it is there, whole, and younger than they are.
+
+    Another command of the same grid waits to write its own.
+    """
+    with only_one(placed.reported / ".report.lock"):
+        _describe(placed, command)
+        place, key = RunFolder(placed.reported), _shown(placed, jobs)
+        if not place.is_done("report", key):
+            from fp_lab.lab.report import write_report
+
+            for line in place.set_aside("report"):
+                progress.say(line)
+            with progress.busy("report"), place.doing("report", key):
+                ran = [job.folder for job in jobs if job.folder.is_dir()]
+                write_report(placed.folder, ran, placed.reported)
+    return placed.reported / "report" / "index.html"
+
+
+def _shown(placed: Placed, jobs: Sequence[Job]) -> str:
+    """What a report shows and who wrote it: a hash of names, sizes and times of all files of its arms."""
     state = {}
-    for file in sorted(folder.rglob("*")):
-        inner = file.relative_to(folder)
-        if inner.parts[0] in _NOT_SHOWN or file.name.startswith(".") or not file.is_file():
-            continue
-        found = file.stat()
-        state[inner.as_posix()] = [found.st_size, found.st_mtime_ns]
-    return digest({"files": state, "version": version("fp_lab"), "git": git_state()})
+    for folder in sorted({place for job in jobs for place in (job.folder, job.truth)}):
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and not file.name.startswith("."):
+                found = file.stat()
+                inner = file.relative_to(placed.folder).as_posix()
+                state[inner] = [found.st_size, found.st_mtime_ns]
+    described = {"files": state, "grid": placed.grid.to_yaml()}
+    return digest(described | {"version": version("fp_lab"), "git": git_state()})
 
 
-def _log_report(folder: Path, report: Path | None, parent: TrackedRun) -> None:
+def _log_report(reported: Path, report: Path | None, parent: TrackedRun) -> None:
     """Have MLflow show the report, if there is one; without an answer the same command sends it."""
     if report is not None:
         files = sorted(file for file in report.parent.iterdir() if file.is_file())
         with suppress(Unreachable):
-            parent.log_missing_files([folder / "grid.yaml", *files], "report")
+            parent.log_missing_files([reported / "grid.yaml", *files], "report")

@@ -1,12 +1,12 @@
 """What each stage of a run depends on, as a hash: a stage with the same key need not be done again."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.data_identity import data_identity
 from fp_lab.lab.real import is_real, told_identity
-from fp_lab.lab.stages import digest
+from fp_lab.lab.stages import STAGES, digest
 from fp_lab.lab.training_cache import cache_identity
 from fp_lab.lab.weights import is_own, weights_sha256
 from fp_metrics import protocol
@@ -28,6 +28,13 @@ class StageKeys:
     sample: str
     score: str
     truth: str
+
+    def again(self, times: int) -> "StageKeys":
+        """Keys of stages that are to be done again, for the so manieth time; the same keys for 0."""
+        if not times:
+            return self
+        own = {name: digest({"key": getattr(self, name), "again": times}) for name in STAGES}
+        return replace(self, **own)
 
 
 def stage_keys(config: ExperimentConfig) -> StageKeys:

@@ -14,6 +14,7 @@ from fp_lab.lab.provenance import provenance
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.sample import sample
 from fp_lab.lab.stages import STAGES, RunFolder, Stage
+from fp_lab.lab.taken_over import take_over
 from fp_lab.lab.track.in_training import train_tracked
 from fp_lab.lab.unchanged import input_digests, require_unchanged
 
@@ -26,6 +27,8 @@ def run(
     *,
     truth: Path | None = None,
     stages: Sequence[Stage] = STAGES,
+    redone: int = 0,
+    trained: Sequence[Path] = (),
 ) -> list[Stage]:
     """Bring a run's stages up to date.
 
@@ -36,6 +39,8 @@ def run(
         reporter: hears of progress.
         truth: folder of the ground truth's scores (see `prepare_truth`), by default that of the grid.
         stages: which ones, a beginning of `STAGES`.
+        redone: how often they were asked for anew.
+        trained: runs whose trained model is taken over if it was trained in the same way.
 
     Returns:
         The stages that had to be done.
@@ -45,7 +50,7 @@ def run(
         ValueError: for what a user can put right.
     """
     place, inputs = RunFolder(folder), input_digests(config)
-    keys = stage_keys(config)
+    keys = stage_keys(config).again(redone)
     keep_text(place.config, to_yaml(config))
     for line in place.restore():
         reporter.say(line)
@@ -54,6 +59,11 @@ def run(
         for line in place.set_aside(stage):
             reporter.say(line)
         place.clear(stage)
+    if "train" in pending:
+        place.efficiency.unlink(missing_ok=True)  # or the peak memory of an earlier training would count
+        if origin := take_over(place, keys.train, trained):
+            reporter.say(origin)
+            pending.remove("train")
     for stage in pending:
         key = getattr(keys, stage)
         with place.doing(stage, key):

@@ -1,7 +1,7 @@
 """The report as one page that needs no other file: verdict, tables, plots, strips, videos, protocol."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -27,11 +27,13 @@ _PLAYER = 'loop muted playsinline preload="metadata"'
 _HISTORY_SCORES = ("anatomy", "identity", "clarity", "psnr")
 
 
-def write_report(grid_folder: Path) -> Path:
-    """Compare the arms of a grid and write ``report/`` into its folder.
+def write_report(grid_folder: Path, runs: Sequence[Path] | None = None, reported: Path | None = None) -> Path:
+    """Compare the arms of a grid and write a folder ``report/``.
 
     Args:
         grid_folder: holds ``<arm>/seed<k>`` and the ground truth.
+        runs: folders ``<arm>/seed<k>`` to compare, by default all.
+        reported: where to write it, beside ``grid.yaml`` and ``command.txt``; by default the grid's folder.
 
     Returns:
         The page, ``report/index.html``.
@@ -39,8 +41,9 @@ def write_report(grid_folder: Path) -> Path:
     Raises:
         ValueError: no scores there, or scores that cannot share a table.
     """
-    folder = grid_folder / REPORT_FOLDER
-    comparison = compare(gather([grid_folder]))
+    reported = reported or grid_folder
+    folder = reported / REPORT_FOLDER
+    comparison = compare(gather([grid_folder] if runs is None else runs))
     comparison.write(folder)
     gathered = comparison.gathered
     arms_looks = looks(gathered.arms)
@@ -53,7 +56,7 @@ def write_report(grid_folder: Path) -> Path:
         "Frame strips": _strips(gathered, arms_looks, folder),
         "Videos": _videos(gathered, folder),
         "Claims": _claims(comparison),
-        "Protocol": protocol_html(gathered, grid_folder),
+        "Protocol": protocol_html(gathered, reported),
     }
     page = folder / "index.html"
     write_text(page, _page(grid_folder.resolve().name, comparison, sections))

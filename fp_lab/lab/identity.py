@@ -1,0 +1,148 @@
+"""What the results in an arm's folder depend on, and to whom the folder belongs.
+
+``<arm>/arm.json`` tells it of the results in ``<arm>/seed<k>``, whatever the training seed.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fp_lab.lab.atomic import read_json, write_text
+from fp_lab.lab.config import ExperimentConfig, flatten, load
+from fp_lab.lab.keys import stage_keys
+from fp_lab.lab.locking import only_one
+from fp_lab.lab.stages import STAGES, RunFolder
+
+ARM_FILE = "arm.json"
+_NOT_IN_KEYS = (
+    *("training.checkpoint_every", "training.workers", "training.compute_of"),
+    *("seed", "label", "protocol"),
+)
+
+
+class TakenByOthers(ValueError):
+    """An arm's folder belongs to other settings by now."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the results in an arm's folder depend on.
+
+    Attributes:
+        score: key of the last stage for training seed 0, which covers those of all stages; empty if unknown.
+        train: key of the first stage for training seed 0.
+        settings: by their dotted names, for people.
+        redone: folder name of a seed -> how often its stages were asked for anew.
+    """
+
+    score: str = ""
+    train: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    redone: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: ExperimentConfig) -> "Identity":
+        """Of a config, less its training seed.
+
+        Raises:
+            ValueError: the codec or the base is not there.
+        """
+        keys = stage_keys(replace(config, seed=0))
+        settings = json.loads(json.dumps(flatten(asdict(config)), default=str))
+        return cls(keys.score, keys.train, settings)
+
+    def redo(self, seeds: Sequence[str]) -> "Identity":
+        """The same, with the stages of some seeds asked for once more."""
+        again = {seed: self.redone.get(seed, 0) + 1 for seed in seeds}
+        return replace(self, redone={**self.redone, **again})
+
+    def same(self, other: "Identity") -> bool:
+        """Whether both have the same results."""
+        return bool(self.score) and self.score == other.score
+
+    def differences(self, other: "Identity") -> dict[str, tuple[Any, Any]]:
+        """Settings that results depend on and that differ: name -> this one's and the other's."""
+        unused = "data.clips." if other.settings.get("data.kind") == "world" else "data.world."
+        both = {name: (self.settings.get(name), value) for name, value in other.settings.items()}
+        return {
+            name: values
+            for name, values in both.items()
+            if values[0] != values[1] and name not in _NOT_IN_KEYS and not name.startswith(("track.", unused))
+        }
+
+
+def choosing(grid: Path) -> AbstractContextManager[None]:
+    """Held while folders of a grid are given to arms, so that nobody else does it at the same time."""
+    return only_one(grid / ".arms.lock")
+
+
+def hold(place: Path, identity: Identity) -> None:
+    """Make sure that an arm's folder still belongs to it, before anything is written there.
+
+    Raises:
+        TakenByOthers: another command has put other settings there.
+    """
+    with choosing(place.parent):
+        found = occupant(place)
+        if found is not None and not found.same(identity):
+            raise TakenByOthers(
+                f"{place} has been given to an arm with other settings meanwhile; the same command finds "
+                "another folder"
+            )
+        if found is None:
+            write_identity(place, identity)
+
+
+def write_identity(place: Path, identity: Identity) -> None:
+    """Give an arm's folder to an identity."""
+    write_text(place / ARM_FILE, json.dumps(asdict(identity), indent=2) + "\n")
+
+
+def occupant(place: Path) -> Identity | None:
+    """What an arm's folder belongs to; None if it is free.
+
+    Results without `ARM_FILE` are recognised by their configs and the records of their stages.
+    """
+    try:
+        record = read_json(place / ARM_FILE)
+    except ValueError:
+        record = {}
+    if record:
+        return Identity(**record)
+    runs = list(results_in(place))
+    identities = [_recognised(run) for run in runs]
+    if any(identity != identities[0] for identity in identities):
+        return Identity()
+    return identities[0] if identities else None
+
+
+def results_in(place: Path) -> Iterator[RunFolder]:
+    """Runs of an arm that hold anything of worth: results, or a checkpoint with steps behind it."""
+    for run in map(RunFolder, sorted(place.glob("seed*"))):
+        marks = (run.done_file(stage) for stage in STAGES)
+        left = (
+            run.checkpoint,
+            run.path / "train" / "checkpoints",
+            run.model,
+            run.samples,
+            run.summary.parent,
+        )
+        if any(path.exists() for path in (*marks, *left)):
+            yield run
+
+
+def _recognised(run: RunFolder) -> Identity:
+    """What a run without `ARM_FILE` depends on, if the records of its stages agree with its config."""
+    try:
+        config = load(run.config)
+        identity, keys = Identity.of(config), stage_keys(config)
+        records = {stage: read_json(run.done_file(stage)) for stage in STAGES}
+    except (ValueError, OSError):
+        return Identity()
+    done = {stage: record["key"] for stage, record in records.items() if record}
+    if not done or any(key != getattr(keys, stage) for stage, key in done.items()):
+        return Identity(settings=identity.settings)
+    return identity
