@@ -16,7 +16,7 @@ help:  ## Say what can be made
 	@echo '  Another Python: make PYTHON=/path/to/python3.12 demo'
 
 demo: $(READY)  ## Train a small grid, measure its drift, print the comparison table (minutes)
-	@$(BIN)/fp-lab grid experiments/grids/demo.yaml
+	@$(BIN)/fp-lab grid experiments/grids/demo.yaml --efficiency
 
 models-demo: $(READY)  ## Fine-tune tiny HunyuanVideo and Wan pipelines, generate, score, compare (minutes; random weights)
 	@$(BIN)/python -m fp_lab.lab.tiny_checkpoints $(MODELS) hunyuan_video wan

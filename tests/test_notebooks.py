@@ -88,7 +88,7 @@ def test_a_grid_is_read_from_tables_to_rows_to_mlflow(execute: Execute, runs: Pa
     assert [title.splitlines()[0] for title in titles] == [
         "### Drift",
         "### Scores",
-        "### Context and cost",
+        "### Context and cost, as recorded during the runs",
         "### Exposure-bias gap",
     ]
     assert len(texts(notebook, "image/png")) == 3

@@ -30,6 +30,10 @@ def grid(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try arms again that failed before.")
     ] = False,
+    efficiency: Annotated[
+        bool,
+        typer.Option("--efficiency", help="Then measure batch and time efficiency, arms in turn."),
+    ] = False,
     engine: Annotated[str, typer.Option(help="Where arms are done: local, ray or slurm.")] = "local",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Arms at once; local: 1 by default, others: as many as fit.")
@@ -53,6 +57,8 @@ def grid(
       fp-lab grid demo training.steps=40             beside earlier results, which stay
 
       fp-lab grid demo --dry-run
+
+      fp-lab grid demo --efficiency
 
       fp-lab grid demo training.threads=1 --workers 2
 
@@ -81,6 +87,7 @@ def grid(
             retry_failed=retry_failed,
             in_place=replace,
             redo=redo,
+            efficiency=efficiency,
         )
     except KeyboardInterrupt:
         console.print("Interrupted. The same command finishes what is missing.")

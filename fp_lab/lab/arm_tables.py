@@ -158,26 +158,38 @@ def gap_table(compared: Compared, family: str) -> Table:
     return _table(compared, f"gap-{family}", title, made, (_GAP_NOTE, _RANK_NOTE))
 
 
-def cost_table(gathered: Gathered) -> Table:
-    """Context and cost of each arm."""
+def cost_table(gathered: Gathered, further: Sequence[str] = ()) -> Table:
+    """Context of each arm, and what its runs have recorded of their cost.
+
+    Args:
+        gathered: the arms.
+        further: notes.
+    """
     means = gathered.efficiency.groupby("arm").mean(numeric_only=True)
     tflop = means.get("training_tflop", pd.Series(dtype=float)).max()
     decimals = max(0, 2 - math.floor(math.log10(tflop))) if tflop > 0 else 1  # tiny arms have few
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("context_tokens", "context tokens", "at most, per section", None, 0),
-        Column("training_tflop", "training TFLOP", "matrix products", "lower", decimals),
-        Column("step_seconds", "step time", "s, median of training", "lower", 3),
-        Column("tokens_per_second", "tokens/s", "training", "higher", 0),
-        Column("peak_memory_mib", "peak MiB", "training and sampling", None, 0),
-        Column("frames_per_second", "frames/s", "sampling", "higher", 1),
-        Column("first_section_seconds", "first section", "s", "lower", 2),
+        Column("training_tflop", "training TFLOP", "matrix products, computed", "lower", decimals),
+        Column("step_seconds", "step time", "s, median of training", None, 3),
+        Column("tokens_per_second", "tokens/s", "training", None, 0),
+        Column("frames_per_second", "frames/s", "sampling", None, 1),
+        Column("first_section_seconds", "first section", "s", None, 2),
+        Column("threads", "threads", "of torch", None, 0),
+        Column("machine_load", "load", "processes that wanted a core", None, 1),
     )
+    if "peak_memory_mib" in means:
+        columns += (Column("peak_memory_mib", "peak MiB", "of the GPU", None, 0),)
     lines = _figures(gathered.arms, columns, lambda arm, key: _cost(means, arm, key))
     notes = (
-        "Measured on the machine that ran the grid; differences of a few per cent are noise.",
-        "Peak memory is not ranked: on a CPU it is the process's, which keeps what earlier arms have loaded.",
+        "Times and rates were recorded during each run, once, one arm after the other or several at once, "
+        "beside whatever else the machine did: they hold for the load they were taken at, and no best is "
+        "marked.",
+        "Memory on a CPU is left out: a process keeps what earlier arms have left, so it grows with the "
+        "order of the runs.",
+        *further,
     )
-    return Table("cost", "Context and cost", columns, lines, notes)
+    return Table("cost", "Context and cost, as recorded during the runs", columns, lines, notes)
 
 
 def codebook_table(gathered: Gathered) -> Table:

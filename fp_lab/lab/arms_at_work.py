@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -66,6 +66,15 @@ class ArmsAtWork:
         finally:  # there are some only after Ctrl-C, or when all is given up
             for folder in self._bars:
                 self._tracked[folder].close("KILLED")
+
+    def log_efficiency(self, figures: Mapping[str, Mapping[str, float]]) -> None:
+        """Show in MLflow what was measured of the arms that are done, by the names of their folders."""
+        for job in self.jobs:
+            own, tracked = figures.get(job.folder.parent.name), self._tracked[job.folder]
+            if own is not None and job.label not in self.failed and job not in self.unsent:
+                with suppress(Unreachable):
+                    tracked.log_figures({f"efficiency/{name}": value for name, value in own.items()})
+                tracked.close("FINISHED")
 
     def catch_up(self) -> None:
         """Send to MLflow what it has missed, waiting for it a while."""

@@ -17,7 +17,9 @@ from fp_lab.lab.arm_tables import (
     score_table,
 )
 from fp_lab.lab.atomic import write_text
+from fp_lab.lab.efficiency_table import efficiency_table, grid_folder, measured_efficiency
 from fp_lab.lab.gathered import Gathered, gather
+from fp_lab.lab.measured_efficiency import measuring_command
 from fp_lab.lab.panels import Panels
 from fp_lab.lab.paper_table import paper_table
 from fp_lab.lab.reference import PaperTable, paper
@@ -56,7 +58,7 @@ class Comparison:
         return tuple(
             make()
             for place, (key, make) in enumerate(self.makers.items())
-            if place < 3 or key in ("drift-probe", "score-probe") or key.startswith("paper-")
+            if place < 3 or key in ("efficiency", "drift-probe", "score-probe") or key.startswith("paper-")
         )
 
     def table(self, key: str) -> Table:
@@ -138,9 +140,10 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
     for number, family in enumerate(gathered.families):
         kinds = {"drift": drift_table, "score": score_table, "drift-given": drift_given_table}
         kinds |= {"gap": gap_table} if gaps else {}
+        made: dict[str, Callable[[], Table]]
         made = {f"{kind}-{family}": cache(partial(make, compared, family)) for kind, make in kinds.items()}
         if not number:
-            first = dict(list(made.items())[:2]) | {"cost": cache(partial(cost_table, gathered))}
+            first = dict(list(made.items())[:2]) | _cost_tables(gathered)
             if not gathered.codebooks.empty:
                 first["codebook"] = cache(partial(codebook_table, gathered))
             made = first | made
@@ -149,6 +152,19 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
         makers[f"paper-{table.key}"] = cache(partial(paper_table, compared, table))
     verdict = judge(gathered, compared.panels, compared.reference, compared.floor)
     return Comparison(gathered, compared.panels, makers, verdict)
+
+
+def _cost_tables(gathered: Gathered) -> dict[str, Callable[[], Table]]:
+    """What runs have recorded of their cost, and what was measured in turn, or how to measure it."""
+    measured, folder = measured_efficiency(gathered), grid_folder(gathered)
+    if measured is not None:
+        return {
+            "cost": cache(partial(cost_table, gathered)),
+            "efficiency": cache(partial(efficiency_table, gathered, measured)),
+        }
+    command = "fp-lab grid GRID --efficiency" if folder is None else measuring_command(folder)
+    note = f"Batch and time efficiency, arms in turn, have not been measured: `{command}`."
+    return {"cost": cache(partial(cost_table, gathered, (note,)))}
 
 
 def _reference(gathered: Gathered, wanted: str | None) -> str:

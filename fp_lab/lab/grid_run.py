@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from fp_lab.lab.evaluate import TRUTH_FOLDER
 from fp_lab.lab.grid import Grid
 from fp_lab.lab.identity import choosing
 from fp_lab.lab.locking import only_one
+from fp_lab.lab.measured_efficiency import FILE as MEASURED
 from fp_lab.lab.placement import Placed, claim_arms, place_arms, release
 from fp_lab.lab.progress import GridProgress
 from fp_lab.lab.provenance import git_state, made_elsewhere
@@ -69,6 +70,7 @@ def run_grid(
     retry_failed: bool = False,
     in_place: bool = False,
     redo: bool = False,
+    efficiency: bool = False,
 ) -> GridResult:
     """Bring every arm up to date, then compare them.
 
@@ -82,6 +84,7 @@ def run_grid(
         retry_failed: try arms again that failed before, though nothing about them has changed.
         in_place: replace other results in the folders of the arms' names.
         redo: do all stages again.
+        efficiency: measure batch and time efficiency of the arms in turn, when they are done.
 
     Raises:
         KeyboardInterrupt: after the tracked runs are closed as killed.
@@ -94,7 +97,7 @@ def run_grid(
         if "score" in stages:
             _begin_truths(jobs, redo)
     try:
-        return _run_placed(placed, jobs, runs, console, command, engine, retry_failed)
+        return _run_placed(placed, jobs, runs, console, command, engine, retry_failed, efficiency)
     finally:
         release(placed)
 
@@ -107,6 +110,7 @@ def _run_placed(
     command: str,
     engine: Engine | None,
     retry_failed: bool,
+    efficiency: bool,
 ) -> GridResult:
     grid, folder, stages = placed.grid, placed.folder, jobs[0].stages
     _describe(placed, command)
@@ -119,6 +123,9 @@ def _run_placed(
             for caution in cautions([arm for arm, job in zip(grid.arms, jobs, strict=True) if job.pending]):
                 progress.say(caution)
             running.run(retry_failed)
+            if efficiency and not running.halted:
+                alive = [a for a, job in zip(grid.arms, jobs, strict=True) if job.label not in running.failed]
+                running.log_efficiency(_measured(replace(grid, arms=tuple(alive)), folder, progress))
             report = None
             if "score" in stages and not running.halted and len(running.failed) < len(jobs):
                 report = _report(placed, jobs, command, progress)
@@ -171,6 +178,19 @@ def _begin_truths(jobs: Sequence[Job], redo: bool) -> None:
             RunFolder(job.truth).done_file("truth").unlink(missing_ok=True)
 
 
+def _measured(grid: Grid, folder: Path, progress: GridProgress) -> dict[str, dict[str, float]]:
+    from fp_lab.lab.efficiency.of_grid import efficiency_of
+
+    if not grid.arms:
+        return {}
+    try:
+        with progress.busy("efficiency"):
+            return efficiency_of(grid, folder, lambda done, total, note: None)
+    except ValueError as error:
+        progress.say(f"Efficiency was not measured: {error}")
+        return {}
+
+
 def _describe(placed: Placed, command: str) -> None:
     keep_text(placed.reported / "grid.yaml", placed.grid.to_yaml())
     keep_text(placed.reported / "command.txt", command + "\n")
@@ -204,6 +224,8 @@ def _shown(placed: Placed, jobs: Sequence[Job]) -> str:
                 found = file.stat()
                 inner = file.relative_to(placed.folder).as_posix()
                 state[inner] = [found.st_size, found.st_mtime_ns]
+    if (measured := placed.folder / MEASURED).is_file():
+        state[MEASURED.as_posix()] = [measured.stat().st_size, measured.stat().st_mtime_ns]
     described = {"files": state, "grid": placed.grid.to_yaml()}
     return digest(described | {"version": version("fp_lab"), "git": git_state()})
 

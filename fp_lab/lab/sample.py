@@ -15,7 +15,7 @@ from fp_lab.finite import check_video
 from fp_lab.lab.build import EvaluationSet, Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
-from fp_lab.lab.efficiency import peak_memory_mib, reset_peak_memory
+from fp_lab.lab.efficiency import peak_memory, reset_peak_memory
 from fp_lab.lab.real import told, weights_options
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
@@ -85,7 +85,7 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
         _write_videos(folder.samples, history, videos, config.evaluation.strips)
         if history == "own":
             folder.record_efficiency(_rates(clock))
-    folder.record_efficiency({"peak_memory_mib": peak_memory_mib()})
+    folder.record_efficiency(peak_memory())
 
 
 def _generate(

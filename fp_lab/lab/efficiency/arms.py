@@ -1,12 +1,13 @@
 """Which arms are measured, and the two that they are compared with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fp_lab.baselines import BASELINES, baseline
 from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig, Layer, merge, override_layer, read_layers
 from fp_lab.lab.experiments import find_experiment
-from fp_lab.lab.grid import load_grid
+from fp_lab.lab.grid import Grid, load_grid
+from fp_lab.lab.real import is_real
 from fp_lab.notation import RecipeError
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
@@ -41,9 +42,32 @@ def sides_of(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Side,
     Raises:
         ValueError: a name that is none of these.
     """
-    sides = {side.name: side for name in names or (None,) for side in _named(name, overrides)}
-    first = next(iter(sides.values())).config
-    for side in (full_history(first), full_sequence(first)):
+    arms = [side for name in names or (None,) for side in _named(name, overrides)]
+    return _compared(arms, (full_history, full_sequence))
+
+
+def sides_of_grid(grid: Grid) -> tuple[Side, ...]:
+    """The arms of a grid, each once whatever its seeds, and the full sequence.
+
+    Raises:
+        ValueError: an arm over a transformer of diffusers.
+    """
+    return _compared(_arms_once(grid), (full_sequence,))
+
+
+def _compared(
+    arms: Sequence[Side], controls: Sequence[Callable[[ExperimentConfig], Side]]
+) -> tuple[Side, ...]:
+    """Arms by their names, then what they are compared with, at the first arm's sizes."""
+    for side in arms:
+        if is_real(side.config):
+            raise ValueError(
+                f"{side.name}: got {side.config.model.base}, expected one of the lab's own transformers; "
+                "what the real ones cost is computed by `fp-lab plan`"
+            )
+    sides = {side.name: side for side in arms}
+    first = arms[0].config
+    for side in (control(first) for control in controls):
         sides[side.name] = side
     return tuple(sides.values())
 
@@ -99,5 +123,10 @@ def _arms_of_grid(name: str, overrides: Sequence[str], error: RecipeError) -> li
             f"got {name!r}, expected a grid such as demo, a baseline ({', '.join(BASELINES)}), or an "
             f"ablation name: {error}"
         ) from error
-    arms = load_grid(path, overrides).arms
-    return [Side(arm.name, arm.config) for arm in arms if arm.seed == arms[0].seed]
+    return _arms_once(load_grid(path, overrides))
+
+
+def _arms_once(grid: Grid) -> list[Side]:
+    """One of the seeds of each arm, by the name of its folder."""
+    named = {arm.folder.parent.name: arm.config for arm in grid.arms}
+    return [Side(name, config) for name, config in named.items()]

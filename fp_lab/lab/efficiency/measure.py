@@ -1,5 +1,7 @@
-"""Measure arms in turn in one process: one round of everything after another, so that all share the noise."""
+"""Measure arms in turn in one process, there and back: what slows the machine for a while slows all alike."""
 
+import math
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +12,11 @@ import torch
 from fp_lab.codec import Codec
 from fp_lab.lab.capacity.memory import GIB, float32_state, largest_batch
 from fp_lab.lab.compute import forward_flops
-from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.efficiency.arms import Side
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, block_products, multiplying
 from fp_lab.lab.efficiency.workload import Sampled, Workload, timed
+from fp_lab.lab.measured_efficiency import cost_key
 from fp_lab.video_codec import VideoCodec
 
 Progress = Callable[[int, int, str], None]
@@ -26,6 +29,7 @@ class ArmEfficiency:
 
     Attributes:
         name: of the arm.
+        key: of the settings that were measured, see `fp_lab.lab.measured_efficiency.cost_key`.
         recipe: ablation name.
         order: of generation.
         compared: whether others are compared with it.
@@ -46,6 +50,7 @@ class ArmEfficiency:
     """
 
     name: str
+    key: str
     recipe: str
     order: str
     compared: bool
@@ -79,6 +84,7 @@ class Efficiency:
         memory_gb: budget of the largest batch, GiB.
         rounds: of which medians are taken.
         large_flops_per_second: of a large product in the same type on the same threads.
+        load: processes that wanted a core, this one among them, mean over the last minute.
     """
 
     arms: tuple[ArmEfficiency, ...]
@@ -90,6 +96,7 @@ class Efficiency:
     memory_gb: float
     rounds: int
     large_flops_per_second: float
+    load: float
 
 
 def measure(
@@ -98,6 +105,7 @@ def measure(
     *,
     rounds: int = 3,
     memory_gb: float = 1.0,
+    steps_alone: bool = False,
     progress: Progress = lambda done, total, note: None,
 ) -> Efficiency:
     """Measure arms; what is done before the rounds warms up.
@@ -107,6 +115,7 @@ def measure(
         codec: whose latents they take.
         rounds: that count.
         memory_gb: budget of the largest batch, GiB.
+        steps_alone: leave out sampling and the machine's own rates: these figures are NaN.
         progress: hears of every piece.
 
     Raises:
@@ -126,13 +135,15 @@ def measure(
     device = clocks[0].work.device
     large, large_seconds = multiplying([LARGE_PRODUCT], device, dtype), list[float]()
     for number in range(rounds):
-        for clock in clocks:
+        for clock in clocks[:: -1 if number % 2 else 1]:  # a load that grows favours no end of the list
             progress(done, total, f"{clock.side.name}, round {number + 1}")
-            clock.round()
-            large_seconds.append(timed(large, device))
+            clock.train()
+            if not steps_alone:
+                clock.sample()
+                large_seconds.append(timed(large, device))
             done += 1
     progress(done, total, "")
-    rate = LARGE_PRODUCT.flops / median(large_seconds)
+    rate = LARGE_PRODUCT.flops / _median(large_seconds)
     return Efficiency(
         arms=tuple(clock.figures(memory_gb * GIB, rate) for clock in clocks),
         machine=torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU",
@@ -143,6 +154,7 @@ def measure(
         memory_gb=memory_gb,
         rounds=rounds,
         large_flops_per_second=rate,
+        load=os.getloadavg()[0],
     )
 
 
@@ -179,10 +191,13 @@ class _Clock:
             [[] for _ in work.sources],
         )
 
-    def round(self) -> None:
-        """A step on every source, the blocks' products, one video."""
+    def train(self) -> None:
+        """A step on every source."""
         for index, seconds in enumerate(self.steps):
             seconds.append(self.work.timed_step(index))
+
+    def sample(self) -> None:
+        """The blocks' products, and one video."""
         self.own.append(timed(self.multiply, self.work.device))
         self.sampled.append(self.work.sample())
 
@@ -194,6 +209,7 @@ class _Clock:
         state = float32_state(work.parameters).total
         return ArmEfficiency(
             name=self.side.name,
+            key=cost_key(to_yaml(config)),
             recipe=config.recipe,
             order=config.parsed_recipe.order,
             compared=self.side.compared,
@@ -202,17 +218,21 @@ class _Clock:
             step_seconds=step,
             tokens_per_second=batch * fmean(work.tokens) / step,
             flops_per_second=flops,
-            own_share=flops / (self.own_flops / median(self.own)),
+            own_share=flops / (self.own_flops / _median(self.own)),
             large_share=flops / large_rate,
             activation_bytes=self.activations,
             peak_bytes=self.peak,
             state_bytes=state,
             largest_batch=largest_batch(budget, state, self.activations),
             seconds_per_1000=1000 * step / batch,
-            first_section_seconds=median(sampled.first_section for sampled in self.sampled),
+            first_section_seconds=_median([sampled.first_section for sampled in self.sampled]),
             frames_per_second=(config.evaluation.frames - 1)
-            / median(sampled.total for sampled in self.sampled),
+            / _median([sampled.total for sampled in self.sampled]),
         )
+
+
+def _median(values: Sequence[float]) -> float:
+    return median(values) if values else math.nan
 
 
 def _alike(sides: Sequence[Side]) -> ExperimentConfig:

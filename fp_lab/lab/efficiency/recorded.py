@@ -1,9 +1,7 @@
-"""What a run costs: step time, tokens per second, peak memory."""
+"""What a run records of its cost while it runs: step time, tokens per second, memory of a GPU."""
 
-import re
-import resource
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean, median
 
 import torch
@@ -12,29 +10,22 @@ from fp_lab.orders import Fill, plan
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe
 
-_CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-
 
 def reset_peak_memory() -> None:
-    """Begin to watch: later peaks count from here, where the system allows it (Linux)."""
+    """Begin to watch the memory of the GPU, where there is one."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    if _CLEAR_REFS.exists():
-        try:
-            _CLEAR_REFS.write_text("5")
-        except OSError:  # a container may forbid it: then the peak is the process's
-            return
 
 
-def peak_memory_mib() -> float:
-    """Peak memory in MiB since `reset_peak_memory`: of the GPU where there is one, else of this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    if _STATUS.exists():
-        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
-        if found:
-            return int(found[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+def peak_memory() -> dict[str, float]:
+    """``peak_memory_mib`` of tensors on the GPU since `reset_peak_memory`; nothing on a CPU.
+
+    The peak of a process on a CPU, even one that is reset, begins at what earlier arms have left in it: equal
+    arms would grow with their place in the grid. `fp_lab.lab.efficiency.measure` counts tensors instead.
+    """
+    if not torch.cuda.is_available():
+        return {}
+    return {"peak_memory_mib": torch.cuda.max_memory_allocated() / 2**20}
 
 
 def tokens_per_sample(recipe: Recipe, fill: Fill | None, frames: int, rows: int, columns: int) -> float:
@@ -55,11 +46,16 @@ def tokens_per_sample(recipe: Recipe, fill: Fill | None, frames: int, rows: int,
 
 
 def training_efficiency(seconds: Sequence[float], tokens_per_step: float) -> dict[str, float]:
-    """Figures of a training from the wall time of its steps (the first ones, which warm up, left out)."""
+    """Figures of a training from the wall time of its steps (the first ones, which warm up, left out).
+
+    With them the circumstances: threads of torch, and how many processes wanted a core in the last minute.
+    """
     settled = seconds[min(3, len(seconds) // 2) :]
     typical = median(settled)
     return {
         "step_seconds": typical,
         "tokens_per_second": tokens_per_step / typical,
-        "peak_memory_mib": peak_memory_mib(),
+        "threads": float(torch.get_num_threads()),
+        "machine_load": os.getloadavg()[0],
+        **peak_memory(),
     }

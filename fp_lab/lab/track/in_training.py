@@ -11,7 +11,7 @@ import torch
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.efficiency import peak_memory_mib, reset_peak_memory
+from fp_lab.lab.efficiency import peak_memory, reset_peak_memory
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.best import Goal, best_checkpoint, check_measured
@@ -40,7 +40,7 @@ def train_tracked(
     tracked = TrackedTraining(run, config, materials, reporter) if config.track.every else None
     train(run, config, key, materials, reporter, tracked.settle if tracked else None)
     if tracked is not None and config.training.ranks == 1:
-        run.record_efficiency({"peak_memory_mib": tracked.peak_memory_mib})
+        run.record_efficiency(tracked.peak_memory)
 
 
 class TrackedTraining:
@@ -56,8 +56,8 @@ class TrackedTraining:
         ValueError: the best checkpoint is to be kept by a score that is not measured.
 
     Attributes:
-        peak_memory_mib: of the training between its checkpoints, as scoring begins to count anew; 0 before
-            the first.
+        peak_memory: of the training between its checkpoints, as scoring begins to count anew; empty before
+            the first, and on a CPU.
     """
 
     def __init__(
@@ -71,14 +71,15 @@ class TrackedTraining:
         if config.track.score and config.track.keep is not None:
             check_measured(Goal.parse(config.track.best), config)
         self.scorer = Scorer(run, config, materials, reporter) if config.track.score else None
-        self.peak_memory_mib = 0.0
+        self.peak_memory: dict[str, float] = {}
 
     def settle(self, checkpoint: Checkpoint) -> None:
         """Score a saved checkpoint and prune old ones.
 
         A failure of the scores is written down and said, not raised: it is no fault of the training.
         """
-        self.peak_memory_mib = max(self.peak_memory_mib, peak_memory_mib())
+        now = peak_memory()
+        self.peak_memory = {name: max(peak, self.peak_memory.get(name, 0.0)) for name, peak in now.items()}
         best: tuple[int, ...] = ()
         if self.scorer is not None:
             try:

@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 import torch
@@ -20,11 +22,14 @@ from fp_lab.lab.efficiency.arms import (
     full_history,
     full_sequence,
     sides_of,
+    sides_of_grid,
 )
 from fp_lab.lab.efficiency.matmul import Product, block_products, multiplying
 from fp_lab.lab.efficiency.measure import Efficiency, measure
+from fp_lab.lab.efficiency.of_grid import efficiency_of
 from fp_lab.lab.efficiency.tables import efficiency_tables, ratio_table, write_efficiency
 from fp_lab.lab.efficiency.workload import SECTIONS, Workload
+from fp_lab.lab.grid import Arm, Grid
 from fp_lab.orders import plan
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, parse
@@ -185,6 +190,49 @@ def test_figures_follow_from_what_was_timed(measured: Efficiency, folder: Path) 
     assert packed.tokens == fmean(tokens)
     assert packed.activation_bytes < history.activation_bytes
     assert packed.largest_batch > sequence.largest_batch
+
+
+def test_a_load_that_grows_favours_no_arm(
+    folder: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two equal arms on a machine that is slower at every step: one after the other they would differ."""
+    config, order = tiny_config(folder), list[str]()
+    sides = (Side("a", config), Side("b", replace(config, label="b")), full_sequence(config))
+
+    def timed_step(self: Workload, index: int) -> float:
+        order.append(self.config.label or "a")
+        return 1.0 + 0.1 * len(order)
+
+    monkeypatch.setattr(Workload, "timed_step", timed_step)
+    one, other, _ = measure(sides, codec, rounds=2).arms
+    steps = [order[0], *(name for before, name in pairwise(order) if name != before)]
+    assert steps == ["a", "b", FULL_SEQUENCE, "b", "a"], "there and back"
+    assert one.seconds_per_1000 == pytest.approx(other.seconds_per_1000)
+    assert one.key == other.key
+
+
+def test_a_grid_is_measured_once_for_its_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = tuple(Arm(PACKED, seed, tiny_config(folder, [f"seed={seed}"])) for seed in (0, 1))
+    grid, asked = Grid("tiny", arms, ()), list[int]()
+
+    def measured_once(*arguments: Any, **options: Any) -> Efficiency:
+        asked.append(options["rounds"])
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr("fp_lab.lab.efficiency.of_grid.measure", measured_once)
+    found = [efficiency_of(grid, folder / "grid", lambda done, total, note: None) for _ in range(2)]
+    assert asked == [2]
+    assert found[0].keys() == {PACKED}
+    assert found[1] == {}, "it was measured before"
+    other = replace(arms[0], config=tiny_config(folder, ["training.batch=1"]))
+    efficiency_of(replace(grid, arms=(other,)), folder / "grid", lambda done, total, note: None)
+    assert asked == [2, 2]
+
+
+def test_real_transformers_are_left_to_the_plan(folder: Path) -> None:
+    config = tiny_config(folder, [f"model.base={folder}"])
+    with pytest.raises(ValueError, match="fp-lab plan"):
+        sides_of_grid(Grid("real", (Arm("g3", 0, config),), ()))
 
 
 def test_ratios_and_files(measured: Efficiency, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def interrupted_then_run(folder: Path) -> Path:
     before = {p: p.stat().st_mtime_ns for p in runs.rglob("train.done.json")}
     assert len(before) == 2
 
-    result = run_grid(grid, runs, QUIET, command="test")
+    result = run_grid(grid, runs, QUIET, command="test", efficiency=True)
     assert list(result.failed) == [f"{BAD} seed 0"]
     assert {p: p.stat().st_mtime_ns for p in before} == before, "a finished training was done again"
     return runs
@@ -133,7 +133,9 @@ def test_an_arm_that_fails_is_recorded_and_the_others_go_on(interrupted_then_run
         place = RunFolder(folder / name / "seed0")
         assert place.summary.is_file()
         assert not place.error.exists()
-    assert (folder / "report" / "index.html").is_file()
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Batch and time efficiency" in page
+    assert "--efficiency" not in page, "it was measured"
 
 
 def test_an_arm_that_failed_is_tried_again_only_when_asked(
@@ -171,9 +173,11 @@ def test_mlflow_has_a_parent_and_a_child_per_arm(interrupted_then_run: Path) -> 
         history = client.get_metric_history(child.info.run_id, "train/loss")
         assert sorted(entry.step for entry in history) == [1, 2, 3, 4]
         assert {
-            "efficiency/step_seconds",
-            "efficiency/tokens_per_second",
-            "efficiency/peak_memory_mib",
+            "recorded/step_seconds",
+            "recorded/tokens_per_second",
+            "recorded/machine_load",
+            "efficiency/largest_batch",
+            "efficiency/time_to_full_sequence",
         } <= set(child.data.metrics)
         assert any(metric.endswith(".drift") for metric in child.data.metrics)
         stored = {item.path for item in client.list_artifacts(child.info.run_id, "samples")}

@@ -1,0 +1,98 @@
+"""Batch and time efficiency, measured in turn and kept in the folder of its grid (no torch)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fp_lab.lab.atomic import read_json
+from fp_lab.lab.stages import RunFolder, digest
+
+FULL_SEQUENCE = "full_sequence"
+FILE = Path("efficiency", "efficiency.json")
+"""In a grid's folder."""
+_BESIDE_COSTS = ("seed", "label", "protocol", "track")
+"""Settings that an arm's costs do not depend on."""
+
+
+@dataclass(frozen=True)
+class MeasuredEfficiency:
+    """What was measured of the arms of a grid.
+
+    Attributes:
+        figures: name of an arm, or of what arms are compared with -> its figures, see `ArmEfficiency`.
+        about: machine, threads, precision, batch, frames, memory_gb, rounds.
+    """
+
+    figures: Mapping[str, Mapping[str, Any]]
+    about: Mapping[str, Any]
+
+    def is_of(self, arm: str, key: str) -> bool:
+        """Whether an arm was measured with settings of this `cost_key`."""
+        return arm in self.figures and self.figures[arm]["key"] == key
+
+    def of(self, arm: str) -> dict[str, float]:
+        """An arm's largest batch, seconds for 1,000 samples, and both against the full sequence.
+
+        A ratio above 1 is in the arm's favour; NaN where nothing fits the budget.
+        """
+        own, whole = self.figures[arm], self.figures[FULL_SEQUENCE]
+        batch, seconds = own["largest_batch"], own["seconds_per_1000"]
+        other = whole["largest_batch"]
+        return {
+            "largest_batch": batch,
+            "seconds_per_1000": seconds,
+            "batch_to_full_sequence": batch / other if other else math.nan,
+            "time_to_full_sequence": whole["seconds_per_1000"] / seconds,
+            "peak_mib": own["peak_bytes"] / 2**20,
+        }
+
+
+def cost_key(config: str) -> str:
+    """What the costs of an arm depend on.
+
+    Args:
+        config: of the arm, YAML.
+    """
+    content = yaml.load(config, yaml.CSafeLoader)
+    return digest({name: part for name, part in content.items() if name not in _BESIDE_COSTS})
+
+
+def load_measured(grid: Path) -> MeasuredEfficiency | None:
+    """What was measured of a grid; None where nothing was.
+
+    Args:
+        grid: its folder.
+    """
+    content = read_json(grid / FILE)
+    try:
+        figures = {arm["name"]: arm for arm in content.pop("arms")}
+        measured = MeasuredEfficiency(figures, content)
+        for name in figures:
+            measured.of(name)
+    except KeyError:
+        return None
+    return measured
+
+
+def of_run(run: RunFolder) -> dict[str, float]:
+    """What was measured of a run's arm, with the settings that the run has; nothing where nothing was."""
+    arm, measured = run.path.parent.name, load_measured(run.path.parents[1])
+    if measured is None or not run.config.is_file():
+        return {}
+    key = cost_key(run.config.read_text(encoding="utf-8"))
+    return measured.of(arm) if measured.is_of(arm, key) else {}
+
+
+def measuring_command(grid: Path) -> str:
+    """The command that measures a grid: the one that has made it, with ``--efficiency``.
+
+    Args:
+        grid: its folder.
+    """
+    note = grid / "command.txt"
+    made = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    return f"{made if made.startswith('fp-lab grid ') else f'fp-lab grid {grid.name}'} --efficiency"
