@@ -30,7 +30,7 @@ class StageKeys:
     truth: str
 
     def again(self, times: int) -> "StageKeys":
-        """Keys of stages that are to be done again, for the so manieth time; the same keys for 0."""
+        """Keys of stages that were asked for anew so many times; the same keys for 0."""
         if not times:
             return self
         own = {name: digest({"key": getattr(self, name), "again": times}) for name in STAGES}

@@ -207,7 +207,7 @@ def _lines(folder: Path, arms: Sequence[Arm], identities: Sequence[Identity]) ->
             if ours
             else "of other weights, data or another version of the lab; those of now"
         )
-        yield f"{folder} holds results {why} go to {first}{others} (--replace: in place of the others)"
+        yield f"{folder} holds results {why} go to {first}{others}; --replace puts them in their place"
 
 
 def _settings(values: Mapping[str, Any]) -> str:

@@ -7,7 +7,15 @@ import pytest
 from fixtures import tiny_config
 from fp_lab.lab import keys
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.keys import STAGE_VERSIONS, stage_keys
+from fp_lab.lab.keys import STAGE_VERSIONS, StageKeys, stage_keys
+
+GOLDEN = StageKeys(
+    train="08881b03f2697657dc7af0c50d22ed1a143213e39afab4c7e0c935260df65617",
+    sample="390790a3afdad81a658ae2ece8183dd7bed843a2e5ee8cc802007e8b5f1a4bf3",
+    score="25cd7738d892ad920afd74e33c076a1848a4356fa2c6230eaf601a651f22c35c",
+    truth="3537748fa0577c78b60aaab6a7f2ef51b75d48d510c2a8f68ed49cc45d3580dc",
+)
+"""Of the config below, for versions of 1. Other values here do stages of everybody's runs again."""
 
 
 @pytest.fixture
@@ -16,6 +24,14 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentConfig:
     monkeypatch.setattr(keys, "weights_sha256", lambda what, source: f"weights of the {what}")
     monkeypatch.setattr(keys, "measured_by", lambda config: {"protocol": 1})
     return tiny_config(tmp_path)
+
+
+def test_keys_of_a_fixed_config_change_on_purpose_only(
+    config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stage in STAGE_VERSIONS:
+        monkeypatch.setitem(STAGE_VERSIONS, stage, 1)
+    assert stage_keys(config) == GOLDEN
 
 
 @pytest.mark.parametrize(
