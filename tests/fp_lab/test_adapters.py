@@ -146,7 +146,7 @@ def test_weights_that_are_frozen_are_in_no_checkpoint(folder: Path, family: str)
         steps=1,
         seed=0,
     )
-    checkpoint: dict[str, Any] = {"state_dict": system.state_dict()}
+    checkpoint: dict[str, Any] = {"state_dict": system.state_dict(), "global_step": 1}
     system.on_save_checkpoint(checkpoint)
     assert all(".lora_" in name or "packer." in name for name in checkpoint["state_dict"])
     assert not system.strict_loading
