@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fp_lab.lab.measured import companion_score, measures
+from fp_lab.lab.measured import companion_score, measures, spans_of
 from fp_lab.lab.summary import SUMMARY_FILE, VIDEOS_FILE, family_of
 from fp_metrics import Estimator, protocol
 
@@ -73,7 +73,8 @@ def make_runs(grid: Path, runs: int, seeds: int, videos: int) -> None:
         name: {"unit": kind.unit, "higher_is_better": kind.higher_is_better} for name, kind in kinds.items()
     }
     size = {"videos": videos, "frames": 64, "height": 64, "width": 64, "fps": 16.0}
-    summary = json.dumps({**size, "protocol": protocol(FAMILIES), "estimators": told})
+    known = {"protocol": protocol(FAMILIES), "estimators": told, "spans": spans_of(told, size["fps"])}
+    summary = json.dumps({**size, **known})
     scores = {n: k.score if issubclass(k, Estimator) else companion_score(n) for n, k in kinds.items()}
     labels = [
         {"video": v, "prompt": f"prompt {v}", "seed": v, "history": history, "estimator": name}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fake_runs import VANILLA, experiment, faithful, sample_videos
 from fp_lab.lab.config import to_yaml
-from fp_lab.lab.measured import companion_score, measures
+from fp_lab.lab.measured import companion_score, measures, spans_of
 from fp_lab.lab.summary import family_of, video_table, write_tables
 from fp_lab.lab.videos import Videos
 from fp_metrics import Estimator, protocol
@@ -109,6 +109,7 @@ def _write(
         for name, kind in measures().items()
     }
     summary = size | origin | {"protocol": protocol(families), "estimators": told}
+    summary["spans"] = spans_of(told, 8.0)
     write_tables(folder / "scores", pd.concat(frames), video_table(rows), summary)
 
 

@@ -82,8 +82,9 @@ class Compared:
         for panels in (self.panels, self.floor):
             if panels is None or estimator not in panels:
                 continue
+            reasons = panels.reasons(estimator, figure)
             for arm, found in panels.panel(estimator, figure).intervals.items():
-                why = panels.reasons(estimator, figure, arm) if math.isnan(found.mean) else ""
+                why = reasons.get(arm, "") if math.isnan(found.mean) else ""
                 cells[arm] = Cell(found.mean, found.low, found.high, reason=why)
         return cells
 

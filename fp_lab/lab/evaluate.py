@@ -18,7 +18,7 @@ from fp_lab.codec import Codec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.forgotten import returns_of, write_forgetting
 from fp_lab.lab.given_frames import with_given
-from fp_lab.lab.measured import VideoRows, measure
+from fp_lab.lab.measured import VideoRows, measure, spans_of
 from fp_lab.lab.pool import Advance, pooled
 from fp_lab.lab.summarise import summarise
 from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables
@@ -179,10 +179,12 @@ def _score(
     size: dict[str, float] = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
     size |= {"width": videos.frames.shape[3], "fps": videos.fps}
     frames = pd.DataFrame(frame_rows)
+    spans = spans_of(frames["estimator"].unique(), videos.fps)
     if GIVEN in videos.order and set(videos.order) != {GIVEN}:
         size["given"] = videos.order.count(GIVEN)
-        table = with_given(table, frames, size)
-    figures = {**size, **origin} | summarise(table, floor) | {"protocol": protocol(applying_families(config))}
+        table = with_given(table, frames, size, spans)
+    figures = {**size, **origin, "spans": spans} | summarise(table, floor)
+    figures["protocol"] = protocol(applying_families(config))
     summary: dict[str, Any] = plain(figures)
     write_tables(folder, frames, table, summary)
     return summary

@@ -170,13 +170,14 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
         those = f" with {', '.join(settings)}" if settings else ""
         raise ValueError(f"no scored run in {listed}{those}; run fp-lab grid or fp-lab train first")
     index = joined(list(parts.values()))
+    measures = index.measures()
     scored = {run: scored[run] for run in runs if run in scored}
     truths = sorted({(run / facts.truth).resolve() for run, facts in scored.items() if facts.truth})
     return Gathered(
         arms=_arms(scored),
         videos=index.frame(),
-        floor_videos=_floor(truths, next(iter(scored.values())).size),
-        measures=index.measures(),
+        floor_videos=_floor(truths, next(iter(scored.values())).size, measures),
+        measures=measures,
         efficiency=_recorded({run: facts.efficiency for run, facts in scored.items()}),
         codebooks=_recorded({run: facts.codebook for run, facts in scored.items() if facts.codebook}),
         protocol=_one_protocol(scored, index),
@@ -313,10 +314,14 @@ def _apart(recipe: Recipe, tail: str | None) -> list[str]:
     return [*section, *kept, *([] if recipe.codebook is None else [f"+D{recipe.codebook}"])]
 
 
-def _floor(truths: Sequence[Path], size: Mapping[str, float]) -> pd.DataFrame:
+def _floor(
+    truths: Sequence[Path], size: Mapping[str, float], measures: Mapping[str, Measure]
+) -> pd.DataFrame:
     """Rows of the ground-truth videos, against the frames that generated ones are given."""
     videos, frames = _read_truth(truths, VIDEOS_FILE), _read_truth(truths, FRAMES_FILE)
-    return with_given(videos, frames, size)
+    spans = {name: measure.span for name, measure in measures.items()}
+    videos, frames = (rows[rows["estimator"].isin(list(spans))] for rows in (videos, frames))
+    return with_given(videos, frames, size, spans)
 
 
 def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:

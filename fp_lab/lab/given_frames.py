@@ -5,8 +5,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import pandas as pd
 
-from fp_lab.lab.measured import measures
-from fp_metrics.given import GivenDrift, given_drift, span_of
+from fp_metrics.given import GivenDrift, given_drift
 from fp_metrics.series import Series
 
 GIVEN_COLUMNS = ("drift_given", "start_given", "given_reason")
@@ -14,15 +13,17 @@ GIVEN_COLUMNS = ("drift_given", "start_given", "given_reason")
 _KEYS = ["video", "history", "estimator"]
 
 
-def with_given(videos: pd.DataFrame, frames: pd.DataFrame, size: Mapping[str, float]) -> pd.DataFrame:
+def with_given(
+    videos: pd.DataFrame, frames: pd.DataFrame, size: Mapping[str, float], spans: Mapping[str, int]
+) -> pd.DataFrame:
     """Add `GIVEN_COLUMNS` to the rows of videos.
 
     Args:
         videos: one row per video, history and estimator.
         frames: one row per value: the same keys, frame and value.
-        size: ``frames`` and ``fps`` of the videos, and the pixel frames that were ``given``.
+        size: ``frames`` of the videos, and the pixel frames that were ``given``.
+        spans: estimator -> consecutive frames that one value looks at.
     """
-    kinds = measures()
     made: dict[tuple[Hashable, ...], GivenDrift] = {}
     for (video, history, name), rows in frames.groupby(_KEYS, sort=False, observed=True):
         rows = rows.sort_values("frame")
@@ -33,7 +34,7 @@ def with_given(videos: pd.DataFrame, frames: pd.DataFrame, size: Mapping[str, fl
             rows["frame"].to_numpy(np.int64),
             float(finite.mean()) if len(finite) else float("nan"),
             "",
-            span_of(kinds[str(name)], float(size["fps"])),
+            spans[str(name)],
             None if len(finite) else "no value is defined",
         )
         made[video, history, name] = given_drift(series, int(size["frames"]), given=int(size["given"]))

@@ -26,7 +26,7 @@ from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE, plain
 
 INDEX_FILE = "index.parquet"
-_VERSION = 4
+_VERSION = 5
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 _ROWS = pa.schema(
@@ -48,11 +48,13 @@ class Measure:
         unit: of its values.
         higher_is_better: None where neither direction is better.
         accuracy: in words, of one that was measured against a truth.
+        span: consecutive frames that one value looks at.
     """
 
     unit: str
     higher_is_better: bool | None
     accuracy: str = ""
+    span: int = 1
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,8 @@ def _read(folder: Path) -> Index:
         ) from error
     own = table.filter(pc.equal(table["history"], "own"))
     if not set(GIVEN_COLUMNS) <= set(own.column_names):  # scored before they were
-        own = _add_given(own, run.summary.parent / FRAMES_FILE, size)
+        spans = {name: figures["span"] for name, figures in told["measures"].items()}
+        own = _add_given(own, run.summary.parent / FRAMES_FILE, size, spans)
     known = {"arm": pa.scalar(folder.parent.name), "training_seed": pa.scalar(training_seed(folder))}
     columns = [
         pa.repeat(known[field.name], len(own)).cast(field.type)
@@ -238,22 +241,27 @@ def _read(folder: Path) -> Index:
     return Index({_name(folder): facts}, {facts.settings: settings}, {facts.protocol: told}, rows)
 
 
-def _add_given(own: pa.Table, frames: Path, size: Mapping[str, float]) -> pa.Table:
+def _add_given(own: pa.Table, frames: Path, size: Mapping[str, float], spans: Mapping[str, int]) -> pa.Table:
     """The rows with their drift against the given frames, from the values that were stored per frame."""
     if not frames.is_file():
         return own
     wanted = ["video", "history", "estimator", "frame", "value"]
     values = pq.read_table(frames, columns=wanted, filters=[("history", "=", "own")]).to_pandas()
-    return pa.Table.from_pandas(with_given(own.to_pandas(), values, size), preserve_index=False)
+    return pa.Table.from_pandas(with_given(own.to_pandas(), values, size, spans), preserve_index=False)
 
 
 def _measures(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     told = summary["protocol"]["estimators"]
+    if (spans := summary.get("spans")) is None:  # scored before they were told
+        from fp_lab.lab.measured import spans_of  # imports torch: once, the index keeps them
+
+        spans = spans_of(summary["estimators"], summary["fps"])
     return {
         name: {
             "unit": figures["unit"],
             "higher_is_better": figures["higher_is_better"],
             "accuracy": told.get(name, {}).get("accuracy") or "",
+            "span": spans[name],
         }
         for name, figures in summary["estimators"].items()
     }

@@ -12,6 +12,7 @@ from fp_metrics import COMPANIONS, FAMILIES, About, Series, VideoScores, exposur
 from fp_metrics.companions import LEARNED_COMPANIONS, Companion
 from fp_metrics.curves import border_jump
 from fp_metrics.drift import compare
+from fp_metrics.estimator import span_of
 from fp_metrics.series_metric import SeriesMetric
 
 Row = dict[str, Any]
@@ -102,6 +103,12 @@ def measures() -> dict[str, type[SeriesMetric]]:
     groups: tuple[Mapping[str, type[SeriesMetric]], ...]
     groups = (*FAMILIES.values(), COMPANIONS, LEARNED_COMPANIONS)
     return {name: kind for group in groups for name, kind in group.items()}
+
+
+def spans_of(names: Iterable[str], fps: float) -> dict[str, int]:
+    """Estimator -> consecutive frames that one value looks at, in videos of a frame rate."""
+    kinds = measures()
+    return {name: span_of(kinds[name], fps) for name in names}
 
 
 def companion_score(name: str) -> str:

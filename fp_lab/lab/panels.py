@@ -115,9 +115,9 @@ class Panels:
         cluster, names = pd.factorize(prompts)
         self._prompts = tuple(map(str, names))
         self._training, self._trainings = pd.factorize(videos["training_seed"], sort=True)
-        keys = np.stack((cluster, videos["seed"].to_numpy()), axis=1).astype(np.int64)
-        known, self._video = np.unique(keys, axis=0, return_inverse=True)
-        self._prompt_of = known[:, 0]
+        seed, seeds = pd.factorize(videos["seed"], sort=True)
+        self._video, known = pd.factorize(cluster * len(seeds) + seed, sort=True)
+        self._prompt_of = known // len(seeds)
         estimator, found = pd.factorize(videos["estimator"])
         self._rows = {str(name): np.flatnonzero(estimator == code) for code, name in enumerate(found)}
 
@@ -135,8 +135,12 @@ class Panels:
         arms = tuple(self._arms[code] for code in measured)
         return Panel(arms, self._prompts, values[measured], self._prompt_of)
 
-    def reasons(self, estimator: str, figure: Figure, arm: str) -> str:
-        """Why a figure of an arm is undefined."""
-        rows = self._videos.iloc[self._rows[estimator]]
-        told = rows.loc[rows["arm"] == arm, _COLUMNS[figure][1]].dropna()
-        return "; ".join(sorted({str(reason) for reason in told}))
+    def reasons(self, estimator: str, figure: Figure) -> dict[str, str]:
+        """Arm -> why a figure is undefined, of all arms that have videos without it."""
+        rows = self._rows[estimator]
+        reason, words = pd.factorize(self._videos[_COLUMNS[figure][1]].iloc[rows])  # -1 is none
+        pairs = np.unique((self._arm[rows] * len(words) + reason)[reason >= 0]).tolist()
+        told: dict[str, list[str]] = {}
+        for arm, word in (divmod(pair, len(words)) for pair in pairs):
+            told.setdefault(self._arms[arm], []).append(str(words[word]))
+        return {arm: "; ".join(sorted(reasons)) for arm, reasons in told.items()}

@@ -6,8 +6,8 @@ import numpy as np
 
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.panels import Panels
-from fp_metrics.drift import FRACTION, segment
 from fp_metrics.effects import effects_of
+from fp_metrics.segments import FRACTION, segment
 from fp_metrics.statistics import Interval
 
 _SHOWN = 3

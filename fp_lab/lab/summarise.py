@@ -10,7 +10,7 @@ from fp_lab.lab.measured import measures
 from fp_lab.lab.summary import clusters, family_of, interval
 from fp_metrics import cluster_interval, summarise_drift
 from fp_metrics.drift import DriftResult
-from fp_metrics.drift import Order as DriftOrder
+from fp_metrics.segments import Order as DriftOrder
 
 
 def drift_results(table: pd.DataFrame, order: DriftOrder = "temporal") -> list[DriftResult]:

@@ -4,8 +4,6 @@ from .drift import (
     Drifted,
     DriftResult,
     DriftSummary,
-    Segments,
-    segment,
     summarise_drift,
 )
 from .effects import Effects, effects_of
@@ -15,6 +13,7 @@ from .families import FAMILIES
 from .flags import Flags
 from .forgetting import ForgettingMeter, summarise_forgetting
 from .observer import About, Observer, Unmeasurable
+from .segments import Segments, segment
 from .series import Series
 from .significance import effect_size, paired_permutation
 from .statistics import Interval, cluster_interval, holm

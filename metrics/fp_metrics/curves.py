@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fp_metrics.drift import DriftResult, Order
+from fp_metrics.drift import DriftResult
 from fp_metrics.exposure_bias import section_mean
+from fp_metrics.segments import Order
 from fp_metrics.series import Series
 from fp_metrics.statistics import Interval, cluster_interval
 

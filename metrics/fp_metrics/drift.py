@@ -6,7 +6,7 @@ Source: "Frame Context Packing and Drift Prevention in Next-Frame-Prediction Vid
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,29 +14,10 @@ from torchmetrics.wrappers.abstract import WrapperMetric
 
 from fp_metrics.estimator import Estimator
 from fp_metrics.observer import About, Watch, planned_starts
+from fp_metrics.segments import Order, Segments
 from fp_metrics.series import Series
 from fp_metrics.series_metric import SeriesMetric, check_frames
 from fp_metrics.statistics import Interval, cluster_interval
-
-FRACTION = 0.15
-"""Share of a video that the first and the last segment take."""
-
-Order = Literal["temporal", "generation"]
-
-
-@dataclass(frozen=True)
-class Segments:
-    """The frames whose scores are compared.
-
-    Attributes:
-        start: frame indices of the first segment, ascending in video time.
-        end: frame indices of the last segment, ascending.
-        order: whether "first" means in video time or as the frames were made.
-    """
-
-    start: tuple[int, ...]
-    end: tuple[int, ...]
-    order: Order = "temporal"
 
 
 @dataclass(frozen=True)
@@ -100,27 +81,6 @@ class DriftSummary:
     def floor_mean_absolute(self) -> float:
         """`mean_absolute` of the ground-truth videos; NaN if they were not given."""
         return float("nan") if self.floor is None else self.floor.mean_absolute
-
-
-def segment(length: int, order: Sequence[int] | None = None, fraction: float = FRACTION) -> Segments:
-    """The first and last ``n = max(1, int(fraction * length))`` frames.
-
-    Args:
-        length: frames of the video.
-        order: frame indices as they were made; frames that were given are left out. None: video time.
-        fraction: share of the video per segment.
-
-    Raises:
-        ValueError: for an empty video, or an order with repeated or unknown frames.
-    """
-    if length < 1:
-        raise ValueError(f"a video needs at least 1 frame, got length={length}")
-    n = max(1, int(fraction * length))
-    if order is None:
-        return Segments(tuple(range(n)), tuple(range(length - n, length)))
-    if len(set(order)) != len(order) or not all(0 <= index < length for index in order) or not order:
-        raise ValueError(f"order must name frames of 0..{length - 1}, each at most once, got {list(order)}")
-    return Segments(tuple(sorted(order[:n])), tuple(sorted(order[-n:])), "generation")
 
 
 def consecutive(frames: Sequence[int]) -> list[range]:

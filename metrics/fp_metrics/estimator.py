@@ -131,3 +131,11 @@ class Estimator(SeriesMetric):
 
 
 _MISSING = object()
+
+
+def span_of(kind: type[SeriesMetric], fps: float) -> int:
+    """Consecutive frames that one value of a measure looks at, in a video of a frame rate."""
+    if not issubclass(kind, Estimator):
+        return kind.span
+    observer = kind.observer(About(fps=fps))
+    return observer.span + (kind.window - 1) * observer.every

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fp_metrics.drift import FRACTION, segment
-from fp_metrics.estimator import Estimator
-from fp_metrics.observer import About
+from fp_metrics.segments import FRACTION, segment
 from fp_metrics.series import Series
-from fp_metrics.series_metric import SeriesMetric
 
 
 @dataclass(frozen=True)
@@ -68,14 +65,6 @@ def given_drift(series: Series, length: int, *, given: int = 1, fraction: float 
     elif np.isnan(first) or np.isnan(end):
         reason = f"no value is defined in the {'given frame' if np.isnan(first) else 'last segment'}"
     return GivenDrift(first, start, end, reason)
-
-
-def span_of(kind: type[SeriesMetric], fps: float) -> int:
-    """Consecutive frames that one value of a measure looks at, in a video of a frame rate."""
-    if not issubclass(kind, Estimator):
-        return kind.span
-    observer = kind.observer(About(fps=fps))
-    return observer.span + (kind.window - 1) * observer.every
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -13,11 +13,12 @@ import torchmetrics
 from torch import Tensor
 
 from fp_metrics.curves import seconds_drift, slope, worst_window
-from fp_metrics.drift import FRACTION, Drift, Drifted, DriftResult, Segments, segment
+from fp_metrics.drift import Drift, Drifted, DriftResult
 from fp_metrics.estimator import SCORES, Estimator
 from fp_metrics.families import FAMILIES
 from fp_metrics.flags import Flags, FlagsMeter
 from fp_metrics.observer import About, Observer, Unmeasurable
+from fp_metrics.segments import FRACTION, Segments, segment
 from fp_metrics.series import Series
 from fp_metrics.series_metric import check_frames
 from fp_metrics.weights import weights_sha256

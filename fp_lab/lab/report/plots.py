@@ -17,7 +17,7 @@ from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.report.style import FAINT, INK, TRUTH_COLOUR, LineStyle, Look, hide, paper, save
 from fp_lab.lab.summary import NOISE_FLOOR, clusters
 from fp_lab.lab.tables import Table
-from fp_metrics.drift import segment
+from fp_metrics.segments import segment
 
 SMOOTHING = 5
 """Frames of the running mean that curves are drawn with."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fp_lab.lab.report.plots import panel_grid
 from fp_lab.lab.report.style import PALETTE, paper, save
 from fp_lab.lab.results import Results
-from fp_metrics.drift import FRACTION
+from fp_metrics.segments import FRACTION
 from fp_metrics.series_metric import SeriesMetric
 
 _STEPS = 100  # of a video's length: curves of videos of different lengths are averaged there

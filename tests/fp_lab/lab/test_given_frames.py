@@ -83,6 +83,11 @@ def test_new_runs_store_what_old_ones_get_from_their_frames(tmp_path: Path) -> N
     stored = compare_runs([tmp_path / "grid"]).gathered.videos
     file = run / "scores" / "videos.parquet"
     pd.read_parquet(file).drop(columns=list(GIVEN_COLUMNS)).to_parquet(file)
+    summary.pop("spans")
+    (run / "scores" / "summary.json").write_text(json.dumps(summary))
     again = compare_runs([tmp_path / "grid"]).gathered.videos
+    (run / "scores" / "frames.parquet").unlink()  # read once: the index keeps what was made of it
+    kept = compare_runs([tmp_path / "grid"]).gathered.videos
+    pd.testing.assert_frame_equal(kept, again)
     assert stored["drift_given"].notna().any()
     pd.testing.assert_frame_equal(stored[list(GIVEN_COLUMNS)], again[list(GIVEN_COLUMNS)])
