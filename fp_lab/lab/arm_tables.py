@@ -43,10 +43,11 @@ _RANK_NOTE = (
     "A control without history takes no part in the ranking, nor does an arm most of whose videos are "
     "frozen: what stands still does not drift."
 )
-_DRAWS = (
+DRAWS = (
     f"over prompts, and over training seeds too where arms have {LEAST_SEEDS} of them or more: then it is "
     "about recipes, else about these trained models"
 )
+"""What an interval is over, see `fp_metrics.effects.effects_of`."""
 _GAP_NOTE = (
     "Score from true history less score from the model's own, section by section; best is closest to 0."
 )
@@ -141,7 +142,7 @@ def score_table(compared: Compared, family: str) -> Table:
         column = Column(score, score, f"{estimator}, {told.unit}", directions[told.higher_is_better])
         made.append(_ranked(compared, column, estimator, "value"))
     notes = (
-        f"Mean over videos, own history, with the half-width of its 95 % interval ({_DRAWS}).",
+        f"Mean over videos, own history, with the half-width of its 95 % interval ({DRAWS}).",
         _RANK_NOTE,
         *accuracy_notes(estimators.values(), measures),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fp_lab.lab.arm_tables import DRAWS
 from fp_lab.lab.forgotten import FORGETTING_FILE
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.summary import NOISE_FLOOR
@@ -27,20 +28,22 @@ class ArmForgetting:
 
 def gather_forgetting(gathered: Gathered) -> tuple[ArmForgetting, ...]:
     """The arms whose runs have kept what came back, then the ground truth; empty where none has."""
-    found = [(arm.name, [folder / "scores" for folder in arm.folders], "own") for arm in gathered.arms]
-    found.append((NOISE_FLOOR, [truth / "scores" for truth in gathered.truths], NOISE_FLOOR))
+    found = [(arm.name, arm.seeds, arm.folders, "own") for arm in gathered.arms]
+    found.append((NOISE_FLOOR, (0,) * len(gathered.truths), gathered.truths, NOISE_FLOOR))
     arms = []
-    for name, folders, history in found:
+    for name, trainings, folders, history in found:
         videos: list[Forgetting] = []
         prompts: list[str] = []
-        for folder in folders:
-            path = folder / FORGETTING_FILE
+        seeds: list[int] = []
+        for training, folder in zip(trainings, folders, strict=True):
+            path = folder / "scores" / FORGETTING_FILE
             if path.is_file():
                 content = json.loads(path.read_text(encoding="utf-8"))
                 videos += [_read(rows) for rows in content["histories"][history]]
                 prompts += content["clusters"]
+                seeds += [training] * len(content["clusters"])
         if videos:
-            kinds = {kind: summarise_forgetting(videos, kind, clusters=prompts) for kind in KINDS}
+            kinds = {k: summarise_forgetting(videos, k, clusters=prompts, seeds=seeds) for k in KINDS}
             arms.append(ArmForgetting(name, kinds))
     return tuple(arms)
 
@@ -70,9 +73,7 @@ def forgetting_table(gathered: Gathered, arms: Sequence[ArmForgetting]) -> Table
         else:
             control = "control" if arm.control else "arm"
             lines.append(Line(arm.name, arm.label, arm.recipe.order, tuple(cells), control))  # type: ignore[arg-type]
-    note = (
-        "Compared with how the same video last showed it, whatever the truth is; intervals resample prompts."
-    )
+    note = f"Compared with how the same video last showed it, whatever the truth is; 95 % intervals {DRAWS}."
     return Table("forgetting", "Forgetting", tuple(columns), tuple(lines), (note,))
 
 

@@ -5,6 +5,7 @@ arm, training seeds and prompts are both draws, and a figure is about the recipe
 are, and it is about these trained models.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -166,6 +167,40 @@ def effects_of(first: ArrayLike, second: ArrayLike | None = None) -> Effects:
     error = np.sqrt(np.where(nested, variance, prompts))
     error = np.where(error <= rounding, 0.0, error)
     return Effects(by_prompt, error, free, nested)
+
+
+def by_seed_and_prompt(
+    values: ArrayLike, prompts: Sequence[object] | None = None, seeds: Sequence[object] | None = None
+) -> NDArray[np.float64]:
+    """Mean of the finite values of each training seed and prompt, as `effects_of` takes them.
+
+    Args:
+        values: ``(m,)``, of videos.
+        prompts: m labels of any hashable kind; None: each value is its own.
+        seeds: m labels; None: all are of one training.
+
+    Returns:
+        ``(training seeds, prompts)``, both in order of appearance; NaN without a value.
+
+    Raises:
+        ValueError: when there is not one label per value.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    places, shape = [], []
+    for labels in (
+        [0] * len(data) if seeds is None else seeds,
+        range(len(data)) if prompts is None else prompts,
+    ):
+        if len(labels) != len(data):
+            raise ValueError(f"got {len(labels)} labels for {len(data)} values; give one per value")
+        codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+        places.append(np.array([codes[label] for label in labels], dtype=np.int64))
+        shape.append(len(codes))
+    known, (seed, prompt) = np.isfinite(data), places
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, (seed[known], prompt[known]), data[known])
+    np.add.at(counts, (seed[known], prompt[known]), 1)
+    return np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0)
 
 
 def _seeds(side: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:

@@ -16,10 +16,11 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
+from fp_metrics.effects import by_seed_and_prompt, effects_of
 from fp_metrics.functional.objects import sight
 from fp_metrics.returning import GONE_BEFORE, STAYED, Kind, ObjectMemory, PlaceMemory, Return
 from fp_metrics.series_metric import check_frames
-from fp_metrics.statistics import Interval, cluster_interval
+from fp_metrics.statistics import Interval
 from fp_metrics.truth import WorldTruth
 
 GAPS = (1, 8, 16, 32, 64, 128)
@@ -107,7 +108,7 @@ class GapBin:
     Attributes:
         least: smallest gap, frames.
         most: largest gap, frames; None: open.
-        agreement: mean over videos with its interval, prompts resampled.
+        agreement: mean over videos with its interval, see `effects_of`.
         videos: with something that came back after such a gap.
         reason: why there is no figure; None where there is one.
     """
@@ -121,7 +122,7 @@ class GapBin:
 
 @dataclass(frozen=True)
 class ForgettingSummary:
-    """Agreement of what returns with what was seen, over several videos. Intervals resample prompts.
+    """Agreement of what returns with what was seen, over several videos. Intervals are those of `effects_of`.
 
     Attributes:
         kind: object or place.
@@ -151,6 +152,7 @@ def summarise_forgetting(
     kind: Kind,
     *,
     clusters: Sequence[object] | None = None,
+    seeds: Sequence[object] | None = None,
     floor: Iterable[Forgetting] = (),
     floor_clusters: Sequence[object] | None = None,
     gaps: Sequence[int] = GAPS,
@@ -163,6 +165,7 @@ def summarise_forgetting(
         videos: one per video; those in which nothing returns are counted and left out.
         kind: object or place.
         clusters: the prompt of each video; by default each is its own.
+        seeds: the training seed of each video; by default all are of one training.
         floor: the same of the ground-truth videos.
         floor_clusters: their prompts.
         gaps: least gap of each bin, ascending.
@@ -176,7 +179,8 @@ def summarise_forgetting(
         raise ValueError(f"got gaps {list(gaps)}, expected ascending numbers of frames from 1 on")
 
     def interval(values: Sequence[float]) -> Interval:
-        return cluster_interval(values, clusters, level=level, seed=seed)
+        effects = effects_of(by_seed_and_prompt(values, clusters, seeds)[None])
+        return effects.intervals(level, seed=seed)[0]
 
     bins = []
     for least, after in pairwise((*gaps, _OPEN)):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from fp_lab.lab.arm_tables import DRAWS
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims import check_on, counted
 from fp_lab.lab.compare import Comparison, compare
@@ -89,8 +90,8 @@ def _curves(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
     for family in (f for f in gathered.families if f != "companion"):
         path = score_curves(curves, family, arms_looks, borders, folder / f"curves-{family}.png")
         caption = (
-            f"Mean over videos at each frame, own history, running mean over {SMOOTHING} frames, 95 % bands; "
-            f"faint lines are borders of sections; drift compares the shaded first and last 15 %, "
+            f"Mean over videos at each frame, own history, running mean over {SMOOTHING} frames, 95 % bands "
+            f"{DRAWS}; faint lines are borders of sections; drift compares the shaded first and last 15 %, "
             f"dots are the given frame alone. Family {family}; PSNR in dB against the true continuation."
         )
         pictures.append(Picture(path, f"scores over video time, family {family}", caption))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
-from scipy import stats
 
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.report.style import FAINT, INK, TRUTH_COLOUR, LineStyle, Look, hide, paper, save
 from fp_lab.lab.summary import NOISE_FLOOR, clusters
 from fp_lab.lab.tables import Table
+from fp_metrics.effects import Effects, effects_of
 from fp_metrics.segments import segment
 
 SMOOTHING = 5
@@ -25,7 +26,7 @@ _COLUMNS = 4
 
 
 class Curves:
-    """Mean scores of prompts over video time, smoothed; sorted out once for all plots.
+    """Scores over video time, smoothed; sorted out once for all plots.
 
     Attributes:
         gathered: the scores they come from.
@@ -38,13 +39,14 @@ class Curves:
         frames = frames.assign(cluster=clusters(frames))
         self._curves: dict[tuple[object, ...], Curve] = {}
         for key, rows in frames.groupby(["arm", "history", "estimator"]):
-            by_prompt = rows.pivot_table(index="cluster", columns="frame", values="value")
-            if by_prompt.size:
-                values = by_prompt.to_numpy(float)
-                times, first = by_prompt.columns.to_numpy(float), values[:, 0]
-                known = first[np.isfinite(first)] if times[0] == 0 else first[:0]
-                given = float(known.mean()) if len(known) else math.nan
-                self._curves[tuple(key)] = Curve(times, running_mean(values, SMOOTHING), given)
+            found = rows.pivot_table(index=["training_seed", "cluster"], columns="frame", values="value")
+            if found.size:
+                draws = [found.index.unique(level) for level in found.index.names]
+                cells = found.reindex(pd.MultiIndex.from_product(draws)).to_numpy(float)
+                times, shape = found.columns.to_numpy(float), (-1, *map(len, draws))
+                first = effects_of(cells[:, :1].T.reshape(shape)).mean[0] if times[0] == 0 else math.nan
+                smooth = effects_of(running_mean(cells, SMOOTHING).T.reshape(shape))
+                self._curves[tuple(key)] = Curve(times, smooth, float(first))
 
     def of(self, arm: str, history: str, estimator: str) -> "Curve | None":
         """The curve of an arm (or of the ground truth); None where nothing is defined."""
@@ -62,11 +64,22 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Values of prompts ``k t`` at times ``t``, and the mean at the given frame; NaN where undefined."""
+    """A score over video time; NaN where undefined.
+
+    Attributes:
+        times: frames, ``(t,)``.
+        effects: means over training seeds and prompts, one per time.
+        first: mean at the given frame.
+    """
 
     times: NDArray[np.float64]
-    values: NDArray[np.float64]
+    effects: Effects
     first: float = float("nan")
+
+    @cached_property
+    def band(self) -> NDArray[np.float64]:
+        """Lower and upper bounds of the 95 % intervals, ``(2, t)``."""
+        return np.array([(found.low, found.high) for found in self.effects.intervals()]).T
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
@@ -219,19 +232,15 @@ def panel_grid(
 def _draw(
     axes: Axes, curve: Curve | None, colour: str, dash: LineStyle, width: float, *, band: bool = True
 ) -> None:
-    """Mean over prompts at each frame, with its 95 % interval (Student's t)."""
+    """Mean over training seeds and prompts at each frame, with its 95 % interval."""
     if curve is None:
         return
-    count = np.isfinite(curve.values).sum(0)
-    known = count > 0
-    times, values, count = curve.times[known], curve.values[:, known], count[known]
-    mean = np.nanmean(values, 0)
-    axes.plot(times, mean, color=colour, ls=dash, lw=width, zorder=3)
+    known = np.isfinite(curve.effects.mean)
+    axes.plot(curve.times[known], curve.effects.mean[known], color=colour, ls=dash, lw=width, zorder=3)
     if math.isfinite(curve.first):
         axes.plot(0, curve.first, "o", color=colour, ms=3.5, zorder=4, clip_on=False)
-    if band and (count > 1).all():
-        half = np.nanstd(values, 0, ddof=1) / np.sqrt(count) * stats.t.ppf(0.975, count - 1)
-        axes.fill_between(times, mean - half, mean + half, color=colour, alpha=0.12, lw=0, zorder=2)
+    if band:
+        axes.fill_between(curve.times, *curve.band, color=colour, alpha=0.12, lw=0, zorder=2)
 
 
 def _sections(axes: Axes, borders: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fp_lab.lab.arm_tables import DRAWS
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.gathered import Arm, short_label
 from fp_lab.lab.panels import Panels
@@ -59,9 +60,10 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
 
 
 _DRIFT = (
-    "Drift, mean |d|, of each checkpoint's videos with its 95 % band; dashed: what no drift at all reads."
+    f"Drift, mean |d|, of each checkpoint's videos with its 95 % band {DRAWS}; dashed: what no drift at all "
+    "reads."
 )
-_SCORE = "Score of each checkpoint's videos, own history, with its 95 % band."
+_SCORE = f"Score of each checkpoint's videos, own history, with its 95 % band {DRAWS}."
 _LOSS = (
     "Losses by noise level, gradient norm before clipping; running means over 1/20 of the steps, log scale."
 )
