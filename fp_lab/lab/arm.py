@@ -4,19 +4,19 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from fp_lab.lab.atomic import CANNOT_WRITE
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, to_yaml
-from fp_lab.lab.identity import Identity, TakenByOthers, hold
-from fp_lab.lab.keys import StageKeys
+from fp_lab.lab.identity import Identity, TakenByOthers, hold, results_in, write_identity
+from fp_lab.lab.keys import StageKeys, stage_keys
 from fp_lab.lab.locking import Busy, only_one
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.run import pending_stages, prepare_truth, run
-from fp_lab.lab.stages import RunFolder, Stage
+from fp_lab.lab.stages import STAGES, RunFolder, Stage
 from fp_lab.lab.unchanged import InputsChanged
 
 State = Literal["done", "failed", "busy", "halted"]
@@ -149,12 +149,26 @@ def _with_unchanged_inputs(job: Job, materials: Materials, reporter: Reporter) -
                 trained=job.trained,
             )
         except InputsChanged as change:
-            # results with the file as it was may lie in this folder, and in that of the ground truth
-            if not Identity.of(job.config).same(job.identity):
-                raise InputsChanged(f"{change}; the same command takes it as it is now") from change
+            _take_inputs_as_they_are(job, change)
             reporter.say(f"{job.label}: {change}; done again")
             last = change
     raise last
+
+
+def _take_inputs_as_they_are(job: Job, change: InputsChanged) -> None:
+    """Give the folder to what the inputs are now, unless something was done with what they were.
+
+    Raises:
+        InputsChanged: results, or the ground truth of other arms, would be replaced.
+    """
+    now = Identity.of(job.config)
+    if now.same(job.identity):
+        return
+    runs = results_in(job.folder.parent)
+    done = any(run.done_file(stage).exists() for run in runs for stage in STAGES)
+    if done or stage_keys(job.config).truth != job.keys.truth:
+        raise InputsChanged(f"{change}; the same command takes it as it is now") from change
+    write_identity(job.folder.parent, replace(now, redone=job.identity.redone))
 
 
 def _is_folders_fault(error: BaseException, folder: Path) -> bool:

@@ -21,6 +21,7 @@ from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.grid import single
 from fp_lab.lab.grid_run import GridResult, run_grid
+from fp_lab.lab.identity import Identity, write_identity
 from fp_lab.lab.kept_sections import KeptSections
 from fp_lab.lab.keys import stage_keys
 from fp_lab.lab.reporter import Reporter, Step
@@ -172,7 +173,9 @@ def test_what_several_stages_write_is_written_again_without_them(
     grid: Path, config: ExperimentConfig, name: str, spoil: Callable[[Path], None]
 ) -> None:
     place = place_of(grid)
-    job = Job("arm", config, stage_keys(config), place.path, grid / TRUTH, grid / "cache", STAGES)
+    keys, identity = stage_keys(config), Identity.of(config)
+    write_identity(place.path.parent, identity)
+    job = Job("arm", config, keys, identity, place.path, grid / TRUTH, grid / "cache", STAGES)
     before = (place.path / name).read_text()
     assert job.is_whole
     spoil(place.path / name)
@@ -246,7 +249,7 @@ def test_what_changed_during_the_work_is_not_called_done(tmp_path: Path) -> None
 
     place, listening = RunFolder(tmp_path / "runs" / "arm" / "seed0"), Listening(exchange)
     before, truth = stage_keys(config), tmp_path / "runs" / TRUTH
-    job = Job("arm", config, before, place.path, truth, tmp_path / "cache", STAGES)
+    job = Job("arm", config, before, Identity.of(config), place.path, truth, tmp_path / "cache", STAGES)
     outcome = work(job, Materials(job.cache, listening), listening)
     assert outcome.state == "done"
     assert [line for line in listening.lines if str(tmp_path / "base") in line]

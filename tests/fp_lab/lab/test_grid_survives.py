@@ -79,7 +79,8 @@ def check(runs: Path) -> None:
         if "mlflow.parentRunId" in run.data.tags:
             history = client.get_metric_history(run.info.run_id, "train/loss")
             assert sorted(entry.step for entry in history) == list(range(1, 13))
-    assert not [path for path in (runs / "killed").rglob(".*") if path.name != ".lock"], "half-written"
+    hidden = [path for path in (runs / "killed").rglob(".*") if not path.name.endswith(".lock")]
+    assert not hidden, "half-written"
 
 
 def kill(process: BaseProcess) -> None:
