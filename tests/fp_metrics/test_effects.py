@@ -14,6 +14,7 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.weightstats import DescrStatsW
 
 from fp_metrics import cluster_interval, effects_of, paired_permutation
+from fp_metrics.effects import by_seed_and_prompt
 from fp_metrics.significance import detectable
 
 NAN = float("nan")
@@ -141,3 +142,11 @@ def test_a_margin_is_above_zero_and_one_prompt_shows_nothing() -> None:
         effects_of([[[0.4, -0.5]]]).negligible(0)
     assert np.isnan(effects_of([[[0.0]]]).negligible(0.1)).all()
     assert np.isnan(effects_of([[[0.0]]]).detectable()).all()
+
+
+def test_videos_of_one_training_and_prompt_are_one_mean() -> None:
+    cells = by_seed_and_prompt([1, 3, 5, NAN, 7], list("aabab"), [0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(cells, [[2, 5], [NAN, 7]])
+    np.testing.assert_array_equal(by_seed_and_prompt([1, NAN]), [[1, NAN]])
+    with pytest.raises(ValueError, match="3 labels for 2 values"):
+        by_seed_and_prompt([1, 2], list("abc"))
