@@ -22,7 +22,6 @@ from rich.console import Console
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fp_data.latents import LatentBatches
-from fp_lab.lab.arm import Job
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.engines import Engine, Here
@@ -30,6 +29,7 @@ from fp_lab.lab.engines.local import Local
 from fp_lab.lab.fit import fit
 from fp_lab.lab.grid import Arm, Grid
 from fp_lab.lab.grid_run import grid_jobs
+from fp_lab.lab.job import Job
 from fp_lab.lab.keys import stage_keys
 from fp_lab.lab.progress import ArmProgress, GridProgress
 from fp_lab.lab.reporter import Reporter

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderDC
 from einops import rearrange
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -58,6 +57,8 @@ class Codec(nn.Module):
     latent_std: Tensor
 
     def __init__(self, config: CodecConfig) -> None:
+        from diffusers import AutoencoderDC  # slow to import
+
         super().__init__()
         self.config = config
         resolutions = len(config.channels)

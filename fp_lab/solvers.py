@@ -6,7 +6,6 @@ from functools import partial
 from typing import Literal
 
 import torch
-from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
 Velocity = Callable[[Tensor, float], Tensor]
@@ -92,7 +91,9 @@ def unipc(
         variant: B(h).
         variable: that h is a step of.
     """
-    kind = UniPCMultistepScheduler if variable == "log_snr" else _InLogSigma
+    from fp_lab.unipc import InLogSigma, InLogSNR  # slow to import
+
+    kind = InLogSNR if variable == "log_snr" else InLogSigma
     scheduler = kind(
         solver_order=order,
         solver_type=variant,
@@ -107,17 +108,6 @@ def unipc(
     for timestep, sigma in zip(scheduler.timesteps, earlier, strict=False):
         x = scheduler.step(velocity(x, sigma), timestep, x, return_dict=False)[0]
     return x - scheduler.sigmas[-2] * velocity(x, last)
-
-
-class _InLogSigma(UniPCMultistepScheduler):  # type: ignore[misc]
-    """UniPC in -log(sigma), as FramePack's own code: sigma = 1 is a point like others.
-
-    The flow dx/dsigma = (x - x0) / sigma is integrated exactly for a constant x0 in either variable; only the
-    polynomials through earlier predictions are others.
-    """
-
-    def _sigma_to_alpha_sigma_t(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ones_like(sigma), sigma
 
 
 SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {

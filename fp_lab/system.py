@@ -1,10 +1,8 @@
 """Training logic: a LightningModule that learns to generate packed sections."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal, NotRequired, TypedDict
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from lightning import LightningModule
@@ -15,7 +13,6 @@ from torch.optim import Optimizer
 from fp_lab.causal import Blocks
 from fp_lab.finite import check_checkpoint
 from fp_lab.flow import (
-    FlowConfig,
     draw_sigmas,
     interpolate,
     shift_for,
@@ -23,9 +20,11 @@ from fp_lab.flow import (
     velocity_loss,
     velocity_target,
 )
-from fp_lab.history import HistoryConfig, corrupt, draw_levels, with_noise, without
+from fp_lab.history import corrupt, draw_levels, with_noise, without
 from fp_lab.loss_bins import LossBins, bin_frame_losses, bin_losses
 from fp_lab.model import FramePackModel
+from fp_lab.objective import ObjectiveConfig
+from fp_lab.optimizer import OptimizerConfig, learning_rate_share, make_optimizer
 from fp_lab.samples import ArrangementSource, assemble, take
 from fp_lab.shapes import Caption, ContextLevel, TextCondition
 
@@ -39,57 +38,6 @@ class LatentBatch(TypedDict):
     latents: Tensor
     captions: Sequence[Caption]
     images: NotRequired[Tensor]
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW with warm-up, a constant phase and cosine decay.
-
-    Attributes:
-        kind: ``adamw``, or ``adamw8bit`` for moments of 8 bits each, by bitsandbytes; those of weights with
-            fewer than 4,096 entries have 32.
-        learning_rate: peak.
-        warmup: steps of linear warm-up.
-        decay: share of the steps, at their end, over which the learning rate falls. With less than 1, a run
-            that is stopped in its constant phase can go on to another number of steps as if planned so.
-        final: last learning rate over the peak.
-        weight_decay: of matrices; vectors have none.
-        betas: of the moments.
-    """
-
-    kind: Literal["adamw", "adamw8bit"] = "adamw"
-    learning_rate: float = 2e-3
-    warmup: int = 50
-    decay: float = 1.0
-    final: float = 0.05
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.99)
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """What is asked of the model in training.
-
-    Attributes:
-        flow: times and output.
-        caption_dropout: share of captions replaced by the empty one, for guidance to start from.
-        distilled_guidance: scale that a model with distilled guidance (HunyuanVideo, FramePack) is told: 1 is
-            the plain flow, which is the target here. What it is told in sampling is a setting of its own.
-        given: how many latent frames videos are taken to begin with, each number as often: 0 teaches text to
-            video, 1 image to video, more the extension of clips.
-        history: what is done to the history.
-    """
-
-    flow: FlowConfig = field(default_factory=FlowConfig)
-    caption_dropout: float = 0.1
-    distilled_guidance: float = 1.0
-    given: tuple[int, ...] = (1,)
-    history: HistoryConfig = field(default_factory=HistoryConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse videos that begin with fewer than no frames."""
-        if not self.given or min(self.given) < 0:
-            raise ValueError(f"objective.given: got {list(self.given)}, expected numbers of frames from 0 on")
 
 
 class FramePackSystem(LightningModule):
@@ -247,29 +195,11 @@ class FramePackSystem(LightningModule):
         """
         config = self.optimizer_config
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        kind = _adamw_8bit() if config.kind == "adamw8bit" else partial(torch.optim.AdamW, fused=True)
-        optimizer = kind(groups, config.learning_rate, betas=config.betas)
+        optimizer = make_optimizer(parameters, config)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_share(step, self.steps, config)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def _adamw_8bit() -> Callable[..., Optimizer]:
-    """AdamW of bitsandbytes, whose moments are quantised in blocks (https://arxiv.org/abs/2110.02861)."""
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError as missing:
-        raise ValueError(
-            "optimizer.kind: got 'adamw8bit' without bitsandbytes, expected it to be installed; get it with "
-            "`pip install 'fp_lab[bitsandbytes]'`, or use optimizer.kind=adamw"
-        ) from missing
-    made: Callable[..., Optimizer] = AdamW8bit
-    return made
 
 
 def _leave_out_frozen(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
@@ -298,15 +228,6 @@ def _check(model: FramePackModel, source: ArrangementSource | Blocks, objective:
             f"objective.history.level: got {history.level!r} with context.timestep {timestep!r}, expected "
             "context.timestep=level: the model has to be told"
         )
-
-
-def learning_rate_share(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Learning rate of a step over the peak: up in the warm-up, constant, down a cosine at the end."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    start = max(config.warmup, steps - round(config.decay * steps))
-    progress = min(max(step - start, 0) / max(steps - start, 1), 1.0)
-    return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def step_generator(seed: int, rank: int, batch: int) -> Generator:

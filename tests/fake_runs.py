@@ -11,7 +11,8 @@ from torch import Tensor
 from fp_data.worlds import World, WorldConfig, render
 from fp_lab.codec import Codec, CodecConfig
 from fp_lab.lab.config import DataConfig, EvaluationConfig, ExperimentConfig
-from fp_lab.lab.evaluate import TRUTH_FOLDER, score_run, score_truth
+from fp_lab.lab.evaluate import score_run, score_truth
+from fp_lab.lab.stages import TRUTH_FOLDER
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.orders import plan
 from fp_lab.recipe import parse

@@ -1,97 +1,25 @@
-"""One arm of a grid, wherever it is done: what has to be known, how it is done, how it ended."""
+"""One arm of a grid, wherever it is done: it is brought up to date, and no error of its own ends a grid."""
 
 import shutil
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from fp_lab.lab.atomic import CANNOT_WRITE
 from fp_lab.lab.build import Materials
-from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.identity import Identity, TakenByOthers, hold, results_in, write_identity
-from fp_lab.lab.keys import StageKeys, stage_keys
+from fp_lab.lab.job import Job, Outcome
+from fp_lab.lab.keys import stage_keys
 from fp_lab.lab.locking import Busy, only_one
 from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.run import pending_stages, prepare_truth, run
+from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.stages import STAGES, RunFolder, Stage
 from fp_lab.lab.unchanged import InputsChanged
 
-State = Literal["done", "failed", "busy", "halted"]
-
 _TRIES = 3  # to do an arm whose clips or weights change meanwhile
 _NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written
-
-
-@dataclass(frozen=True)
-class Job:
-    """An arm to bring up to date.
-
-    Attributes:
-        label: for people.
-        config: resolved.
-        keys: what its stages depend on.
-        identity: what its folder belongs to.
-        folder: of the run.
-        truth: folder of the ground truth's scores.
-        cache: what arms have in common on disk.
-        stages: a beginning of `fp_lab.lab.stages.STAGES`.
-        trained: runs whose trained model is taken over if it was trained in the same way.
-    """
-
-    label: str
-    config: ExperimentConfig
-    keys: StageKeys
-    identity: Identity
-    folder: Path
-    truth: Path
-    cache: Path
-    stages: tuple[Stage, ...]
-    trained: tuple[Path, ...] = ()
-
-    @property
-    def redone(self) -> int:
-        """How often its stages were asked for anew."""
-        return self.identity.redone.get(self.folder.name, 0)
-
-    @property
-    def key(self) -> str:
-        """Of the last stage: what the run's figures depend on."""
-        return str(getattr(self.keys, self.stages[-1]))
-
-    @property
-    def pending(self) -> list[Stage]:
-        """The stages that are not done."""
-        return pending_stages(RunFolder(self.folder), self.keys, self.stages)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing is left to do: stages, ground truth, and what several stages write together."""
-        place = RunFolder(self.folder)
-        if "score" in self.stages and not RunFolder(self.truth).is_done("truth", self.keys.truth):
-            return False
-        written = place.config.read_bytes() if place.config.is_file() else b""
-        return not self.pending and not place.lost() and written == to_yaml(self.config).encode()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended.
-
-    Attributes:
-        state: ``done``; ``failed`` by itself; ``busy``: another process is at this arm; ``halted``: the
-            folder cannot be written to, so no other arm can be done either.
-        stages: that had to be done.
-        seconds: wall time.
-        reason: one line, unless it is done.
-    """
-
-    state: State
-    stages: tuple[Stage, ...] = ()
-    seconds: float = 0.0
-    reason: str = ""
 
 
 def work(job: Job, materials: Materials, reporter: Reporter) -> Outcome:

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from fp_lab.lab.arm import Job, Outcome
 from fp_lab.lab.config import flatten
 from fp_lab.lab.engines import Engine
+from fp_lab.lab.job import Job, Outcome
 from fp_lab.lab.locking import Busy, only_one
 from fp_lab.lab.mirror import mirror, shown_files
 from fp_lab.lab.progress import ArmProgress, GridProgress

@@ -15,13 +15,14 @@ from fp_data.worlds import VOCABULARY, iterate
 from fp_lab.backbones import TinyDiT
 from fp_lab.causal import Blocks
 from fp_lab.codec import Codec
+from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import CodecSource, DataConfig, ExperimentConfig
 from fp_lab.lab.data_identity import clips_folder, data_identity
 from fp_lab.lab.device import device_of
 from fp_lab.lab.locking import only_one
 from fp_lab.lab.real import embedder, encoder_dtype, image_identity, is_real, real_model
 from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.training_cache import cache_identity, open_cache
+from fp_lab.lab.training_cache import open_cache
 from fp_lab.lab.training_videos import TrainingVideos
 from fp_lab.lab.unchanged import input_digests, require_unchanged
 from fp_lab.lab.videos import GIVEN, Videos, contents_of

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from fp_lab.lab.base_origin import toy_base
-from fp_lab.lab.build import sections_of
 from fp_lab.lab.compute import strides_of, training_shapes
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.grid import Arm
@@ -28,6 +27,8 @@ def length_remarks(config: ExperimentConfig) -> tuple[str, ...]:
 
 
 def _on_windows(config: ExperimentConfig) -> Iterator[str]:
+    from fp_lab.lab.build import sections_of  # slow to import
+
     source, section = sections_of(config), config.parsed_recipe.section
     with suppress(ValueError):  # a cache or a codec that is not there is named by who needs it
         temporal = strides_of(config).temporal

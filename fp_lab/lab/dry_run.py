@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from fp_lab.lab.arm import Job
 from fp_lab.lab.estimate import SHARE, Cost
 from fp_lab.lab.grid import Grid
+from fp_lab.lab.job import Job
 from fp_lab.lab.real import is_real
 from fp_lab.lab.stages import RunFolder
 

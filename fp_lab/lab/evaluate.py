@@ -20,14 +20,13 @@ from fp_lab.lab.forgotten import returns_of, write_forgetting
 from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.measured import VideoRows, measure, spans_of
 from fp_lab.lab.pool import Advance, pooled
+from fp_lab.lab.stages import TRUTH_FOLDER
 from fp_lab.lab.summarise import summarise
 from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables
 from fp_lab.lab.truth import world_truths
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.video_codec import VideoCodec
 from fp_metrics import About, protocol
-
-TRUTH_FOLDER = "truth"
 
 WORLD_ONLY = ("world", "probe")
 """Families that measure videos of the synthetic world, by its truth or by what a probe has learned of it."""

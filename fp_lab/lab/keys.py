@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.data_identity import data_identity
 from fp_lab.lab.real import is_real, told_identity
 from fp_lab.lab.stages import STAGES, digest
-from fp_lab.lab.training_cache import cache_identity
 from fp_lab.lab.weights import is_own, weights_sha256
 from fp_metrics import protocol
 

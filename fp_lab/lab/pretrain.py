@@ -30,9 +30,11 @@ from fp_lab.lab.base_origin import PROVENANCE_FILE, provenance_of
 from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.lab.saved_training import usable_checkpoint
 from fp_lab.model import FramePackModel
+from fp_lab.objective import ObjectiveConfig
+from fp_lab.optimizer import OptimizerConfig
 from fp_lab.recipe import BASE
 from fp_lab.samples import FreeSections
-from fp_lab.system import FramePackSystem, ObjectiveConfig, OptimizerConfig
+from fp_lab.system import FramePackSystem
 
 CURVE_FILE = "curve.csv"
 

@@ -15,15 +15,15 @@ import torch
 
 import fp_lab
 from fp_lab.lab.atomic import read_json
+from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.data_identity import data_identity
 from fp_lab.lab.keys import STAGE_VERSIONS, measured_by
 from fp_lab.lab.stages import RunFolder, Stage, digest
-from fp_lab.lab.training_cache import cache_identity
 from fp_lab.lab.weights import weights_sha256
 
 if TYPE_CHECKING:
-    from fp_lab.lab.arm import Job
+    from fp_lab.lab.job import Job
 
 _PACKAGES = (
     *("fp_lab", "torch", "torchvision", "lightning", "diffusers", "transformers", "torchmetrics", "numpy"),

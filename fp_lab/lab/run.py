@@ -8,7 +8,8 @@ from fp_lab.lab.build import Materials
 from fp_lab.lab.compute import training_tflop
 from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.evaluate import score_run, score_truth
-from fp_lab.lab.keys import StageKeys, stage_keys
+from fp_lab.lab.job import pending_stages
+from fp_lab.lab.keys import stage_keys
 from fp_lab.lab.locking import only_one
 from fp_lab.lab.provenance import provenance
 from fp_lab.lab.reporter import Reporter
@@ -79,14 +80,6 @@ def run(
         if stage == "train":
             place.checkpoint.unlink(missing_ok=True)
     return pending
-
-
-def pending_stages(place: RunFolder, keys: StageKeys, stages: Sequence[Stage] = STAGES) -> list[Stage]:
-    """The stages that are not done with these keys; a stage after one that is not done is not done either."""
-    for index, stage in enumerate(stages):
-        if not place.is_done(stage, getattr(keys, stage)):
-            return list(stages[index:])
-    return []
 
 
 def prepare_truth(folder: Path, config: ExperimentConfig, materials: Materials, reporter: Reporter) -> None:

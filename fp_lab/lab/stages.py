@@ -16,6 +16,8 @@ from fp_lab.lab.digests import Digest, file_digests
 
 Stage = Literal["train", "sample", "score"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+TRUTH_FOLDER = "truth"
+"""Folder in that of a grid with the scores of the ground truth."""
 
 _LEAST: dict[str, dict[str, Any]] = {
     "train": {"train/model/model.safetensors": {}, "train/loss.parquet": {}},

@@ -1,32 +1,17 @@
 """A cache of `fp-lab encode` as an arm's training videos, refused where it does not fit the arm."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from fp_data.shard_manifest import Manifest
 from fp_data.shards import Shards
-from fp_lab.codec import Codec, tensors_sha256
+from fp_lab.codec import Codec
 from fp_lab.lab.cache_conditions import image_maker, read_empty, text_maker
+from fp_lab.lab.cache_identity import cache_of
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.real import encoder_dtype, encoders_of, image_identity, is_real, texts_of, told_identity
-from fp_lab.lab.stages import digest
+from fp_lab.lab.real import encoder_dtype, encoders_of, image_identity, texts_of, told_identity
 from fp_lab.lab.training_videos import CachedVideos
 from fp_lab.shapes import IMAGE
 from fp_lab.video_codec import VideoCodec
-
-
-def cache_identity(config: ExperimentConfig) -> str:
-    """What training depends on of the cache that a config names: its content, not its place.
-
-    The manifest is believed about its shards, as long as they have their sizes; `fp-lab encode --check` reads
-    them.
-
-    Raises:
-        ValueError: no transformer of diffusers to train, or as of `open_cache` of a cache that is not whole.
-    """
-    folder = _folder(config)
-    shards = [shard.sha256 for shard in Shards(folder).manifest.shards]
-    return digest({"shards": shards, "empty": tensors_sha256(read_empty(folder).tensors)})
 
 
 def open_cache(config: ExperimentConfig, codec: Codec | VideoCodec) -> CachedVideos:
@@ -40,7 +25,7 @@ def open_cache(config: ExperimentConfig, codec: Codec | VideoCodec) -> CachedVid
         ValueError: no transformer of diffusers to train, a cache that is not there, incomplete or damaged, or
             one that another VAE, other encoders or another precision made.
     """
-    folder = _folder(config)
+    folder = cache_of(config)
     shards, empty = Shards(folder), read_empty(folder)
     if differences := tuple(_differences(shards.manifest, config, codec)):
         raise ValueError(
@@ -52,16 +37,6 @@ def open_cache(config: ExperimentConfig, codec: Codec | VideoCodec) -> CachedVid
         )
     texts_of(config).keep("", empty)
     return CachedVideos(shards, images=image_identity(config) is not None)
-
-
-def _folder(config: ExperimentConfig) -> Path:
-    assert config.data.cache is not None
-    if not is_real(config):
-        raise ValueError(
-            f"data.cache: got {config.data.cache} with model.base {config.model.base}, expected a base in "
-            "diffusers' format, which is told what a cache holds; set data.cache=null for the lab's own"
-        )
-    return Path(config.data.cache)
 
 
 def _differences(manifest: Manifest, config: ExperimentConfig, codec: Codec | VideoCodec) -> Iterator[str]:

@@ -13,6 +13,8 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.compressions import from_parts
 from fp_lab.model import FramePackModel
+from fp_lab.objective import ObjectiveConfig
+from fp_lab.optimizer import OptimizerConfig
 from fp_lab.orders import plan
 from fp_lab.packing.context import ContextConfig, ImportanceConfig, Missing
 from fp_lab.packing.packer import ContextPacker, kernels_of
@@ -22,7 +24,7 @@ from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig, rollout
 from fp_lab.samples import PlannedSections, arrange, arrange_videos, assemble
 from fp_lab.solvers import SolverConfig
-from fp_lab.system import FramePackSystem, ObjectiveConfig, OptimizerConfig, step_generator
+from fp_lab.system import FramePackSystem, step_generator
 from strategies import names
 
 ROPE = RopeConfig(256.0, (2, 2, 4))

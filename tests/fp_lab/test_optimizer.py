@@ -15,10 +15,12 @@ from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.flow import FlowConfig
 from fp_lab.model import FramePackModel
+from fp_lab.objective import ObjectiveConfig
+from fp_lab.optimizer import OptimizerConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.samples import PlannedSections
-from fp_lab.system import FramePackSystem, ObjectiveConfig, OptimizerConfig
+from fp_lab.system import FramePackSystem
 
 RECIPE = parse("td_f2k2f1k1_g3")
 EIGHT_BITS = OptimizerConfig(kind="adamw8bit", warmup=1, weight_decay=0.1, betas=(0.8, 0.9))

@@ -14,19 +14,15 @@ from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.flow import FlowConfig
 from fp_lab.history import HistoryConfig, HistoryLevel
 from fp_lab.model import FramePackModel
+from fp_lab.objective import ObjectiveConfig
+from fp_lab.optimizer import OptimizerConfig, learning_rate_share
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig, Missing, Timestep
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.samples import PlannedSections
 from fp_lab.shapes import ContextLevel
-from fp_lab.system import (
-    FramePackSystem,
-    ObjectiveConfig,
-    OptimizerConfig,
-    learning_rate_share,
-    step_generator,
-)
+from fp_lab.system import FramePackSystem, step_generator
 
 RECIPE = parse("td_f4k2f1k1_g4")
 FRAMES = 17

@@ -8,10 +8,11 @@ from fp_data.worlds import WorldConfig
 from fp_lab.adapters import LoraConfig
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.causal import Blocks
+from fp_lab.objective import ObjectiveConfig
+from fp_lab.optimizer import OptimizerConfig
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig
-from fp_lab.system import ObjectiveConfig, OptimizerConfig
 
 FIRST_TRAINING_SEED = 10_000
 """Seeds below are for evaluation, this one and those above for training: no video is in both."""

@@ -1,12 +1,16 @@
 """One arm after another in this process."""
 
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fp_lab.lab.arm import Job, Outcome, work
-from fp_lab.lab.build import Materials
 from fp_lab.lab.engines.protocol import Engine
+from fp_lab.lab.job import Job, Outcome
 from fp_lab.lab.machine import watching
 from fp_lab.lab.reporter import Reporter
+
+if TYPE_CHECKING:
+    from fp_lab.lab.build import Materials
 
 
 class Here(Engine):
@@ -17,8 +21,14 @@ class Here(Engine):
     """
 
     def __init__(self, cache: Path) -> None:
-        self._materials = Materials(cache, Reporter())
+        self._cache = cache
         self._waiting: tuple[Job, Reporter] | None = None
+
+    @cached_property
+    def _materials(self) -> "Materials":
+        from fp_lab.lab.build import Materials  # slow to import
+
+        return Materials(self._cache, Reporter())
 
     @property
     def free(self) -> bool:
@@ -33,6 +43,8 @@ class Here(Engine):
         """Do the job that waits."""
         if self._waiting is None:
             return []
+        from fp_lab.lab.arm import work  # slow to import
+
         job, reporter = self._waiting
         self._waiting = None
         with watching(reporter):

@@ -7,10 +7,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from fp_lab.lab.arm import Job, Outcome
 from fp_lab.lab.build import Materials
 from fp_lab.lab.engines.journaled import work_journaled
 from fp_lab.lab.engines.protocol import Lost, RemoteEngine
+from fp_lab.lab.job import Job, Outcome
 from fp_lab.lab.pool import exit_with_parent
 from fp_lab.lab.reporter import Reporter
 

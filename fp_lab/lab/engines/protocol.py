@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from fp_lab.lab.arm import Job, Outcome
 from fp_lab.lab.engines.journal import JournalReader
+from fp_lab.lab.job import Job, Outcome
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 

@@ -9,9 +9,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from fp_lab.lab.arm import Job, Outcome
 from fp_lab.lab.engines.journaled import work_journaled
 from fp_lab.lab.engines.protocol import Lost, RemoteEngine
+from fp_lab.lab.job import Job, Outcome
 
 _OPTIONS = ("address", "num_gpus")
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fp_lab.lab.arm import Job, Outcome
 from fp_lab.lab.engines.journaled import work_journaled
 from fp_lab.lab.engines.protocol import Lost, RemoteEngine
+from fp_lab.lab.job import Job, Outcome
 
 _A_DAY = 24 * 60  # minutes
 

@@ -10,9 +10,8 @@ import pandas as pd
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, load
-from fp_lab.lab.evaluate import TRUTH_FOLDER
 from fp_lab.lab.run import prepare_truth
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.stages import TRUTH_FOLDER, RunFolder
 from fp_lab.lab.track.best import Best, Goal, best_checkpoint
 from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints
 from fp_lab.lab.track.progress import TrackProgress

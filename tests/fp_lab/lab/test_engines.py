@@ -13,7 +13,7 @@ from rich.console import Console
 
 from fixtures import tiny_experiment
 from fp_lab.lab import arm as arm_module
-from fp_lab.lab.arm import Job, Outcome, work
+from fp_lab.lab.arm import work
 from fp_lab.lab.build import Materials
 from fp_lab.lab.engines import ENGINES, Engine, Here, make_engine
 from fp_lab.lab.engines.journal import JOURNAL_FILE
@@ -21,6 +21,7 @@ from fp_lab.lab.engines.local import Local
 from fp_lab.lab.engines.protocol import ATTEMPTS, Lost, RemoteEngine
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs, run_grid
+from fp_lab.lab.job import Job, Outcome
 from fp_lab.lab.locking import only_one
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder

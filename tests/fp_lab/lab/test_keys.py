@@ -1,5 +1,7 @@
 """Keys of the stages: they change on purpose only."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,19 @@ def test_another_version_of_a_stage_does_it_and_what_follows_again(
     monkeypatch.setitem(STAGE_VERSIONS, stage, STAGE_VERSIONS[stage] + 1)
     after = stage_keys(config)
     assert {name for name in STAGE_VERSIONS if getattr(after, name) != getattr(before, name)} == changed
+
+
+def test_what_trains_and_samples_is_not_loaded_to_look_at_a_grid() -> None:
+    """Importing it takes longer than looking."""
+    code = (
+        "import sys\n"
+        "from fp_lab.lab import engines, grid\n"
+        "arms = grid.load_grid('quickstart').arms\n"
+        "def loaded(*names): print(len(arms), *[name for name in names if name in sys.modules])\n"
+        "loaded('lightning', 'diffusers', 'peft', 'mlflow')\n"
+        "from fp_lab.lab import grid_run, keys\n"
+        "assert all(keys.stage_keys(arm.config) for arm in arms)\n"
+        "loaded('lightning', 'diffusers', 'peft', 'mlflow', 'fp_lab.lab.build', 'fp_lab.lab.evaluate')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["3", "3"]

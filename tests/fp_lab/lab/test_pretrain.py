@@ -24,8 +24,8 @@ from fp_lab.lab.pretrain import (
     train_codec,
 )
 from fp_lab.model import FramePackModel
+from fp_lab.optimizer import OptimizerConfig
 from fp_lab.samples import FreeSections
-from fp_lab.system import OptimizerConfig
 
 CODEC = CodecRunConfig(
     codec=CodecConfig(4, (4, 4, 8, 8), (0, 1, 1, 1), (0, 1, 1, 1)),

@@ -1,0 +1,39 @@
+"""The cache of `fp-lab encode` that a config names: its folder, and what training depends on of it."""
+
+from pathlib import Path
+
+from fp_data.shards import Shards
+from fp_lab.codec import tensors_sha256
+from fp_lab.lab.cache_conditions import read_empty
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.real import is_real
+from fp_lab.lab.stages import digest
+
+
+def cache_identity(config: ExperimentConfig) -> str:
+    """What training depends on of the cache that a config names: its content, not its place.
+
+    The manifest is believed about its shards, as long as they have their sizes; `fp-lab encode --check` reads
+    them.
+
+    Raises:
+        ValueError: no transformer of diffusers to train, or as of `open_cache` of a cache that is not whole.
+    """
+    folder = cache_of(config)
+    shards = [shard.sha256 for shard in Shards(folder).manifest.shards]
+    return digest({"shards": shards, "empty": tensors_sha256(read_empty(folder).tensors)})
+
+
+def cache_of(config: ExperimentConfig) -> Path:
+    """The folder of the cache that a config names.
+
+    Raises:
+        ValueError: no transformer of diffusers to train.
+    """
+    assert config.data.cache is not None
+    if not is_real(config):
+        raise ValueError(
+            f"data.cache: got {config.data.cache} with model.base {config.model.base}, expected a base in "
+            "diffusers' format, which is told what a cache holds; set data.cache=null for the lab's own"
+        )
+    return Path(config.data.cache)

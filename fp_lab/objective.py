@@ -1,0 +1,32 @@
+"""What is asked of a model in training."""
+
+from dataclasses import dataclass, field
+
+from fp_lab.flow import FlowConfig
+from fp_lab.history import HistoryConfig
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is asked of the model in training.
+
+    Attributes:
+        flow: times and output.
+        caption_dropout: share of captions replaced by the empty one, for guidance to start from.
+        distilled_guidance: scale that a model with distilled guidance (HunyuanVideo, FramePack) is told: 1 is
+            the plain flow, which is the target here. What it is told in sampling is a setting of its own.
+        given: how many latent frames videos are taken to begin with, each number as often: 0 teaches text to
+            video, 1 image to video, more the extension of clips.
+        history: what is done to the history.
+    """
+
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    caption_dropout: float = 0.1
+    distilled_guidance: float = 1.0
+    given: tuple[int, ...] = (1,)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse videos that begin with fewer than no frames."""
+        if not self.given or min(self.given) < 0:
+            raise ValueError(f"objective.given: got {list(self.given)}, expected numbers of frames from 0 on")
