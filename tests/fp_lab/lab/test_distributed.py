@@ -171,17 +171,17 @@ def test_a_failure_of_a_rank_is_raised_with_its_traceback(
     broken = replace(config, model=replace(config.model, base=str(folder / "nowhere")))
     place = new_run(folder / "broken", broken)
     monkeypatch.setenv("RANK", "1")
-    with pytest.raises(ValueError, match="no model in"):
+    with pytest.raises(ValueError, match="no base in"):
         main(str(place.path), str(folder / "cache"), "key")
     left = (place.path / "train" / "ranks" / "rank1.txt").read_text()
-    assert "in build_model" in left
+    assert "in fit" in left
     program = (
         f"import pathlib; pathlib.Path({str(place.path)!r}, 'train/ranks/rank1.txt').write_text({left!r})"
     )
     launching(f"{program}; print('a library says hello'); raise SystemExit(1)", monkeypatch)
-    with pytest.raises(RanksFailed, match="rank1 of the training failed: ValueError: no model") as failure:
+    with pytest.raises(RanksFailed, match="rank1 of the training failed: ValueError: no base") as failure:
         train_tracked(place, broken, "key", materials, Reporter())
-    assert f"ValueError: no model in {folder}/nowhere" in str(failure.value)
+    assert f"ValueError: no base in {folder}/nowhere" in str(failure.value)
 
 
 def test_a_failure_of_the_launcher_is_raised_with_the_end_of_its_log(
