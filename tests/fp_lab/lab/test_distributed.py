@@ -180,7 +180,7 @@ def test_a_failure_of_a_rank_is_raised_with_its_traceback(
     )
     launching(f"{program}; print('a library says hello'); raise SystemExit(1)", monkeypatch)
     with pytest.raises(RanksFailed, match="rank1 of the training failed: ValueError: no base") as failure:
-        train_tracked(place, broken, "key", materials, Reporter())
+        train_tracked(place, config, "key", materials, Reporter())
     assert f"ValueError: no base in {folder}/nowhere" in str(failure.value)
 
 
