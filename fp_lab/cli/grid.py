@@ -131,15 +131,16 @@ def _show_plan(loaded: "Grid", runs: Path, workers: int, console: Console) -> No
     from fp_lab.lab.cautions import cautions
     from fp_lab.lab.dry_run import plan_table
     from fp_lab.lab.estimate import estimate
-    from fp_lab.lab.grid_run import grid_jobs
+    from fp_lab.lab.grid_run import placed_jobs
     from fp_lab.lab.placement import place_arms
     from fp_lab.lab.reporter import Reporter
 
     with console.status("Timing a step"):
-        jobs = grid_jobs(loaded, runs)
+        placed = place_arms(loaded, runs / loaded.name)
+        jobs = placed_jobs(placed, runs)
         costs = estimate(jobs, Materials(runs / "cache", Reporter()))
     console.print(plan_table(loaded, jobs, costs, workers))
-    for line in place_arms(loaded, runs / loaded.name).lines:
+    for line in placed.lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for caution in cautions(loaded.arms):
         console.print(caution, style="yellow", markup=False, highlight=False, soft_wrap=True)

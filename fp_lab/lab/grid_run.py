@@ -92,7 +92,7 @@ def run_grid(
     folder = runs / grid.name
     with choosing(folder):
         placed = claim_arms(grid, folder, in_place=in_place, redo=redo)
-        jobs = _jobs(placed, runs, stages)
+        jobs = placed_jobs(placed, runs, stages)
         if "score" in stages:
             _begin_truths(jobs, redo)
     try:
@@ -138,10 +138,11 @@ def _run_placed(
 
 def grid_jobs(grid: Grid, runs: Path, stages: Sequence[Stage] = STAGES) -> list[Job]:
     """The arms of a grid as jobs, where they would be done now; their order is the grid's."""
-    return _jobs(place_arms(grid, runs / grid.name), runs, stages)
+    return placed_jobs(place_arms(grid, runs / grid.name), runs, stages)
 
 
-def _jobs(placed: Placed, runs: Path, stages: Sequence[Stage]) -> list[Job]:
+def placed_jobs(placed: Placed, runs: Path, stages: Sequence[Stage] = STAGES) -> list[Job]:
+    """Arms whose folders are chosen as jobs, in their order."""
     folder = placed.folder
     first = _truth_key(folder / TRUTH_FOLDER) or placed.keys[0].truth
     return [

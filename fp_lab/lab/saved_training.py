@@ -18,9 +18,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
         assert isinstance(found["global_step"], int)
-    except (
-        Exception
-    ) as error:  # of zip files, pickles, tensors: torch has many, and its advice is to unpickle
+    # torch has many errors for damaged zip files, pickles and tensors, and its advice is to unpickle
+    except Exception as error:
         raise ValueError(
             f"{path}: is damaged, or no checkpoint of a training ({type(error).__name__})"
         ) from None
