@@ -104,8 +104,13 @@ class FramePackSystem(LightningModule):
             )
         if isinstance(self.source, Blocks):
             return self._window_loss(batch, self.source, generator)
-        history = model.history(corrupt(latents, config.history, generator))
+        history = corrupt(latents, config.history, generator)
+        # packing discretises what it packs; whole videos only where their pixels are used before that:
+        if model.context.importance.kind != "time":  # compared
+            history = model.history(history)
         arrangements = self.source.draw(history, model.context, generator)
+        if arrangements[0].tails or model.context.timestep == "level":  # averaged, or mixed with noise
+            history = model.history(history)
         sample = assemble(latents, arrangements, model.context.missing, history)
         frames, rows, columns = latents.shape[2:]
         shift = self._shift(sample.times.shape[1], frames, rows, columns)

@@ -10,16 +10,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches, LatentVideos
+from fp_lab import system as system_module
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.flow import FlowConfig
-from fp_lab.history import HistoryConfig, HistoryLevel
+from fp_lab.history import HistoryConfig, HistoryLevel, corrupt
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig, learning_rate_share
 from fp_lab.packing.codebook import Codebook
-from fp_lab.packing.context import ContextConfig, Missing, Timestep
+from fp_lab.packing.context import ContextConfig, ImportanceConfig, Missing, Timestep
 from fp_lab.packing.packer import kernels_of
-from fp_lab.recipe import parse
+from fp_lab.recipe import Recipe, parse
 from fp_lab.samples import PlannedSections
 from fp_lab.shapes import ContextLevel
 from fp_lab.system import FramePackSystem, step_generator
@@ -41,13 +42,14 @@ def system(
     seed: int = 0,
     context: ContextConfig | None = None,
     codebook: Codebook | None = None,
+    recipe: Recipe = RECIPE,
 ) -> FramePackSystem:
     torch.manual_seed(0)
     backbone = TinyDiT(TinyDiTConfig(channels=4, width=32, depth=2, head_width=16))
     objective = objective or ObjectiveConfig()
-    model = FramePackModel(backbone, kernels_of(RECIPE), objective.flow.output, context, codebook)
+    model = FramePackModel(backbone, kernels_of(recipe), objective.flow.output, context, codebook)
     optimizer = OptimizerConfig(learning_rate=5e-3, warmup=2)
-    return FramePackSystem(model, PlannedSections(RECIPE), objective, optimizer, steps=steps, seed=seed)
+    return FramePackSystem(model, PlannedSections(recipe), objective, optimizer, steps=steps, seed=seed)
 
 
 def trainer_of(callback: Callback, **options: Any) -> Trainer:
@@ -261,6 +263,40 @@ def test_a_discrete_history_is_discrete_in_training_and_what_is_learned_is_not()
     plain.model.forward = lambda noisy, *args: (same_noise.append(noisy), forward_plain(noisy, *args))[1]  # type: ignore[method-assign, func-returns-value]
     watched(plain)
     assert torch.equal(targets[0], same_noise[0]), "targets and their noise do not know of the codebook"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "context", "whole"),
+    [
+        ("td_f4k2f1k1_g4", ContextConfig(), False),
+        ("td_f4k2f1k1_g4", ContextConfig(missing="zero"), False),
+        ("ta_f4k2f1k1_g4", ContextConfig(), True),
+        ("tc_f4k2f1k1_g4", ContextConfig(), True),
+        ("td_f4k2f1k1_g4", ContextConfig(timestep="level"), True),
+        ("td_f4k2f1k1_g4", ContextConfig(importance=ImportanceConfig("similarity")), True),
+    ],
+)
+def test_whole_videos_are_discretised_only_where_their_pixels_are_used_before_packing(
+    monkeypatch: pytest.MonkeyPatch, recipe: str, context: ContextConfig, whole: bool
+) -> None:
+    codebook = Codebook(16, 4)
+    codebook.centroids.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(3)))
+    told = context.timestep == "level"
+    history = HistoryConfig(noise=0.5, dropout=0.25, level="random" if told else "clean")
+    objective = ObjectiveConfig(history=history)
+    batch = LatentBatches(moving(), 4, seed=0).batch(0)
+
+    def losses() -> list[float]:
+        subject = system(objective=objective, context=context, codebook=codebook, recipe=parse(recipe))
+        return [subject.section_loss(batch, step_generator(0, 0, step)).item() for step in range(4)]  # type: ignore[arg-type]
+
+    frames: list[int] = []
+    seen = codebook.register_forward_pre_hook(lambda module, args: frames.append(args[0].shape[2]))
+    found = losses()
+    seen.remove()
+    assert (FRAMES in frames) == whole
+    monkeypatch.setattr(system_module, "corrupt", lambda *args: codebook(corrupt(*args)))
+    assert found == losses(), "as if all of it were discretised first"
 
 
 @pytest.mark.parametrize("timestep", ["same", "level"])
