@@ -62,6 +62,13 @@ def frame(notebook: NotebookNode, *columns: str) -> list[str]:
     return re.findall(r"<tr>(.*?)</tr>", found[0].partition("<tbody>")[2], re.DOTALL)
 
 
+def names(notebook: NotebookNode) -> set[str]:
+    """Titles of tables, and headers of columns and rows of data frames, captions among them."""
+    titles = {text.splitlines()[0] for text in texts(notebook, "text/markdown")}
+    headers = {name for html in texts(notebook, "text/html") for name in re.findall(r"<th>(.+?)</th>", html)}
+    return titles | headers - {f"{MINE} seed 0"}  # MLflow shows it to the notebooks that run after its own
+
+
 def test_the_quickstart_explains_runs_and_judges_a_small_grid(execute: Execute, runs: Path) -> None:
     notebook = execute("quickstart")
     said = "".join(texts(notebook, "stdout"))
@@ -135,6 +142,11 @@ def test_a_variant_is_trained_sampled_and_compared(execute: Execute) -> None:
 @pytest.mark.parametrize("name", [path.stem for path in STORED])
 def test_no_cell_warns(execute: Execute, name: str) -> None:
     assert not texts(execute(name), "stderr")
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_what_is_stored_names_what_the_lab_of_now_names(execute: Execute, path: Path) -> None:
+    assert names(nbformat.read(path, as_version=4)) == names(execute(path.stem))
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
