@@ -41,20 +41,10 @@ class Listening(Reporter):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("ranks")
-
-
-@pytest.fixture(scope="module")
 def config(folder: Path) -> ExperimentConfig:
     """Batches of 4 over 2 ranks; the average of a single step is its weights."""
     settings = ["steps=4", "batch=4", "devices=2", "ema=0.5", "checkpoint_every=2"]
     return tiny_config(folder, [f"training.{setting}" for setting in settings])
-
-
-@pytest.fixture(scope="module")
-def materials(folder: Path) -> Materials:
-    return Materials(folder / "cache", Reporter())
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from lightning import Trainer
 from torch import Tensor
 
-from fixtures import tiny_config, tiny_experiment
+from fixtures import tiny_config
 from fp_lab.codec import Codec
 from fp_lab.finite import NotFinite
 from fp_lab.lab.arm import work
@@ -32,13 +32,6 @@ common: {training.checkpoint_every: 2, track.every: 2, track.score: false}
 arms:
   - {recipe: td_f2k2f1k1_g3, optimizer.learning_rate: .inf}
 """
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny_experiment(folder)
-    return folder
 
 
 def test_an_arm_that_diverges_fails_at_its_step_and_is_never_ranked(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fixtures import tiny_config, tiny_experiment
+from fixtures import tiny_config
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.codec import Codec
 from fp_lab.lab.compute import forward_flops
@@ -35,13 +35,6 @@ from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, parse
 
 PACKED = "td_f2k2f1k1_g3"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("efficiency")
-    tiny_experiment(made)
-    return made
 
 
 @pytest.fixture(scope="module")

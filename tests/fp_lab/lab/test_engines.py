@@ -11,7 +11,6 @@ import psutil
 import pytest
 from rich.console import Console
 
-from fixtures import tiny_experiment
 from fp_lab.lab import arm as arm_module
 from fp_lab.lab.arm import work
 from fp_lab.lab.build import Materials
@@ -35,9 +34,7 @@ axes: {compression: [f2k2f1k1], order: [vanilla, inverted]}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny_experiment(folder)
+def folder(folder: Path) -> Path:
     (folder / "two.yaml").write_text(GRID)
     return folder
 

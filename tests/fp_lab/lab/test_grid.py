@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from rich.console import Console
 from safetensors.torch import load_file
 
-from fixtures import real_clip, tiny_experiment
+from fixtures import real_clip
 from fp_lab.lab import run as run_module
 from fp_lab.lab.build import Materials
 from fp_lab.lab.dry_run import plan_table
@@ -33,13 +33,6 @@ FAILING = f"{GRID}arms: [{{compression: f2k2f1k1, order: vanilla, sampling.fill:
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny_experiment(folder)
-    return folder
 
 
 def tracked(runs: Path) -> dict[str, Run]:

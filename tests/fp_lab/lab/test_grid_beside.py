@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fixtures import tiny_experiment
 from fp_lab.codec import file_sha256
 from fp_lab.lab import provenance
 from fp_lab.lab.grid import load_grid
@@ -30,10 +29,7 @@ def said() -> Console:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, said: Console) -> Run:
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny_experiment(folder)
-
+def run(folder: Path, said: Console) -> Run:
     def run(*overrides: str, arms: tuple[str, ...] = (ARM, OTHER), redo: bool = False) -> GridResult:
         text = f"base: tiny\ncommon: {{section: 3}}\narms: [{', '.join(ARMS[name] for name in arms)}]\n"
         (folder / "two.yaml").write_text(text)

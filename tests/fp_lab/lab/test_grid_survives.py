@@ -14,7 +14,6 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from fixtures import tiny_experiment
 from fp_lab.lab.engines import make_engine
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import run_grid
@@ -30,9 +29,7 @@ ARMS = 4
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny_experiment(folder)
+def file(folder: Path) -> Path:
     path = folder / "killed.yaml"
     path.write_text(GRID)
     return path

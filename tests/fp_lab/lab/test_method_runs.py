@@ -28,17 +28,6 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import codebook_stats
 from fp_lab.recipe import parse
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("method")
-
-
-@pytest.fixture(scope="module")
-def materials(folder: Path) -> Materials:
-    return Materials(folder / "cache", Reporter())
-
-
 ARMS = {
     "discrete": ["recipe=td_f2k2f1k1_g3+D5"],
     "planned": ["recipe=f2k2f1k1_x_g3_x_f1k1_x_f1k1"],

@@ -13,7 +13,6 @@ from rich.console import Console
 from safetensors.numpy import save_file
 
 import fp_lab
-from fixtures import tiny_experiment
 from fp_lab.codec import file_sha256
 from fp_lab.lab.config import load
 from fp_lab.lab.grid import single
@@ -28,10 +27,9 @@ STEPS = 4
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def place(folder: Path) -> RunFolder:
     """A run that is done, with checkpoints that were tracked."""
-    folder = tmp_path_factory.mktemp("tiny")
-    experiment = single(tiny_experiment(folder), ["track.every=2"])
+    experiment = single(folder / "tiny.yaml", ["track.every=2"])
     result = run_grid(experiment, folder / "runs", Console(quiet=True), command="test")
     assert result.failed == {}
     return RunFolder(result.folder / experiment.arms[0].folder)

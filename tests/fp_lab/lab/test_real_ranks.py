@@ -18,7 +18,6 @@ from fp_lab.adapters import LORA_FILE, trainable
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig, to_yaml
 from fp_lab.lab.real import told
-from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.sharded import ShardedSystem
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.tiny_checkpoints import TinyFamily
@@ -56,11 +55,6 @@ def environment(folder: Path) -> Iterator[dict[str, str]]:
         patch.setenv("FP_LAB_CACHE", str(folder / "fp_lab_cache"))
         patch.setenv("OMP_NUM_THREADS", "1")
         yield dict(os.environ)
-
-
-@pytest.fixture(scope="module")
-def materials(folder: Path) -> Materials:
-    return Materials(folder / "cache", Reporter())
 
 
 def config_of(folder: Path, arm: str, way: str) -> ExperimentConfig:

@@ -43,21 +43,6 @@ class Recording(Reporter):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tiny")
-
-
-@pytest.fixture(scope="module")
-def config(folder: Path) -> ExperimentConfig:
-    return tiny_config(folder)
-
-
-@pytest.fixture(scope="module")
-def materials(folder: Path) -> Materials:
-    return Materials(folder / "cache", Reporter())
-
-
-@pytest.fixture(scope="module")
 def whole(folder: Path, config: ExperimentConfig, materials: Materials) -> RunFolder:
     """A run that nothing interrupted."""
     place = folder / "runs" / "arm" / "seed0"

@@ -33,18 +33,8 @@ class Interrupting(Reporter):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("telemetry")
-
-
-@pytest.fixture(scope="module")
 def config(folder: Path) -> ExperimentConfig:
     return tiny_config(folder, ["training.batch=4"])
-
-
-@pytest.fixture(scope="module")
-def materials(folder: Path) -> Materials:
-    return Materials(folder / "cache", Reporter())
 
 
 @pytest.fixture(scope="module")

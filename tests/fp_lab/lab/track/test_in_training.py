@@ -43,18 +43,8 @@ class Listening(Reporter):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tracked")
-
-
-@pytest.fixture(scope="module")
 def plain(folder: Path) -> ExperimentConfig:
     return tiny_config(folder, ["training.steps=5", "training.checkpoint_every=1"])
-
-
-@pytest.fixture(scope="module")
-def materials(folder: Path) -> Materials:
-    return Materials(folder / "cache", Reporter())
 
 
 @pytest.fixture(scope="module")

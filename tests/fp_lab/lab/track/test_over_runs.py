@@ -46,11 +46,6 @@ def trained(folder: Path, arm: str, *settings: str) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("over")
-
-
-@pytest.fixture(scope="module")
 def bad(folder: Path) -> Checkpoint:
     """The first checkpoint of the second arm, damaged."""
     trained(folder, ARMS[0])
