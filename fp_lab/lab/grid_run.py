@@ -1,10 +1,11 @@
 """Run a grid: arms by an engine, failures apart from the others, finished ones found again."""
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import compress
 from pathlib import Path
 
 from rich.console import Console
@@ -89,42 +90,24 @@ def run_grid(
         KeyboardInterrupt: after the tracked runs are closed as killed.
         ValueError: results that cannot be replaced, see `claim_arms`.
     """
-    folder = runs / grid.name
-    with choosing(folder):
-        placed = claim_arms(grid, folder, in_place=in_place, redo=redo)
-        jobs = placed_jobs(placed, runs, stages)
-        if "score" in stages:
-            _begin_truths(jobs, redo)
-    try:
-        return _run_placed(placed, jobs, runs, console, command, engine, retry_failed, efficiency)
-    finally:
-        release(placed)
-
-
-def _run_placed(
-    placed: Placed,
-    jobs: Sequence[Job],
-    runs: Path,
-    console: Console,
-    command: str,
-    engine: Engine | None,
-    retry_failed: bool,
-    efficiency: bool,
-) -> GridResult:
-    grid, folder, stages = placed.grid, placed.folder, jobs[0].stages
-    _describe(placed, command)
-    with GridProgress(console, len(jobs)) as progress, engine or Here(runs / "cache") as where:
+    with (
+        _claimed(grid, runs, stages, in_place=in_place, redo=redo) as (placed, jobs),
+        GridProgress(console, len(jobs)) as progress,
+        engine or Here(runs / "cache") as where,
+    ):
+        _describe(placed, command)
         for line in (*placed.lines, *made_elsewhere(jobs)):
             progress.say(line)
         tracker = Tracker(runs, progress.say)
         with tracker.grid(placed.title, placed.reported).closing() as parent:
             running = ArmsAtWork(jobs, where, tracker, parent, progress)
-            for caution in cautions([arm for arm, job in zip(grid.arms, jobs, strict=True) if job.pending]):
+            pending = [bool(job.pending) for job in jobs]
+            for caution in cautions(list(compress(placed.grid.arms, pending))):
                 progress.say(caution)
             running.run(retry_failed)
             if efficiency and not running.halted:
-                alive = [a for a, job in zip(grid.arms, jobs, strict=True) if job.label not in running.failed]
-                running.log_efficiency(_measured(replace(grid, arms=tuple(alive)), folder, progress))
+                alive = [job.label not in running.failed for job in jobs]
+                running.log_efficiency(_measured(placed, alive, progress))
             report = None
             if "score" in stages and not running.halted and len(running.failed) < len(jobs):
                 report = _report(placed, jobs, command, progress)
@@ -133,7 +116,24 @@ def _run_placed(
                 parent.fail()
             _log_report(placed.reported, report, parent)
     ran = tuple(job.folder for job in jobs)
-    return GridResult(folder, placed.reported, ran, report, running.failed, running.halted)
+    return GridResult(placed.folder, placed.reported, ran, report, running.failed, running.halted)
+
+
+@contextmanager
+def _claimed(
+    grid: Grid, runs: Path, stages: Sequence[Stage], *, in_place: bool, redo: bool
+) -> Iterator[tuple[Placed, list[Job]]]:
+    """Arms in folders that nobody else is given meanwhile; the same as jobs."""
+    folder = runs / grid.name
+    with choosing(folder):
+        placed = claim_arms(grid, folder, in_place=in_place, redo=redo)
+        jobs = placed_jobs(placed, runs, stages)
+        if "score" in stages:
+            _begin_truths(jobs, redo)
+    try:
+        yield placed, jobs
+    finally:
+        release(placed)
 
 
 def grid_jobs(grid: Grid, runs: Path, stages: Sequence[Stage] = STAGES) -> list[Job]:
@@ -178,14 +178,15 @@ def _begin_truths(jobs: Sequence[Job], redo: bool) -> None:
             RunFolder(job.truth).done_file("truth").unlink(missing_ok=True)
 
 
-def _measured(grid: Grid, folder: Path, progress: GridProgress) -> dict[str, dict[str, float]]:
+def _measured(placed: Placed, alive: Sequence[bool], progress: GridProgress) -> dict[str, dict[str, float]]:
     from fp_lab.lab.efficiency.of_grid import efficiency_of
 
+    grid = replace(placed.grid, arms=tuple(compress(placed.grid.arms, alive)))
     if not grid.arms:
         return {}
     try:
         with progress.busy("efficiency"):
-            return efficiency_of(grid, folder, lambda done, total, note: None)
+            return efficiency_of(grid, placed.folder, lambda done, total, note: None)
     except ValueError as error:
         progress.say(f"Efficiency was not measured: {error}")
         return {}
