@@ -101,6 +101,7 @@ class KillOnce(Engine):
             self.killed = [pid for path in training[:1] for pid in _writers(path)]
             for pid in self.killed:
                 os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)  # workers that begin need the core
         return self.engine.ended()
 
     def close(self) -> None:
