@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from fp_lab.codec import Codec
+from fp_lab.system import step_generator
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ class CodecBatch(TypedDict):
 
 
 class CodecSystem(LightningModule):
-    """Reconstruction training on batches of frames."""
+    """Reconstruction training on batches of frames; the noise of a step depends on (seed, step) alone."""
 
-    def __init__(self, codec: Codec, config: CodecTrainingConfig) -> None:
+    def __init__(self, codec: Codec, config: CodecTrainingConfig, seed: int) -> None:
         super().__init__()
+        self.seed = seed
         self.codec = codec
         self.training_config = config
         codec.autoencoder.encoder.requires_grad_(not config.decoder_only)
@@ -53,7 +55,8 @@ class CodecSystem(LightningModule):
         """Weighted mean squared error plus the latent penalty."""
         frames, weights = batch["frames"], batch["weights"]
         latents = self.codec.encode_raw(frames)
-        noisy = latents + self.training_config.latent_noise * torch.randn_like(latents)
+        noise = torch.randn(latents.shape, generator=step_generator(self.seed, 0, self.global_step))
+        noisy = latents + self.training_config.latent_noise * noise.to(latents)
         error = (weights * (self.codec.decode_raw(noisy) - frames).square()).mean() / weights.mean()
         penalty = self.training_config.latent_weight * latents.square().mean()
         self.log("codec/psnr", 10 * torch.log10(4 / error.detach()), prog_bar=True)

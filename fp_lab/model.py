@@ -275,9 +275,9 @@ class FramePackModel(nn.Module):
         context: ContextConfig | None = None,
         codebook: Codebook | None = None,
     ) -> "FramePackModel":
-        """A model for another schedule: the same backbone, projections that start from the base's."""
+        """A model for another schedule: the same backbone, projections that start from those of this one."""
         model = FramePackModel(self.backbone, kernels, self.output, context, codebook)
-        model.packer.initialise_from(self.packer.base_projection())
+        model.packer.take_over(self.packer)
         return model
 
 

@@ -5,7 +5,7 @@ draws arrangements from the plan that the sampler walks through, so both see the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Protocol, runtime_checkable
 
@@ -19,7 +19,7 @@ from fp_lab.packing.importance import LevelSlots, TailSlots, assign
 from fp_lab.packing.packer import pool_tail_frames
 from fp_lab.packing.positions import place
 from fp_lab.packing.similarity import importance_of
-from fp_lab.recipe import BASE, Kernel, Recipe, Tail
+from fp_lab.recipe import BASE, Kernel, Recipe, Tail, parse
 from fp_lab.shapes import ContextLevel, PackedSample
 
 
@@ -230,6 +230,46 @@ class FreeSections:
                     pool.remove(frame)
         slots = (LevelSlots(BASE, tuple(sorted(chosen)), (True,) * known),) if known else ()
         return Arrangement(targets, slots)
+
+
+@dataclass(frozen=True)
+class MixedSections:
+    """Arrangements for a base that knows packed context: of many recipes, a recipe per batch.
+
+    Attributes:
+        recipes: names; each is as likely.
+        free: other arrangements, of uncompressed frames.
+        share: of the batches that are free.
+    """
+
+    recipes: tuple[str, ...] = ()
+    free: FreeSections = field(default_factory=FreeSections)
+    share: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Read the recipes.
+
+        Raises:
+            RecipeError: one cannot be read.
+        """
+        self.planned()
+
+    def planned(self) -> tuple[PlannedSections, ...]:
+        """The plan of each recipe."""
+        return tuple(PlannedSections(parse(name)) for name in self.recipes)
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Every kernel that is trained, the base kernel first."""
+        levels = (level.kernel for name in self.recipes for level in parse(name).levels)
+        return tuple(dict.fromkeys((BASE, *levels)))
+
+    def draw(self, latents: Tensor, config: ContextConfig, generator: Generator) -> list[Arrangement]:
+        """Draw one arrangement per item, all of the same recipe."""
+        if not self.recipes or torch.rand((), generator=generator).item() < self.share:
+            return self.free.draw(latents, config, generator)
+        source = self.planned()[_integer(len(self.recipes), generator)]
+        return source.draw(latents, config, generator)
 
 
 def assemble(

@@ -1,4 +1,4 @@
-"""Single frames for training a codec: fresh renders of the world and random crops of real clips."""
+"""Single frames for training a codec: fresh renders of every world and random crops of real clips."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +15,15 @@ from torch.utils.data import IterableDataset
 from fp_data.clips import probe, read_video
 from fp_data.worlds import WorldConfig, render
 
-_WORLDS = (
+WORLDS = (
     WorldConfig(frames=1),
+    WorldConfig(frames=1, variant="walk"),
+    WorldConfig(frames=20, variant="curtain"),
+    WorldConfig(frames=1, variant="mnist"),
     WorldConfig(frames=1, variant="occlusion"),
     WorldConfig(frames=1, sprites=2),
 )
+"""What a codec has to know: every kind of picture that a world shows."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,10 @@ class CropsConfig:
 
     Attributes:
         size: height and width, pixels.
-        world: frames of the synthetic world per batch (the last two are of the harder variants).
+        world: frames of the synthetic worlds per batch, of each kind in turn.
         real: crops of real clips per batch.
         every: keep every n-th frame of a clip in the pool.
-        object_weight: further weight of the pixels of sprites, whose edges and textures are hardest.
+        object_weight: further weight of the pixels of sprites and digits, which are hardest.
         short_side: clips are kept at this short side (if theirs is longer), pixels.
         held_out: share of each clip, its end, that is left out, as `ClipsConfig` does for evaluation.
     """
@@ -76,14 +80,18 @@ class FrameCrops(IterableDataset[Crops]):
         config = self.config
         random = np.random.Generator(np.random.Philox(key=[self.seed, index]))
         seeds = random.integers(10_000, 2**62, size=config.world).tolist()
-        parts = [seeds[:-2], seeds[-2:-1], seeds[-1:]]
-        kinds = [replace(world, size=config.size) for world in _WORLDS]
-        worlds = [render(world, part) for world, part in zip(kinds, parts, strict=True) if part]
-        frames = torch.cat([world.frames[:, 0] for world in worlds]).movedim(-1, 1).float()
-        objects = torch.cat([world.masks[:, 0].any(1, keepdim=True) for world in worlds]).float()
+        pictures: list[Tensor] = []
+        objects: list[Tensor] = []
+        for kind, part in zip(WORLDS, (seeds[i :: len(WORLDS)] for i in range(len(WORLDS))), strict=True):
+            if part:
+                world = render(replace(kind, size=config.size), part)
+                frame = int(random.integers(kind.frames))
+                pictures.append(world.frames[:, frame].movedim(-1, 1).float())
+                objects.append(world.masks[:, frame].any(1, keepdim=True).float())
         crops = [self._crop(random) for _ in range(config.real)]
-        weights = torch.cat((1 + config.object_weight * objects, torch.ones(len(crops), *objects.shape[1:])))
-        return Crops(frames=torch.cat((frames, *crops)) / 127.5 - 1, weights=weights)
+        everywhere = torch.ones(len(crops), 1, config.size, config.size)
+        weights = torch.cat((*(1 + config.object_weight * part for part in objects), everywhere))
+        return Crops(frames=torch.cat((*pictures, *crops)) / 127.5 - 1, weights=weights)
 
     def _crop(self, random: np.random.Generator) -> Tensor:
         frame = self.pool[random.integers(len(self.pool))]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -59,6 +59,15 @@ class LatentVideos:
     ) -> "LatentBatches":
         """Seeded batches of these videos; arguments as of `LatentBatches`."""
         return LatentBatches(self, size, seed, rank=rank, ranks=ranks, first_batch=first_batch)
+
+
+def together(parts: Sequence[LatentVideos]) -> LatentVideos:
+    """Videos of several data sets, all without embeddings of first frames, as one."""
+    return LatentVideos(
+        torch.cat([part.latents for part in parts]),
+        tuple(caption for part in parts for caption in part.captions),
+        tuple(seed for part in parts for seed in part.seeds),
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-Variant = Literal["plain", "occlusion", "camera", "revisit"]
+Variant = Literal["plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist"]
 
 app = typer.Typer(no_args_is_help=True, help="Bring real clips, render synthetic videos.")
 
@@ -37,18 +37,23 @@ def render(
     frames: Annotated[int, typer.Option(min=1, help="Length.")] = 64,
     size: Annotated[int, typer.Option(help="Height and width, pixels.")] = 64,
     variant: Annotated[Variant, typer.Option(help="What hides the objects.")] = "plain",
-    sprites: Annotated[int, typer.Option(min=1, help="Objects per video.")] = 1,
+    sprites: Annotated[
+        int | None, typer.Option(min=1, help="Objects per video.", show_default="as the variant has it")
+    ] = None,
+    motion_told: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the captions that tell speed and direction.")
+    ] = 1.0,
     fps: Annotated[float, typer.Option(help="Frames per second.")] = 16.0,
     to: Annotated[Path, typer.Option(help="Folder for the mp4 files and their captions.")] = Path("world"),
 ) -> None:
-    """Render videos of the synthetic world as mp4, their captions beside them.
+    """Render videos of a synthetic world as mp4, their captions beside them.
 
-    Example: fp-lab data render --videos 8 --variant camera --to world
+    Example: fp-lab data render --videos 8 --variant curtain --to world
     """
     from fp_data.clips import write_mp4
     from fp_data.worlds import WorldConfig, iterate
 
-    config = WorldConfig(size, frames, variant, sprites)
+    config = WorldConfig(size, frames, variant, sprites, motion_told)
     for world in iterate(config, range(first_seed, first_seed + videos)):
         for video, scene in zip(world.frames, world.scenes, strict=True):
             path = to / f"{variant}-{scene.seed:06d}.mp4"

@@ -28,7 +28,7 @@ def pretrain(
 
       fp-lab pretrain pretrain/base --to runs/base
 
-      fp-lab pretrain pretrain/base steps=200 videos=64 --to runs/quick-base
+      fp-lab pretrain pretrain/base steps=200 videos.plain=64 --to runs/quick-base
     """
     from fp_lab.lab.config import load_settings
     from fp_lab.lab.pretrain import PretrainConfig, pretrain_base
@@ -47,7 +47,7 @@ def train(
     overrides: Overrides = None,
     to: Annotated[Path, typer.Option(help="Folder of the codec.")] = Path("runs/codec"),
 ) -> None:
-    """Train a codec on the world and on the real clips (fetched when missing).
+    """Train a codec on the worlds and on the real clips (fetched when missing); interrupted, it continues.
 
     For example:
 
@@ -66,8 +66,10 @@ def train(
     if settings.clips is None and settings.crops.real:
         get_clips(clips, progress=typer.echo)
     codec = train_codec(settings, clips, to, _command("codec train", config, overrides, to))
-    measured = ", ".join(f"{name} {value}" for name, value in provenance_of(to)["measured"].items())
-    Console().print(f"Codec: {to}  (sha256 {codec.sha256}; {measured})", highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Codec: {to}  (sha256 {codec.sha256})")
+    for world, psnr in provenance_of(to)["measured"].items():
+        console.print(f"  {world}: {psnr['psnr_db']} dB, inside objects {psnr['psnr_inside_masks_db']} dB")
 
 
 def _command(name: str, config: str, overrides: list[str] | None, to: Path) -> str:

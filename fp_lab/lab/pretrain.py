@@ -18,8 +18,16 @@ from torch.utils.data import DataLoader
 
 from fp_data.clips import EXTENSIONS
 from fp_data.crops import CropsConfig, FrameCrops
-from fp_data.latents import LatentBatches, LatentVideos, VideoChunk, cached, encode_videos, to_pixels
-from fp_data.worlds import VOCABULARY, WorldConfig, iterate, render
+from fp_data.latents import (
+    LatentBatches,
+    LatentVideos,
+    VideoChunk,
+    cached,
+    encode_videos,
+    to_pixels,
+    together,
+)
+from fp_data.worlds import VARIANTS, VOCABULARY, WorldConfig, iterate, render
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.codec import Codec, CodecConfig, file_sha256
 from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
@@ -32,8 +40,7 @@ from fp_lab.lab.saved_training import usable_checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
-from fp_lab.recipe import BASE
-from fp_lab.samples import FreeSections
+from fp_lab.samples import MixedSections
 from fp_lab.system import FramePackSystem
 
 CURVE_FILE = "curve.csv"
@@ -51,6 +58,7 @@ class CodecRunConfig:
         clips: folder of real clips, whose crops train together with renders of the world; none stands for
             the clips of `fp-lab data get clips`.
         statistics_batches: further batches, on which the latent statistics are fitted.
+        checkpoint_every: steps between checkpoints to resume from.
         seed: of everything random.
         threads: intra-op threads.
     """
@@ -61,6 +69,7 @@ class CodecRunConfig:
     start: str | None = None
     clips: str | None = None
     statistics_batches: int = 20
+    checkpoint_every: int = 250
     seed: int = 0
     threads: int = 2
 
@@ -70,14 +79,14 @@ class PretrainConfig:
     """Everything that `fp-lab pretrain` depends on.
 
     Attributes:
-        backbone: size of the transformer; its vocabulary is the world's.
-        sections: the arrangements that are drawn.
+        backbone: size of the transformer; its vocabulary is the worlds', its channels are the codec's.
+        sections: the arrangements that are drawn, whose kernels have projections of their own.
         start: base to go on from; what it lacks begins at zero. None begins with random weights.
         objective: loss and history corruption.
         optimizer: AdamW and its schedule.
-        world: the videos.
-        videos: how many of them are encoded.
-        first_seed: of the first video; seeds below 10,000 are kept for evaluation.
+        world: size, length and captions of the videos.
+        videos: how many of each variant are encoded.
+        first_seed: of the first video of each; seeds below 10,000 are kept for evaluation.
         batch: videos per step.
         steps: optimiser steps.
         ema: decay of the averaged weights.
@@ -90,14 +99,14 @@ class PretrainConfig:
     """
 
     backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
-    sections: FreeSections = field(default_factory=FreeSections)
+    sections: MixedSections = field(default_factory=MixedSections)
     start: str | None = None
     objective: ObjectiveConfig = field(
         default_factory=lambda: ObjectiveConfig(history=HistoryConfig(noise=0.3, clean=0.3))
     )
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     world: WorldConfig = field(default_factory=WorldConfig)
-    videos: int = 800
+    videos: dict[str, int] = field(default_factory=lambda: {"plain": 800})
     first_seed: int = 10_000
     batch: int = 16
     steps: int = 5000
@@ -159,7 +168,9 @@ class _Curve(Callback):
 
 
 def train_codec(config: CodecRunConfig, clips: Path, folder: Path, command: str) -> Codec:
-    """Train a codec on renders of the world and crops of a folder of clips, and write it to `folder`.
+    """Train a codec on renders of the worlds and crops of a folder of clips, and write it to `folder`.
+
+    An interrupted training goes on from the folder's last checkpoint, to the same bits.
 
     Args:
         config: of the training.
@@ -176,9 +187,12 @@ def train_codec(config: CodecRunConfig, clips: Path, folder: Path, command: str)
     codec = (
         Codec(config.codec) if config.start is None else Codec.load(config.start).train().requires_grad_(True)
     )
-    system = CodecSystem(codec, config.training)
+    system = CodecSystem(codec, config.training, config.seed)
     system.to(memory_format=torch.channels_last)
-    _fit(system, crops, folder, "codec/psnr", config.training.steps, callbacks=[], gradient_clip=1.0)
+    _fit(
+        system, crops, folder, "codec/psnr", config.training.steps,
+        callbacks=[_checkpoints(folder, config.checkpoint_every)], gradient_clip=1.0,
+    )  # fmt: skip
     codec.to(memory_format=torch.contiguous_format)
     codec.eval()
     if not config.training.decoder_only:
@@ -193,20 +207,23 @@ def train_codec(config: CodecRunConfig, clips: Path, folder: Path, command: str)
 
 
 @torch.no_grad()
-def codec_fidelity(codec: Codec) -> dict[str, float]:
-    """PSNR in dB of the round trip of 24 held-out videos of the world, all over and inside the objects."""
-    world = render(WorldConfig(frames=8), range(24))
-    pixels = to_pixels(world.frames)
-    error = ((codec.decode(codec.encode(pixels)) - pixels) / 2).square()
-    inside = error[world.masks.any(2)[:, None].expand_as(error)]
-    return {
-        name: round(float(-10 * part.mean().log10()), 2)
-        for name, part in (("psnr_db", error), ("psnr_inside_masks_db", inside))
-    }
+def codec_fidelity(codec: Codec) -> dict[str, dict[str, float]]:
+    """PSNR in dB of the round trip of 24 held-out videos of each world, all over and inside the objects."""
+    found: dict[str, dict[str, float]] = {}
+    for variant in VARIANTS:
+        world = render(WorldConfig(frames=8, variant=variant), range(24))
+        pixels = to_pixels(world.frames)
+        error = ((codec.decode(codec.encode(pixels)) - pixels) / 2).square()
+        inside = error[world.masks.any(2)[:, None].expand_as(error)]
+        found[variant] = {
+            name: round(float(-10 * part.mean().log10()), 2)
+            for name, part in (("psnr_db", error), ("psnr_inside_masks_db", inside))
+        }
+    return found
 
 
 def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: str) -> FramePackModel:
-    """Train the base on uncompressed known frames, resuming from the folder's last checkpoint.
+    """Train the base on packed contexts, resuming from the folder's last checkpoint.
 
     Args:
         config: of the training.
@@ -217,11 +234,20 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
     torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
     codec = Codec.load(config.codec)
-    videos = world_latents(
-        config.world, range(config.first_seed, config.first_seed + config.videos), codec, cache
+    videos = together(
+        [
+            world_latents(
+                WorldConfig(**{**asdict(config.world), "variant": variant}),
+                range(config.first_seed, config.first_seed + count),
+                codec,
+                cache,
+            )
+            for variant, count in config.videos.items()
+        ]
     )
-    backbone = replace(config.backbone, words=WordsConfig(words=VOCABULARY))
-    model = FramePackModel(TinyDiT(backbone), [BASE], config.objective.flow.output)
+    backbone = replace(config.backbone, channels=codec.channels, words=WordsConfig(words=VOCABULARY))
+    model = FramePackModel(TinyDiT(backbone), config.sections.kernels, config.objective.flow.output)
+    model.packer.initialise_from(model.backbone.embed)
     if config.start is not None:
         _start_from(model, FramePackModel.load(config.start))
     if config.compile:
@@ -231,16 +257,10 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
     )
     batches = LatentBatches(videos, config.batch, config.seed)
     averaging = EMAWeightAveraging(decay=config.ema)
-    checkpoints = ModelCheckpoint(
-        folder,
-        save_last=True,
-        every_n_train_steps=config.checkpoint_every,
-        save_top_k=0,
-        enable_version_counter=False,
-    )
     _fit(
         system, batches, folder, "train/loss", config.steps,
-        callbacks=[averaging, checkpoints], gradient_clip=config.gradient_clip,
+        callbacks=[averaging, _checkpoints(folder, config.checkpoint_every)],
+        gradient_clip=config.gradient_clip,
     )  # fmt: skip
     model.eval().save(folder)
     known = {"encoder_sha256": codec.encoder_sha256}
@@ -278,6 +298,12 @@ def world_latents(world: WorldConfig, seeds: range, codec: Codec, cache: Path) -
     return cached(cache, description, make)
 
 
+def _checkpoints(folder: Path, every: int) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder, save_last=True, every_n_train_steps=every, save_top_k=0, enable_version_counter=False
+    )
+
+
 def _fit(
     system: LightningModule,
     batches: FrameCrops | LatentBatches,
@@ -299,7 +325,6 @@ def _fit(
             devices=1,
             logger=False,
             enable_model_summary=False,
-            enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
             gradient_clip_val=gradient_clip,
             callbacks=[*callbacks, _Curve(folder / CURVE_FILE, metric)],
         )

@@ -20,9 +20,9 @@ def world_truths(config: WorldConfig, seeds: Sequence[int]) -> tuple[WorldTruth,
     Raises:
         ValueError: for worlds with several sprites: the metrics follow one object.
     """
-    if config.sprites != 1:
+    if config.count != 1:
         raise ValueError(
-            f"data.world.sprites: got {config.sprites}, expected 1 for the estimators of family world; "
+            f"data.world.sprites: got {config.count}, expected 1 for the estimators of family world; "
             "use evaluation.families=[plain]"
         )
     world = render(config, seeds)

@@ -119,6 +119,19 @@ class ContextPacker(nn.Module):
             if projection.bias is not None and bias is not None:
                 projection.bias.copy_(bias)
 
+    @torch.no_grad()
+    def take_over(self, other: "ContextPacker") -> None:
+        """Start from a trained packer: from its projections where it has the kernel, else from its base.
+
+        With ``init: random`` independent projections stay as they are.
+        """
+        self.initialise_from(other.base_projection())
+        if self.config.init == "random" and self.config.projection == "independent":
+            return
+        for name, projection in self.projections.items():
+            if name in other.projections:
+                projection.load_state_dict(other.projections[name].state_dict())
+
     def base_projection(self) -> nn.Conv3d:
         """The projection of clean frames at (1, 2, 2), if this packer has one.
 

@@ -12,10 +12,10 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.keys import STAGE_VERSIONS, StageKeys, stage_keys
 
 GOLDEN = StageKeys(
-    train="08881b03f2697657dc7af0c50d22ed1a143213e39afab4c7e0c935260df65617",
-    sample="390790a3afdad81a658ae2ece8183dd7bed843a2e5ee8cc802007e8b5f1a4bf3",
-    score="25cd7738d892ad920afd74e33c076a1848a4356fa2c6230eaf601a651f22c35c",
-    truth="3537748fa0577c78b60aaab6a7f2ef51b75d48d510c2a8f68ed49cc45d3580dc",
+    train="f6e87bd5bc04978199d96332624d19fade293ac4043eb9ca152623703d785fb4",
+    sample="87194894875b926f565643261c289f4a589af769b32ad5ad881f033214e15122",
+    score="6aeffeab75ec8c9d78f8666e4de346bf2533d167b78640895cf41d81f96cc4ae",
+    truth="395f76e60cff74b8d7cf3f94119364fc1f2146e2af3db1507ddc02a8ea87f9fe",
 )
 """Of the config below, for versions of 1. Other values here do stages of everybody's runs again."""
 

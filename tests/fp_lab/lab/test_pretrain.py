@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fixtures import real_clip, tiny_codec
-from fp_data.crops import CropsConfig
+from fp_data.crops import Crops, CropsConfig, FrameCrops
 from fp_data.worlds import WorldConfig
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.codec import Codec, CodecConfig
@@ -25,21 +25,23 @@ from fp_lab.lab.pretrain import (
 )
 from fp_lab.model import FramePackModel
 from fp_lab.optimizer import OptimizerConfig
-from fp_lab.samples import FreeSections
+from fp_lab.packing.packer import interpolate_projection
+from fp_lab.recipe import Kernel
+from fp_lab.samples import FreeSections, MixedSections
 
 CODEC = CodecRunConfig(
     codec=CodecConfig(4, (4, 4, 8, 8), (0, 1, 1, 1), (0, 1, 1, 1)),
     training=CodecTrainingConfig(steps=20),
-    crops=CropsConfig(size=32, world=3, real=1),
+    crops=CropsConfig(size=32, world=6, real=1),
     statistics_batches=2,
     threads=1,
 )
 BASE = PretrainConfig(
     backbone=TinyDiTConfig(channels=4, width=32, depth=1, head_width=16),
-    sections=FreeSections(section=3, known=2),
+    sections=MixedSections(("td_f2k2f1k1_g3",), FreeSections(section=3, known=2), share=0.5),
     optimizer=OptimizerConfig(warmup=1, decay=0.5),
     world=WorldConfig(size=32, frames=10),
-    videos=4,
+    videos={"plain": 2, "curtain": 2},
     batch=2,
     steps=6,
     checkpoint_every=2,
@@ -77,6 +79,29 @@ def test_a_codec_is_trained_and_refined(clips: Path, tmp_path: Path) -> None:
         train_codec(replace(CODEC, training=decoder_only), clips, tmp_path / "third", "")
 
 
+def test_an_interrupted_codec_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clips").mkdir()
+    config = replace(CODEC, crops=replace(CODEC.crops, real=0), checkpoint_every=8)
+    whole = train_codec(config, tmp_path / "clips", tmp_path / "whole", "")
+    made = FrameCrops.batch
+
+    def failing(self: FrameCrops, index: int) -> Crops:
+        if index == 17:
+            raise RuntimeError("power is out")
+        return made(self, index)
+
+    monkeypatch.setattr(FrameCrops, "batch", failing)
+    with pytest.raises(RuntimeError, match="power is out"):
+        train_codec(config, tmp_path / "clips", tmp_path / "stopped", "")
+    monkeypatch.undo()
+    stopped = torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)
+    assert stopped["global_step"] == 16
+    assert train_codec(config, tmp_path / "clips", tmp_path / "stopped", "").sha256 == whole.sha256
+    assert steps_of(tmp_path / "stopped") == [10, 20]
+
+
 def pretrained(folder: Path, codec: Path, steps: int = 6, **changes: object) -> FramePackModel:
     config = replace(BASE, codec=str(codec), steps=steps, **changes)  # type: ignore[arg-type]
     return pretrain_base(config, folder, codec.parent / "cache", "fp-lab pretrain mine")
@@ -94,6 +119,17 @@ def test_an_interrupted_base_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert not same(whole, stopped)
     assert same(whole, pretrained(tmp_path / "stopped", codec)), "the constant phase ends where one asks"
     assert FramePackModel.load(tmp_path / "whole").sha256 == whole.sha256
+
+
+def test_arms_start_from_the_projections_that_a_base_has_learned(tmp_path: Path) -> None:
+    base = pretrained(tmp_path / "base", tiny_codec(tmp_path / "codec"))
+    learned = base.packer.projections["2x4x4"].weight
+    spread, _ = interpolate_projection(base.backbone.embed, Kernel(2, 4, 4))
+    assert not torch.equal(learned, spread), "it has been trained"
+    arm = base.with_kernels((Kernel(2, 4, 4), Kernel(4, 8, 8)))
+    assert torch.equal(arm.packer.projections["2x4x4"].weight, learned)
+    wider, _ = interpolate_projection(base.packer.base_projection(), Kernel(4, 8, 8))
+    assert torch.equal(arm.packer.projections["4x8x8"].weight, wider), "a kernel that it has not seen"
 
 
 def test_a_base_goes_on_from_another(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_objects_keep_shape_and_look_over_three_sections(true_latents: Tensor) -
 
 def test_the_codec_resolves_the_world() -> None:
     codec = Codec.load()
-    measured = codec_fidelity(codec)
+    measured = codec_fidelity(codec)["plain"]
     assert measured["psnr_db"] >= 32
     assert measured["psnr_inside_masks_db"] >= 28
 
