@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from fp_lab.orders import Fill, implied_fill, plan
 from fp_lab.packing.importance import assign_by_time, tail_by_time
+from fp_lab.packing.kernel_fit import KernelFit, kernel_fit, misfits
 from fp_lab.packing.schedule import (
     PlacedSection,
     context_length,
@@ -18,6 +19,7 @@ from fp_lab.packing.schedule import (
 from fp_lab.recipe import SHORT_KERNELS, Kernel, Order, Recipe, Side, parse
 
 SPATIAL = 8
+"""Pixels per latent row and column of the video codecs of HunyuanVideo and Wan."""
 Placement = Literal["adjacent", "nearest known", "planned endpoint", "first frames", "last frames"]
 SideName = Literal["left", "right"]
 CellKind = Literal["generated", "level", "anchored", "tail", "dropped", "gap"]
@@ -25,7 +27,7 @@ CellKind = Literal["generated", "level", "anchored", "tail", "dropped", "gap"]
 
 @dataclass(frozen=True)
 class LevelRow:
-    """One level: its place, and its tokens when full."""
+    """One level: its place, its tokens when full, and whether its kernel fits the frame."""
 
     level: str
     side: SideName
@@ -33,6 +35,7 @@ class LevelRow:
     frames: int
     kernel: tuple[int, int, int]
     tokens: int
+    fit: KernelFit
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Explanation:
         middle_call: Number of that call, from 1, or 0 where there is no plan.
         plan: The calls in generation order; empty where every frame is given.
         note: Why there is no plan, or ``None``.
+        cautions: Levels and tails that leave nothing of a frame, see `misfits`.
     """
 
     name: str
@@ -107,6 +111,7 @@ class Explanation:
     middle_call: int
     plan: tuple[Call, ...]
     note: str | None
+    cautions: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values under the attributes' names, ready for ``json.dumps``."""
@@ -164,25 +169,28 @@ def explain(name: str, height: int = 60, width: int = 104, frames: int | None = 
             for section in sections
         ),
         note=note,
+        cautions=misfits(recipe, height, width),
     )
 
 
-def latent_size(pixels: str) -> tuple[int, int]:
-    """Latent rows and columns of a pixel size.
+def latent_size(what: Literal["latents", "pixels"], text: str) -> tuple[int, int]:
+    """Latent rows and columns of a frame.
 
     Args:
-        pixels: Such as ``480x832`` (height x width), both divisible by 8.
+        what: What the text counts; pixels are `SPATIAL` to a latent.
+        text: Height x width, such as ``60x104`` latents or ``480x832`` pixels.
 
     Raises:
         ValueError: Anything else.
     """
-    sides = pixels.lower().split("x")
+    unit, such = (SPATIAL, "480x832") if what == "pixels" else (1, "60x104")
+    sides = text.lower().split("x")
     if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
-        raise ValueError(f"pixels: got {pixels!r}, expected HEIGHTxWIDTH such as 480x832")
+        raise ValueError(f"{what}: got {text!r}, expected HEIGHTxWIDTH such as {such}")
     height, width = int(sides[0]), int(sides[1])
-    if not height or not width or height % SPATIAL or width % SPATIAL:
-        raise ValueError(f"pixels: got {pixels!r}, expected a height and width divisible by {SPATIAL}")
-    return height // SPATIAL, width // SPATIAL
+    if not height or not width or height % unit or width % unit:
+        raise ValueError(f"{what}: got {text!r}, expected a height and width above 0 and divisible by {unit}")
+    return height // unit, width // unit
 
 
 def placements(recipe: Recipe) -> tuple[Placement, ...]:
@@ -211,7 +219,8 @@ def _level_rows(recipe: Recipe, height: int, width: int) -> tuple[LevelRow, ...]
         kernel = level.kernel
         tokens = kernel_tokens(level.frames, kernel, height, width)
         sizes = (kernel.t, kernel.h, kernel.w)
-        rows.append(LevelRow(str(level), side, placement, level.frames, sizes, tokens))
+        fit = kernel_fit(level, height, width)
+        rows.append(LevelRow(str(level), side, placement, level.frames, sizes, tokens, fit))
     return tuple(rows)
 
 

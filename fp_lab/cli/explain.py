@@ -14,10 +14,13 @@ def explain(
             help="Ablation name, such as td_f16k4f2k2f1k1_g9, or a baseline, such as anchor_frames."
         ),
     ] = None,
-    height: Annotated[int | None, typer.Option(help="Latent rows.", show_default="60")] = None,
-    width: Annotated[int | None, typer.Option(help="Latent columns.", show_default="104")] = None,
+    latents: Annotated[
+        str | None, typer.Option(help="Rows x columns of a latent frame.", show_default="60x104")
+    ] = None,
+    pixels: Annotated[
+        str | None, typer.Option(help="Size in pixels instead, 8 to a latent, such as 480x832.")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="Length of the example video in latent frames.")] = None,
-    pixels: Annotated[str | None, typer.Option(help="Size in pixels instead, such as 480x832.")] = None,
     protocol: Annotated[
         str, typer.Option(help="Of a baseline: paper (33 frames) or equal_tokens (as many as a packed arm).")
     ] = "paper",
@@ -36,6 +39,8 @@ def explain(
 
       fp-lab explain td_f16k4f2k2f1k1_g9 --pixels 480x832
 
+      fp-lab explain td_f8k8f4k4f2k2f1k1_g9 --latents 16x16
+
       fp-lab explain f1k1_x_g9_f1k1f2k2f16k4_td --frames 64 --picture inverted.png
 
       fp-lab explain causal_attention --protocol equal_tokens
@@ -46,7 +51,7 @@ def explain(
     from fp_lab.explain import explain as explain_name
 
     try:
-        size = _size(height, width, pixels)
+        size = _size(latents, pixels)
         if _draws(name, picture, page, size, frames, protocol, json=json):
             return
         assert name is not None
@@ -63,16 +68,14 @@ def explain(
     show(explanation, made, str(name))
 
 
-def _size(height: int | None, width: int | None, pixels: str | None) -> tuple[int, int]:
-    if pixels is None:
-        return 60 if height is None else height, 104 if width is None else width
-    if height is not None or width is not None:
-        raise ValueError(
-            f"pixels: got {pixels!r} beside a latent size; give --pixels or --height and --width"
-        )
+def _size(latents: str | None, pixels: str | None) -> tuple[int, int]:
     from fp_lab.explain import latent_size
 
-    return latent_size(pixels)
+    if pixels is None:
+        return latent_size("latents", "60x104" if latents is None else latents)
+    if latents is not None:
+        raise ValueError(f"pixels: got {pixels!r} beside {latents!r} latents; give --pixels or --latents")
+    return latent_size("pixels", pixels)
 
 
 def _draws(

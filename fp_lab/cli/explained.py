@@ -31,6 +31,8 @@ def show(explanation: Explanation, made: Baseline | None, name: str) -> None:
     console.print(_heading(explanation))
     if explanation.levels:
         console.print(_levels(explanation), _kernels(explanation))
+    for caution in explanation.cautions:
+        console.print(caution, style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print(_context(explanation))
     console.print(_middle(explanation))
     console.print(explanation.note or _plan(explanation))
@@ -63,10 +65,13 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _levels(explanation: Explanation) -> Table:
-    table = _table("Levels in video time", "level", "side", "takes", "kernel t,h,w", "frames", "tokens")
+    columns = ["level", "side", "takes", "kernel t,h,w", "frames", "tokens"]
+    ill_fitting = any(str(row.fit) for row in explanation.levels)
+    table = _table("Levels in video time", *columns, *(["fit"] if ill_fitting else []))
     for row in explanation.levels:
         kernel = ",".join(map(str, row.kernel))
-        table.add_row(row.level, row.side, row.placement, kernel, f"{row.frames:,}", f"{row.tokens:,}")
+        cells = (row.level, row.side, row.placement, kernel, f"{row.frames:,}", f"{row.tokens:,}")
+        table.add_row(*cells, *([str(row.fit)] if ill_fitting else []))
     return table
 
 

@@ -1,14 +1,15 @@
-"""What is to be said of arms before they cost anything: of their base, and of lengths that are not whole."""
+"""What is to be said of arms before they cost anything: of their base, their lengths and their kernels."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
 from fp_lab.lab.base_origin import toy_base
-from fp_lab.lab.compute import strides_of, training_shapes
+from fp_lab.lab.compute import shape_of, strides_of, training_shapes
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.grid import Arm
 from fp_lab.lengths import left_over, not_whole
+from fp_lab.packing.kernel_fit import misfits
 
 
 def cautions(arms: Sequence[Arm]) -> list[str]:
@@ -16,7 +17,8 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
     about: dict[str, list[str]] = {}
     for arm in arms:
         base = toy_base(asdict(arm.config))
-        for remark in (*([base] if base else []), *length_remarks(arm.config)):
+        of_config = (*length_remarks(arm.config), *kernel_remarks(arm.config))
+        for remark in (*([base] if base else []), *of_config):
             about.setdefault(remark, []).append(arm.name)
     return [f"{remark} ({', '.join(dict.fromkeys(names))})" for remark, names in about.items()]
 
@@ -24,6 +26,20 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
 def length_remarks(config: ExperimentConfig) -> tuple[str, ...]:
     """Of an arm's training windows and of its evaluation videos; none where all are whole sections."""
     return (*_on_windows(config), *_on_videos(config))
+
+
+def kernel_remarks(config: ExperimentConfig) -> tuple[str, ...]:
+    """Of kernels too coarse for an arm's evaluation videos and training windows, see `misfits`."""
+    data = config.data
+    sizes: dict[tuple[int, int], str] = {}
+    with suppress(ValueError):  # see _on_windows
+        shape = shape_of(config, 1)
+        sizes[shape.rows, shape.columns] = f"data.{data.kind}.size={data.size}"
+    with suppress(ValueError):
+        for shape in training_shapes(config):
+            sizes.setdefault((shape.rows, shape.columns), f"data.cache={data.cache}")
+    recipe = config.parsed_recipe
+    return tuple(f"{setting}: {said}" for size, setting in sizes.items() for said in misfits(recipe, *size))
 
 
 def _on_windows(config: ExperimentConfig) -> Iterator[str]:

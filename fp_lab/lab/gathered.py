@@ -19,6 +19,7 @@ from fp_lab.lab.index import Index, Measure, RunFacts, joined, read_runs, traini
 from fp_lab.lab.recipes import LATENT_STRIDE, PARTS
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.summary import FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE, plain
+from fp_lab.packing.kernel_fit import misfits
 from fp_lab.packing.schedule import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
@@ -81,7 +82,7 @@ class Gathered:
         protocol: how the figures were made, the same for all arms.
         truths: folders of the ground truth.
         waiting: run folders that have no scores yet.
-        cautions: what is to be said of the arms' bases before any figure is read.
+        cautions: what is to be said of the arms' bases and kernels before any figure is read.
         differing: what arms differ in beside what their names tell, in a sentence; else empty.
     """
 
@@ -183,9 +184,21 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
         protocol=_one_protocol(scored, index),
         truths=tuple(truths),
         waiting=tuple(run for run in runs if run not in scored),
-        cautions=tuple(dict.fromkeys(facts.caution for facts in scored.values() if facts.caution)),
+        cautions=tuple(dict.fromkeys(_cautions(scored))),
         differing=_differing(scored, index),
     )
+
+
+def _cautions(runs: Mapping[Path, RunFacts]) -> Iterator[str]:
+    yield from (facts.caution for facts in runs.values() if facts.caution)
+    arms = dict.fromkeys((facts.recipe, _latent_size(facts)) for facts in runs.values())
+    of_kernels = dict.fromkeys(said for name, size in arms for said in misfits(parse(name), *size))
+    if of_kernels:
+        yield "; ".join(of_kernels)
+
+
+def _latent_size(facts: RunFacts) -> tuple[int, int]:
+    return int(facts.size["height"]) // LATENT_STRIDE, int(facts.size["width"]) // LATENT_STRIDE
 
 
 def _differing(runs: Mapping[Path, RunFacts], index: Index) -> str:
@@ -268,9 +281,7 @@ def _arms(runs: Mapping[Path, RunFacts]) -> tuple[Arm, ...]:
     counts = Counter(labels.values())
     arms = []
     for name, folders in by_name.items():
-        size = runs[folders[0]].size
-        sides = (int(size[side]) // LATENT_STRIDE for side in ("height", "width"))
-        limit = context_limit(recipes[name], *sides)
+        limit = context_limit(recipes[name], *_latent_size(runs[folders[0]]))
         label = labels[name] if counts[labels[name]] == 1 else name
         seeds = tuple(training_seed(folder) or 0 for folder in folders)
         arms.append(Arm(name, recipes[name], label, limit, seeds, tuple(folders)))

@@ -81,17 +81,23 @@ def test_json_is_complete_and_stable() -> None:
         "frames": 16,
         "kernel": [4, 8, 8],
         "tokens": 4,
+        "fit": {"padding": 0.0, "whole_frames": 4},
     }
+    assert values["cautions"] == ["k4 on 8x8 latents is one token for 4 whole frames"]
     assert values["kernels"][0] == {"kernel": "k4", "label": "4x", "symbol": "4", "frames": 16, "tokens": 4}
     assert values["middle"][0] == {"first": 0, "last": 0, "kind": "level", "symbol": "1", "kernel": "k1"}
     assert values["plan"][0] == {"targets": [[37, 45]], "known": 1, "context_tokens": 16}
 
 
-def test_pixel_sizes() -> None:
-    assert latent_size("480x832") == (60, 104)
+def test_sizes_are_in_pixels_or_in_latents_of_any_codec() -> None:
+    assert latent_size("pixels", "480x832") == (60, 104)
+    assert latent_size("latents", "15x26") == (15, 26)
     for bad in ("480", "480x", "480x833", "0x8", "axb", "-8x8"):
         with pytest.raises(ValueError, match="pixels: got"):
-            latent_size(bad)
+            latent_size("pixels", bad)
+    for bad in ("16", "0x8", "8x-8"):
+        with pytest.raises(ValueError, match="latents: got"):
+            latent_size("latents", bad)
 
 
 def test_long_stretches_are_cut_and_counted() -> None:
@@ -113,9 +119,7 @@ def test_the_command_prints_tables(app: typer.Typer) -> None:
 
 
 def test_the_command_prints_json(app: typer.Typer) -> None:
-    result = CliRunner().invoke(
-        app, ["td_f1k1_g9+D", "--height", "8", "--width", "8", "--frames", "19", "--json"]
-    )
+    result = CliRunner().invoke(app, ["td_f1k1_g9+D", "--latents", "8x8", "--frames", "19", "--json"])
     expected = json.loads(json.dumps(explain("td_f1k1_g9+D", 8, 8, 19).as_json()))
     assert json.loads(result.output) == expected
 
@@ -124,9 +128,19 @@ def test_the_command_prints_json(app: typer.Typer) -> None:
     "name", ["g9", "ta_f1k1_g9+D64", "f1k1_g9_x_f1k1_x_f1k1", "g1", "f40k1h6w2_x_g3_x_f1k1"]
 )
 def test_the_command_shows_every_shape(app: typer.Typer, name: str) -> None:
-    result = CliRunner().invoke(app, [name, "--height", "8", "--width", "8"])
+    result = CliRunner().invoke(app, [name, "--latents", "8x8"])
     assert result.exit_code == 0
     assert name in result.output
+
+
+def test_the_command_tells_of_kernels_that_do_not_fit(app: typer.Typer) -> None:
+    name = "td_f8k8f4k4f2k2f1k1_g9"
+    small = CliRunner().invoke(app, [name, "--pixels", "64x64"]).output
+    assert small.count("75% padding") == 2, "in the level's row and below"
+    assert "k4 on 8x8 latents is one token for 4 whole frames" in small
+    fine = CliRunner().invoke(app, [name]).output
+    assert "padding" not in fine
+    assert "whole frame" not in fine
 
 
 @pytest.mark.parametrize(
@@ -134,9 +148,9 @@ def test_the_command_shows_every_shape(app: typer.Typer, name: str) -> None:
     [
         (["f3k5_g9"], "     ^\n"),
         (["g9", "--pixels", "481x832"], "divisible by 8"),
-        (["g9", "--pixels", "480x832", "--height", "60"], "give --pixels or"),
+        (["g9", "--pixels", "480x832", "--latents", "60x104"], "give --pixels or"),
         (["g9", "--frames", "0"], "frames: got 0"),
-        (["g9", "--height", "0"], "height: got 0"),
+        (["g9", "--latents", "0x104"], "latents: got '0x104'"),
     ],
 )
 def test_the_command_refuses_in_words(app: typer.Typer, arguments: list[str], message: str) -> None:

@@ -150,7 +150,7 @@ def plan(
     hardware, training = hardware or Hardware(), training or Training()
     if frames < 1 or samples < 1:
         raise ValueError(f"got {frames} frames and {samples} samples, expected at least 1 of each")
-    rows, columns = latent_size(pixels)
+    rows, columns = latent_size("pixels", pixels)
     packed, full = packed_tokens(chosen.recipe, rows, columns), full_tokens(frames, rows, columns)
     costs = trace(chosen, packed), trace(chosen, full)
     return Plan(

@@ -98,13 +98,16 @@ def test_a_dry_run_shows_the_arms_and_runs_nothing(tmp_path: Path) -> None:
     assert code == 0, text
     assert len(re.findall(r"\d s\b.*\d s\b.*\d s\b", text)) == 2, "three stages of two arms, with their cost"
     assert "not whole" not in text
+    (told,) = [
+        line for line in text.splitlines() if "k2 on 4x4 latents is one token for 2 whole frames" in line
+    ]
+    assert told.endswith("(td_f2k2f1k1_g3)")
     code, text = invoke(
         "grid", str(grid), "data.world.frames=12", "--dry-run", "--runs", str(tmp_path / "runs")
     )
-    told = [line for line in text.splitlines() if "not whole" in line]
-    assert len(told) == 1, "once for both arms"
+    (told,) = [line for line in text.splitlines() if "not whole" in line]
     for part in ("data.world.frames=12", "whole are 10 latent frames or 13", "25% of the steps", "(g3, td_"):
-        assert part in told[0]
+        assert part in told, "once for both arms"
     assert not (tmp_path / "runs").exists()
 
 

@@ -12,13 +12,15 @@ import pytest
 import yaml
 from rich.console import Console
 
+import fp_lab.lab.cautions as cautions_of
 import fp_lab.lab.grid_run as grid_run
 from fake_runs import INVERTED, VANILLA
-from fixtures import tiny_experiment
+from fixtures import tiny_config, tiny_experiment
 from fp_lab.codec import shipped_folder
 from fp_lab.lab.base_origin import knows_only_the_world, toy_base
-from fp_lab.lab.cautions import cautions, length_remarks
+from fp_lab.lab.cautions import cautions, kernel_remarks, length_remarks
 from fp_lab.lab.compare import compare_runs
+from fp_lab.lab.compute import LatentShape
 from fp_lab.lab.config import load
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.grid import load_grid
@@ -54,7 +56,7 @@ def test_the_documented_grid_over_wan_is_of_whole_sections(tmp_path: Path) -> No
     assert length_remarks(config) == ()
 
 
-def test_windows_and_videos_that_are_not_whole_are_named_once_when_a_grid_begins(
+def test_what_does_not_fit_is_named_once_when_a_grid_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_experiment(tmp_path)
@@ -64,11 +66,13 @@ def test_windows_and_videos_that_are_not_whole_are_named_once_when_a_grid_begins
     axes = "axes: {compression: [f2k2f1k1], order: [vanilla, inverted], section: [9]}"
     (tmp_path / "grid.yaml").write_text(f"base: tiny\n{settings}\n{axes}\n", encoding="utf-8")
     grid = load_grid(tmp_path / "grid.yaml")
-    windows, videos = cautions(grid.arms)
+    windows, videos, kernels = cautions(grid.arms)
     for part in ("data.world.frames=21", "19 latent frames or 28", "39% of the steps"):
         assert part in windows
     for part in ("evaluation.frames=38", "the shortest has 1", "37 latent frames or 46"):
         assert part in videos
+    for part in ("data.world.size=32", "k2 on 4x4 latents", "one token for 2 whole frames"):
+        assert part in kernels
     monkeypatch.setattr(grid_run, "Tracker", MagicMock())
     monkeypatch.setattr(grid_run, "_log_report", lambda *_: None)
     monkeypatch.setattr(
@@ -78,7 +82,19 @@ def test_windows_and_videos_that_are_not_whole_are_named_once_when_a_grid_begins
     grid_run.run_grid(grid, tmp_path / "runs", console, command="test")
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     for arm in grid.arms:
-        assert shown.count(f"{arm.name}") == 2, "once per remark"
+        assert shown.count(f"{arm.name}") == 3, "once per remark"
+
+
+def test_kernels_are_held_against_the_windows_of_a_cache_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(tmp_path, ["recipe=td_f2k4f1k1_g3", "data.world.size=128"])
+    assert kernel_remarks(config) == (), "16x16 latents"
+    shapes = {LatentShape(10, 16, 16): 3, LatentShape(10, 6, 20): 1}
+    monkeypatch.setattr(cautions_of, "training_shapes", lambda _: shapes)
+    (said,) = kernel_remarks(config)
+    assert "k4 on 6x20 latents is 38% padding" in said, "8 x 24 are covered, 120 of 192 are there"
+    assert "one token" not in said
 
 
 def arm_on(kind: str, base: str | None) -> dict[str, Any]:
@@ -104,12 +120,19 @@ def test_a_base_is_known_by_what_it_was_trained_on_not_by_its_name(tmp_path: Pat
 
 def test_a_report_on_clips_from_such_a_base_begins_with_that(tmp_path: Path) -> None:
     grid = made_up_grid(tmp_path, {VANILLA: Figures(0.9), INVERTED: Figures(0.8)}, videos=4)
-    assert gather([grid]).cautions == ()
+    (of_kernels,) = gather([grid]).cautions
+    assert set(of_kernels.split("; ")) == {
+        "k1 on 2x2 latents is one token for a whole frame",
+        "k2 on 2x2 latents is 75% padding and one token for 2 whole frames",
+        "k4 on 2x2 latents is 94% padding and one token for 4 whole frames",
+        "k8 on 2x2 latents is 98% padding and one token for 8 whole frames",
+    }
     for run in (grid / arm / "seed0" for arm in (VANILLA, INVERTED)):
         config = (run / "config.yaml").read_text(encoding="utf-8")
         (run / "config.yaml").write_text(config.replace("kind: world", "kind: clips"), encoding="utf-8")
     comparison = compare_runs([grid])
-    (said,) = comparison.gathered.cautions
+    said, other = comparison.gathered.cautions
+    assert other == of_kernels
     assert said.startswith("model.base=shipped was trained on the synthetic world alone")
     assert comparison.markdown.startswith(said)
     assert said in comparison.text
