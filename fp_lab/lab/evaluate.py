@@ -16,17 +16,17 @@ from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.forgotten import returns_of, write_forgetting
+from fp_lab.lab.forgotten import returns_of, truly_shown, write_forgetting
 from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.measured import VideoRows, measure, spans_of
 from fp_lab.lab.pool import Advance, pooled
 from fp_lab.lab.stages import TRUTH_FOLDER
 from fp_lab.lab.summarise import summarise
 from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables
-from fp_lab.lab.truth import world_truths
+from fp_lab.lab.truth import follows_one_object, scene_truths, world_truths
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.video_codec import VideoCodec
-from fp_metrics import About, protocol
+from fp_metrics import About, SceneTruth, WorldTruth, protocol
 
 WORLD_ONLY = ("world", "probe")
 """Families that measure videos of the synthetic world, by its truth or by what a probe has learned of it."""
@@ -183,7 +183,7 @@ def _score(
         size["given"] = videos.order.count(GIVEN)
         table = with_given(table, frames, size, spans)
     figures = {**size, **origin, "spans": spans} | summarise(table, floor)
-    figures["protocol"] = protocol(applying_families(config))
+    figures["protocol"] = protocol(applying_families(config)) | {"left_out": left_out(config)}
     summary: dict[str, Any] = plain(figures)
     write_tables(folder, frames, table, summary)
     return summary
@@ -205,19 +205,37 @@ def _measure(task: _Task, advance: Advance) -> VideoRows:
         sections=task.sections,
         perceptual=task.perceptual,
     )
-    if truth is None or task.world is None or task.world.variant == "plain":  # nothing is ever hidden
+    known: WorldTruth | SceneTruth | None = truth
+    if task.world is not None and task.world.still:
+        (known,) = scene_truths(task.world, [task.identity["seed"]])
+    if known is None or task.world is None or task.world.variant == "plain":  # nothing is ever hidden
         return rows
-    return replace(rows, returns={history: returns_of(video, truth) for history, video in videos.items()})
+    returns = {}
+    for history, video in videos.items():
+        shown = truly_shown(task.sections, len(video), true_history=history == "true")
+        returns[history] = returns_of(video, known, shown)
+    return replace(rows, returns=returns)
 
 
 def _identity(videos: Videos, index: int) -> dict[str, Any]:
     return {"video": index, "prompt": videos.prompts[index], "seed": videos.seeds[index]}
 
 
+def left_out(config: ExperimentConfig) -> dict[str, str]:
+    """Families that an experiment names and that do not apply to its videos, with the reason."""
+    if config.data.kind != "world":
+        reason = "it knows videos of the synthetic world only"
+    elif not follows_one_object(config.data.world):
+        reason = f"it follows one moving object, and videos of {config.data.world.variant} show other things"
+    else:
+        return {}
+    return {family: reason for family in config.evaluation.families if family in WORLD_ONLY}
+
+
 def applying_families(config: ExperimentConfig) -> tuple[str, ...]:
-    """The families that apply: those of the synthetic world apply to its videos only."""
-    known = config.data.kind == "world"
-    return tuple(f for f in config.evaluation.families if known or f not in WORLD_ONLY)
+    """The families that apply."""
+    unused = left_out(config)
+    return tuple(family for family in config.evaluation.families if family not in unused)
 
 
 def _world(config: ExperimentConfig, frames: int) -> WorldConfig | None:

@@ -12,18 +12,39 @@ from torch import Tensor
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.measured import Row, pixels
 from fp_lab.lab.summary import clusters, plain
-from fp_metrics import WorldTruth
+from fp_metrics import SceneTruth, WorldTruth
 from fp_metrics.forgetting import ForgettingMeter
 
 FORGETTING_FILE = "forgetting.json"
 
 
-def returns_of(video: Tensor, truth: WorldTruth) -> list[Row]:
-    """What comes back in one video, uint8 ``t h w c``."""
-    meter = ForgettingMeter(truth)
+def returns_of(
+    video: Tensor, truth: WorldTruth | SceneTruth, shown: Sequence[int] | None = None
+) -> list[Row]:
+    """What comes back in one video, uint8 ``t h w c``; see `ForgettingMeter`."""
+    meter = ForgettingMeter(truth, shown)
     for chunk in video.split(64):
         meter.update(pixels(chunk))
     return [asdict(found) for found in meter.compute().returns]
+
+
+def truly_shown(
+    sections: Sequence[Sequence[int]], length: int, *, true_history: bool
+) -> tuple[int, ...] | None:
+    """How many frames at the beginning of the true video each frame was made from; None for the true video.
+
+    Args:
+        sections: frames that were made together; those of no section were given.
+        length: frames of the video.
+        true_history: whether sections were made from the true frames before them, not from the video's own.
+    """
+    if not sections:
+        return None
+    given = length - sum(len(section) for section in sections)
+    shown = dict.fromkeys(range(length), given)
+    for section in sections if true_history else ():
+        shown |= dict.fromkeys(section, min(section))
+    return tuple(shown.values())
 
 
 def write_forgetting(

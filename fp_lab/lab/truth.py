@@ -6,8 +6,57 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fp_data.worlds import COLOURS, DIRECTIONS, SPEEDS, SceneAttributes, WorldConfig, render, sprite_template
-from fp_metrics import WorldTruth
+from fp_data.worlds import (
+    COLOURS,
+    DIRECTIONS,
+    SPEEDS,
+    SceneAttributes,
+    WorldConfig,
+    render,
+    sprite_template,
+    still_scenes,
+)
+from fp_metrics import SceneObject, SceneTruth, WorldTruth
+
+
+def follows_one_object(config: WorldConfig) -> bool:
+    """Whether videos show one moving sprite: what `WorldTruth`, and the probe's estimators, know."""
+    return config.count == 1 and not config.still and config.variant != "mnist"
+
+
+def scene_truths(config: WorldConfig, seeds: Sequence[int]) -> tuple[SceneTruth, ...]:
+    """Render videos of still scenes again and hand over all that is known of them.
+
+    Args:
+        config: the kind of world; `frames` is the length of the videos that will be measured.
+        seeds: one per video.
+
+    Raises:
+        ValueError: in this world things move.
+    """
+    _, backgrounds, masks = still_scenes(config, seeds)
+    world = render(config, seeds)
+    return tuple(
+        SceneTruth(
+            frames=world.frames[index],
+            covered=world.covered[index].expand(config.frames, -1, -1),
+            view=torch.stack((world.camera[index], torch.zeros(config.frames)), -1).long(),
+            background=backgrounds[index],
+            objects=tuple(
+                SceneObject(
+                    mask=mask,
+                    area=int(sprite_template(config, sprite)[0].sum()),
+                    centre=sprite.start,
+                    radius=sprite.radius,
+                    shape=sprite.shape,
+                    colour=sprite.colour,
+                    texture=sprite.texture,
+                )
+                for mask, sprite in zip(masks[index], scene.sprites, strict=True)
+            ),
+        )
+        for index, scene in enumerate(world.scenes)
+    )
 
 
 def world_truths(config: WorldConfig, seeds: Sequence[int]) -> tuple[WorldTruth, ...]:
@@ -18,12 +67,12 @@ def world_truths(config: WorldConfig, seeds: Sequence[int]) -> tuple[WorldTruth,
         seeds: one per video.
 
     Raises:
-        ValueError: for worlds with several sprites: the metrics follow one object.
+        ValueError: for worlds without exactly one moving sprite: the metrics follow one object.
     """
-    if config.count != 1:
+    if not follows_one_object(config):
         raise ValueError(
-            f"data.world.sprites: got {config.count}, expected 1 for the estimators of family world; "
-            "use evaluation.families=[plain]"
+            f"data.world: got variant={config.variant} with {config.count} sprites or digits, expected one "
+            "moving sprite for the estimators of family world; use evaluation.families=[plain]"
         )
     world = render(config, seeds)
     view = _view(config, seeds, world.positions[:, :, 0])

@@ -18,7 +18,7 @@ from .series import Series
 from .significance import effect_size, paired_permutation
 from .statistics import Interval, cluster_interval, holm
 from .suite import VideoScores, WrongLength, choose, protocol, score_video
-from .truth import WorldTruth
+from .truth import SceneObject, SceneTruth, WorldTruth
 
 __all__ = [
     "COMPANIONS",
@@ -36,6 +36,8 @@ __all__ = [
     "ForgettingMeter",
     "Interval",
     "Observer",
+    "SceneObject",
+    "SceneTruth",
     "Score",
     "Segments",
     "Series",

@@ -5,6 +5,9 @@ and comes back. What comes back is compared with how the same video last showed 
 model that drifts from the truth but remembers what it made agrees with itself. The truth only says what is
 hidden when. What stays in sight is compared from frame to frame in the same way: noise and flicker cost as
 much there, so the difference is what was forgotten.
+
+In still scenes behind a curtain, or along a walk, all is place. There what was shown truly before is compared
+with the truth too: its pixels (recall), and its objects as the probe reads them (told).
 """
 
 from collections import Counter
@@ -17,16 +20,22 @@ import numpy as np
 from torch import Tensor
 
 from fp_metrics.effects import by_seed_and_prompt, effects_of
-from fp_metrics.functional.objects import sight
-from fp_metrics.returning import GONE_BEFORE, STAYED, Kind, ObjectMemory, PlaceMemory, Return
+from fp_metrics.recalled import SceneMemory
+from fp_metrics.returning import GONE_BEFORE, STAYED, Kind, Return, WorldMemory, decibels
 from fp_metrics.series_metric import check_frames
 from fp_metrics.statistics import Interval
-from fp_metrics.truth import WorldTruth
+from fp_metrics.truth import SceneTruth, WorldTruth
 
-GAPS = (1, 8, 16, 32, 64, 128)
+GAPS = (1, 9, 13, 17, 27, 43, 85)
 """Least gap of each bin, frames; the last bin is open."""
 
 _OPEN = 10**9
+_NAMES: dict[Kind, str] = {
+    "object": "object",
+    "place": "place",
+    "recall": "place that was shown truly",
+    "told": "object that was shown truly",
+}
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,17 @@ class Forgetting:
         figure: Literal["agreement", "psnr"] = "agreement",
         gaps: Collection[int] = range(1, _OPEN),
     ) -> float:
-        """Weighted mean of a figure over what came back after these gaps; NaN without any."""
+        """Weighted mean of a figure over what came back after these gaps; NaN without any.
+
+        PSNR is that of the mean squared error of all.
+        """
         chosen = [r for r in self.returns if r.kind == kind and r.reason is None and r.gap in gaps]
         if not chosen:
             return float("nan")
-        return float(np.average([getattr(r, figure) for r in chosen], weights=[r.weight for r in chosen]))
+        weights = [r.weight for r in chosen]
+        if figure == "psnr":
+            return decibels(float(np.average([10 ** (-r.psnr / 10) for r in chosen], weights=weights)))
+        return float(np.average([r.agreement for r in chosen], weights=weights))
 
     def forgotten(self, kind: Kind) -> float:
         """Agreement of what stayed in sight less that of what came back; NaN without either."""
@@ -60,21 +75,23 @@ class Forgetting:
         reasons = [r.reason for r in self.returns if r.kind == kind and r.gap != STAYED]
         if None in reasons:
             return None
-        return GONE_BEFORE if reasons else f"no {kind} is hidden and returns"
+        return GONE_BEFORE if reasons else f"no {_NAMES[kind]} is hidden and returns"
 
 
 class ForgettingMeter:
     """Watches a video of a known world.
 
-    Holds what was last seen of the object and of each part of the place, however long the video is.
+    Holds what was last seen of objects and of each part of the place, however long the video is.
 
     Args:
         truth: says what is hidden when, and where the view is.
+        shown: of each frame of a still scene, how many frames at the beginning of the true video it was made
+            from, see `SceneMemory`.
     """
 
-    def __init__(self, truth: WorldTruth) -> None:
+    def __init__(self, truth: WorldTruth | SceneTruth, shown: Sequence[int] | None = None) -> None:
         self.truth = truth
-        self._object, self._place = ObjectMemory(truth), PlaceMemory(truth)
+        self._memory = WorldMemory(truth) if isinstance(truth, WorldTruth) else SceneMemory(truth, shown)
         self._taken = 0
 
     def update(self, frames: Tensor) -> None:
@@ -91,14 +108,12 @@ class ForgettingMeter:
                 "render it as long"
             )
         for frame in frames.cpu():
-            seen = sight(frame.clone(), self.truth.background(self._taken))
-            self._object.take(seen, self._taken)
-            self._place.take(seen, self._taken)
+            self._memory.take(frame, self._taken)
             self._taken += 1
 
     def compute(self) -> Forgetting:
         """What has come back so far."""
-        return Forgetting((*self._object.compute(), *self._place.compute()))
+        return Forgetting(tuple(self._memory.compute()))
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,7 @@ class GapBin:
         least: smallest gap, frames.
         most: largest gap, frames; None: open.
         agreement: mean over videos with its interval, see `effects_of`.
+        psnr: the same in dB.
         videos: with something that came back after such a gap.
         reason: why there is no figure; None where there is one.
     """
@@ -116,6 +132,7 @@ class GapBin:
     least: int
     most: int | None
     agreement: Interval
+    psnr: Interval
     videos: int
     reason: str | None
 
@@ -125,7 +142,7 @@ class ForgettingSummary:
     """Agreement of what returns with what was seen, over several videos. Intervals are those of `effects_of`.
 
     Attributes:
-        kind: object or place.
+        kind: of what came back, see `Return`.
         agreement: of what came back, after any gap.
         psnr: the same in dB.
         stayed: agreement of what stayed in sight, from frame to frame.
@@ -163,7 +180,7 @@ def summarise_forgetting(
 
     Args:
         videos: one per video; those in which nothing returns are counted and left out.
-        kind: object or place.
+        kind: of what came back.
         clusters: the prompt of each video; by default each is its own.
         seeds: the training seed of each video; by default all are of one training.
         floor: the same of the ground-truth videos.
@@ -184,10 +201,14 @@ def summarise_forgetting(
 
     bins = []
     for least, after in pairwise((*gaps, _OPEN)):
-        values = [video.mean(kind, gaps=range(least, after)) for video in videos]
+        values, quality = (
+            [video.mean(kind, figure, range(least, after)) for video in videos]
+            for figure in ("agreement", "psnr")
+        )
         count = sum(bool(np.isfinite(value)) for value in values)
-        reason = None if count else f"no {kind} returns after such a gap"
-        bins.append(GapBin(least, None if after == _OPEN else after - 1, interval(values), count, reason))
+        reason = None if count else f"no {_NAMES[kind]} returns after such a gap"
+        most = None if after == _OPEN else after - 1
+        bins.append(GapBin(least, most, interval(values), interval(quality), count, reason))
     reasons = Counter(reason for video in videos if (reason := video.undefined(kind)) is not None)
     true = list(floor)
     return ForgettingSummary(

@@ -1,5 +1,6 @@
 """What a video last showed of the object and of the place, and how that looks when it comes back."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,12 +8,13 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fp_metrics.functional.objects import Sighting, centred, likeness, look_of
-from fp_metrics.truth import WorldTruth
+from fp_metrics.functional.objects import Sighting, centred, likeness, look_of, sight
+from fp_metrics.truth import MARGIN, WorldTruth, grown
 
-Kind = Literal["object", "place"]
+Kind = Literal["object", "place", "recall", "told"]
 
 WHOLE = 0.9
 """An object that shows at least this share of itself is seen."""
@@ -29,7 +31,6 @@ STAYED = 0
 GONE_BEFORE = "the object was gone before it was hidden"
 
 _EVERY = 4  # frames from one comparison of what stayed to the next
-_MARGIN = 3  # pixels around the object that show something of it
 _LARGEST = 2.0  # times the true object: what differs more from the background is a changed place, no object
 
 
@@ -38,13 +39,15 @@ class Return:
     """Something that came back, or stayed.
 
     Attributes:
-        kind: the object, or a part of the place.
-        gap: frames in which it was not seen (of the object: not seen whole); 0: it stayed in sight.
+        kind: the object, or a part of the place; of still scenes that were shown truly: ``recall`` is the
+            place against the truth, ``told`` an object as the probe reads it.
+        gap: frames in which it was not seen (of an object: not seen whole); 0: it stayed in sight.
         agreement: with how it last looked. Of the object: `likeness`, 0 where it vanished; of the place: mean
-            SSIM of its pixels. NaN where there was nothing to remember.
+            SSIM of its pixels; told: 1 where shape, colour and texture are right, else 0. NaN where there was
+            nothing to remember.
         psnr: dB, at most 100, of the object moved to the middle, or of the place; 0 where the object
-            vanished.
-        weight: 1 for the object; for a place the pixels that came back after this gap, in views.
+            vanished; NaN where it is told.
+        weight: 1 for an object; for a place the pixels that came back after this gap, in views.
         reason: why agreement is undefined; None when it is defined.
     """
 
@@ -102,10 +105,8 @@ class ObjectMemory:
         return [*stayed, *self._returns]
 
 
-class PlaceMemory:
-    """The last look of every pixel of the scene that was in view; the object in front is no part of it.
-
-    Holds one picture of all of the scene that comes into view.
+class WorldMemory:
+    """The last look of one moving object and of the place behind it.
 
     Args:
         truth: says where the view and the object are.
@@ -113,74 +114,123 @@ class PlaceMemory:
 
     def __init__(self, truth: WorldTruth) -> None:
         self.truth = truth
-        offsets = truth.offsets.double().numpy()
-        self._origin = np.floor(offsets.min(0))
-        span = np.ceil(offsets.max(0)) - self._origin
-        height, width = (
-            side + int(far) for side, far in zip(truth.shape.shape, (span[1], span[0]), strict=True)
-        )
-        self._picture = torch.zeros(3, height, width)
-        self._seen = torch.full((height, width), -1, dtype=torch.int64)
-        self._sums = np.zeros((3, truth.length + 1))  # by gap: pixels, squared errors, SSIM
+        self._object = ObjectMemory(truth)
+        self._place = PlaceMemory(truth.offsets, (truth.shape.shape[0], truth.shape.shape[1]))
 
-    def take(self, seen: Sighting, position: int) -> None:
-        """Compare what has come back with how it last looked, then remember what is in sight."""
-        now, shown = self._placed(seen, position)
-        gap = torch.where(shown & (self._seen >= 0), position - 1 - self._seen, -1)
-        self._compare(now, gap, gap > STAYED)
-        if position % _EVERY == 0:
-            self._compare(now, gap, gap == STAYED)
-        self._picture = torch.where(shown, now, self._picture)
-        self._seen = torch.where(shown, position, self._seen)
+    def take(self, frame: Tensor, position: int) -> None:
+        """Compare what has come back, then remember what is in sight."""
+        seen = sight(frame.clone(), self.truth.background(position))
+        self._object.take(seen, position)
+        self._place.take(frame, without_object(self.truth, seen, position), position)
 
-    def _compare(self, now: Tensor, gap: Tensor, compared: Tensor) -> None:
-        """Add squared errors and SSIM of the compared pixels to the sums of their gaps."""
-        if not bool(compared.any()):
-            return
-        error = (now - self._picture).square().mean(0)[compared].double().numpy()
-        like = ssim_within(now, self._picture, compared)[compared].double().numpy()
-        for row, values in enumerate((np.ones_like(error), error, like)):
-            self._sums[row] += np.bincount(gap[compared].numpy(), values, minlength=self._sums.shape[1])
+    def compute(self) -> list[Return]:
+        """What has come back so far: of the object, then of the place."""
+        return [*self._object.compute(), *self._place.compute()]
 
-    def _placed(self, seen: Sighting, position: int) -> tuple[Tensor, Tensor]:
+
+class PlaceMemory:
+    """The last look of every pixel of the scene that was in sight.
+
+    Holds one picture of all of the scene that comes into view.
+
+    Args:
+        view: ``(t, 2)``, where the view (x, y) is in the scene, pixels.
+        size: height and width of the view.
+    """
+
+    def __init__(self, view: Tensor, size: tuple[int, int]) -> None:
+        self._size, places = size, view.double().numpy()
+        self._places = places - np.floor(places.min(0))
+        width, height = np.ceil(self._places.max(0)).astype(int).tolist()
+        shape = size[0] + height, size[1] + width
+        self._picture = torch.zeros(3, *shape)
+        self._first, self._seen = torch.full((2, *shape), -1, dtype=torch.int64)
+        sums = np.zeros((2, 3, len(view) + 1))  # by gap: pixels, squared errors, SSIM
+        self._sums: dict[Kind, NDArray[np.float64]] = {"place": sums[0], "recall": sums[1]}
+
+    def take(
+        self, frame: Tensor, clear: Tensor, position: int, *, true: Tensor | None = None, shown: int = 0
+    ) -> None:
+        """Compare what has come back with how it last looked, then remember what is in sight.
+
+        Args:
+            frame: float32 ``(3, h, w)`` in [0, 1].
+            clear: bool ``(h, w)``, where it shows the place itself.
+            position: of the frame.
+            true: the true frame, with which what was shown truly is compared too.
+            shown: frames at the beginning of the true video that this one was made from; a frame among them
+                is only remembered.
+        """
+        now, in_sight = self._placed(frame, clear, position)
+        gap = torch.where(in_sight & (self._seen >= 0), position - 1 - self._seen, -1)
+        if shown <= position:
+            self._compare("place", now, self._picture, gap, position)
+        if shown <= position and true is not None:
+            known = torch.where(self._first < shown, gap, -1)
+            self._compare("recall", now, self._placed(true, clear, position)[0], known, position)
+        self._picture = torch.where(in_sight, now, self._picture)
+        self._first = torch.where(in_sight & (self._first < 0), position, self._first)
+        self._seen = torch.where(in_sight, position, self._seen)
+
+    def _compare(self, kind: Kind, now: Tensor, before: Tensor, gap: Tensor, position: int) -> None:
+        """Add errors and SSIM of what came back, at times of what stayed, to the sums of their gaps."""
+        for compared in (gap > STAYED, gap == STAYED) if position % _EVERY == 0 else (gap > STAYED,):
+            if bool(compared.any()):
+                rows, columns = _span(compared.any(1)), _span(compared.any(0))
+                inside = compared[rows, columns]
+                first, second = now[:, rows, columns], before[:, rows, columns]
+                error = (first - second).square().mean(0)[inside].double().numpy()
+                like = ssim_within(first, second, inside)[inside].double().numpy()
+                sums, gaps = self._sums[kind], gap[compared].numpy()
+                for row, values in enumerate((np.ones_like(error), error, like)):
+                    sums[row] += np.bincount(gaps, values, minlength=sums.shape[1])
+
+    def _placed(self, frame: Tensor, clear: Tensor, position: int) -> tuple[Tensor, Tensor]:
         """The frame at its place in the scene (bilinear), and where it shows the place itself."""
-        x, y = self.truth.offsets[position].double().numpy() - self._origin
-        free = (~self._object(seen, position)).float()
-        layers = torch.cat((seen.frame, free[None])).movedim(0, -1).contiguous().numpy()
-        height, width = self._seen.shape
+        (x, y), (height, width) = self._places[position], self._seen.shape
+        layers = torch.cat((frame, clear.float()[None])).movedim(0, -1).contiguous().numpy()
         placed = cv2.warpAffine(layers, np.array([[1, 0, x], [0, 1, y]]), (width, height))
         result = torch.from_numpy(np.asarray(placed, dtype=np.float32)).movedim(-1, 0)
         return result[:3], result[3] > 0.999
 
-    def _object(self, seen: Sighting, position: int) -> Tensor:
-        """Where the object is, truly or as seen, and a margin around it: bool ``(h, w)``.
-
-        The hidden part too: a trace of it shows through the soft edge of what hides it. What is seen far from
-        the true object, or is far larger, is no object but a place that changed.
-        """
-        height, width = self.truth.shape.shape
-        centre = self.truth.positions[position].double().numpy()
-        x, y = (centre - [(width - 1) / 2, (height - 1) / 2]).tolist()
-        whole = self.truth.shape.to(torch.uint8).numpy()
-        moved = cv2.warpAffine(
-            whole, np.array([[1, 0, x], [0, 1, y]]), (width, height), flags=cv2.INTER_NEAREST
-        )
-        mask = self.truth.masks[position] | (torch.from_numpy(np.asarray(moved)) > 0)
-        away = float(np.linalg.norm(np.array(seen.centre) - centre))  # NaN where nothing is seen
-        if away <= 2 * self.truth.radius and seen.area <= _LARGEST * self.truth.area:
-            mask = mask | seen.mask
-        size = 2 * _MARGIN + 1
-        return F.max_pool2d(mask.float()[None, None], size, stride=1, padding=_MARGIN)[0, 0] > 0
-
     def compute(self) -> list[Return]:
         """What has come back so far, gap ascending; gap 0 is what stayed."""
-        view = self.truth.shape.numel()
+        view = self._size[0] * self._size[1]
         found = []
-        for gap in np.flatnonzero(self._sums[0]):
-            pixels, errors, like = self._sums[:, gap].tolist()
-            decibels = min(100.0, -10 * float(np.log10(max(1e-10, errors / pixels))))
-            found.append(Return("place", int(gap), like / pixels, decibels, pixels / view))
+        for kind, sums in self._sums.items():
+            for gap in np.flatnonzero(sums[0]):
+                pixels, errors, like = sums[:, gap].tolist()
+                found.append(Return(kind, int(gap), like / pixels, decibels(errors / pixels), pixels / view))
         return found
+
+
+def _span(marked: Tensor) -> slice:
+    """From the first to the last marked place of ``(n,)``."""
+    places = marked.nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1)
+
+
+def without_object(truth: WorldTruth, seen: Sighting, position: int) -> Tensor:
+    """Where there is neither the object, truly or as seen, nor a margin around it: bool ``(h, w)``.
+
+    The hidden part counts too: a trace of it shows through the soft edge of what hides it. What is seen far
+    from the true object, or is far larger, is no object but a place that changed.
+    """
+    height, width = truth.shape.shape
+    centre = truth.positions[position].double().numpy()
+    x, y = (centre - [(width - 1) / 2, (height - 1) / 2]).tolist()
+    whole = truth.shape.to(torch.uint8).numpy()
+    moved = cv2.warpAffine(whole, np.array([[1, 0, x], [0, 1, y]]), (width, height), flags=cv2.INTER_NEAREST)
+    mask = truth.masks[position] | (torch.from_numpy(np.asarray(moved)) > 0)
+    away = float(np.linalg.norm(np.array(seen.centre) - centre))  # NaN where nothing is seen
+    if away <= 2 * truth.radius and seen.area <= _LARGEST * truth.area:
+        mask = mask | seen.mask
+    return ~grown(mask[None], MARGIN)[0]
+
+
+def decibels(error: float) -> float:
+    """PSNR of a mean squared error of values in [0, 1]: at most 100."""
+    return -10 * math.log10(max(1e-10, error))
 
 
 def cutout_psnr(first: Sighting, second: Sighting) -> float:
@@ -189,8 +239,7 @@ def cutout_psnr(first: Sighting, second: Sighting) -> float:
     Bilinear moves blur edges: two frames of one true object read 20 to 30 dB.
     """
     either = torch.maximum(centred(first.mask, first.centre), centred(second.mask, second.centre)) > 0
-    error = (_cutout(first) - _cutout(second))[:, either].square().mean()
-    return float((-10 * torch.log10(error.clamp(min=1e-10))).clamp(max=100))
+    return decibels(float((_cutout(first) - _cutout(second))[:, either].square().mean()))
 
 
 def _cutout(seen: Sighting) -> Tensor:

@@ -1,15 +1,19 @@
-"""Ground truth of one synthetic video, as plain tensors."""
+"""Ground truth of one synthetic video, as plain tensors: of one moving object, or of a still scene."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fp_metrics.functional.objects import Sighting, sight
 
 Rgb = tuple[float, float, float]
+
+MARGIN = 3
+"""Pixels beside an object or a curtain that show something of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,3 +148,84 @@ class WorldTruth:
     @cached_property
     def _sightings(self) -> dict[int, Sighting]:
         return {}
+
+
+@dataclass(frozen=True, eq=False)
+class SceneObject:
+    """An object of a still scene.
+
+    Attributes:
+        mask: bool ``(h, scene width)``, what shows of it in the scene: others may be in front of it.
+        area: pixels of the whole object.
+        centre: (x, y) in the scene, pixels.
+        radius: pixels.
+        shape: its name.
+        colour: its name.
+        texture: its name.
+    """
+
+    mask: Tensor
+    area: int
+    centre: tuple[float, float]
+    radius: float
+    shape: str
+    colour: str
+    texture: str
+
+
+@dataclass(frozen=True, eq=False)
+class SceneTruth:
+    """What is known of a synthetic video in which nothing moves but the view, or what covers it.
+
+    Attributes:
+        frames: uint8 ``(t, h, w, 3)``, the true video.
+        covered: bool ``(t, h, w)``, what a curtain hides of the view.
+        view: int64 ``(t, 2)``, where the view's corner (x, y) is in the scene, pixels.
+        background: uint8 ``(scene height, scene width, 3)``, the scene without objects and curtain.
+        objects: of the scene.
+    """
+
+    frames: Tensor
+    covered: Tensor
+    view: Tensor
+    background: Tensor
+    objects: tuple[SceneObject, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse tensors that do not fit together."""
+        if self.covered.shape != self.frames.shape[:3] or self.view.shape != (len(self.frames), 2):
+            raise ValueError(
+                f"got covered of shape {tuple(self.covered.shape)} and view of {tuple(self.view.shape)} for "
+                f"frames of {tuple(self.frames.shape)}, expected (t, h, w) and (t, 2)"
+            )
+        if self.view.dtype != torch.int64 or int(self.view.min()) < 0:
+            raise ValueError("view must be whole pixels from the scene's corner, int64")
+
+    @property
+    def length(self) -> int:
+        """Frames that are known."""
+        return len(self.frames)
+
+    def frame(self, position: int) -> Tensor:
+        """The true frame, float32 ``(3, h, w)`` in [0, 1]."""
+        return self.frames[position].movedim(-1, 0).float() / 255
+
+    def seen(self, picture: Tensor, position: int) -> Tensor:
+        """What the view of a frame has of a picture ``(..., scene height, scene width)``: ``(..., h, w)``."""
+        (x, y), (height, width) = self.view[position].tolist(), self.frames.shape[1:3]
+        return picture[..., y : y + height, x : x + width]
+
+    @cached_property
+    def clear(self) -> Tensor:
+        """Bool ``(t, h, w)``: where no curtain is, nor its edge, which is soft."""
+        return ~grown(self.covered, MARGIN)
+
+    @cached_property
+    def empty(self) -> Tensor:
+        """The background, float32 ``(3, scene height, scene width)`` in [0, 1]."""
+        return self.background.movedim(-1, 0).float() / 255
+
+
+def grown(masks: Tensor, margin: int) -> Tensor:
+    """Masks ``(n, h, w)`` and a margin, pixels, around what they cover."""
+    return F.max_pool2d(masks.float()[:, None], 2 * margin + 1, stride=1, padding=margin)[:, 0] > 0

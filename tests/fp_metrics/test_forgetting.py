@@ -308,16 +308,19 @@ def test_summary_golden() -> None:
         Forgetting(()),
     ]
     assert videos[0].mean("place") == pytest.approx((3 * 0.8 + 0.4) / 4)
-    assert videos[0].mean("place", "psnr") == pytest.approx(7)
+    errors = [(3 * 10**-0.8 + 10**-0.4) / 4, (10**-0.6 + 10**-0.2) / 2]  # means over pixels
+    decibels = [-10 * math.log10(error) for error in errors]
+    assert videos[0].mean("place", "psnr") == pytest.approx(decibels[0])
     assert videos[0].forgotten("place") == pytest.approx(0.2)
     summary = summarise_forgetting(videos, "place", gaps=[1, 8, 16], floor=videos[:1])
-    for found, expected in ((summary.agreement, [0.7, 0.4]), (summary.psnr, [7, 4])):
+    for found, expected in ((summary.agreement, [0.7, 0.4]), (summary.psnr, decibels)):
         bounds = cluster_interval(expected)
         assert [found.mean, found.low, found.high] == pytest.approx([bounds.mean, bounds.low, bounds.high])
     assert summary.stayed.mean == pytest.approx(0.9)
     assert summary.forgotten.mean == pytest.approx((0.2 + 0.5) / 2)
     assert [(b.least, b.most, b.videos) for b in summary.bins] == [(1, 7, 1), (8, 15, 2), (16, None, 1)]
     assert [b.agreement.mean for b in summary.bins] == pytest.approx([0.8, 0.5, 0.2])
+    assert [b.psnr.mean for b in summary.bins] == pytest.approx([8, 5, 2])
     assert (summary.videos, summary.reasons) == (2, {"no place is hidden and returns": 2})
     assert summary.floor is not None
     assert summary.floor.agreement.mean == pytest.approx(0.7)

@@ -17,7 +17,7 @@ Variants, by what a model has to know from history:
 """
 
 from fp_data.worlds.layers import sprite_template
-from fp_data.worlds.render import World, iterate, render
+from fp_data.worlds.render import World, iterate, render, still_scenes
 from fp_data.worlds.scenes import (
     BACKGROUND_COLOURS,
     BACKGROUND_TEXTURES,
@@ -54,4 +54,5 @@ __all__ = [
     "iterate",
     "render",
     "sprite_template",
+    "still_scenes",
 ]

@@ -64,8 +64,7 @@ def render(config: WorldConfig, seeds: Sequence[int]) -> World:
     positions = places - torch.stack((camera, torch.zeros_like(camera)), -1)[:, :, None]
     if config.still:  # drawn once, then seen through the moving view
         image, background, alphas = (
-            _through_view(drawn, camera, config.size)
-            for drawn in _scene(config, scenes, places[:, :1], torch.zeros(1), config.scene_width)
+            _through_view(drawn, camera, config.size) for drawn in _still(config, scenes)
         )
     else:
         view = camera[0] if config.moving_view else camera[0, :1]
@@ -87,6 +86,27 @@ def render(config: WorldConfig, seeds: Sequence[int]) -> World:
         camera=camera,
         scenes=scenes,
     )
+
+
+def still_scenes(config: WorldConfig, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """The whole scenes of still worlds, as wide as the camera goes, with nothing in front of them.
+
+    Returns:
+        Pictures, uint8 ``b h w c``; the same without sprites; what shows of each sprite, bool ``b s h w``.
+
+    Raises:
+        ValueError: in this world things move.
+    """
+    if not config.still:
+        raise ValueError(f"got world variant {config.variant}, expected one whose scenes are still")
+    scenes = tuple(describe(config, int(seed)) for seed in seeds)
+    image, background, alphas = _still(config, scenes)
+    return _to_uint8(image[:, 0]), _to_uint8(background[:, 0]), alphas[:, 0] > 0.5
+
+
+def _still(config: WorldConfig, scenes: Sequence[SceneAttributes]) -> tuple[Tensor, Tensor, Tensor]:
+    places = sprite_paths(config, scenes)[0][:, :1]
+    return _scene(config, scenes, places, torch.zeros(1), config.scene_width)
 
 
 def _scene(

@@ -33,6 +33,8 @@ def protocol_html(gathered: Gathered, grid_folder: Path) -> str:
         "protocol": escape(f"version {protocol['protocol']}"),
         "versions": escape(", ".join(f"{name} {version}" for name, version in protocol["versions"].items())),
     }
+    if unused := protocol.get("left_out"):
+        entries["left out"] = escape("; ".join(f"{family}: {reason}" for family, reason in unused.items()))
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in entries.items())
     return "\n".join(
         [

@@ -12,6 +12,7 @@ import fake_runs
 from fake_runs import CONTROL, INVERTED, VANILLA
 from fp_data.worlds import WorldConfig, render
 from fp_lab.lab.evaluate import score_run
+from fp_lab.lab.forgotten import truly_shown
 from fp_lab.lab.summary import headline
 from fp_lab.lab.truth import world_truths
 from fp_lab.lab.videos import GIVEN, Videos
@@ -152,6 +153,33 @@ def test_truth_is_the_world_itself(variant: str) -> None:
     torch.testing.assert_close(step, torch.tensor(truth.speed))
 
 
-def test_two_sprites_have_no_truth_for_the_metrics() -> None:
-    with pytest.raises(ValueError, match=r"got 2, expected 1.*families=\[plain\]"):
-        world_truths(WorldConfig(sprites=2), [0])
+def test_other_things_than_one_moving_sprite_have_no_truth_for_what_follows_one() -> None:
+    for config in (WorldConfig(sprites=2), WorldConfig(variant="curtain", sprites=1)):
+        with pytest.raises(ValueError, match=r"expected one moving sprite.*families=\[plain\]"):
+            world_truths(config, [0])
+
+
+def test_a_still_scene_is_scored_by_what_applies_and_by_what_comes_back(tmp_path: Path) -> None:
+    world = WorldConfig(frames=45, variant="curtain")
+    folder = fake_runs.fake_grid(tmp_path, {VANILLA: fake_runs.repainting}, videos=2, world=world)
+    scored = summary(folder, VANILLA)
+    assert {one["family"] for one in scored["estimators"].values()} == {"plain", "companion"}
+    assert set(scored["protocol"]["left_out"]) == {"probe", "world"}
+    assert "follows one moving object" in scored["protocol"]["left_out"]["world"]
+    kept = json.loads((folder / VANILLA / "seed0" / "scores" / "forgetting.json").read_text())["histories"]
+    for video in kept["own"]:  # other colours from frame 22 on
+        back = {(one["kind"], one["gap"]): one for one in video if one["gap"]}
+        assert {kind for kind, _ in back} == {"place", "recall", "told"}
+        assert max(one["psnr"] for (kind, _), one in back.items() if kind == "recall") < 40
+    assert {one["agreement"] for video in kept["own"] for one in video if one["kind"] == "told"} == {0, 1}, (
+        "green stays green"
+    )
+    true = [one for video in kept["true"] for one in video if one["kind"] in ("recall", "told")]
+    assert min(one["agreement"] for one in true) > 0.999
+
+
+def test_how_much_of_the_truth_each_frame_was_made_from() -> None:
+    inverted = ((4, 5, 6), (1, 2, 3))
+    assert truly_shown(inverted, 7, true_history=False) == (1,) * 7
+    assert truly_shown(inverted, 7, true_history=True) == (1, 1, 1, 1, 4, 4, 4)
+    assert truly_shown((), 7, true_history=False) is None
