@@ -31,7 +31,7 @@ class CodecConfig:
 
     Attributes:
         latent_channels: channels of a latent frame.
-        channels: width per resolution, full resolution first; 8x spatial compression takes four.
+        channels: width per resolution, full resolution first; 4x spatial compression takes three, 8x four.
         encoder_layers: residual blocks per resolution; 0 at full resolution goes straight to pixel-unshuffle.
         decoder_layers: the same for the decoder.
     """
@@ -40,6 +40,11 @@ class CodecConfig:
     channels: tuple[int, ...] = (16, 32, 64, 64)
     encoder_layers: tuple[int, ...] = (0, 1, 1, 1)
     decoder_layers: tuple[int, ...] = (0, 2, 2, 2)
+
+    @property
+    def spatial(self) -> int:
+        """Pixels per latent, along height and along width."""
+        return int(2 ** (len(self.channels) - 1))
 
     def __post_init__(self) -> None:
         """Check that every resolution is described once."""
@@ -51,7 +56,7 @@ class CodecConfig:
 
 
 class Codec(nn.Module):
-    """Encode videos frame by frame: pixels ``b c t h w`` in [-1, 1] <-> latents ``b c t h/8 w/8``."""
+    """Encode videos frame by frame: pixels ``b c t h w`` in [-1, 1] <-> latents ``b c t h/s w/s``."""
 
     latent_mean: Tensor
     latent_std: Tensor
@@ -89,7 +94,7 @@ class Codec(nn.Module):
     @property
     def spatial(self) -> int:
         """Pixels per latent, along height and along width."""
-        return int(2 ** (len(self.config.channels) - 1))
+        return self.config.spatial
 
     @property
     def temporal(self) -> int:
@@ -165,20 +170,30 @@ class Codec(nn.Module):
         Raises:
             ValueError: if the folder holds no codec, or weights that are not finite.
         """
-        folder = shipped_folder("codec") if source == "shipped" else Path(source)
-        if not (folder / WEIGHTS_FILE).is_file():
-            raise ValueError(
-                f"no codec in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
-                "train one with `fp-lab codec train` or use codec.source=shipped"
-            )
-        stored = read_config(folder / CONFIG_FILE)
-        config: dict[str, Any]
-        config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-        codec = cls(CodecConfig(**config))
+        folder = _folder(source)
+        codec = cls(codec_config(source))
         codec.load_state_dict(read_weights(folder / WEIGHTS_FILE))
         check_weights(codec.state_dict(), str(folder))
         codec.sha256 = file_sha256(folder / WEIGHTS_FILE)
         return codec.eval().requires_grad_(False)
+
+
+def codec_config(source: str | Path = "shipped") -> CodecConfig:
+    """Architecture of a codec, whose weights are not loaded; arguments and errors of `Codec.load`."""
+    folder = _folder(source)
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise ValueError(
+            f"no codec in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
+            "train one with `fp-lab codec train` or use codec.source=shipped"
+        )
+    stored = read_config(folder / CONFIG_FILE)
+    config: dict[str, Any]
+    config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return CodecConfig(**config)
+
+
+def _folder(source: str | Path) -> Path:
+    return shipped_folder("codec") if source == "shipped" else Path(source)
 
 
 def shipped_folder(name: str) -> Path:

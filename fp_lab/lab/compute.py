@@ -7,7 +7,8 @@ from statistics import fmean
 
 from fp_data.shard_manifest import Manifest
 from fp_lab.backbones import TinyDiTConfig
-from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig
+from fp_lab.codec import codec_config
+from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.real import is_real
 from fp_lab.lab.weights import is_own
 from fp_lab.model import FramePackModel
@@ -96,7 +97,7 @@ def strides_of(config: ExperimentConfig) -> Strides:
         ValueError: its config is not on this machine.
     """
     if is_own("codec", config.codec.source):
-        return Strides(LATENT_STRIDE, 1)
+        return Strides(codec_config(config.codec.source).spatial, 1)
     from fp_lab.lab.capacity.arm import video_strides  # slow to import
 
     return video_strides(config.codec)

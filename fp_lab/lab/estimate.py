@@ -17,7 +17,7 @@ import torch
 from fp_lab.codec import Codec
 from fp_lab.lab.build import Materials, build_model, build_system, evaluation_videos
 from fp_lab.lab.compute import BACKWARD, shape_of, step_flops, strides_of
-from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig, TrackConfig
+from fp_lab.lab.config import ExperimentConfig, TrackConfig
 from fp_lab.lab.device import device_of
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, multiplying
 from fp_lab.lab.efficiency.workload import timed
@@ -93,7 +93,7 @@ def timed_step(config: ExperimentConfig, materials: Materials) -> float:
     codec = materials.codec(config)
     small = replace(config, recipe=str(replace(config.parsed_recipe, codebook=None)))  # its fit is no step
     system = build_system(small, build_model(small, codec))
-    side = config.data.size // LATENT_STRIDE
+    side = config.data.size // codec.spatial
     shape = (config.training.batch, codec.channels, config.data.frames, side, side)
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     batch = LatentBatch(latents=latents, captions=[""] * config.training.batch)

@@ -15,6 +15,7 @@ from torch import Tensor
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
+from fp_lab.lab.compute import strides_of
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.forgotten import returns_of, truly_shown, write_forgetting
 from fp_lab.lab.given_frames import with_given
@@ -176,7 +177,7 @@ def _score(
         write_forgetting(folder, returns, [task.identity for task in tasks])
     table = video_table(video_rows)
     size: dict[str, float] = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
-    size |= {"width": videos.frames.shape[3], "fps": videos.fps}
+    size |= {"width": videos.frames.shape[3], "fps": videos.fps, "stride": strides_of(config).spatial}
     frames = pd.DataFrame(frame_rows)
     spans = spans_of(frames["estimator"].unique(), videos.fps)
     if GIVEN in videos.order and set(videos.order) != {GIVEN}:

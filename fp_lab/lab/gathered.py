@@ -16,7 +16,7 @@ from fp_lab.compressions import from_parts
 from fp_lab.lab.differing import differing, refuse_pooled
 from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.index import Index, Measure, RunFacts, joined, read_runs, training_seed
-from fp_lab.lab.recipes import LATENT_STRIDE, PARTS
+from fp_lab.lab.recipes import PARTS
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.summary import FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE, plain
 from fp_lab.packing.kernel_fit import misfits
@@ -198,7 +198,8 @@ def _cautions(runs: Mapping[Path, RunFacts]) -> Iterator[str]:
 
 
 def _latent_size(facts: RunFacts) -> tuple[int, int]:
-    return int(facts.size["height"]) // LATENT_STRIDE, int(facts.size["width"]) // LATENT_STRIDE
+    stride = int(facts.size["stride"])
+    return int(facts.size["height"]) // stride, int(facts.size["width"]) // stride
 
 
 def _differing(runs: Mapping[Path, RunFacts], index: Index) -> str:

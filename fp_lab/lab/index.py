@@ -26,7 +26,7 @@ from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE, plain
 
 INDEX_FILE = "index.parquet"
-_VERSION = 5
+_VERSION = 6
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 _ROWS = pa.schema(
@@ -63,7 +63,7 @@ class RunFacts:
 
     Attributes:
         recipe: of its config; of a run without one, its folder's name.
-        size: videos, frames, height, width, fps, and how many of the frames were given.
+        size: videos, frames, height, width, fps, pixels per latent row, and how many frames were given.
         settings: key in `Index.settings`.
         protocol: key of the protocol in `Index.protocols`.
         truth: folder of its ground truth, relative to its own; None without.
@@ -204,6 +204,7 @@ def _read(folder: Path) -> Index:
     told = {"protocol": summary["protocol"], "measures": _measures(summary)}
     config = yaml.load(run.config.read_bytes(), yaml.CSafeLoader) if run.config.is_file() else {}
     size = {key: summary[key] for key in ("videos", "frames", "height", "width", "fps")}
+    size["stride"] = summary.get("stride", 8)  # before summaries told it, that of every codec
     size["given"] = summary.get("given", min(1, config.get("evaluation", {}).get("given", 1)))
     settings = plain(compared_settings(config))
     facts = RunFacts(

@@ -7,8 +7,6 @@ from typing import Any
 from fp_lab.compressions import from_parts
 from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
-LATENT_STRIDE = 8
-"""Pixels per latent row of every codec that experiments can name."""
 PARTS = ("compression", "order", "section", "tail", "codebook", "sink")
 _TYPES: dict[str, tuple[type, ...]] = {
     "compression": (str,),

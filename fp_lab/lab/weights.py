@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, shipped_folder
+from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, codec_config, shipped_folder
 from fp_lab.hub import local_folder
 from fp_lab.lab.digests import digests_of
 from fp_lab.pipelines import require_used
@@ -24,6 +24,11 @@ def is_own(what: What, source: str) -> bool:
     if source == "shipped" or (Path(source) / WEIGHTS_FILE).is_file():
         return True
     return not Path(source).is_dir() and not _HUB_ID.fullmatch(source)
+
+
+def latent_stride(codec: str) -> int:
+    """Pixels per latent row of a codec: by the config of one of fp_lab's own; 8 of those of diffusers."""
+    return codec_config(codec).spatial if is_own("codec", codec) else 8
 
 
 def weights_files(what: What, source: str) -> tuple[Path, ...]:

@@ -25,12 +25,10 @@ from fp_lab.lab.config.settings import (
     TrackConfig,
     TrainingConfig,
 )
-from fp_lab.lab.recipes import LATENT_STRIDE
 
 __all__ = [
     "CARRIED",
     "FIRST_TRAINING_SEED",
-    "LATENT_STRIDE",
     "CodecSource",
     "DataConfig",
     "EvaluationConfig",

@@ -10,7 +10,8 @@ from fp_lab.baselines import PACKED, Baseline, baseline
 from fp_lab.lab.config.layers import Layer, Settings, dotted_layer, override_layer, read_layers, typed
 from fp_lab.lab.config.settings import ExperimentConfig
 from fp_lab.lab.experiments import find_experiment
-from fp_lab.lab.recipes import LATENT_STRIDE, PARTS, RecipeRequest, resolve_recipe
+from fp_lab.lab.recipes import PARTS, RecipeRequest, resolve_recipe
+from fp_lab.lab.weights import latent_stride
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -68,7 +69,7 @@ def _with_baselines(layers: Sequence[Layer]) -> list[Layer]:
         like = str(values.pop("like", PACKED))
         videos: dict[str, Any] = {key: values[key] for key in ("data", "evaluation") if key in values}
         about = _merged([*spelled, Layer(layer.origin, {**videos, "recipe": like})])
-        side = about.data.size // LATENT_STRIDE
+        side = about.data.size // latent_stride(about.codec.source)
         frames = about.evaluation.frames
         made = baseline(name, protocol, packed=like, frames=frames, rows=side, columns=side)
         own = {"recipe": str(made.recipe), "label": name, "protocol": protocol, **made.settings}

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fp_lab.baselines import BASELINES, baseline
-from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig, Layer, merge, override_layer, read_layers
+from fp_lab.lab.compute import shape_of
+from fp_lab.lab.config import ExperimentConfig, Layer, merge, override_layer, read_layers
 from fp_lab.lab.experiments import find_experiment
 from fp_lab.lab.grid import Grid, load_grid
 from fp_lab.lab.real import is_real
@@ -74,8 +75,14 @@ def _compared(
 
 def full_history(like: ExperimentConfig) -> Side:
     """The control that sees all frames before a section of the arm's length, uncompressed."""
-    side = like.data.size // LATENT_STRIDE
-    made = baseline(FULL_HISTORY, packed=like.recipe, frames=like.data.frames, rows=side, columns=side)
+    latents = shape_of(like, like.data.frames)
+    made = baseline(
+        FULL_HISTORY,
+        packed=like.recipe,
+        frames=latents.frames,
+        rows=latents.rows,
+        columns=latents.columns,
+    )
     return _plain(FULL_HISTORY, like, made.recipe)
 
 

@@ -13,7 +13,7 @@ from fp_lab.causal import Blocks
 from fp_lab.codec import Codec
 from fp_lab.lab.build import build_model, build_system
 from fp_lab.lab.capacity.saved import watched
-from fp_lab.lab.config import LATENT_STRIDE, ExperimentConfig
+from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
 from fp_lab.orders import Section, plan
 from fp_lab.packing.codebook import Codebook
@@ -93,7 +93,7 @@ class Workload:
         optimizers: Any = self.system.configure_optimizers()
         self.optimizer: torch.optim.Optimizer = optimizers["optimizer"]
         self._average = [parameter.detach().clone() for parameter in self.model.parameters()]
-        side, items = config.data.size // LATENT_STRIDE, config.training.batch
+        side, items = config.data.size // codec.spatial, config.training.batch
         shape = (items, codec.channels, config.data.frames, side, side)
         latents = torch.randn(shape, generator=Generator().manual_seed(0)).to(self.device)
         self.batch = LatentBatch(latents=latents, captions=[_CAPTION] * items)

@@ -16,11 +16,12 @@ from torch import Generator, Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fixtures import TINY
+from fixtures import TINY, tiny_config
 from fp_lab.adapters import LoraConfig
 from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.backbones.presets import MODELS
 from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.codec import Codec, CodecConfig
 from fp_lab.lab import compute
 from fp_lab.lab.build import build_model, build_system
 from fp_lab.lab.capacity import step as counting
@@ -243,3 +244,13 @@ def test_a_cache_counts_by_its_sizes(folder: Path, monkeypatch: pytest.MonkeyPat
     cached = replace(config, data=replace(config.data, cache="somewhere"))
     expected = (3 * step_flops(config, small) + step_flops(config, large)) / 4
     assert step_flops(cached) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("widths", [(4, 8), (4, 4, 8), (4, 4, 8, 8)])
+def test_latents_have_the_size_that_the_codec_makes(widths: tuple[int, ...], tmp_path: Path) -> None:
+    layers = (0, *[1] * (len(widths) - 1))
+    codec = Codec(CodecConfig(4, widths, layers, layers))
+    codec.save(tmp_path / "of")
+    config = tiny_config(tmp_path, [f"codec.source={tmp_path / 'of'}"])
+    made = codec.encode(torch.zeros(1, 3, 2, config.data.size, config.data.size))
+    assert shape_of(config, 2) == LatentShape(*made.shape[2:])
