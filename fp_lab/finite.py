@@ -51,12 +51,11 @@ def check_weights(content: Any, where: str) -> None:
     Raises:
         NotFinite: naming the first such tensor.
     """
-    for name, values in _tensors(content, ""):
-        if not is_finite(values):
-            raise NotFinite(
-                f"{where}: {name} has values that are not finite, expected finite weights; a training that "
-                "diverged is of no use: train again with a lower learning rate, or take another model"
-            )
+    if name := _not_finite(content):
+        raise NotFinite(
+            f"{where}: {name} has values that are not finite, expected finite weights; a training that "
+            "diverged is of no use: train again with a lower learning rate, or take another model"
+        )
 
 
 def check_checkpoint(checkpoint: Mapping[str, Any]) -> None:
@@ -68,7 +67,10 @@ def check_checkpoint(checkpoint: Mapping[str, Any]) -> None:
         NotFinite: naming its step and the first such tensor.
     """
     kept = {name: part for name, part in checkpoint.items() if name != "callbacks"}
-    check_weights(kept, f"checkpoint of step {checkpoint['global_step']}")
+    if name := _not_finite(kept):
+        raise NotFinite(
+            f"checkpoint of step {checkpoint['global_step']}: {name} has values that are not finite"
+        )
 
 
 def check_video(values: Tensor, where: str) -> None:
@@ -86,6 +88,11 @@ def check_video(values: Tensor, where: str) -> None:
             f"{where}: got values that are not finite, expected finite ones; the video stops here. Sample in "
             "float32 or bfloat16, with less guidance, or with another model"
         )
+
+
+def _not_finite(content: Any) -> str:
+    """Name of the first tensor with a value that is not finite; empty if there is none."""
+    return next((name for name, values in _tensors(content, "") if not is_finite(values)), "")
 
 
 def _tensors(content: Any, name: str) -> Iterator[tuple[str, Tensor]]:

@@ -4,7 +4,6 @@ import copy
 import json
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -27,7 +26,7 @@ from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training
 from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.lab.real import told
 from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.saved_training import usable_checkpoint
+from fp_lab.lab.saved_training import begin_again, usable_checkpoint
 from fp_lab.lab.sharded import ShardedAveraging, ShardedSystem
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.training_videos import TrainingVideos, data_loader
@@ -125,18 +124,18 @@ def strategy_of(training: TrainingConfig) -> Strategy | str:
 
 
 def steps_taken(checkpoint: Path, key: str, reporter: Reporter) -> int:
-    """Steps behind a checkpoint; 0 without one of this key, and what is left of another is removed.
-
-    A damaged one is set aside; one with values that are not finite is removed: nobody could go on from it.
-    """
+    """Steps behind a checkpoint; 0 without one of this key with finite values: any other is set aside."""
     stored = usable_checkpoint(checkpoint, reporter.say)
     if stored is None:
         return 0
-    with suppress(NotFinite):
+    try:
         check_checkpoint(stored)
         if stored.get("fp_lab_key") == key:
             return int(stored["global_step"])
-    checkpoint.unlink()
+        reason = "is of a training with other settings, weights or data"
+    except NotFinite as error:
+        reason = str(error)
+    begin_again(checkpoint, f"{checkpoint}: {reason}", reporter.say)
     return 0
 
 

@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fp_data.damaged import set_aside
+from fp_lab.codec import tensors_sha256
 from fp_lab.lab.atomic import replacing
 from fp_lab.rollout import RolledSection
 
-_KEY = "made_by"
+_KEY, _SHA256 = "made_by", "sha256"
 
 
 class KeptSections(Mapping[int, Tensor]):
@@ -46,7 +47,8 @@ class KeptSections(Mapping[int, Tensor]):
             if done.index not in self._known:
                 path = self.folder / f"{done.index:05d}.safetensors"
                 with replacing(path) as unfinished:
-                    save_file({"latents": done.latents.cpu().contiguous()}, unfinished, {_KEY: self.key})
+                    latents = {"latents": done.latents.cpu().contiguous()}
+                    save_file(latents, unfinished, {_KEY: self.key, _SHA256: tensors_sha256(latents)})
                 self._known[done.index] = path
             yield done
 
@@ -60,12 +62,13 @@ class KeptSections(Mapping[int, Tensor]):
         path = self._known[index]
         try:
             with safe_open(path, "pt") as file:
-                file.get_tensor("latents")
-                return (file.metadata() or {}).get(_KEY, "")
-        except (OSError, SafetensorError) as error:
-            del self._known[index]
-            kept = set_aside(path)
-            warnings.warn(
-                f"{path}: is damaged ({error}); it is now {kept.name}, and made again", stacklevel=3
-            )
-            return None
+                latents, metadata = {"latents": file.get_tensor("latents")}, file.metadata() or {}
+        except (OSError, SafetensorError):
+            fault = "is cut off, or no section of a video"
+        else:
+            if metadata.get(_SHA256) == tensors_sha256(latents):
+                return metadata.get(_KEY, "")
+            fault = "is damaged: its content is not what was written"
+        del self._known[index]
+        warnings.warn(f"{path}: {fault}; it is now {set_aside(path).name}, and made again", stacklevel=3)
+        return None

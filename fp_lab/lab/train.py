@@ -37,7 +37,7 @@ def train(
     """
     forget_other_trainings(folder, key)
     if config.training.ranks > 1:
-        steps_taken(folder.checkpoint, key, reporter)  # removes one of another key before any rank looks
+        steps_taken(folder.checkpoint, key, reporter)  # sets one of no use aside before any rank looks
         train_in_ranks(folder, config, key, materials, reporter, settle)
         return
 

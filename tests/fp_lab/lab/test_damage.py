@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import save_file
 
 from fixtures import tiny_base, tiny_codec, tiny_config, tiny_experiment
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
@@ -30,9 +29,12 @@ from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.stages import STAGES, RunFolder, Stage
 from fp_lab.lab.tracking import Tracker
 from fp_lab.model import FramePackModel
-from fp_lab.recipe import BASE
+from fp_lab.orders import plan
+from fp_lab.recipe import BASE, parse
+from fp_lab.rollout import RolledSection
 
 TRUTH = "truth"
+PLAN = plan(parse("td_f2k2f1k1_g3"), 9, given=frozenset())
 
 
 class Listening(Reporter):
@@ -88,6 +90,18 @@ def empty(file: Path) -> None:
 
 def zero(file: Path) -> None:
     file.write_bytes(bytes(file.stat().st_size))
+
+
+def rot(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    middle = slice(len(content) // 2, len(content) // 2 + 64)
+    content[middle] = bytes(255 - byte for byte in content[middle])
+    file.write_bytes(content)
+
+
+def make_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
 
 
 SPOILT = (delete, truncate, empty, zero)
@@ -182,7 +196,7 @@ def test_an_old_record_is_believed_where_its_outputs_are(grid: Path, config: Exp
     assert not place.is_done("train", key)
 
 
-@pytest.mark.parametrize("spoil", [truncate, empty, zero])
+@pytest.mark.parametrize("spoil", [truncate, empty, zero, rot, make_folder])
 def test_a_damaged_checkpoint_is_set_aside_and_training_begins_again(
     whole: Path, tmp_path: Path, config: ExperimentConfig, materials: Materials, spoil: Callable[[Path], None]
 ) -> None:
@@ -200,8 +214,9 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_begins_again(
     (line,) = listening.lines
     assert str(place.checkpoint) in line
     assert "weights_only" not in line
+    assert "Error" not in line
     assert listening.steps == [1, 2, 3, 4]
-    assert (place.path / "train" / "last.ckpt.damaged").is_file()
+    assert (place.path / "train" / "last.ckpt.damaged").exists()
     model = place_of(whole).model / "model.safetensors"
     assert (place.model / "model.safetensors").read_bytes() == model.read_bytes()
 
@@ -257,12 +272,10 @@ def test_another_codec_under_the_same_name_is_loaded_anew(tmp_path: Path) -> Non
     assert materials.codec(config).sha256 != before
 
 
-@pytest.mark.parametrize("spoil", [truncate, empty, zero])
+@pytest.mark.parametrize("spoil", [truncate, empty, zero, rot])
 def test_a_damaged_section_is_made_again_and_it_alone(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    for index in range(3):
-        save_file(
-            {"latents": torch.full((2,), index)}, tmp_path / f"{index:05d}.safetensors", {"made_by": "k"}
-        )
+    made = [RolledSection(index, section, torch.full((999,), index)) for index, section in enumerate(PLAN)]
+    assert len([*KeptSections(tmp_path, "k").keeping(made)]) == 3
     spoil(tmp_path / "00001.safetensors")
     with pytest.warns(UserWarning, match="00001.safetensors"):
         kept = KeptSections(tmp_path, "k")

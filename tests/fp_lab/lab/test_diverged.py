@@ -72,12 +72,19 @@ def test_all_ranks_stop_at_the_step_of_the_one_that_diverges(here: float, there:
         StepTable(Hearing(), 1.0).on_train_batch_end(trainer, system, {"loss": torch.tensor(here)}, None, 4)
 
 
-def test_a_checkpoint_with_nan_is_removed_and_training_begins_again(tmp_path: Path) -> None:
-    path = tmp_path / "last.ckpt"
-    for value, steps in ((1.0, 4), (float("nan"), 0)):
-        state = {"fp_lab_key": "key", "global_step": 4, "state_dict": {"a": torch.tensor([1.0, value])}}
-        torch.save(state, path)
-        assert steps_taken(path, "key", Reporter()) == steps
+@pytest.mark.parametrize(("value", "key"), [(float("nan"), "key"), (1.0, "another key")])
+def test_a_checkpoint_of_no_use_is_named_and_set_aside(tmp_path: Path, value: float, key: str) -> None:
+    path, reporter = tmp_path / "last.ckpt", Mock(Reporter)
+    state = {"fp_lab_key": "key", "global_step": 4, "state_dict": {"a": torch.tensor([1.0])}}
+    torch.save(state, path)
+    assert steps_taken(path, "key", reporter) == 4
+    reporter.say.assert_not_called()
+    torch.save(state | {"state_dict": {"a": torch.tensor([1.0, value])}}, path)
+    content = path.read_bytes()
+    assert steps_taken(path, key, reporter) == 0
+    ((line,), _) = reporter.say.call_args
+    assert str(path) in line
+    assert (tmp_path / "last.ckpt.damaged").read_bytes() == content
     assert not path.exists()
 
 
