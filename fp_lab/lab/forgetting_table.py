@@ -15,37 +15,67 @@ from fp_metrics import Interval
 from fp_metrics.forgetting import Forgetting, ForgettingSummary, summarise_forgetting
 from fp_metrics.returning import Kind, Return
 
-KINDS: tuple[Kind, ...] = ("object", "place")
+Remembered = tuple[str, Kind]
+"""A history, ``own`` or ``true``, and what comes back in videos made from it."""
+
+KINDS: tuple[Remembered, ...] = (
+    *(("own", "object"), ("own", "place")),
+    *(("own", "recall"), ("own", "told"), ("true", "recall"), ("true", "told")),
+)
+"""All that is told; of true history only what is compared with the truth."""
 
 
 @dataclass(frozen=True)
 class ArmForgetting:
-    """What an arm forgets of objects and of places."""
+    """What an arm forgets, and what it recalls: those of `KINDS` that its world has."""
 
     name: str
-    kinds: Mapping[Kind, ForgettingSummary]
+    kinds: Mapping[Remembered, ForgettingSummary]
 
 
 def gather_forgetting(gathered: Gathered) -> tuple[ArmForgetting, ...]:
     """The arms whose runs have kept what came back, then the ground truth; empty where none has."""
-    found = [(arm.name, arm.seeds, arm.folders, "own") for arm in gathered.arms]
-    found.append((NOISE_FLOOR, (0,) * len(gathered.truths), gathered.truths, NOISE_FLOOR))
-    arms = []
-    for name, trainings, folders, history in found:
-        videos: list[Forgetting] = []
-        prompts: list[str] = []
+    found = [(arm.name, arm.seeds, arm.folders) for arm in gathered.arms]
+    found.append((NOISE_FLOOR, (0,) * len(gathered.truths), gathered.truths))
+    read = {}
+    for name, trainings, folders in found:
+        contents: list[dict[str, Any]] = []
         seeds: list[int] = []
         for training, folder in zip(trainings, folders, strict=True):
             path = folder / "scores" / FORGETTING_FILE
             if path.is_file():
-                content = json.loads(path.read_text(encoding="utf-8"))
-                videos += [_read(rows) for rows in content["histories"][history]]
-                prompts += content["clusters"]
-                seeds += [training] * len(content["clusters"])
-        if videos:
-            kinds = {k: summarise_forgetting(videos, k, clusters=prompts, seeds=seeds) for k in KINDS}
-            arms.append(ArmForgetting(name, kinds))
-    return tuple(arms)
+                contents.append(json.loads(path.read_text(encoding="utf-8")))
+                seeds += [training] * len(contents[-1]["clusters"])
+        if contents:
+            read[name] = contents, seeds
+    told = {
+        row["kind"]
+        for contents, _ in read.values()
+        for content in contents
+        for videos in content["histories"].values()
+        for video in videos
+        for row in video
+    }
+    return tuple(
+        ArmForgetting(
+            name,
+            {
+                (history, kind): _summary(contents, history, kind, seeds)
+                for history, kind in KINDS
+                if kind in told
+            },
+        )
+        for name, (contents, seeds) in read.items()
+    )
+
+
+def _summary(
+    contents: Sequence[Mapping[str, Any]], history: str, kind: Kind, seeds: Sequence[int]
+) -> ForgettingSummary:
+    histories = [content["histories"] for content in contents]  # the true videos have one
+    videos = [_read(rows) for own in histories for rows in own.get(NOISE_FLOOR, own.get(history))]
+    prompts = [prompt for content in contents for prompt in content["clusters"]]
+    return summarise_forgetting(videos, kind, clusters=prompts, seeds=seeds)
 
 
 def _read(rows: Sequence[Mapping[str, Any]]) -> Forgetting:
@@ -55,26 +85,41 @@ def _read(rows: Sequence[Mapping[str, Any]]) -> Forgetting:
 
 
 def forgetting_table(gathered: Gathered, arms: Sequence[ArmForgetting]) -> Table:
-    """Agreement of what came back with how it last looked, and how much less that is than of what stayed."""
+    """Agreement of what came back with how it last looked or truly is, and how much less than what stayed."""
     labels = {arm.name: arm for arm in gathered.arms}
-    columns, lines = [], []
-    for kind in KINDS:
-        columns.append(Column(f"{kind}_agreement", f"{kind} came back", "agreement, [0, 1]", "higher"))
-        columns.append(Column(f"{kind}_forgotten", f"{kind} forgotten", "stayed less came back", "lower"))
+    shown = [(kinds, *column) for kinds in arms[0].kinds for column in _columns(*kinds)]
+    lines = []
     for found in arms:
         cells = []
-        for kind in KINDS:
-            summary = found.kinds[kind]
-            why = next(iter(summary.reasons), "")
-            cells += [_cell(summary.agreement, why), _cell(summary.forgotten, why)]
+        for kinds, figure, _ in shown:
+            summary = found.kinds[kinds]
+            cells.append(_cell(getattr(summary, figure), next(iter(summary.reasons), "")))
         arm = labels.get(found.name)
         if arm is None:
             lines.append(Line("ground truth", "", "", tuple(cells), "floor"))
         else:
             control = "control" if arm.control else "arm"
             lines.append(Line(arm.name, arm.label, arm.recipe.order, tuple(cells), control))  # type: ignore[arg-type]
-    note = f"Compared with how the same video last showed it, whatever the truth is; 95 % intervals {DRAWS}."
-    return Table("forgetting", "Forgetting", tuple(columns), tuple(lines), (note,))
+    note = (
+        "What came back is compared with how the same video last showed it, whatever the truth is; recalled "
+        "and told: with the truth, where it was shown truly before (told: the probe reads an object's shape, "
+        f"colour and texture, all three right). 95 % intervals {DRAWS}."
+    )
+    return Table("forgetting", "Forgetting", tuple(column for *_, column in shown), tuple(lines), (note,))
+
+
+def _columns(history: str, kind: Kind) -> list[tuple[str, Column]]:
+    """Columns of what comes back, each with the figure of its summary that it shows."""
+    if kind == "recall":
+        unit = "PSNR against the truth, dB"
+        return [("psnr", Column(f"{history}_recall", f"recalled, {history} history", unit, "higher", 1))]
+    if kind == "told":
+        told = Column(f"{history}_told", f"told, {history} history", "share of objects", "higher")
+        return [("agreement", told)]
+    return [
+        ("agreement", Column(f"{kind}_agreement", f"{kind} came back", "agreement, [0, 1]", "higher")),
+        ("forgotten", Column(f"{kind}_forgotten", f"{kind} forgotten", "stayed less came back", "lower")),
+    ]
 
 
 def as_interval(cell: Cell) -> Interval:

@@ -217,10 +217,10 @@ def _bars(
 
 
 def panel_grid(
-    count: int, *, height: float, sharey: bool = False, width: float = 3.25
+    count: int, *, height: float, sharey: bool = False, width: float = 3.25, columns: int = _COLUMNS
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels in rows of four; `height` and `width` of one in inches."""
-    columns = min(_COLUMNS, count)
+    """A figure of so many panels in rows of `columns`; `height` and `width` of one in inches."""
+    columns = min(columns, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
     grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from fp_lab.lab.compare import Comparison
-from fp_lab.lab.forgetting_table import KINDS, as_interval, forgetting_table, gather_forgetting
+from fp_lab.lab.forgetting_table import as_interval, forgetting_table, gather_forgetting
+from fp_lab.lab.report.forgetting_curves import draw_forgetting
 from fp_lab.lab.report.html import Picture, pictures_html
 from fp_lab.lab.report.scatter import Axis, Point, scatter
 from fp_lab.lab.report.style import Look
@@ -64,11 +65,18 @@ def forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: P
         {line.name: as_interval(line.cells[place]) for line in drift.lines},
     )
     labels, pictures = {arm.name: arm.label for arm in gathered.arms}, []
-    for kind in KINDS:
+    if any(one.videos for arm in found for summary in arm.kinds.values() for one in summary.bins):
+        path = draw_forgetting(gathered, found, arms_looks, folder / "forgetting-gap.png")
+        caption = (
+            "What is left of it after so many frames out of sight, 95 % bands: where a line falls, the reach "
+            "of that arm's context ends. Beside each arm the context tokens that this memory takes."
+        )
+        pictures.append(Picture(path, "what comes back against the gap in frames", caption))
+    for kind in ("object", "place"):
         points = [
-            Point(arm.name, labels[arm.name], sizes[arm.name], arm.kinds[kind].forgotten)
+            Point(arm.name, labels[arm.name], sizes[arm.name], arm.kinds["own", kind].forgotten)
             for arm in found
-            if arm.name in labels
+            if arm.name in labels and ("own", kind) in arm.kinds
         ]
         if any(point.defined for point in points):
             path = folder / f"forgetting-{kind}.png"

@@ -11,7 +11,7 @@ import fake_runs
 from fake_runs import CONTROL, INVERTED, VANILLA
 from fp_data.clips import write_mp4
 from fp_data.worlds import WorldConfig
-from fp_lab.lab.forgetting_table import gather_forgetting
+from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.report import write_report
 from fp_lab.lab.report.plots import running_mean
@@ -140,7 +140,31 @@ def test_forgetting_has_a_section_where_something_returns(tmp_path: Path) -> Non
     assert 'id="forgetting"' in page
     assert (grid / "report" / "forgetting-object.png").is_file()
     gathered = gather([grid])
-    found = {arm.name: arm.kinds["object"] for arm in gather_forgetting(gathered)}
+    found = {arm.name: arm.kinds["own", "object"] for arm in gather_forgetting(gathered)}
     assert set(found) == {fake_runs.VANILLA, fake_runs.CONTROL, "truth"}
     assert found[fake_runs.CONTROL].forgotten.mean == pytest.approx(found["truth"].forgotten.mean)
     assert found[fake_runs.VANILLA].forgotten.mean > found["truth"].forgotten.mean + 0.1
+
+
+def test_what_still_scenes_recall_is_drawn_and_told(tmp_path: Path) -> None:
+    world = WorldConfig(frames=48, variant="curtain")
+    arms = {fake_runs.VANILLA: fake_runs.repainting, fake_runs.CONTROL: fake_runs.faithful}
+    grid = fake_runs.fake_grid(tmp_path, arms, videos=3, world=world)
+    page = write_report(grid).read_text(encoding="utf-8")
+    assert (grid / "report" / "forgetting-gap.png").is_file()
+    assert "world: it follows one moving object" in page
+    drawn = (grid / "report" / "forgetting-gap.svg").read_text(encoding="utf-8")
+    gathered = gather([grid])
+    for arm in gathered.arms:
+        assert f"{arm.label}:  {arm.context_tokens} context tokens" in drawn
+    found = gather_forgetting(gathered)
+    table = forgetting_table(gathered, found)
+    cells = {line.name: [round(cell.value, 3) for cell in line.cells] for line in table.lines}
+    keys = ["place_agreement", "place_forgotten", "own_recall", "own_told", "true_recall", "true_told"]
+    assert [column.key for column in table.columns] == keys
+    assert cells[fake_runs.CONTROL] == cells["ground truth"] == [1, 0, 100, 1, 100, 1]
+    vanilla = dict(zip(keys, cells[fake_runs.VANILLA], strict=True))
+    assert (vanilla["true_recall"], vanilla["true_told"]) == (100, 1)
+    assert vanilla["own_recall"] < 30
+    assert vanilla["own_told"] < 1
+    assert vanilla["place_forgotten"] > 0.05

@@ -51,9 +51,11 @@ def test_bands_of_curves_hold_the_spread_of_trainings(gathered: Gathered) -> Non
 
 def test_forgetting_holds_the_spread_of_trainings(gathered: Gathered) -> None:
     (found,) = gather_forgetting(gathered)
-    agreement, forgotten = found.kinds["object"].agreement, found.kinds["object"].forgotten
+    agreement, forgotten = found.kinds["own", "object"].agreement, found.kinds["own", "object"].forgotten
     assert [agreement.low, agreement.high] == pytest.approx([LOW, HIGH])
     assert [forgotten.low, forgotten.high] == pytest.approx([1 - HIGH, 1 - LOW])
-    assert [one.agreement.high for one in found.kinds["object"].bins if one.videos] == pytest.approx([HIGH])
+    assert [one.agreement.high for one in found.kinds["own", "object"].bins if one.videos] == pytest.approx(
+        [HIGH]
+    )
     cell = forgetting_table(gathered, [found]).lines[0].cells[0]
     assert [cell.low, cell.high] == pytest.approx([LOW, HIGH])
