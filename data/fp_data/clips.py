@@ -20,7 +20,9 @@ __all__ = [
     "Scan",
     "Skipped",
     "VideoInfo",
+    "caption",
     "caption_path",
+    "caption_text",
     "probe",
     "read_video",
     "sample",
@@ -113,7 +115,7 @@ def scan(config: ClipsConfig, progress: Callable[[str], None] | None = None) -> 
     """Look at every video file of a folder: which can be used, which cannot, and why.
 
     Each file is decoded once from end to end, so that damage is found here and not hours into a run.
-    Each skipped file is warned of by name.
+    Each skipped file is warned of by name; one whose caption is not UTF-8 is skipped too.
 
     Args:
         config: The folder, and the window that a video must be long enough for.
@@ -134,6 +136,7 @@ def scan(config: ClipsConfig, progress: Callable[[str], None] | None = None) -> 
         if progress:
             progress(str(file))
         try:
+            caption_text(file)
             video = probe(file)
             _require_length(video, config)
             usable.append(video)
@@ -192,13 +195,26 @@ def caption(path: str | Path) -> str:
     Raises:
         ValueError: The text is not UTF-8.
     """
+    return " ".join((caption_text(path) or "").split())
+
+
+def caption_text(path: str | Path) -> str | None:
+    """The same text as it is written, less a byte order mark; None if there is none.
+
+    Raises:
+        ValueError: The text is not UTF-8.
+    """
     text = caption_path(path)
     if not text.is_file():
-        return ""
+        return None
+    content = text.read_bytes()
     try:
-        return " ".join(text.read_text(encoding="utf-8").split())
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{text}: the caption is not UTF-8 text ({error})") from error
+        raise ValueError(
+            f"{text}: the caption is not UTF-8 text: its byte {error.start + 1} is "
+            f"0x{content[error.start]:02x}; save it as UTF-8"
+        ) from None
 
 
 def _require_length(video: VideoInfo, config: ClipsConfig) -> range:

@@ -1,13 +1,15 @@
 """Which videos an experiment is about: clips are known by their content, their captions too."""
 
+import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from fp_carriers import cache_folder
 from fp_data.carriers import get_clips
-from fp_data.clips import ClipsConfig, caption_path, video_paths
+from fp_data.clips import ClipsConfig, caption_path, caption_text, video_paths
 from fp_data.worlds import VOCABULARY
 from fp_lab.lab.config import CARRIED, DataConfig
 from fp_lab.lab.digests import digests_of
@@ -27,15 +29,22 @@ def data_identity(data: DataConfig) -> dict[str, Any]:
 
 
 def clip_digests(clips: ClipsConfig) -> dict[str, str]:
-    """sha256 of every clip and of every caption beside one, by their paths in the folder.
+    """sha256 of every clip and of the text of every caption beside one, by their paths in the folder.
 
-    A file is read once, for as long as it stays as it is: thirty thousand clips take a second of a core after
-    that, two if each has a caption.
+    A clip whose caption cannot be read is left out, as `fp_data.clips.scan` leaves it out. A clip is read
+    once, for as long as it stays as it is: thirty thousand of them take a second of a core after that, two if
+    each has a caption.
     """
     folder = Path(clips_folder(clips).folder)
-    videos = video_paths(folder)
-    captions = [path for path in map(caption_path, videos) if path.is_file()]
-    digests = digests_of(dict.fromkeys([*videos, *captions]))
+    videos: list[Path] = []
+    captions: dict[Path, str] = {}
+    for video in video_paths(folder):
+        with suppress(ValueError):
+            text = caption_text(video)
+            videos.append(video)
+            if text is not None:
+                captions[caption_path(video)] = hashlib.sha256(text.encode()).hexdigest()
+    digests = digests_of(videos) | captions
     return {path.relative_to(folder).as_posix(): sha256 for path, sha256 in digests.items()}
 
 

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fp_data.clips import EXTENSIONS, caption
@@ -18,12 +18,14 @@ class VideoFile:
         name: by which it is shown, unique.
         group: the path that was asked for, in short: files of one group are averaged.
         prompt: what it shows; empty where nobody says.
+        fault: why it cannot be scored, as far as that is known beforehand; else empty.
     """
 
     path: Path
     name: str
     group: str
     prompt: str
+    fault: str = ""
 
 
 def find_videos(paths: Sequence[Path], prompts: Path | None = None) -> tuple[VideoFile, ...]:
@@ -44,8 +46,8 @@ def find_videos(paths: Sequence[Path], prompts: Path | None = None) -> tuple[Vid
         for file in _files(path):
             inner = file.relative_to(root).as_posix()
             name = inner if len(paths) == 1 or path.is_file() else f"{group}/{inner}"
-            prompt = caption(file) if known is None else _lookup(known, file, inner)
-            found.setdefault(file.resolve(), VideoFile(file, name, group, prompt))
+            prompt, fault = _beside(file) if known is None else (_lookup(known, file, inner), "")
+            found.setdefault(file.resolve(), VideoFile(file, name, group, prompt, fault))
     files = _distinct(list(found.values()))
     if known and not any(file.prompt for file in files):
         raise ValueError(
@@ -62,7 +64,7 @@ def read_prompts(path: Path) -> dict[str, str]:
         ValueError: the file is not there or is none of these.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: no prompts can be read: {error}") from error
     if path.suffix.lower() == ".json":
@@ -97,6 +99,14 @@ def _lookup(known: Mapping[str, str], file: Path, inner: str) -> str:
     return next((known[key] for key in (inner, file.name, file.stem) if key in known), "")
 
 
+def _beside(file: Path) -> tuple[str, str]:
+    """The prompt that is written beside a file, and why that cannot be read."""
+    try:
+        return caption(file), ""
+    except ValueError as error:
+        return "", str(error)
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
@@ -122,6 +132,5 @@ def _distinct(files: list[VideoFile]) -> list[VideoFile]:
     """Single files of several folders may have one name: then they are shown with their folder."""
     names = [file.name for file in files]
     return [
-        VideoFile(f.path, f.path.as_posix(), f.group, f.prompt) if names.count(f.name) > 1 else f
-        for f in files
+        replace(file, name=file.path.as_posix()) if names.count(file.name) > 1 else file for file in files
     ]

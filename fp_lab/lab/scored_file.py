@@ -74,7 +74,7 @@ class FileScores:
 def find_scores(file: VideoFile, measuring: Measuring, folder: Path) -> FileScores | None:
     """What was measured before on the same content in the same way."""
     kept = _place(file, folder)
-    if not kept.is_file():
+    if file.fault or not kept.is_file():
         return None
     try:
         found = json.loads(kept.read_text(encoding="utf-8"))
@@ -89,6 +89,8 @@ def score_file(
     file: VideoFile, measuring: Measuring, folder: Path, advance: Callable[[int], None]
 ) -> FileScores:
     """Score one file and keep the result; what cannot be scored is said, not raised."""
+    if file.fault:
+        return FileScores([], [], {}, failure=file.fault)
     try:
         key = _key(file, measuring)
         scores, facts, notes, strip = _measure(file, measuring, advance)

@@ -1,3 +1,4 @@
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -209,6 +210,16 @@ def test_a_folder_with_no_usable_video_says_what_was_found(tmp_path: Path) -> No
         scan(ClipsConfig(str(tmp_path / "nowhere")))
 
 
+def test_a_clip_whose_caption_is_not_utf_8_is_named_and_left_out(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "a.mp4", tmp_path / "good.mp4")
+    shutil.copy(folder / "a.mp4", tmp_path / "worded.mp4")
+    (tmp_path / "worded.txt").write_bytes(b"un caf\xe9")
+    with pytest.warns(UserWarning, match=r"worded\.mp4: .*worded\.txt: .*not UTF-8"):
+        found = scan(ClipsConfig(str(tmp_path), size=32, frames=8))
+    assert [Path(video.path).name for video in found.usable] == ["good.mp4"]
+    assert [Path(skip.path).name for skip in found.skipped] == ["worded.mp4"]
+
+
 def test_an_item_is_decided_by_its_seed(folder: Path) -> None:
     config = ClipsConfig(str(folder), size=32, frames=8, stride=2)
     videos = scan(config).usable
@@ -252,6 +263,8 @@ def window(clip) -> range:
 
 def test_captions_lie_beside_the_video(tmp_path: Path) -> None:
     assert caption(tmp_path / "v.mp4") == ""
+    (tmp_path / "v.txt").write_bytes(b"\xef\xbb\xbfa dog\r\n runs\r\n")
+    assert caption(tmp_path / "v.mp4") == "a dog runs", "a byte order mark is no part of it"
     (tmp_path / "v.txt").write_bytes("\xff\xfe".encode("latin-1"))
     with pytest.raises(ValueError, match=r"v\.txt: the caption is not UTF-8"):
         caption(tmp_path / "v.mp4")

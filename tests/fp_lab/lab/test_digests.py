@@ -124,6 +124,15 @@ def test_the_same_clips_elsewhere_are_the_same_data(clips: Path, tmp_path: Path)
     assert found == {"a.mp4": A, "b.mp4": B, "b.txt": hashlib.sha256(b"a ball\n").hexdigest()}
 
 
+def test_a_clip_whose_caption_cannot_be_read_is_no_part_of_the_data(clips: Path) -> None:
+    before = identity(clips)
+    (clips / "c.mp4").write_bytes(b"cccc")
+    (clips / "c.txt").write_bytes(b"un caf\xe9\n")
+    assert identity(clips) == before
+    (clips / "b.txt").write_bytes(b"\xef\xbb\xbfa ball\n")
+    assert identity(clips) == before, "nor is a byte order mark"
+
+
 def test_weights_are_known_by_content_and_place(tmp_path: Path, clips: Path) -> None:
     files = sorted(clips.glob("*.mp4"))
     before = weights_identity(files, clips)

@@ -52,6 +52,19 @@ def test_a_folder_is_scored_and_a_corrupt_file_named(folder: Path) -> None:
     assert lines.loc["mean", "score-plain.anatomy.reason"].startswith("needs the true shape")
 
 
+def test_a_file_whose_caption_is_not_utf_8_is_named_and_the_others_scored(folder: Path) -> None:
+    assert list(score(folder).skipped) == ["broken.mp4"]
+    (folder / "a.txt").write_bytes(b"un caf\xe9")
+    scores = score(folder)
+    assert list(scores.skipped) == ["a.mp4", "broken.mp4"]
+    assert "a.txt: the caption is not UTF-8" in scores.skipped["a.mp4"]
+    assert list(scores.results.files) == ["deep/b.mp4"]
+    (folder / "a.txt").unlink()
+    assert list(score(folder).skipped) == ["broken.mp4"]
+    (folder / "a.txt").write_bytes(b"un caf\xe9")
+    assert list(score(folder).skipped) == ["a.mp4", "broken.mp4"], "what was kept is of another caption"
+
+
 def test_every_file_carries_the_fingerprint(folder: Path) -> None:
     scores = score(folder)
     written = json.loads((folder / "scores" / "results.json").read_text())
@@ -224,7 +237,9 @@ def test_prompts_are_read_from_every_kind_of_file(folder: Path, tmp_path: Path) 
     (tmp_path / "p.json").write_text(json.dumps({"a.mp4": "one", "deep/b.mp4": "two"}))
     (tmp_path / "p.csv").write_text('file,prompt\na.mp4,"one, two"\nb,two\n')
     (tmp_path / "p.txt").write_text("a.mp4\tone\n\nb.mp4\ttwo\n")
-    for name, first in (("p.json", "one"), ("p.csv", "one, two"), ("p.txt", "one")):
+    (tmp_path / "marked.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "p.csv").read_bytes())
+    kinds = {"p.json": "one", "p.csv": "one, two", "p.txt": "one", "marked.csv": "one, two"}
+    for name, first in kinds.items():
         found = {file.name: file.prompt for file in find_videos([folder], tmp_path / name)}
         assert found == {"a.mp4": first, "deep/b.mp4": "two", "broken.mp4": ""}
     assert {f.name: f.prompt for f in find_videos([folder])}["a.mp4"] == "a ball"
