@@ -1,8 +1,8 @@
-"""AdamW and its learning rate."""
+"""AdamW, Muon beside it, and the learning rate."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -13,11 +13,13 @@ from torch.optim import Optimizer
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with warm-up, a constant phase and cosine decay.
+    """AdamW or Muon with warm-up, a constant phase and cosine decay.
 
     Attributes:
-        kind: ``adamw``, or ``adamw8bit`` for moments of 8 bits each, by bitsandbytes; those of weights with
-            fewer than 4,096 entries have 32.
+        kind: ``adamw``; ``adamw8bit`` for moments of 8 bits each, by bitsandbytes; those of weights with
+            fewer than 4,096 entries have 32. ``muon`` orthogonalises the updates of the matrices in the
+            transformer's blocks, scaled to the size of AdamW's (https://arxiv.org/abs/2502.16982), and leaves
+            all else to AdamW.
         learning_rate: peak.
         warmup: steps of linear warm-up.
         decay: share of the steps, at their end, over which the learning rate falls. With less than 1, a run
@@ -27,7 +29,7 @@ class OptimizerConfig:
         betas: of the moments.
     """
 
-    kind: Literal["adamw", "adamw8bit"] = "adamw"
+    kind: Literal["adamw", "adamw8bit", "muon"] = "adamw"
     learning_rate: float = 2e-3
     warmup: int = 50
     decay: float = 1.0
@@ -36,12 +38,60 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.9, 0.99)
 
 
-def make_optimizer(parameters: Sequence[Tensor], config: OptimizerConfig) -> Optimizer:
-    """AdamW for parameters that learn; weight decay on matrices only.
+class MuonAdamW(Optimizer):
+    """Muon for some matrices and AdamW for the rest, as one optimizer: one state, one list of groups."""
+
+    def __init__(self, muon: Optimizer, adamw: Optimizer) -> None:
+        self.parts = muon, adamw
+        super().__init__([*muon.param_groups, *adamw.param_groups], {})
+        self._share()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a state, as `load_state_dict` does."""
+        super().__setstate__(state)
+        self._share()
+
+    def _share(self) -> None:
+        muon, adamw = self.parts
+        count = len(muon.param_groups)
+        muon.param_groups, adamw.param_groups = self.param_groups[:count], self.param_groups[count:]
+        muon.state = adamw.state = self.state
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of both."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()
+        return loss
+
+
+def make_optimizer(
+    parameters: Sequence[Tensor], config: OptimizerConfig, matrices: Sequence[Tensor] = ()
+) -> Optimizer:
+    """The optimizer of parameters that learn; weight decay on matrices only.
+
+    Args:
+        parameters: all of them.
+        config: which optimizer.
+        matrices: those of the transformer's blocks, for ``muon``.
 
     Raises:
         ValueError: moments of 8 bits without bitsandbytes.
     """
+    if config.kind == "muon":
+        chosen = {id(matrix) for matrix in matrices}
+        rest = [p for p in parameters if id(p) not in chosen]
+        muon = torch.optim.Muon(
+            [p for p in parameters if id(p) in chosen],
+            config.learning_rate,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        return MuonAdamW(muon, make_optimizer(rest, replace(config, kind="adamw")))
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

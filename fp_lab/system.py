@@ -193,14 +193,16 @@ class FramePackSystem(LightningModule):
         check_checkpoint(checkpoint)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW; weight decay on matrices only.
+        """What the config names; weight decay on matrices only.
 
         Raises:
             ValueError: moments of 8 bits without bitsandbytes.
         """
         config = self.optimizer_config
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimizer = make_optimizer(parameters, config)
+        modules = (module for block in self.model.backbone.blocks for module in block.modules())
+        matrices = [m.weight for m in modules if isinstance(m, nn.Linear) and m.weight.requires_grad]
+        optimizer = make_optimizer(parameters, config, matrices)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_share(step, self.steps, config)
         )

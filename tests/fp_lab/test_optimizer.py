@@ -1,4 +1,4 @@
-"""Moments of 8 bits, with bitsandbytes where it is installed and with what stands for it."""
+"""Muon; moments of 8 bits, with bitsandbytes where it is installed and with what stands for it."""
 
 import sys
 from pathlib import Path
@@ -26,12 +26,15 @@ RECIPE = parse("td_f2k2f1k1_g3")
 EIGHT_BITS = OptimizerConfig(kind="adamw8bit", warmup=1, weight_decay=0.1, betas=(0.8, 0.9))
 
 
-def system(steps: int = 4) -> FramePackSystem:
+MUON = OptimizerConfig(kind="muon", learning_rate=1e-2, warmup=1, weight_decay=0.0)
+
+
+def system(steps: int = 4, config: OptimizerConfig = EIGHT_BITS) -> FramePackSystem:
     torch.manual_seed(0)
     backbone = TinyDiT(TinyDiTConfig(channels=4, width=64, depth=1, head_width=16))
     model = FramePackModel(backbone, kernels_of(RECIPE), "clean")
     objective = ObjectiveConfig(FlowConfig(output="clean"))
-    return FramePackSystem(model, PlannedSections(RECIPE), objective, EIGHT_BITS, steps=steps, seed=0)
+    return FramePackSystem(model, PlannedSections(RECIPE), objective, config, steps=steps, seed=0)
 
 
 def fit(subject: FramePackSystem, folder: Path, steps: int, checkpoint: Path | None = None) -> None:
@@ -76,6 +79,40 @@ def test_without_bitsandbytes_it_is_said_how_to_get_it(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(ValueError, match=r"got 'adamw8bit' .*`pip install 'fp_lab\[bitsandbytes"):
         system().configure_optimizers()
+
+
+def test_a_stopped_training_with_muon_continues_to_the_same_bits(tmp_path: Path) -> None:
+    whole, stopped, again = (system(config=MUON) for _ in range(3))
+    fit(whole, tmp_path / "whole", 4)
+    fit(stopped, tmp_path / "stopped", 2)
+    fit(again, tmp_path / "stopped", 4, tmp_path / "stopped" / "last.ckpt")
+    for (name, value), other in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(value, other), name
+    assert not torch.equal(stopped.model.backbone.final.weight, again.model.backbone.final.weight)
+
+
+def test_muon_takes_the_matrices_of_blocks_and_adamw_the_rest() -> None:
+    subject, twin = system(config=MUON), system(config=MUON)
+    optimizer = subject.configure_optimizers()["optimizer"]  # type: ignore[index, typeddict-item]
+    parts = [dict(model.named_parameters()) for model in (subject.model, twin.model)]
+    inside = [n for n in parts[1] if ".blocks." in n and n.endswith("weight") and parts[1][n].ndim == 2]
+    assert {name.split(".")[-2] for name in inside} >= {"qkv", "out", "up", "down", "query", "key_value"}
+    rest = [value for name, value in parts[1].items() if name not in inside]
+    apart = [
+        torch.optim.Muon([parts[1][n] for n in inside], 1e-2, weight_decay=0, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, 1e-2, betas=MUON.betas, weight_decay=0),
+    ]
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-2
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        for one, other in zip(parts[0].values(), parts[1].values(), strict=True):
+            one.grad = torch.randn(one.shape, generator=generator)
+            other.grad = one.grad.clone()
+        for each in (optimizer, *apart):
+            each.step()
+    for name, value in parts[0].items():
+        torch.testing.assert_close(value, parts[1][name], msg=name)
 
 
 def test_a_stopped_training_with_8_bits_continues_to_the_same_bits(tmp_path: Path) -> None:
