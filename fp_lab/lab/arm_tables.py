@@ -1,6 +1,7 @@
 """Tables of arms: drift, scores and exposure-bias gap of a family, cost, codebooks."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,13 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fp_lab.lab.basis import Basis
+from fp_lab.lab.differing import listed
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.index import Measure
 from fp_lab.lab.panels import Figure, Panel, Panels
 from fp_lab.lab.summary import COMPANION_FAMILY, NOISE_FLOOR
 from fp_lab.lab.tables import STARS, Cell, Column, Line, Table, number
 from fp_metrics.significance import least_p
-from fp_metrics.statistics import LEAST_SEEDS, holm
+from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS, holm
 
 FAMILY_NOTES = {
     "world": "against the synthetic world's ground truth",
@@ -43,11 +46,6 @@ _RANK_NOTE = (
     "A control without history takes no part in the ranking, nor does an arm most of whose videos are "
     "frozen: what stands still does not drift."
 )
-DRAWS = (
-    f"over prompts, and over training seeds too where arms have {LEAST_SEEDS} of them or more: then it is "
-    "about recipes, else about these trained models"
-)
-"""What an interval is over, see `fp_metrics.effects.effects_of`."""
 _GAP_NOTE = (
     "Score from true history less score from the model's own, section by section; best is closest to 0."
 )
@@ -92,11 +90,17 @@ class Compared:
 
 @dataclass(frozen=True, eq=False)
 class _Ranked:
-    """A column of figures, its cells, the values behind them, and arms without a video of the others."""
+    """A column of figures, its cells and the values behind them.
+
+    Attributes:
+        few: arms whose interval is unreliable.
+        apart: arms without a video of the others.
+    """
 
     column: Column
     cells: dict[str, Cell]
     panel: Panel
+    few: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
 
 
@@ -142,7 +146,7 @@ def score_table(compared: Compared, family: str) -> Table:
         column = Column(score, score, f"{estimator}, {told.unit}", directions[told.higher_is_better])
         made.append(_ranked(compared, column, estimator, "value"))
     notes = (
-        f"Mean over videos, own history, with the half-width of its 95 % interval ({DRAWS}).",
+        "Mean over videos, own history, with the half-width of its 95 % interval.",
         _RANK_NOTE,
         *accuracy_notes(estimators.values(), measures),
     )
@@ -225,25 +229,25 @@ def _ranked(compared: Compared, column: Column, estimator: str, figure: Figure) 
     cells = compared.intervals(estimator, figure)
     panel = compared.panels.panel(estimator, figure)
     column = replace(column, digits=_digits(panel.values))
+    defined = {name: found for name, found in panel.intervals.items() if math.isfinite(found.mean)}
+    few = tuple(name for name, found in defined.items() if not found.reliable)
     names = [
-        arm.name
-        for arm in compared.gathered.ranked
-        if arm.name in cells and math.isfinite(cells[arm.name].value)
+        arm.name for arm in compared.gathered.ranked if arm.name in defined and defined[arm.name].reliable
     ]
     sized = panel.sizes if figure == "exposure_gap" else panel
     ranked = _with_common_videos(sized, names)
     apart = tuple(name for name in names if name not in ranked)
     if column.better is None or len(ranked) < 2:
-        return _Ranked(column, cells, panel, apart)
+        return _Ranked(column, cells, panel, few, apart)
     choose = max if column.better == "higher" else min
     best = choose(
         ranked, key=lambda name: abs(cells[name].value) if sized is not panel else cells[name].value
     )
     differences = sized.compared(sized.of(ranked), sized.of([best] * len(ranked))).intervals()
     for name, difference in zip(ranked, differences, strict=True):
-        tie = name != best and math.isfinite(difference.mean) and not difference.excludes(0.0)
+        tie = name != best and difference.reliable and not difference.excludes(0.0)
         cells[name] = replace(cells[name], best=name == best, tie=tie)
-    return _Ranked(column, cells, panel, apart)
+    return _Ranked(column, cells, panel, few, apart)
 
 
 def _with_common_videos(panel: Panel, arms: Sequence[str]) -> list[str]:
@@ -255,7 +259,9 @@ def _with_common_videos(panel: Panel, arms: Sequence[str]) -> list[str]:
 
 
 def _table(compared: Compared, key: str, title: str, made: Sequence[_Ranked], notes: Sequence[str]) -> Table:
-    note = (*_star(made, compared.reference), *_unpaired(made, compared.reference))
+    basis = compared.panels.basis
+    note = (f"Intervals and tests of all arms are {basis.draws}.", *_unmarked(made, basis))
+    note += (*_star(made, compared.reference, basis), *_unpaired(made, compared.reference))
     note += (compared.gathered.differing,) if compared.gathered.differing else ()
     arms = compared.gathered.arms
     flags = {name: str(frozen) for name, frozen in compared.gathered.frozen.items()}
@@ -273,28 +279,45 @@ def _table(compared: Compared, key: str, title: str, made: Sequence[_Ranked], no
     return Table(key, title, tuple(one.column for one in made), tuple(lines), said)
 
 
-def _star(made: Sequence[_Ranked], reference: str) -> tuple[str, ...]:
+def _unmarked(made: Sequence[_Ranked], basis: Basis) -> tuple[str, ...]:
+    """Whose figures carry no marks."""
+    columns = Counter(arm for one in made for arm in one.few)
+    if not columns:
+        return ()
+    seeds = f", or {LEAST_SEEDS} training seeds," if basis.over_seeds else ""
+    told = [
+        arm if count == len(made) else f"{arm} ({count} of {len(made)} columns)"
+        for arm, count in columns.items()
+    ]
+    return (
+        f"Not marked (best, =, stars), since intervals below {LEAST_CLUSTERS} prompts{seeds} with a value "
+        f"are unreliable: {listed(told)}.",
+    )
+
+
+def _star(made: Sequence[_Ranked], reference: str, basis: Basis) -> tuple[str, ...]:
     """Give every cell the p-value of its difference to the reference, adjusted over the table; a note."""
     tested = [
         (one, [arm for arm in one.panel.arms if arm != reference])
         for one in made
         if reference in one.panel.rows and one.column.better is not None
     ]
-    count, prompts = sum(len(arms) for _, arms in tested), max(len(one.panel.prompts) for one in made)
-    if not count:
-        return ()
     found = [
         one.panel.compared(one.panel.of(arms), one.panel.of([reference] * len(arms))) for one, arms in tested
     ]
-    nested = any(one.nested.any() for one in found)
-    if not nested and count * least_p(prompts) >= STARS[0]:
+    count, prompts = (
+        sum(int(one.reliable.sum()) for one in found),
+        max(len(one.panel.prompts) for one in made),
+    )
+    if not count:
+        return ()
+    if not basis.over_seeds and count * least_p(prompts) >= STARS[0]:
         return (f"No stars: {count} differences are more than {prompts} prompts can show after Holm.",)
-    adjusted = iter(holm(np.concatenate([one.p for one in found])).tolist())
+    adjusted = iter(holm(np.concatenate([np.where(one.reliable, one.p, np.nan) for one in found])).tolist())
     for one, arms in tested:
         one.cells.update({arm: replace(one.cells[arm], p=next(adjusted)) for arm in arms})
-    how = "t-test over training seeds and prompts" if nested else "sign-flip permutation test over prompts"
     return (
-        f"Stars: differs from {reference} (paired {how}, Holm over the {count} differences of this table): "
+        f"Stars: differs from {reference} ({basis.test}, Holm over the {count} differences of this table): "
         "* p < .05, ** p < .01, *** p < .001.",
     )
 

@@ -55,14 +55,15 @@ def differing(arms: Mapping[str, Settings]) -> str:
             if key in own and f"--{key}=" not in arm:
                 values.setdefault(str(own[key]), []).append(arm)
         if len(values) > 1:
-            parts.append(f"{key} " + ", ".join(f"{value} ({_listed(of)})" for value, of in values.items()))
+            parts.append(f"{key} " + ", ".join(f"{value} ({listed(of)})" for value, of in values.items()))
     if not parts:
         return ""
     more = f"; and {len(parts) - _MOST_SETTINGS} more settings" if len(parts) > _MOST_SETTINGS else ""
     return f"Beside what their names tell, arms differ in {'; '.join(parts[:_MOST_SETTINGS])}{more}."
 
 
-def _listed(arms: Sequence[str]) -> str:
+def listed(arms: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(arms) - _MOST_ARMS} more" if len(arms) > _MOST_ARMS else ""
     return ", ".join(arms[:_MOST_ARMS]) + more
 

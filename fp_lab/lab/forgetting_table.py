@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fp_lab.lab.arm_tables import DRAWS
 from fp_lab.lab.forgotten import FORGETTING_FILE
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.summary import NOISE_FLOOR
@@ -56,11 +55,12 @@ def gather_forgetting(gathered: Gathered) -> tuple[ArmForgetting, ...]:
         for video in videos
         for row in video
     }
+    over_seeds = gathered.basis.over_seeds
     return tuple(
         ArmForgetting(
             name,
             {
-                (history, kind): _summary(contents, history, kind, seeds)
+                (history, kind): _summary(contents, history, kind, seeds if over_seeds else None)
                 for history, kind in KINDS
                 if kind in told
             },
@@ -70,7 +70,7 @@ def gather_forgetting(gathered: Gathered) -> tuple[ArmForgetting, ...]:
 
 
 def _summary(
-    contents: Sequence[Mapping[str, Any]], history: str, kind: Kind, seeds: Sequence[int]
+    contents: Sequence[Mapping[str, Any]], history: str, kind: Kind, seeds: Sequence[int] | None
 ) -> ForgettingSummary:
     histories = [content["histories"] for content in contents]  # the true videos have one
     videos = [_read(rows) for own in histories for rows in own.get(NOISE_FLOOR, own.get(history))]
@@ -103,7 +103,7 @@ def forgetting_table(gathered: Gathered, arms: Sequence[ArmForgetting]) -> Table
     note = (
         "What came back is compared with how the same video last showed it, whatever the truth is; recalled "
         "and told: with the truth, where it was shown truly before (told: the probe reads an object's shape, "
-        f"colour and texture, all three right). 95 % intervals {DRAWS}."
+        f"colour and texture, all three right). 95 % intervals {gathered.basis.draws}."
     )
     return Table("forgetting", "Forgetting", tuple(column for *_, column in shown), tuple(lines), (note,))
 

@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from fp_lab.compressions import from_parts
+from fp_lab.lab.basis import Basis
 from fp_lab.lab.differing import differing, refuse_pooled
 from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.index import Index, Measure, RunFacts, joined, read_runs, training_seed
@@ -114,6 +115,11 @@ class Gathered:
     def floor_frames(self) -> pd.DataFrame:
         """The same of the ground-truth videos."""
         return _read_truth(self.truths, FRAMES_FILE)
+
+    @cached_property
+    def basis(self) -> Basis:
+        """What all figures of the arms are drawn over."""
+        return Basis.of(self.videos)
 
     @cached_property
     def frozen(self) -> dict[str, Frozen]:

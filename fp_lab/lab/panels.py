@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fp_lab.lab.basis import Basis
 from fp_lab.lab.summary import clusters
 from fp_metrics.effects import Effects, effects_of
 from fp_metrics.statistics import Interval
@@ -37,12 +38,14 @@ class Panel:
         values: ``(arms, training seeds, videos)``; NaN where an arm lacks a training seed or a video, or its
             figure is undefined.
         prompt_of: which prompt each video belongs to, ``(videos,)``.
+        over_seeds: whether training seeds are draws beside prompts, see `Basis`.
     """
 
     arms: tuple[str, ...]
     prompts: tuple[str, ...]
     values: NDArray[np.float64]
     prompt_of: NDArray[np.int64]
+    over_seeds: bool = False
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -62,12 +65,11 @@ class Panel:
     @cached_property
     def intervals(self) -> dict[str, Interval]:
         """Arm -> mean over prompts and its interval."""
-        return dict(zip(self.arms, effects_of(self.by_prompt(self.values)).intervals(), strict=True))
+        return dict(zip(self.arms, self.effects(self.values).intervals(), strict=True))
 
-    @cached_property
-    def seeds(self) -> NDArray[np.int64]:
-        """Training seeds of each arm that have values, ``(arms,)``."""
-        return np.isfinite(self.values).any(2).sum(1)
+    def effects(self, values: NDArray[np.float64]) -> Effects:
+        """Means over training seeds and prompts of values like `values`, ``(n, training seeds, videos)``."""
+        return effects_of(self.by_prompt(values), over_seeds=self.over_seeds)
 
     def of(self, arms: Sequence[str]) -> NDArray[np.float64]:
         """Values of some arms, ``(arms, training seeds, videos)``."""
@@ -82,7 +84,8 @@ class Panel:
         """
         shared = self.shared(first, second)
         return effects_of(
-            *(self.by_prompt(np.where(shared[:, None], side, np.nan)) for side in (first, second))
+            *(self.by_prompt(np.where(shared[:, None], side, np.nan)) for side in (first, second)),
+            over_seeds=self.over_seeds,
         )
 
     @staticmethod
@@ -99,16 +102,22 @@ class Panel:
 
 
 class Panels:
-    """Rows of videos, laid out per estimator and figure."""
+    """Rows of videos, laid out per estimator and figure.
 
-    def __init__(self, videos: pd.DataFrame) -> None:
+    Attributes:
+        basis: of all its figures.
+    """
+
+    def __init__(self, videos: pd.DataFrame, basis: Basis | None = None) -> None:
         """Find out which row is of which arm, training seed and video.
 
         Args:
             videos: one row per arm, training seed, video and estimator. Videos of two arms are the same where
                 prompt and seed are.
+            basis: of the figures that these stand beside; by default of these rows alone.
         """
         self._videos = videos
+        self.basis = Basis.of(videos) if basis is None else basis
         self._arm, arms = pd.factorize(videos["arm"])
         self._arms = tuple(map(str, arms))
         prompts = videos["prompt"] if videos["prompt"].astype(bool).all() else pd.Series(clusters(videos))
@@ -133,7 +142,7 @@ class Panels:
         values[place] = np.abs(column) if figure.endswith("_size") else column
         measured = np.unique(self._arm[rows])
         arms = tuple(self._arms[code] for code in measured)
-        return Panel(arms, self._prompts, values[measured], self._prompt_of)
+        return Panel(arms, self._prompts, values[measured], self._prompt_of, self.basis.over_seeds)
 
     def reasons(self, estimator: str, figure: Figure) -> dict[str, str]:
         """Arm -> why a figure is undefined, of all arms that have videos without it."""

@@ -6,7 +6,6 @@ import numpy as np
 
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.panels import Panels
-from fp_metrics.effects import effects_of
 from fp_metrics.segments import FRACTION, segment
 from fp_metrics.statistics import Interval
 
@@ -54,7 +53,7 @@ def start_falls(gathered: Gathered, panels: Panels, floor: Panels | None, family
         own = floor.panel(estimator, "start_given").intervals if floor is not None else {}
         truth = next((found.mean for found in own.values() if found.mean == found.mean), 0.0)
         beyond = panel.values - steady * np.nan_to_num(panels.panel(estimator, "drift").values)
-        strict = effects_of(panel.by_prompt(beyond)).intervals(1 - 0.05 / max(1, count))
+        strict = panel.effects(beyond).intervals(1 - 0.05 / max(1, count))
         least = min(0.0, sign * truth)
         for arm, sure in zip(panel.arms, strict, strict=True):
             if arm not in controls and max(sign * sure.low, sign * sure.high) < least:

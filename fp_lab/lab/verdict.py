@@ -1,6 +1,5 @@
 """What a grid can tell apart: the control from the rest, and the arms from each other."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -98,9 +97,8 @@ def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | No
 def _tested(panels: Mapping[str, Panel], pairs: Sequence[tuple[str, str]]) -> list[Contrast]:
     """The contrasts of all columns, corrected together; none where there are too many for any to survive."""
     prompts = max((len(panel.prompts) for panel in panels.values()), default=0)
-    nested = any((panel.seeds >= LEAST_SEEDS).sum() > 1 for panel in panels.values())
     if (
-        not nested
+        not any(panel.over_seeds for panel in panels.values())
         and len(pairs) > _MOST_HOPELESS
         and len(panels) * len(pairs) * least_p(prompts) >= 1 - LEVEL
     ):
@@ -123,7 +121,7 @@ def _on_control(
         return "There is only the control: nothing to compare it with."
     if not made:
         return "There are more arms than so few prompts can tell from the control, so none is tested."
-    if all(math.isnan(c.p) for c in made):
+    if not any(c.difference.clusters for c in made):
         return "The control without history shares no video with the arms: nothing can be compared with it."
     found = [_Found.of(score, measures[e], arms, made) for score, e in estimators.items()]
     better = [one.score for one in found if len(one.better) == len(arms)]
@@ -207,13 +205,13 @@ def _on_frozen(gathered: Gathered) -> list[str]:
 
 def _caveat(gathered: Gathered, scores: Mapping[str, Panel]) -> str:
     prompts = max(len(panel.prompts) for panel in scores.values())
-    seeds = min(len(arm.seeds) for arm in gathered.arms)
-    parts = [f"{prompts} prompts, {seeds} training seed{'s' if seeds > 1 else ''} per arm"]
+    parts = [f"{prompts} prompts, {gathered.basis.counts}"]
     if prompts < LEAST_CLUSTERS:
-        parts.append(f"below {LEAST_CLUSTERS} prompts intervals are unreliable")
-    if seeds < LEAST_SEEDS:
+        parts.append(f"below {LEAST_CLUSTERS} prompts intervals are unreliable and tables carry no marks")
+    if not gathered.basis.over_seeds:
         parts.append(
-            f"this is about these trained models, a claim about recipes needs {LEAST_SEEDS} training seeds"
+            f"this is about these trained models, a claim about recipes needs {LEAST_SEEDS} training seeds "
+            "of every arm"
         )
     if sum(not arm.control for arm in gathered.arms) > MOST_PAIRED:
         parts.append(f"more than {MOST_PAIRED} arms: each is compared with the reference arm alone")

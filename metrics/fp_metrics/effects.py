@@ -1,8 +1,9 @@
 """Means and differences of scores over training seeds and prompts: the one engine of comparison.
 
-What is drawn independently decides what a figure is about. With `LEAST_SEEDS` training seeds or more of every
-arm, training seeds and prompts are both draws, and a figure is about the recipe. With fewer, prompts alone
-are, and it is about these trained models.
+What is drawn independently decides what a figure is about. With `LEAST_SEEDS` training seeds or more of
+every arm, training seeds and prompts are both draws, and a figure is about the recipe. With fewer of any arm,
+prompts alone are, and it is about these trained models. Figures that stand together need one basis: all that
+are made at once have the same, and where they are made one after the other the caller decides.
 """
 
 from collections.abc import Sequence
@@ -25,15 +26,16 @@ class Effects:
 
     Attributes:
         by_prompt: ``(n, prompts)``, mean over training seeds, or difference of two; NaN without a pair.
-        error: ``(n,)``, standard error of the mean; NaN below 2 prompts.
+        error: ``(n,)``, standard error of the mean; NaN below 2 prompts, or `LEAST_SEEDS` where seeds are
+            draws.
         free: ``(n,)``, degrees of freedom behind it.
-        nested: ``(n,)``, whether training seeds are draws, beside prompts.
+        over_seeds: whether training seeds are draws, beside prompts.
     """
 
     by_prompt: NDArray[np.float64]
     error: NDArray[np.float64]
     free: NDArray[np.float64]
-    nested: NDArray[np.bool_]
+    over_seeds: bool
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
@@ -43,7 +45,12 @@ class Effects:
     @cached_property
     def mean(self) -> NDArray[np.float64]:
         """Mean over prompts, ``(n,)``; NaN without any."""
-        return _mean(self.by_prompt, 1)
+        return finite_mean(self.by_prompt, 1)
+
+    @cached_property
+    def reliable(self) -> NDArray[np.bool_]:
+        """Whether each has `LEAST_CLUSTERS` prompts, and training seeds where they are draws, ``(n,)``."""
+        return (self.clusters >= LEAST_CLUSTERS) & np.isfinite(self.error)
 
     def intervals(self, level: float = 0.95, *, resamples: int = 2000, seed: int = 0) -> list[Interval]:
         """An interval of each: Student's where training seeds are draws, else a BCa bootstrap over prompts.
@@ -53,28 +60,25 @@ class Effects:
             resamples: of the bootstrap.
             seed: of the bootstrap.
         """
-        found = cluster_intervals(
-            np.where(self.nested[:, None], np.nan, self.by_prompt),
-            level=level, resamples=resamples, seed=seed,
-        )  # fmt: skip
+        if not self.over_seeds:
+            return cluster_intervals(self.by_prompt, level=level, resamples=resamples, seed=seed)
         half = special.stdtrit(self.free, (1 + level) / 2) * self.error
-        for row in np.flatnonzero(self.nested).tolist():
-            mean, count = float(self.mean[row]), int(self.clusters[row])
-            bounds = mean - float(half[row]), mean + float(half[row])
-            found[row] = Interval(mean, *bounds, level, count, count >= LEAST_CLUSTERS)
-        return found
+        columns = (self.mean, self.mean - half, self.mean + half, self.clusters, self.reliable)
+        return [
+            Interval(mean, low, high, level, count, reliable)
+            for mean, low, high, count, reliable in zip(*(c.tolist() for c in columns), strict=True)
+        ]
 
     @cached_property
     def p(self) -> NDArray[np.float64]:
-        """Two-sided p-values of no effect, ``(n,)``; NaN without any pair.
+        """Two-sided p-values of no effect, ``(n,)``; NaN without any pair, or without an `error` to test by.
 
         A t-test where training seeds are draws (permuting 3 against 3 cannot go below .1), else a sign-flip
         permutation test over prompts.
         """
-        found = np.full(len(self.by_prompt), np.nan)
-        found[~self.nested] = paired_permutations(self.by_prompt[~self.nested])
-        found[self.nested] = self._beyond(np.abs(self.mean))[self.nested] * 2
-        return np.minimum(found, 1.0)
+        if not self.over_seeds:
+            return paired_permutations(self.by_prompt)
+        return np.minimum(self._beyond(np.abs(self.mean)) * 2, 1.0)
 
     def negligible(self, margin: ArrayLike) -> NDArray[np.float64]:
         """p-values of two one-sided t-tests (TOST) that effects lie within ``(-margin, margin)``, ``(n,)``.
@@ -120,7 +124,9 @@ class Effects:
         return np.where(self.error == 0, certain, np.where(np.isfinite(self.error), tail, np.nan))
 
 
-def effects_of(first: ArrayLike, second: ArrayLike | None = None) -> Effects:
+def effects_of(
+    first: ArrayLike, second: ArrayLike | None = None, *, over_seeds: bool | None = None
+) -> Effects:
     """Means of arms over training seeds and prompts, or differences of pairs of arms on the same prompts.
 
     A score is modelled as ``mean + seed + prompt + rest``, all random, a prompt's effect the same for all
@@ -140,6 +146,8 @@ def effects_of(first: ArrayLike, second: ArrayLike | None = None) -> Effects:
         first: ``(n, training seeds, prompts)``, NaN where there is no value; of one arm or more.
         second: the same of the arms that are subtracted; it may have other training seeds. A prompt counts
             that both have.
+        over_seeds: whether training seeds are draws; None: where every arm here with two prompts has
+            `LEAST_SEEDS`.
 
     Source:
         Clark, "The language-as-fixed-effect fallacy", J. Verbal Learning 12 (1973), for both kinds of draws;
@@ -151,22 +159,24 @@ def effects_of(first: ArrayLike, second: ArrayLike | None = None) -> Effects:
     sides = [np.where(shared[:, None], side, np.nan) for side in sides]
     largest = [np.abs(side).max((1, 2), initial=1.0, where=np.isfinite(side)) for side in sides]
     rounding = _ROUNDING * np.max(largest, axis=0)
-    by_prompt = _mean(sides[0], 1)
+    by_prompt = finite_mean(sides[0], 1)
     if len(sides) > 1:
-        by_prompt = by_prompt - _mean(sides[1], 1)
+        by_prompt = by_prompt - finite_mean(sides[1], 1)
     by_prompt = np.where(np.abs(by_prompt) <= rounding[:, None], 0.0, by_prompt)
     prompts, counts = _variance_of_mean(by_prompt, 1)
     draws = [_seeds(side) for side in sides]
-    nested = np.logical_and.reduce([counts > 1, *(seeds >= LEAST_SEEDS for _, _, seeds in draws)])
+    enough = np.logical_and.reduce([seeds >= LEAST_SEEDS for _, _, seeds in draws])
+    if over_seeds is None:
+        over_seeds = bool((counts > 1).any() and enough[counts > 1].all())
     seeds, rest = (np.sum([part[place] for part in draws], axis=0) for place in (0, 1))
     variance = np.maximum(prompts + seeds - rest, np.maximum(prompts, seeds))
     lost = prompts**2 / np.maximum(counts - 1, 1)
     lost += np.sum([own**2 / np.maximum(count - 1, 1) for own, _, count in draws], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        free = np.where(nested & (lost > 0), variance**2 / lost, counts - 1.0)
-    error = np.sqrt(np.where(nested, variance, prompts))
+        free = np.where(over_seeds & (lost > 0), variance**2 / lost, counts - 1.0)
+    error = np.sqrt(np.where(enough, variance, np.nan) if over_seeds else prompts)
     error = np.where(error <= rounding, 0.0, error)
-    return Effects(by_prompt, error, free, nested)
+    return Effects(by_prompt, error, free, over_seeds)
 
 
 def by_seed_and_prompt(
@@ -205,9 +215,9 @@ def by_seed_and_prompt(
 
 def _seeds(side: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Variances of a mean from its training seeds and from what neither seed nor prompt explains; seeds."""
-    by_seed, by_prompt = _mean(side, 2), _mean(side, 1)
+    by_seed, by_prompt = finite_mean(side, 2), finite_mean(side, 1)
     variance, count = _variance_of_mean(by_seed, 1)
-    centre = _mean(by_seed, 1)
+    centre = finite_mean(by_seed, 1)
     left = side - by_seed[:, :, None] - by_prompt[:, None, :] + centre[:, None, None]
     known = np.isfinite(left)
     cells = known.sum((1, 2))
@@ -216,7 +226,7 @@ def _seeds(side: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
     return variance, squares.sum((1, 2)) / np.maximum(free, 1) / np.maximum(cells, 1), count
 
 
-def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+def finite_mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """Mean of the finite values; NaN without any."""
     known = np.isfinite(values)
     counts = known.sum(axis)
@@ -230,6 +240,6 @@ def _variance_of_mean(
     """Variance of the mean of the finite values, NaN below two of them; their number."""
     known = np.isfinite(values)
     counts = known.sum(axis)
-    away = np.where(known, values - np.expand_dims(_mean(values, axis), axis), 0.0)
+    away = np.where(known, values - np.expand_dims(finite_mean(values, axis), axis), 0.0)
     squares, enough = (away**2).sum(axis), counts > 1
     return np.divide(squares, counts * (counts - 1), out=np.full(squares.shape, np.nan), where=enough), counts

@@ -40,7 +40,7 @@ def test_the_error_of_a_mean_is_that_of_the_analysis_of_variance() -> None:
     between = squares["sum_sq"] / squares["df"]
     expected = between["seed"] + between["prompt"] - between["Residual"]
     found = effects_of(values)
-    assert found.nested.all()
+    assert found.over_seeds
     assert found.mean[0] == pytest.approx(values.mean())
     assert found.error[0] ** 2 == pytest.approx(expected / 30)
     satterthwaite = expected**2 / (between["seed"] ** 2 / 2 + between["prompt"] ** 2 / 9)
@@ -87,7 +87,7 @@ def test_below_three_training_seeds_prompts_alone_are_draws() -> None:
     first, second = random.normal(size=(1, 3, 16)), random.normal(size=(1, 2, 16))
     found = effects_of(first, second)
     differences = first[0].mean(0) - second[0].mean(0)
-    assert not found.nested.any()
+    assert not found.over_seeds
     assert found.p[0] == paired_permutation(differences)
     (interval,), expected = found.intervals(), cluster_interval(differences)
     assert (interval.mean, interval.clusters) == (pytest.approx(differences.mean()), 16)
@@ -95,6 +95,21 @@ def test_below_three_training_seeds_prompts_alone_are_draws() -> None:
     assert found.detectable(comparisons=7)[0] == pytest.approx(
         detectable(float(differences.std(ddof=1)), 16, comparisons=7)
     )
+
+
+def test_effects_made_together_have_one_basis() -> None:
+    """A pair of arms with three trainings is tested over prompts beside one that lacks a training."""
+    random = np.random.default_rng(7)
+    first, second = random.normal(size=(2, 3, 16)), random.normal(size=(2, 3, 16))
+    second[1, 2] = NAN
+    found, alone = effects_of(first, second), effects_of(first[:1], second[:1], over_seeds=False)
+    expected = paired_permutation(first[0].mean(0) - second[0].mean(0))
+    assert found.p[0] == alone.p[0] == pytest.approx(expected)
+    recipes = effects_of(first, second, over_seeds=True)
+    assert recipes.p[0] == pytest.approx(effects_of(first[:1], second[:1]).p[0])
+    assert recipes.reliable.tolist() == [True, False]
+    assert np.isnan([recipes.p[1], recipes.intervals()[1].low]).all()
+    assert recipes.mean[1] == pytest.approx(found.mean[1])
 
 
 def test_only_prompts_that_both_have_count_and_arms_do_not_change_each_other() -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fp_lab.lab.claims.model import Difference, Outcome, Status
 from fp_lab.lab.panels import Panel
+from fp_metrics.effects import finite_mean
 from fp_metrics.statistics import LEAST_SEEDS, stretch
 
 LEVEL = 0.95
@@ -27,8 +28,17 @@ EQUIVALENCE = (
 
 
 def mean_of(panel: Panel, arms: Sequence[str]) -> NDArray[np.float64]:
-    """Mean over arms of each video, ``(training seeds, videos)``; NaN where one of them lacks it."""
-    return np.mean(panel.of(arms), axis=0)
+    """Mean over arms of each video, ``(training seeds, videos)``; NaN where one of them lacks it.
+
+    Training seeds of arms go together in their order, whatever their numbers. Where they are no draws, each
+    arm's are averaged first, so that arms may have different counts.
+    """
+    values = panel.of(arms)
+    if len(arms) > 1 and not panel.over_seeds:
+        values = finite_mean(values, 1)[:, None]
+    lacking = ~np.isfinite(values).any(2)
+    order = np.argsort(lacking, axis=1, kind="stable")
+    return np.mean(np.take_along_axis(values, order[:, :, None], axis=1), axis=0)
 
 
 def difference(
@@ -48,9 +58,8 @@ def difference(
         comparisons: effects of the claim.
     """
     found = panel.compared(first[None], second[None])
-    usual, strict = (
-        found.intervals(level, resamples=_RESAMPLES)[0] for level in (LEVEL, 1 - (1 - LEVEL) / comparisons)
-    )
+    (usual,) = found.intervals(LEVEL)  # as tables have it
+    (strict,) = found.intervals(1 - (1 - LEVEL) / comparisons, resamples=_RESAMPLES)
     (detectable,) = found.detectable(comparisons=comparisons)
     certain, opposed = strict.low > 0, strict.high < 0
     return Difference(name, usual.mean, usual.low, usual.high, certain, opposed, detectable, usual.clusters)
@@ -114,8 +123,9 @@ def resampled(
 ) -> tuple[float, float, float]:
     """A statistic of arms' means with its 95 % interval.
 
-    Prompts are drawn for all arms together; training seeds of each arm too, where all arms have enough of
-    them. Deviations are stretched then, as so few draws show too little of their spread.
+    Prompts are drawn for all arms together; training seeds of each arm too where they are draws, and the
+    bounds are NaN where one of these arms has too few with a value. Deviations are stretched then, as so few
+    draws show too little of their spread.
 
     Args:
         panel: the figure.
@@ -133,7 +143,9 @@ def resampled(
     means = by_prompt.mean(1)
     draws = random.multinomial(count, np.full(count, 1 / count), size=_DRAWS) / count @ by_prompt.T
     seeds = [row[np.isfinite(row).any(1)] for row in cells]
-    if min(map(len, seeds)) >= LEAST_SEEDS:
+    if panel.over_seeds:
+        if min(map(len, seeds)) < LEAST_SEEDS:
+            return statistic(means), math.nan, math.nan
         draws = means + stretch(LEVEL, count) * (draws - means)
         for place, own in enumerate(seeds):
             by_seed = np.nanmean(own, axis=1)

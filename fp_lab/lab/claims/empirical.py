@@ -21,7 +21,6 @@ from fp_lab.lab.claims.model import Check, Difference, Evidence, Outcome, Status
 from fp_lab.lab.gathered import Arm
 from fp_lab.lab.panels import Figure
 from fp_lab.lab.reference import paper
-from fp_metrics.effects import effects_of
 
 SEVEN = 7
 """Scores that the paper counts."""
@@ -215,7 +214,7 @@ def tails_negligible(evidence: Evidence) -> Outcome:
         panel = evidence.panel(score, "value")
         for label, one, other in pairs:
             first, second = panel.of([one, other])
-            spread = effects_of(panel.by_prompt(second[None])).by_prompt
+            spread = panel.effects(second[None]).by_prompt
             spread = spread[np.isfinite(spread)]
             if panel.shared(first[None], second[None]).any() and len(spread) > 1 and np.ptp(spread) > 0:
                 margin = SMALL * float(spread.std(ddof=1))

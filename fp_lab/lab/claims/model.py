@@ -110,20 +110,15 @@ class Evidence:
         return panel.turned if worse and figure == "value" else panel
 
     @property
-    def seeds(self) -> int:
-        """Training seeds that every arm has at least."""
-        assert self.comparison is not None
-        return min(len(arm.seeds) for arm in self.comparison.gathered.arms)
-
-    @property
     def scope(self) -> str:
         """What an empirical status is about."""
         if self.comparison is None:
             return ""
-        if self.seeds < LEAST_SEEDS:
-            seeds = f"training seeds per arm: {self.seeds}, a claim about recipes needs {LEAST_SEEDS}"
-            return f"about these trained models ({seeds})"
-        return f"about the recipes ({self.seeds} training seeds)"
+        basis = self.comparison.gathered.basis
+        if not basis.over_seeds:
+            needed = f"a claim about recipes needs {LEAST_SEEDS} of every arm"
+            return f"about these trained models ({basis.counts}; {needed})"
+        return f"about the recipes ({basis.counts})"
 
     @cached_property
     def doubt(self) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from fp_lab.lab.arm_tables import DRAWS
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims import check_on, counted
 from fp_lab.lab.compare import Comparison, compare
@@ -91,8 +90,9 @@ def _curves(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
         path = score_curves(curves, family, arms_looks, borders, folder / f"curves-{family}.png")
         caption = (
             f"Mean over videos at each frame, own history, running mean over {SMOOTHING} frames, 95 % bands "
-            f"{DRAWS}; faint lines are borders of sections; drift compares the shaded first and last 15 %, "
-            f"dots are the given frame alone. Family {family}; PSNR in dB against the true continuation."
+            f"{gathered.basis.draws}; faint lines are borders of sections; drift compares the shaded first "
+            f"and last 15 %, dots are the given frame alone. Family {family}; PSNR in dB against the true "
+            "continuation."
         )
         pictures.append(Picture(path, f"scores over video time, family {family}", caption))
     known = gathered.estimators(gathered.families[0]) | gathered.estimators("companion")

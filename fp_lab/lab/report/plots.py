@@ -44,8 +44,14 @@ class Curves:
                 draws = [found.index.unique(level) for level in found.index.names]
                 cells = found.reindex(pd.MultiIndex.from_product(draws)).to_numpy(float)
                 times, shape = found.columns.to_numpy(float), (-1, *map(len, draws))
-                first = effects_of(cells[:, :1].T.reshape(shape)).mean[0] if times[0] == 0 else math.nan
-                smooth = effects_of(running_mean(cells, SMOOTHING).T.reshape(shape))
+                first = (
+                    effects_of(cells[:, :1].T.reshape(shape), over_seeds=False).mean[0]
+                    if times[0] == 0
+                    else math.nan
+                )
+                over_seeds = gathered.basis.over_seeds and key[0] != NOISE_FLOOR
+                smoothed = running_mean(cells, SMOOTHING).T.reshape(shape)
+                smooth = effects_of(smoothed, over_seeds=over_seeds)
                 self._curves[tuple(key)] = Curve(times, smooth, float(first))
 
     def of(self, arm: str, history: str, estimator: str) -> "Curve | None":

@@ -27,8 +27,8 @@ def protocol_html(gathered: Gathered, grid_folder: Path) -> str:
             ", ".join(str(s) for s in sorted({s for arm in gathered.arms for s in arm.seeds}))
         ),
         "segments": escape(protocol["segments"]),
-        "intervals": "95 %, BCa bootstrap over prompts, seeds nested; ranks from paired differences; verdict "
-        "by sign-flip permutation tests, Holm's correction",
+        "intervals": escape(f"95 %, {gathered.basis.draws}; ranks from paired differences"),
+        "tests": f"{gathered.basis.test}, Holm's correction",
         "noise floor": "the same figures on the true videos after the codec's round trip",
         "protocol": escape(f"version {protocol['protocol']}"),
         "versions": escape(", ".join(f"{name} {version}" for name, version in protocol["versions"].items())),

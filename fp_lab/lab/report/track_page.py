@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fp_lab.lab.arm_tables import DRAWS
 from fp_lab.lab.atomic import write_text
+from fp_lab.lab.basis import Basis
 from fp_lab.lab.gathered import Arm, short_label
 from fp_lab.lab.panels import Panels
 from fp_lab.lab.report.html import Picture, document, pictures_html
@@ -37,15 +37,16 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
     table = steps_table(tracked, goal)
     write_text(folder / TABLE, to_csv([table]))
     videos = pd.concat([run.videos.assign(arm=run.arm, training_seed=run.seed) for run in tracked.runs])
+    basis = Basis.of(videos, "step")
     floors = pd.concat([run.table for run in tracked.runs]).groupby("estimator")["drift_floor"].mean()
     drift: list[Picture] = []
     scores: list[Picture] = []
     for family in dict.fromkeys(videos["family"]):
         known = videos[videos["family"] == family]
-        path = _draw(known, floors, arms, seen, folder / f"drift-{family}.png", drift=True)
-        drift.append(Picture(path, f"drift against the step, family {family}", _DRIFT))
-        path = _draw(known, floors, arms, seen, folder / f"scores-{family}.png", drift=False)
-        scores.append(Picture(path, f"scores against the step, family {family}", _SCORE))
+        path = _draw(known, basis, floors, arms, seen, folder / f"drift-{family}.png", drift=True)
+        drift.append(Picture(path, f"drift against the step, family {family}", _DRIFT.format(basis.draws)))
+        path = _draw(known, basis, floors, arms, seen, folder / f"scores-{family}.png", drift=False)
+        scores.append(Picture(path, f"scores against the step, family {family}", _SCORE.format(basis.draws)))
     sections = {
         "Best checkpoints": to_html(table) + _files(),
         "Drift against step": pictures_html(drift),
@@ -55,15 +56,14 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
     }
     page = folder / PAGE
     lead = [*best_lines(tracked, goal), *(f"Not scored: {line}" for line in tracked.failed)]
-    write_text(page, document("Over the training", lead, _caveat(tracked), sections))
+    write_text(page, document("Over the training", lead, _caveat(basis), sections))
     return page
 
 
 _DRIFT = (
-    f"Drift, mean |d|, of each checkpoint's videos with its 95 % band {DRAWS}; dashed: what no drift at all "
-    "reads."
+    "Drift, mean |d|, of each checkpoint's videos with its 95 % band {}; dashed: what no drift at all reads."
 )
-_SCORE = f"Score of each checkpoint's videos, own history, with its 95 % band {DRAWS}."
+_SCORE = "Score of each checkpoint's videos, own history, with its 95 % band {}."
 _LOSS = (
     "Losses by noise level, gradient norm before clipping; running means over 1/20 of the steps, log scale."
 )
@@ -83,6 +83,7 @@ def _arms(runs: Sequence[TrackedRun]) -> tuple[Arm, ...]:
 
 def _draw(
     videos: pd.DataFrame,
+    basis: Basis,
     floors: pd.Series,
     arms: Sequence[Arm],
     seen: Mapping[str, Look],
@@ -90,7 +91,7 @@ def _draw(
     *,
     drift: bool,
 ) -> Path:
-    steps = {int(str(step)): Panels(of.reset_index(drop=True)) for step, of in videos.groupby("step")}
+    steps = {int(str(step)): Panels(of.reset_index(drop=True), basis) for step, of in videos.groupby("step")}
     panels = []
     for estimator, score in dict(zip(videos["estimator"], videos["score"], strict=True)).items():
         found = {
@@ -140,11 +141,11 @@ def _runs(tracked: Tracked) -> str:
     return f"<dl>{''.join(items)}</dl>"
 
 
-def _caveat(tracked: Tracked) -> str:
-    seeds = min(Counter(run.arm for run in tracked.runs).values())
+def _caveat(basis: Basis) -> str:
     told = (
         ""
-        if seeds >= LEAST_SEEDS
-        else (f"Fewer than {LEAST_SEEDS} trainings per arm: this is about these models, not about recipes. ")
+        if basis.over_seeds
+        else f"Not {LEAST_SEEDS} trainings of every arm at every step ({basis.counts}): this is about these "
+        "models, not about recipes. "
     )
     return told + "The best of many steps looks better than it is: check it on videos that did not choose it."

@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -142,10 +144,26 @@ def test_runs_that_cannot_decide_do_not(lacking: str, tmp_path: Path) -> None:
 def test_training_seeds_are_what_a_claim_about_recipes_rests_on(tmp_path: Path) -> None:
     made_up_grid(tmp_path, {VANILLA: DRIFTING, INVERTED: GOOD, CONTROL: WEAK}, videos=32, seeds=(0, 1, 2))
     evidence, (checked,) = check_claims([tmp_path], ["M3"])
-    assert evidence.scope == "about the recipes (3 training seeds)"
+    assert evidence.scope == "about the recipes (3 training seeds per arm)"
     assert checked.outcome.status == "reproduced"
     one, _ = check_claims([tmp_path / arm / "seed0" for arm in (VANILLA, INVERTED, CONTROL)], ["M3"])
-    assert one.scope.startswith("about these trained models (training seeds per arm: 1")
+    assert one.scope.startswith("about these trained models (1 training seed per arm")
+
+
+def test_all_trainings_of_a_group_of_arms_count(tmp_path: Path) -> None:
+    """Of two vanilla arms one has two trainings, with other seeds: each arm's own are averaged first."""
+    grid = made_up_grid(
+        tmp_path, {VANILLA: NOISY, DEEP: DRIFTING, INVERTED: GOOD, CONTROL: WEAK}, videos=32, seeds=(0, 1, 2)
+    )
+    shutil.rmtree(grid / DEEP / "seed0")
+    _, (checked,) = check_claims([grid], ["table1/inverted-dynamic"])
+    (found,) = checked.outcome.differences
+    rows = pd.concat(
+        pd.read_parquet(run / "scores" / "videos.parquet").assign(arm=run.parent.name)
+        for run in grid.glob("*/seed*")
+    ).query("history == 'own' and score == 'dynamic' and family == 'world'")
+    means = rows.groupby("arm")["value"].mean()
+    assert found.mean == pytest.approx((means[VANILLA] + means[DEEP]) / 2 - means[INVERTED])
 
 
 def test_best_in_so_many_scores(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Reports of arms with three trainings: bands and intervals are about the recipe, by Student's t."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from fake_runs import VANILLA
+from fake_runs import INVERTED, VANILLA
+from fp_lab.lab.basis import Basis
 from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting
 from fp_lab.lab.gathered import Gathered, gather
 from fp_lab.lab.report.plots import Curves
@@ -26,14 +28,14 @@ def gathered(tmp_path_factory: pytest.TempPathFactory) -> Gathered:
         tmp_path_factory.mktemp("grid"), {VANILLA: Figures()}, videos=4, seeds=(0, 1, 2), families=()
     )
     for seed, level in enumerate(LEVELS):
-        scores = grid / VANILLA / f"seed{seed}" / "scores"
-        pd.read_parquet(scores / "frames.parquet").assign(value=level).to_parquet(scores / "frames.parquet")
-        write_returns(scores, level)
+        write_level(grid / VANILLA / f"seed{seed}" / "scores", level)
     return gather([grid])
 
 
-def write_returns(scores: Path, agreement: float) -> None:
-    """An object that stays in sight agrees wholly, one that comes back by so much."""
+def write_level(scores: Path, agreement: float) -> None:
+    """All frames alike; an object that stays in sight agrees wholly, one that comes back by so much."""
+    frames = scores / "frames.parquet"
+    pd.read_parquet(frames).assign(value=agreement).to_parquet(frames)
     known = {"kind": "object", "psnr": 20.0, "weight": 1.0, "reason": None}
     video = [known | {"gap": 0, "agreement": 1.0}, known | {"gap": 9, "agreement": agreement}]
     content = {"clusters": PROMPTS, "histories": {"own": [video] * len(PROMPTS)}}
@@ -47,6 +49,31 @@ def test_bands_of_curves_hold_the_spread_of_trainings(gathered: Gathered) -> Non
     assert curve.first == pytest.approx(np.mean(LEVELS))
     assert curve.band[0] == pytest.approx(LOW)
     assert curve.band[1] == pytest.approx(HIGH)
+
+
+def test_one_arm_with_fewer_trainings_decides_for_all(tmp_path: Path) -> None:
+    """All prompts of a training are alike here, so over prompts alone nothing varies."""
+    grid = made_up_grid(
+        tmp_path, {VANILLA: Figures(), INVERTED: Figures()}, videos=4, seeds=(0, 1, 2), families=()
+    )
+    shutil.rmtree(grid / INVERTED / "seed1")
+    for seed, level in enumerate(LEVELS):
+        write_level(grid / VANILLA / f"seed{seed}" / "scores", level)
+    fewer = gather([grid])
+    curve = Curves(fewer).of(VANILLA, "own", "companion/psnr")
+    assert curve is not None
+    assert curve.band == pytest.approx(np.mean(LEVELS))
+    (found,) = gather_forgetting(fewer)
+    agreement = found.kinds["own", "object"].agreement
+    assert [agreement.low, agreement.high] == pytest.approx([np.mean(LEVELS)] * 2)
+    assert f"2 ({INVERTED}), 3 ({VANILLA})" in forgetting_table(fewer, [found]).notes[0]
+
+
+def test_checkpoints_have_the_basis_of_the_step_with_the_fewest_trainings() -> None:
+    rows = [("one", seed, step) for seed in range(3) for step in (10, 20) if (seed, step) != (2, 20)]
+    videos = pd.DataFrame(rows, columns=["arm", "training_seed", "step"])
+    assert Basis.of(videos).over_seeds
+    assert not Basis.of(videos, "step").over_seeds
 
 
 def test_forgetting_holds_the_spread_of_trainings(gathered: Gathered) -> None:
