@@ -1,6 +1,8 @@
 """Videos of real models as they are planned: by hand, and against modules that are really there."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -40,6 +42,16 @@ def test_guidance_that_is_not_distilled_calls_twice(name: str, calls: int) -> No
 )
 def test_sections_are_whole(name: str, seconds: int, sections: int) -> None:
     assert sections_of(MODELS[name], seconds) == sections
+
+
+def test_the_minutes_of_the_page_are_those_of_whole_sections() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.-]+)`.* \| (\d+) \| ([\d.]+) / (\d+) \|$", page, re.MULTILINE)
+    assert {name for name, *_ in rows} == {"base", "hunyuan-video", "wan-1.3b", "wan-14b"}
+    for name, seconds, short, long in rows:
+        for minutes, length in ((short, 5), (long, 60)):
+            made = sections_of(MODELS[name], length) * int(seconds) / 60
+            assert float(minutes) == pytest.approx(made, rel=0.03), f"{name}, {length} s"
 
 
 @pytest.mark.parametrize("name", ["base", "wan-1.3b"])
