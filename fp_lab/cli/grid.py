@@ -1,6 +1,7 @@
 """``fp-lab grid FILE``: train, sample and score every arm of a grid, and compare them."""
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -11,7 +12,8 @@ from rich.console import Console
 from fp_lab.lab.ending import ending
 
 if TYPE_CHECKING:
-    from fp_lab.lab.grid import Grid
+    from fp_lab.lab.dry_run import Options
+    from fp_lab.lab.placement import Placed
 
 INTERRUPTED = 130
 REPLACE_HELP = "Replace earlier results of other settings instead of going beside them."
@@ -21,7 +23,10 @@ REDO_HELP = "Do all stages again, in place, though they are done."
 def grid(
     file: Annotated[str, typer.Argument(help="Grid file, or its name under experiments/grids such as demo.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings for every arm.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Settings for every arm, and the grid's seeds and name."
+        ),
     ] = None,
     dry_run: Annotated[
         bool,
@@ -56,6 +61,8 @@ def grid(
 
       fp-lab grid demo training.steps=40             beside earlier results, which stay
 
+      fp-lab grid demo 'seeds=[0, 1, 2]'             of training, in place of the file's
+
       fp-lab grid demo --dry-run
 
       fp-lab grid demo --efficiency
@@ -66,18 +73,21 @@ def grid(
     """
     console = Console()
     with console.status("Starting (importing torch and MLflow takes a while)"):
+        from fp_lab.lab.dry_run import Options
         from fp_lab.lab.engines import make_engine
         from fp_lab.lab.grid import load_grid
         from fp_lab.lab.grid_run import fetch_data, run_grid
+        from fp_lab.lab.placement import place_arms
 
         loaded = load_grid(file, overrides or [])
     fetch_data(loaded, console)
     if dry_run:
-        _show_plan(loaded, runs, workers or 1, console)
+        placed = place_arms(loaded, runs / loaded.name, in_place=replace, redo=redo)
+        _show_plan(placed, runs, workers or 1, Options(redo, retry_failed, efficiency), console)
         return
     where = make_engine(engine, workers, runs / "cache", key_values(options or []))
     try:
-        command = shlex.join(["fp-lab", "grid", file, *(overrides or [])])
+        command = shlex.join(["fp-lab", *sys.argv[1:]])
         result = run_grid(
             loaded,
             runs,
@@ -126,21 +136,19 @@ def key_values(texts: Sequence[str]) -> dict[str, str]:
     return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
 
 
-def _show_plan(loaded: "Grid", runs: Path, workers: int, console: Console) -> None:
+def _show_plan(placed: "Placed", runs: Path, workers: int, options: "Options", console: Console) -> None:
     from fp_lab.lab.build import Materials
     from fp_lab.lab.cautions import cautions
-    from fp_lab.lab.dry_run import plan_table
+    from fp_lab.lab.dry_run import plan_notes, plan_table
     from fp_lab.lab.estimate import estimate
     from fp_lab.lab.grid_run import placed_jobs
-    from fp_lab.lab.placement import place_arms
     from fp_lab.lab.reporter import Reporter
 
     with console.status("Timing a step"):
-        placed = place_arms(loaded, runs / loaded.name)
         jobs = placed_jobs(placed, runs)
         costs = estimate(jobs, Materials(runs / "cache", Reporter()))
-    console.print(plan_table(loaded, jobs, costs, workers))
-    for line in placed.lines:
+    console.print(plan_table(placed.grid, jobs, costs, workers, retry_failed=options.retry_failed))
+    for line in (*placed.lines, *plan_notes(jobs, options)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for caution in cautions(loaded.arms):
+    for caution in cautions(placed.grid.arms):
         console.print(caution, style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """``fp-lab train CONFIG``: train one arm."""
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ def train(
     alone = single(config, overrides or [])
     fetch_data(alone, console)
     stages: tuple[Stage, ...] = STAGES if score else STAGES[:1]
-    command = shlex.join(["fp-lab", "train", config, *(overrides or [])])
+    command = shlex.join(["fp-lab", *sys.argv[1:]])
     try:
         result = run_grid(
             alone,

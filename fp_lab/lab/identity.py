@@ -35,12 +35,14 @@ class Identity:
         score: key of the last stage for training seed 0, which covers those of all stages; empty if unknown.
         train: key of the first stage for training seed 0.
         settings: by their dotted names, for people.
+        made_of: hashes of what else it is, by `MADE_OF`; empty if unknown.
         redone: folder name of a seed -> how often its stages were asked for anew.
     """
 
     score: str = ""
     train: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    made_of: Mapping[str, str] = field(default_factory=dict)
     redone: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -52,7 +54,7 @@ class Identity:
         """
         keys = stage_keys(replace(config, seed=0))
         settings = json.loads(json.dumps(flatten(asdict(config)), default=str))
-        return cls(keys.score, keys.train, settings)
+        return cls(keys.score, keys.train, settings, keys.made_of)
 
     def redo(self, seeds: Sequence[str]) -> "Identity":
         """The same, with the stages of some seeds asked for once more."""
@@ -62,6 +64,10 @@ class Identity:
     def same(self, other: "Identity") -> bool:
         """Whether both have the same results."""
         return bool(self.score) and self.score == other.score
+
+    def unlike(self, other: "Identity") -> list[str]:
+        """What differs beside settings, of `MADE_OF`; nothing if that is unknown."""
+        return [name for name, ours in other.made_of.items() if self.made_of.get(name, ours) != ours]
 
     def differences(self, other: "Identity") -> dict[str, tuple[Any, Any]]:
         """Settings that results depend on and that differ: name -> this one's and the other's."""

@@ -1,6 +1,7 @@
 """What each stage of a run depends on, as a hash: a stage with the same key need not be done again."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fp_lab.lab.cache_identity import cache_identity
@@ -20,20 +21,33 @@ names, comments, messages. Estimators have a version of their own, `fp_metrics.P
 """
 
 
+MADE_OF = ("weights", "data", "estimators", "version")
+"""What keys depend on beside settings; the version is that of what the lab does."""
+
+
 @dataclass(frozen=True)
 class StageKeys:
-    """Keys of the three stages, and of the ground truth's scores."""
+    """Keys of the three stages, and of the ground truth's scores.
+
+    Attributes:
+        train: of the training.
+        sample: of the videos.
+        score: of their scores.
+        truth: of the ground truth's scores.
+        made_of: hashes of what they depend on beside settings, by `MADE_OF`.
+    """
 
     train: str
     sample: str
     score: str
     truth: str
+    made_of: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def again(self, times: int) -> "StageKeys":
         """Keys of stages that were asked for anew so many times; the same keys for 0."""
         if not times:
             return self
-        own = {name: digest({"key": getattr(self, name), "again": times}) for name in STAGES}
+        own: dict[str, Any] = {name: digest({"key": getattr(self, name), "again": times}) for name in STAGES}
         return replace(self, **own)
 
 
@@ -85,7 +99,10 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
         | {"version": STAGE_VERSIONS["truth"]}
     )
     score = digest({"sample": sample, "truth": truth, "version": STAGE_VERSIONS["score"]})
-    return StageKeys(train, sample, score, truth)
+    weights = {"codec": codec, **start, "backbone": None}
+    parts = (weights, [learned, data], measured, STAGE_VERSIONS)
+    made_of = {name: digest({"of": part}) for name, part in zip(MADE_OF, parts, strict=True)}
+    return StageKeys(train, sample, score, truth, made_of)
 
 
 def measured_by(config: ExperimentConfig) -> dict[str, Any]:

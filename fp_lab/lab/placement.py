@@ -16,6 +16,12 @@ from fp_lab.lab.locking import Busy, only_one
 from fp_lab.lab.stages import RunFolder
 
 _SHOWN = 4  # settings that a line names
+_OTHER = {
+    "weights": "other weights",
+    "data": "other data",
+    "estimators": "other estimators",
+    "version": "another version of the lab",
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Placed:
         return [arm.folder.name for arm in self.grid.arms if self.folder / arm.place == place]
 
 
-def place_arms(grid: Grid, folder: Path, *, in_place: bool = False) -> Placed:
+def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:
     """Choose a folder for every arm; nothing is written.
 
     An arm goes where its identity is, be it beside; else into the folder of its name if that is free; else
@@ -68,10 +74,12 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False) -> Placed:
     Args:
         grid: the arms.
         folder: of the grid.
-        in_place: take the folder of the arm's name, whatever is in it.
+        in_place: take the folder of the arm's name; other results there are to be replaced.
+        redo: the stages are to be done again, though they are done.
 
     Raises:
-        ValueError: the codec or the base of an arm is not there.
+        ValueError: the codec or the base of an arm is not there; results cannot be replaced, as another
+            process is at them or as they have other seeds too.
     """
     names = {arm.name for arm in grid.arms}
     identities = [Identity.of(arm.config) for arm in grid.arms]
@@ -84,12 +92,15 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False) -> Placed:
             same = found is not None and found.same(identity)
             known[place] = found if found and same else identity
         chosen.append(replace(arm, place=place))
+    if redo:
+        seeds = {place: [arm.folder.name for arm in chosen if arm.place == place] for place in known}
+        known = {place: identity.redo(seeds[place]) for place, identity in known.items()}
     own = [known[arm.place] for arm in chosen]
     keys = [
         stage_keys(arm.config).again(identity.redone.get(arm.folder.name, 0))
         for arm, identity in zip(chosen, own, strict=True)
     ]
-    return Placed(
+    placed = Placed(
         replace(grid, arms=tuple(chosen)),
         tuple(own),
         tuple(keys),
@@ -98,6 +109,9 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False) -> Placed:
         _reported(folder, chosen),
         tuple(_lines(folder, chosen, identities)),
     )
+    if in_place:
+        _require_replaceable(placed)
+    return placed
 
 
 def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:
@@ -106,18 +120,16 @@ def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
     Args:
         grid: the arms.
         folder: of the grid.
-        in_place: see `place_arms`; other results there are replaced.
-        redo: do the stages again, though they are done.
+        in_place: see `place_arms`.
+        redo: see `place_arms`.
 
     Raises:
-        ValueError: results cannot be replaced, as another process is at them or as they have other seeds too.
+        ValueError: see `place_arms`.
     """
-    placed = place_arms(grid, folder, in_place=in_place)
-    if in_place:
-        _require_replaceable(placed)
+    placed = place_arms(grid, folder, in_place=in_place, redo=redo)
     for place, identity in placed.arms.items():
-        write_identity(place, identity.redo(placed.seeds(place)) if redo else identity)
-    return place_arms(grid, folder, in_place=in_place) if redo else placed
+        write_identity(place, identity)
+    return placed
 
 
 def release(placed: Placed) -> None:
@@ -192,22 +204,31 @@ def _reported(folder: Path, arms: Sequence[Arm]) -> Path:
 
 
 def _lines(folder: Path, arms: Sequence[Arm], identities: Sequence[Identity]) -> Iterator[str]:
-    """One line for all arms that go beside others for the same reason."""
-    moved: dict[tuple[str, str], dict[str, None]] = {}
+    """One line for all arms that go beside others, or replace them, for the same reason."""
+    apart: dict[tuple[str, bool], dict[str, None]] = {}
     for arm, identity in zip(arms, identities, strict=True):
-        if arm.place != arm.name and (there := occupant(folder / arm.name)):
-            differing = there.differences(identity) if there.settings else {}
-            sides = [{name: values[side] for name, values in differing.items()} for side in (0, 1)]
-            moved.setdefault((_settings(sides[0]), _settings(sides[1])), {})[arm.place] = None
-    for (theirs, ours), places in moved.items():
+        there = occupant(folder / arm.name)
+        if there and not there.same(identity):
+            apart.setdefault((_apart(there, identity), arm.place != arm.name), {})[arm.place] = None
+    for (why, beside), places in apart.items():
         first, *more = places
-        others = f" and {len(more)} more beside it" if more else ""
-        why = (
-            f"with {theirs}; those with {ours}"
-            if ours
-            else "of other weights, data or another version of the lab; those of now"
+        others = f" and {len(more)} more" if more else ""
+        where = (
+            f"go to {first}{others + ' beside it' if more else ''}; --replace puts them in their place"
+            if beside
+            else f"replace them in {first}{others}"
         )
-        yield f"{folder} holds results {why} go to {first}{others}; --replace puts them in their place"
+        yield f"{folder} holds results {why} {where}"
+
+
+def _apart(there: Identity, here: Identity) -> str:
+    """What sets results that are there apart from those that are asked for."""
+    differing = there.differences(here) if there.settings else {}
+    if not differing:
+        what = " and ".join(_OTHER[name] for name in there.unlike(here))
+        return f"of {what or 'other weights, data or another version of the lab'}; those of now"
+    theirs, ours = ({name: values[side] for name, values in differing.items()} for side in (0, 1))
+    return f"with {_settings(theirs)}; those with {_settings(ours)}"
 
 
 def _settings(values: Mapping[str, Any]) -> str:

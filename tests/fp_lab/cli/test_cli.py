@@ -12,7 +12,12 @@ import bad_videos
 from fixtures import tiny_config, tiny_experiment
 from fp_data.clips import probe
 from fp_lab.cli import app
+from fp_lab.lab import estimate, grid_run
 from fp_lab.lab.build import Materials
+from fp_lab.lab.estimate import Cost
+from fp_lab.lab.grid import load_grid
+from fp_lab.lab.grid_run import GridResult
+from fp_lab.lab.identity import Identity, write_identity
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.run import run
 
@@ -109,6 +114,32 @@ def test_a_dry_run_shows_the_arms_and_runs_nothing(tmp_path: Path) -> None:
     for part in ("data.world.frames=12", "whole are 10 latent frames or 13", "25% of the steps", "(g3, td_"):
         assert part in told, "once for both arms"
     assert not (tmp_path / "runs").exists()
+
+
+def test_options_count_in_a_dry_run_and_in_the_command_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_experiment(tmp_path)
+    grid, runs = tmp_path / "grid.yaml", tmp_path / "runs"
+    grid.write_text("base: tiny\narms: [{recipe: g3}]\n", encoding="utf-8")
+    write_identity(runs / "grid" / "g3", Identity.of(load_grid(grid).arms[0].config))
+    (runs / "grid" / "g3" / "seed0" / "train" / "model").mkdir(parents=True)
+    asked = ["grid", str(grid), "training.steps=2", "--replace", "--efficiency", "--runs", str(runs)]
+    monkeypatch.setattr(estimate, "estimate", lambda jobs, materials: [Cost() for _ in jobs])
+    code, text = invoke(*asked, "--dry-run")
+    assert code == 0, text
+    for part in ("training.steps=4", "training.steps=2", "replace them in g3", "--efficiency: of 1 runs"):
+        assert part in text
+    heard: dict[str, object] = {}
+
+    def hear(*given: object, **named: object) -> GridResult:
+        heard.update(named)
+        return GridResult(runs / "grid", runs / "grid", (), None, {})
+
+    monkeypatch.setattr(grid_run, "run_grid", hear)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fp-lab", *asked])
+    assert invoke(*asked)[0] == 0
+    assert heard["command"] == " ".join(["fp-lab", *asked])
 
 
 def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from fp_lab.lab.build import Materials
 from fp_lab.lab.capacity.arm import sampling_flops
 from fp_lab.lab.compute import shape_of, training_tflop
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.dry_run import duration, plan_table
+from fp_lab.lab.dry_run import Options, duration, plan_notes, plan_table
 from fp_lab.lab.estimate import estimate, product_rate, timed_step
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs
@@ -57,13 +57,27 @@ def test_costs_are_in_proportion_to_what_arms_do(tmp_path: Path, monkeypatch: py
         pass
     partly = estimate(jobs, materials)[0]
     assert (partly.train, partly.sample > 0) == (0, True)
-    place.record_failure(jobs[1].key, "reason", "trace")
+    RunFolder(jobs[1].folder).record_failure(jobs[1].key, "reason", "trace")
     console = Console(width=200)
     with console.capture() as captured:
         console.print(plan_table(grid, jobs, estimate(jobs, materials), workers=2))
-    total = sum(cost.total for cost in estimate(jobs, materials))
-    assert f"About {duration(total / 2)} in all" in captured.get()
+    costs = estimate(jobs, materials)
+    total = sum(cost.total for cost in costs)
+    left = total - costs[1].total
+    assert f"About {duration(left / 2)} in all" in captured.get(), "what has failed is not tried again"
     assert "done" in captured.get()
+    (note,) = plan_notes(jobs, Options())
+    assert jobs[1].label in note
+    assert "--retry-failed" in note
+    with console.capture() as captured:
+        console.print(plan_table(grid, jobs, costs, workers=2, retry_failed=True))
+    assert f"About {duration(total / 2)} in all" in captured.get()
+    assert "failed" not in captured.get()
+    place.model.mkdir(parents=True)
+    redone, retried, measured = plan_notes(jobs, Options(redo=True, retry_failed=True, efficiency=True))
+    assert (jobs[0].label in redone, jobs[1].label in redone) == (True, False)
+    assert jobs[1].label in retried
+    assert f"{len(jobs)} runs" in measured
 
 
 def test_arms_over_a_transformer_are_counted_and_nothing_of_them_is_loaded(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import tiny_experiment
+from fp_lab.lab import keys as keys_module
 from fp_lab.lab.grid import Grid, load_grid
 from fp_lab.lab.identity import ARM_FILE, TakenByOthers, hold
 from fp_lab.lab.locking import only_one
@@ -72,7 +73,32 @@ def test_other_weights_with_the_same_settings_go_into_a_numbered_folder(folder: 
     codec.write_bytes(codec.read_bytes() + b" ")
     placed = place_arms(grid(folder), folder)
     assert places(placed) == [f"{ARM}--2/seed0"]
-    assert "weights" in placed.lines[0]
+    assert "of other weights; those of now" in placed.lines[0]
+
+
+def test_results_of_another_version_are_said_to_be_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(claim_arms(grid(folder), folder))
+    monkeypatch.setitem(keys_module.STAGE_VERSIONS, "train", 99)
+    placed = place_arms(grid(folder), folder)
+    assert places(placed) == [f"{ARM}--2/seed0"]
+    assert "of another version of the lab; those of now" in placed.lines[0]
+
+
+def test_what_is_replaced_is_told_beforehand_and_nothing_is_written(folder: Path) -> None:
+    finish(claim_arms(grid(folder), folder))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    planned = place_arms(grid(folder, "training.steps=6"), folder, in_place=True)
+    assert places(planned) == [f"{ARM}/seed0"]
+    (line,) = planned.lines
+    assert all(part in line for part in ("training.steps=4", "training.steps=6", f"replace them in {ARM}"))
+    again = place_arms(grid(folder), folder, redo=True)
+    assert again.keys != place_arms(grid(folder), folder).keys
+    for path, content in before.items():
+        assert path.read_bytes() == content
+    assert claim_arms(grid(folder), folder, redo=True).keys == again.keys
+    finish(claim_arms(grid(folder, seeds="[0, 1]"), folder))
+    with pytest.raises(ValueError, match=r"--replace: .*seed1"):
+        place_arms(grid(folder, "training.steps=6"), folder, in_place=True)
 
 
 def test_seeds_of_an_arm_stay_together(folder: Path) -> None:
@@ -142,7 +168,7 @@ def test_replacing_is_refused_where_it_would_mix_or_disturb(folder: Path) -> Non
         claim_arms(whole, folder, in_place=True)
     replacing = claim_arms(whole, folder, in_place=True)
     assert places(replacing) == [f"{ARM}/seed0", f"{ARM}/seed1"]
-    assert replacing.lines == ()
+    assert "replace them" in replacing.lines[0]
 
 
 def test_stages_are_asked_for_anew_once(folder: Path) -> None:
