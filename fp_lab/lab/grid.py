@@ -25,6 +25,8 @@ from fp_lab.lab.recipes import PARTS
 from fp_lab.lab.stages import digest
 
 GRID_KEYS = ("name", "base", "common", "axes", "arms", "exclude", "seeds")
+OVERRIDDEN = ("name", "seeds")
+"""Those of them that the command line may say."""
 _LONGEST_NAME = 160
 
 
@@ -82,25 +84,25 @@ def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
 
     Args:
         name: of the file, see `find_experiment`.
-        overrides: ``key=value`` entries that apply to every arm.
+        overrides: ``key=value`` entries that apply to every arm; ``seeds`` and ``name`` are the grid's.
 
     Raises:
         ValueError: unknown keys, values of the wrong type, or two arms that are the same.
     """
     path = find_experiment(name)
-    values = read_yaml(path)
+    asked = override_layer(overrides)
+    own = {key: value for key, value in asked.values.items() if key in OVERRIDDEN}
+    settings = Layer(asked.origin, {key: value for key, value in asked.values.items() if key not in own})
+    values = read_yaml(path) | own
     _check_keys(path, values)
     base = read_layers(find_experiment(str(values.get("base", "base")), beside=path))
     common = dotted_layer(_mapping(path, "common", values.get("common") or {}), f"{path}: common")
-    arms = [
-        _arm(
-            [*base, common, dotted_layer(own, f"{path}: arm {own}"), override_layer(overrides)],
-            own,
-            int(seed),
-        )
-        for own in _differences(path, values)
-        for seed in _list(path, "seeds", values.get("seeds", [0]))
-    ]
+    seeds = _seeds(asked.origin if "seeds" in own else path, values.get("seeds", [0]))
+    arms = []
+    for apart in _differences(path, values):
+        layers = [common, dotted_layer(apart, f"{path}: arm {apart}"), settings]
+        _refuse_seed(layers)
+        arms += [_arm([*base, *layers], apart, seed) for seed in seeds]
     names = [(arm.name, arm.seed) for arm in arms]
     for twice in {label for label in names if names.count(label) > 1}:
         raise ValueError(
@@ -159,6 +161,24 @@ def _check_keys(path: Path, values: Mapping[str, Any]) -> None:
             )
 
 
+def _seeds(origin: object, value: Any) -> list[int]:
+    if not isinstance(value, list) or not value or not all(type(seed) is int and seed >= 0 for seed in value):
+        raise ValueError(
+            f"{origin}: seeds: got {value!r}, expected a list of whole numbers such as [0, 1, 2]"
+        )
+    return value
+
+
+def _refuse_seed(layers: Sequence[Layer]) -> None:
+    """The seeds of a grid come last, so that one of an arm would be passed over."""
+    for layer in layers:
+        if "seed" in layer.values:
+            raise ValueError(
+                f"{layer.origin}: seed: got {layer.values['seed']!r}, expected none: the training seeds of a "
+                "grid are its seeds, such as seeds=[0, 1, 2]"
+            )
+
+
 def _mapping(path: Path, key: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{path}: {key}: got {value!r}, expected keys with values")
@@ -166,6 +186,6 @@ def _mapping(path: Path, key: str, value: Any) -> Mapping[str, Any]:
 
 
 def _list(path: Path, key: str, value: Any) -> list[Any]:
-    if not isinstance(value, list) or (key.startswith(("axes.", "seeds")) and not value):
+    if not isinstance(value, list) or (key.startswith("axes.") and not value):
         raise ValueError(f"{path}: {key}: got {value!r}, expected a list")
     return value

@@ -72,6 +72,19 @@ def test_axes_make_a_product_less_what_is_excluded(folder: Path) -> None:
     assert str(grid.arms[-1].folder) == f"{GOOD}--training.steps=2--optimizer.learning_rate=0.2/seed5"
 
 
+def test_the_seeds_and_the_name_of_a_grid_may_be_told_beside_its_settings(folder: Path) -> None:
+    path = write(folder / "seeded.yaml", "base: tiny\narms: [{recipe: g3}]\nseeds: [7]\n")
+    grid = load_grid(path, ["training.steps=2", "seeds=[0, 1, 2]", "name=other"])
+    assert [(arm.config.training.steps, arm.seed, arm.config.seed) for arm in grid.arms] == [
+        (2, 0, 0), (2, 1, 1), (2, 2, 2),
+    ]  # fmt: skip
+    assert grid.name == "other"
+    assert [arm.seed for arm in load_grid(path).arms] == [7]
+    for wrong, message in (("seeds=3", "seeds: got 3"), ("seed=3", "seed: got 3")):
+        with pytest.raises(ValueError, match=f"command line: {message}, expected"):
+            load_grid(path, [wrong])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -81,6 +94,9 @@ def test_axes_make_a_product_less_what_is_excluded(folder: Path) -> None:
         ("arms: [{recipe: g3}, {order: none, section: 3}]", "the arm g3 with seed 0 is there twice"),
         ("- 1", "expected a mapping"),
         ("axes: {order: [", "cannot be read as YAML"),
+        ("seeds: [a]", r"wrong\.yaml: seeds: got \['a'\], expected"),
+        ("seeds: [1.5]", r"wrong\.yaml: seeds: got \[1.5\], expected"),
+        ("common: {seed: 3}", r"wrong\.yaml: common: seed: got 3, .* seeds="),
     ],
 )
 def test_a_grid_that_cannot_be_meant_is_refused(folder: Path, text: str, message: str) -> None:
