@@ -49,10 +49,12 @@ class LoraConfig:
         """Refuse what is no adapter."""
         if self.rank < 1 or not 0 <= self.dropout < 1:
             raise ValueError(
-                f"lora: got rank {self.rank} and dropout {self.dropout}, expected at least 1 and [0, 1)"
+                f"model.lora: got rank {self.rank} and dropout {self.dropout}, expected at least 1 and [0, 1)"
             )
         if unknown := sorted(set(self.targets) - set(_LINEARS)) or not self.targets:
-            raise ValueError(f"lora.targets: got {unknown or 'none'}, expected some of {', '.join(_LINEARS)}")
+            raise ValueError(
+                f"model.lora.targets: got {unknown or 'none'}, expected some of {', '.join(_LINEARS)}"
+            )
 
     @property
     def pattern(self) -> str:

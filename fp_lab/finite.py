@@ -36,8 +36,8 @@ def check_step(step: int, learning_rate: float, **figures: float) -> None:
     if wrong:
         raise NotFinite(
             f"step {step}: {', '.join(wrong)}, expected finite numbers; the training stops here without a "
-            f"model. The learning rate was {learning_rate:g}: lower it, or look at the data and the weights "
-            "that it began with"
+            f"model. The learning rate was {learning_rate:g}: lower it if figures grew before this step, "
+            "else look at the data and the weights that it began with"
         )
 
 
@@ -53,8 +53,8 @@ def check_weights(content: Any, where: str) -> None:
     """
     if name := _not_finite(content):
         raise NotFinite(
-            f"{where}: {name} has values that are not finite, expected finite weights; a training that "
-            "diverged is of no use: train again with a lower learning rate, or take another model"
+            f"{where}: {name} has values that are not finite, expected finite weights; take another model, "
+            "or where a training of yours has diverged, train again with a lower learning rate"
         )
 
 
@@ -85,8 +85,8 @@ def check_video(values: Tensor, where: str) -> None:
     """
     if not is_finite(values):
         raise NotFinite(
-            f"{where}: got values that are not finite, expected finite ones; the video stops here. Sample in "
-            "float32 or bfloat16, with less guidance, or with another model"
+            f"{where}: got values that are not finite, expected finite ones; the video stops here. What may "
+            "help: float32 or bfloat16 in place of float16, less guidance, another model"
         )
 
 

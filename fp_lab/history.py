@@ -42,7 +42,7 @@ class HistoryConfig:
         for name in ("noise", "saturation", "clean", "dropout", "sigma"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise ValueError(f"history.{name}: got {value}, expected a value in [0, 1]")
+                raise ValueError(f"objective.history.{name}: got {value}, expected a value in [0, 1]")
 
 
 def corrupt(latents: Tensor, config: HistoryConfig, generator: Generator) -> Tensor:

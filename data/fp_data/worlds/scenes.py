@@ -77,7 +77,7 @@ class WorldConfig:
         if self.frames < 1 or self.count < 1:
             raise ValueError(f"need at least 1 frame and 1 sprite, got {self.frames} and {self.count}")
         if not 0 <= self.motion_told <= 1:
-            raise ValueError(f"world motion_told: got {self.motion_told}, expected a share in [0, 1]")
+            raise ValueError(f"motion_told: got {self.motion_told}, expected a share in [0, 1]")
 
     @property
     def count(self) -> int:

@@ -3,11 +3,12 @@
 The only files that know OmegaConf are this one and its neighbours.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -107,13 +108,54 @@ def typed(kind: type[Settings], layers: Sequence[Layer]) -> Settings:
     leaves = [leaf for layer in layers for leaf in _leaves(layer.values, kind, layer.origin, known=known)]
     merged = dotted_layer({leaf.path: leaf.value for leaf in leaves}, "all")
     try:
-        settings = OmegaConf.to_object(OmegaConf.merge(schema, merged.values))
+        whole = OmegaConf.merge(schema, merged.values)
+        numbers = flatten(cast(dict[str, Any], OmegaConf.to_container(whole, resolve=True)))
+        refused = _not_finite(numbers) or _refused(whole)
+        if not refused:
+            settings = OmegaConf.to_object(whole)
     except OmegaConfBaseException as error:
         for leaf in leaves:
             _check_leaf(schema, leaf)
         raise ValueError(f"{layers[-1].origin}: {error}") from error
+    if refused:
+        raise ValueError(_with_origin(refused, leaves))
     assert isinstance(settings, kind)
     return settings
+
+
+def _not_finite(values: Mapping[str, Any]) -> str:
+    """Which value is NaN or infinite; empty if none is."""
+    for path, value in values.items():
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            return f"{path}: got {value}, expected finite numbers"
+    return ""
+
+
+def _refused(node: Any, path: str = "") -> str:
+    """Why settings are refused by their own class, with the whole key, innermost ones first; empty if not."""
+    for key, inner in node.items():
+        if OmegaConf.is_dict(inner) and (found := _refused(inner, f"{path}.{key}" if path else str(key))):
+            return found
+    try:
+        OmegaConf.to_object(node)
+    except OmegaConfBaseException:
+        raise
+    except ValueError as error:
+        told = not path or str(error).startswith((f"{path}.", f"{path}:"))
+        return str(error) if told else f"{path}: {error}"
+    return ""
+
+
+def _with_origin(fault: str, leaves: Sequence["_Leaf"]) -> str:
+    """What is wrong with a key, behind the place that has set it last, or else one beside it."""
+    key = fault.partition(":")[0]
+    while key:
+        origins = [leaf.origin for leaf in leaves if f"{leaf.path}.".startswith(f"{key}.")]
+        if origins:
+            return f"{origins[-1]}: {fault}"
+        key = key.rpartition(".")[0]
+    return fault
 
 
 @dataclass(frozen=True)

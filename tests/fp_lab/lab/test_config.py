@@ -65,13 +65,31 @@ def test_a_chain_that_comes_back_to_itself_is_refused(tmp_path: Path) -> None:
         ("data.first_seed=9999", r"data.first_seed: got 9999, expected at least 10000"),
         ("evaluation.first_seed=9990", r"seeds up to 10005, expected them below 10000"),
         ("data.train_videos=8", r"training.batch: got 16, expected at most data.train_videos \(8\)"),
-        ("data.world.size=20", r"multiple of 8"),
+        ("data.world.size=20", r"command line: data.world: .*multiple of 8"),
+        ("optimizer.learning_rate=.nan", r"command line: optimizer.learning_rate: got nan, expected finite"),
+        ("optimizer.weight_decay=.inf", r"command line: optimizer.weight_decay: got inf, expected finite"),
+        ("optimizer.betas=[0.9, .nan]", r"command line: optimizer.betas: .*nan.*, expected finite"),
+        ("sampling.guidance=-.inf", r"command line: sampling.guidance: got -inf, expected finite"),
+        ("model.lora.dropout=nan", r"command line: model.lora.dropout: got nan, expected finite"),
+        ("objective.history.noise=3", r"command line: objective.history.noise: got 3.0, expected"),
+        ("data.clips.zoom=0.5", r"command line: data.clips: got zoom=0.5, expected 1 or more"),
+        ("model.lora.rank=0", r"command line: model.lora: got rank 0"),
+        ("context.attention=isolated", r"command line: context.timestep: got 'same'"),
         ("recipe=td_f16k4f2q2_g9", r"got 'q'"),
     ],
 )
 def test_what_cannot_be_meant_is_said(override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load("base", [override])
+
+
+def test_a_value_out_of_range_names_the_file_that_has_set_it_last(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.yaml", "base: base\noptimizer: {learning_rate: .inf}\n")
+    two = write(tmp_path / "two.yaml", "base: one\nobjective: {history: {noise: -1.0}}\n")
+    with pytest.raises(ValueError, match=f"^{one}: optimizer.learning_rate: got inf"):
+        load(one, ["training.steps=3"])
+    with pytest.raises(ValueError, match=f"^{two}: objective.history.noise: got -1.0"):
+        load(two, ["optimizer.learning_rate=0.1", "objective.history.clean=0.5"])
 
 
 def test_a_missing_file_lists_those_that_there_are() -> None:

@@ -30,7 +30,7 @@ name: nan
 base: tiny
 common: {training.checkpoint_every: 2, track.every: 2, track.score: false}
 arms:
-  - {recipe: td_f2k2f1k1_g3, optimizer.learning_rate: .inf}
+  - {recipe: td_f2k2f1k1_g3, optimizer.learning_rate: 1.0e+38}
 """
 
 
