@@ -18,7 +18,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: is damaged, or no safetensors file ({error})") from error
+        raise ValueError(f"{path}: is {_state(path)}, expected a safetensors file") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -30,7 +30,13 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_bytes())
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: cannot be read ({error})") from error
+        raise ValueError(f"{path}: is {_state(path)}, expected the config of a model") from error
     if not isinstance(stored, dict):
         raise ValueError(f"{path}: holds a {type(stored).__name__}, expected the config of a model")
     return stored
+
+
+def _state(path: Path) -> str:
+    if not path.is_file():
+        return "missing"
+    return "damaged" if path.stat().st_size else "empty"

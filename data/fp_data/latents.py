@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from fp_data.damaged import set_aside
+from fp_data.damaged import damage_of, set_aside
 from fp_data.ranks import Share
 
 
@@ -165,7 +165,7 @@ def _load(path: Path) -> LatentVideos:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         captions, seeds = (tuple(json.loads(metadata[name])) for name in ("captions", "seeds"))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: is damaged ({error})") from error
+        raise ValueError(f"{path}: {damage_of(path)}") from error
     if _sha256(tensors) != metadata.get("sha256", _sha256(tensors)):
         raise ValueError(f"{path}: is damaged: its content has another hash than when it was written")
     return LatentVideos(tensors["latents"], captions, seeds, tensors.get("images"))

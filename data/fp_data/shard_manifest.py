@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from fp_data.buckets import Bucket
-from fp_data.damaged import DamagedFile
+from fp_data.damaged import DamagedFile, damage_of
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -148,7 +148,7 @@ class Manifest:
             return cls(Origin(**stored["origin"]), *settings, shards)
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise DamagedFile(
-                f"{path}: is damaged ({error!r}); run the command that made the cache again"
+                f"{path}: {damage_of(path)}; run the command that made the cache again"
             ) from error
 
     def text(self) -> str:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fp_data.damaged import damage_of
+
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """What the system says where a folder cannot be written to, whoever tries."""
 
@@ -62,7 +64,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path}: is damaged ({error})") from error
+        raise ValueError(f"{path}: {damage_of(path)}") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: is damaged (holds a {type(found).__name__}, expected an object)")
+        raise ValueError(f"{path}: {damage_of(path)}")
     return found

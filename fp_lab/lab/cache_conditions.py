@@ -5,6 +5,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from fp_data.damaged import damage_of
 from fp_lab.codec import tensors_sha256
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.lab.atomic import replacing
@@ -45,7 +46,7 @@ def read_empty(cache: Path) -> EncodedText:
             expected = (file.metadata() or {})[_ENTRY]
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dict
     except (OSError, SafetensorError, KeyError) as error:
-        raise ValueError(f"{path}: is damaged ({error}); {_AGAIN}") from error
+        raise ValueError(f"{path}: {damage_of(path)}; {_AGAIN}") from error
     if (found := tensors_sha256(tensors)) != expected:
         raise ValueError(f"{path}: is damaged: sha256 {found}, expected {expected}; {_AGAIN}")
     return EncodedText.of(tensors)

@@ -12,7 +12,7 @@ from typing import Any
 
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest
 from fp_data.clips import Skipped, caption, video_paths
-from fp_data.damaged import DamagedFile
+from fp_data.damaged import DamagedFile, damage_of
 from fp_data.video import KeyFrame, VideoInfo, probe
 from fp_lab.codec import file_sha256
 from fp_lab.lab.atomic import write_text
@@ -210,7 +210,7 @@ class ClipPlan:
             return cls(Cutting(**cutting), tuple(map(_video, stored["videos"])), skipped, unread)
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise DamagedFile(
-                f"{path}: is damaged ({error!r}); run the command that made the cache again"
+                f"{path}: {damage_of(path)}; run the command that made the cache again"
             ) from error
 
 

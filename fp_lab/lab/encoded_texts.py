@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fp_carriers import cache_folder
-from fp_data.damaged import set_aside
+from fp_data.damaged import damage_of, set_aside
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.conditions.encoders import load_encoders
@@ -122,7 +122,7 @@ class EncodedTexts:
                 known = json.loads((file.metadata() or {})[_ENTRY])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
         except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is no file of an encoded caption ({error})") from error
+            raise ValueError(f"{path} {damage_of(path)}") from error
         if known["sha256"] != _digest(tensors):
             raise ValueError(
                 f"{path} is damaged: its embeddings have another hash than when they were written"

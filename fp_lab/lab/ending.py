@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -27,6 +28,13 @@ def mlflow_command(runs: Path) -> str:
     """The command that opens the tracking page, or the address of a server that is in use."""
     if address := os.environ.get("MLFLOW_TRACKING_URI"):
         return address
-    beside = Path(sys.executable).with_name("mlflow")
-    program = os.path.relpath(beside) if beside.is_file() else "mlflow"
-    return f"{shlex.quote(program)} ui --backend-store-uri {shlex.quote(f'sqlite:///{runs}/mlflow.db')}"
+    return f"{shlex.quote(_mlflow())} ui --backend-store-uri {shlex.quote(f'sqlite:///{runs}/mlflow.db')}"
+
+
+def _mlflow() -> str:
+    """The program beside this Python, as it is called from the current folder."""
+    here = Path.cwd()
+    beside = Path(os.path.abspath(sys.executable)).with_name("mlflow")  # noqa: PTH100 - a link stays a link
+    if not beside.is_file() or shutil.which("mlflow") == str(beside):
+        return "mlflow"
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fp_data.damaged import damage_of
+
 RESULTS_FILE = "results.json"
 
 
@@ -44,7 +46,7 @@ class Results:
         except FileNotFoundError as error:
             raise ValueError(f"no results at {path}; make them with fp-lab evaluate") from error
         except (TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no {RESULTS_FILE} of fp-lab evaluate ({error})") from error
+            raise ValueError(f"{path}: {damage_of(path)}; make it again with fp-lab evaluate") from error
 
     def frozen(self, group: str) -> str:
         """How many videos of a group stand still, see `fp_metrics.Flags.frozen`; empty for none."""

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fp_data.damaged import damage_of
 from fp_lab.lab.atomic import replacing
 
 GIVEN = -1
@@ -104,9 +105,7 @@ class Videos:
                 f"no videos at {path}: generate them first with fp-lab generate or fp-lab grid"
             ) from error
         except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{path}: is damaged, or no file of videos ({error}); the command that made it does so again"
-            ) from error
+            raise ValueError(f"{path}: {damage_of(path)}; the command that made it does so again") from error
 
 
 def contents_of(frames: Tensor) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Runs in MLflow: found again, closed however they end, and caught up with when the store was away."""
 
+import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from fp_lab.lab.ending import mlflow_command
 from fp_lab.lab.reporter import Step
 from fp_lab.lab.tracking import TrackedRun, Tracker, Unreachable
 from fp_lab.lab.tracking import store as store_module
@@ -163,3 +165,20 @@ def test_another_store_is_used_when_the_environment_names_one(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs / 'mlflow.db'}")
     assert Tracker(tmp_path / "elsewhere").grid("grid", tmp_path).open()
     assert not (tmp_path / "elsewhere" / "mlflow.db").exists()
+
+
+def test_the_command_that_opens_mlflow_works_from_where_it_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "here" / ".venv" / "bin" / "mlflow"
+    program.parent.mkdir(parents=True)
+    (tmp_path / "else").mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", f"{tmp_path}/else/..//here/.venv/bin/python")
+    for folder, shown in (("here", ".venv/bin/mlflow"), ("else", str(program))):
+        monkeypatch.chdir(tmp_path / folder)
+        assert mlflow_command(Path("runs")) == f"{shown} ui --backend-store-uri sqlite:///runs/mlflow.db"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert mlflow_command(Path("runs")).startswith("mlflow ui ")
