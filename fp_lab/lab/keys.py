@@ -107,5 +107,8 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
 
 def measured_by(config: ExperimentConfig) -> dict[str, Any]:
     """The protocol of an experiment's estimators, whatever the versions of the packages behind it."""
-    described = protocol(config.evaluation.families)
+    families = config.evaluation.families
+    if config.data.kind == "world" and config.data.world.still and "probe" not in families:
+        families = (*families, "probe")  # reads what comes back
+    described = protocol(families)
     return {name: part for name, part in described.items() if name != "versions"}

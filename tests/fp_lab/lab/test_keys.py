@@ -68,3 +68,11 @@ def test_what_trains_and_samples_is_not_loaded_to_look_at_a_grid() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["3", "3"]
+
+
+def test_scores_of_still_scenes_depend_on_the_probe_whatever_the_families(tmp_path: Path) -> None:
+    plain = ["evaluation.families=[plain]"]
+    moving = keys.measured_by(tiny_config(tmp_path, plain))
+    still = keys.measured_by(tiny_config(tmp_path, [*plain, "data.world.variant=curtain"]))
+    with_probe = keys.measured_by(tiny_config(tmp_path, ["evaluation.families=[plain, probe]"]))
+    assert still == with_probe != moving
