@@ -27,11 +27,16 @@ def claims(
 
     or: fp-lab claims runs/table1 --only M3 --only table1
     """
-    console = Console()
-    with Console(stderr=True).status("Checking (planning the 13B model takes some seconds)"):
+    console, aside = Console(), Console(stderr=True)
+    with aside.status("Loading") as status:
         from fp_lab.lab.claims import check_claims, counted, to_rich, write_claims
 
-        evidence, checked = check_claims(runs or [], only or [])
+        def begin(line: str) -> None:
+            status.update(f"{line} (M8 and efficiency/window plan the 13B model: half a minute)")
+            if not aside.is_terminal:
+                aside.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        evidence, checked = check_claims(runs or [], only or [], begin)
     console.print(to_rich(checked))
     console.print(f"{len(checked)} claims: {counted(checked)}.", highlight=False)
     if evidence.scope:

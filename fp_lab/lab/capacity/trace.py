@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from fp_lab.adapters import LoraConfig, targeted
 from fp_lab.backbones.presets import RealModel
 from fp_lab.lab.capacity.packed import DEPTHS, Packed, Tokens, of_depth
 from fp_lab.lab.capacity.saved import Activations, watched
+from fp_lab.recipe import parse
 
 _ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
@@ -55,14 +56,19 @@ class Trace:
         return self.matmul_flops + self.attention_flops
 
 
-@lru_cache(maxsize=32)
 def trace(model: RealModel, tokens: Tokens) -> Trace:
-    """Trace a model in bfloat16 on fake tensors.
+    """Trace a model in bfloat16 on fake tensors; recipes with one packer share a trace.
 
     Args:
         model: from `fp_lab.backbones.presets`.
         tokens: of the sample.
     """
+    any_section = replace(parse(model.recipe), section=1)  # the tokens tell its length
+    return _traced(replace(model, recipe=str(any_section)), tokens)
+
+
+@lru_cache(maxsize=32)
+def _traced(model: RealModel, tokens: Tokens) -> Trace:
     with _bfloat16(), FakeTensorMode():
         module = Packed(model)
         counter = FlopCounterMode(display=False, custom_mapping={_ATTENTION: attention_flops})

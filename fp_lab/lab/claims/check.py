@@ -1,7 +1,7 @@
 """Checking the claims, and writing what came of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,15 @@ STYLES = {
 }
 
 
-def check_claims(runs: Sequence[Path] = (), only: Sequence[str] = ()) -> tuple[Evidence, list[Checked]]:
+def check_claims(
+    runs: Sequence[Path] = (), only: Sequence[str] = (), begin: Callable[[str], None] = lambda line: None
+) -> tuple[Evidence, list[Checked]]:
     """Check every claim, on runs as far as it needs any.
 
     Args:
         runs: folders of grids, arms or runs.
         only: ids, or beginnings of ids such as ``table1``; empty: all.
+        begin: hears what is being done.
 
     Raises:
         ValueError: no scores in the runs, or an id that is none.
@@ -37,9 +40,15 @@ def check_claims(runs: Sequence[Path] = (), only: Sequence[str] = ()) -> tuple[E
     for wanted in only:
         if not any(_named(wanted, id) for id in known):
             raise ValueError(f"got claim {wanted!r}, expected one of {', '.join(known)}")
+    if runs:
+        begin("Comparing the runs")
     evidence = Evidence(compare_runs(runs) if runs else None)
     chosen = [claim for claim in CLAIMS if not only or any(_named(wanted, claim.id) for wanted in only)]
-    return evidence, [Checked(claim, claim.check(evidence)) for claim in chosen]
+    checked = []
+    for number, claim in enumerate(chosen, start=1):
+        begin(f"Checking {claim.id}, {number} of {len(chosen)}")
+        checked.append(Checked(claim, claim.check(evidence)))
+    return evidence, checked
 
 
 def check_on(comparison: Comparison) -> list[Checked]:

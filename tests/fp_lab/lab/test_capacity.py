@@ -33,6 +33,14 @@ def test_parameters_are_those_of_the_real_module(name: str) -> None:
     assert trace(model, TOKENS).parameters == sum(p.numel() for p in real(model).parameters())
 
 
+def test_sections_of_other_lengths_share_the_trace_of_equal_tokens() -> None:
+    """The 13B model takes seconds, and claims plan it for windows of 3, 5 and 9 frames."""
+    longer, shorter = (replace(small("base"), recipe=f"td_f20k4f1k1_g{length}") for length in (9, 3))
+    assert trace(longer, TOKENS) is trace(shorter, TOKENS)
+    deeper = replace(longer, recipe="td_f4k2f1k1_g9")
+    assert trace(deeper, TOKENS).packer != trace(longer, TOKENS).packer
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_activations_are_those_that_real_hooks_see(name: str) -> None:
     model = small(name)

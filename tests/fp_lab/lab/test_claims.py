@@ -259,9 +259,11 @@ def test_outcomes_are_written_as_json_and_as_a_page_of_its_own(tmp_path: Path) -
 
 
 def test_the_command_says_what_it_found_and_refuses_what_it_does_not_know() -> None:
-    done = CliRunner().invoke(app, ["claims", "--only", "M9"])
+    done = CliRunner().invoke(app, ["claims", "--only", "M9", "--only", "M17"])
     assert done.exit_code == 0
-    assert "1 claims: 1 reproduced" in done.output
+    assert [line for line in done.stderr.splitlines() if "M9, 1 of 2" in line or "M17, 2 of 2" in line]
+    assert "Checking" not in done.stdout
+    assert "2 claims: 1 reproduced" in done.output
     assert CliRunner().invoke(app, ["claims", "--only", "M99"]).exit_code == 2
 
 
