@@ -18,6 +18,7 @@ from fp_lab.cli import (
     plan,
     pretrain,
     probe,
+    results,
     track,
     train,
     weights,
@@ -58,6 +59,7 @@ app.command("generate")(generate.generate)
 app.command("grid")(grid.grid)
 app.command("compare")(compare.compare)
 app.command("claims")(claims.claims)
+app.command("results")(results.results)
 app.command("track")(track.track)
 app.command("evaluate")(evaluate.evaluate)
 app.command("efficiency")(efficiency.efficiency)

@@ -1,12 +1,11 @@
 """What arms forget of objects and places, summed up for the report."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fp_lab.lab.forgotten import FORGETTING_FILE
+from fp_lab.lab.basis import Basis
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.summary import NOISE_FLOOR
 from fp_lab.lab.tables import Cell, Column, Line, Table
@@ -34,48 +33,35 @@ class ArmForgetting:
 
 def gather_forgetting(gathered: Gathered) -> tuple[ArmForgetting, ...]:
     """The arms whose runs have kept what came back, then the ground truth; empty where none has."""
-    found = [(arm.name, arm.seeds, arm.folders) for arm in gathered.arms]
-    found.append((NOISE_FLOOR, (0,) * len(gathered.truths), gathered.truths))
-    read = {}
-    for name, trainings, folders in found:
-        contents: list[dict[str, Any]] = []
-        seeds: list[int] = []
-        for training, folder in zip(trainings, folders, strict=True):
-            path = folder / "scores" / FORGETTING_FILE
-            if path.is_file():
-                contents.append(json.loads(path.read_text(encoding="utf-8")))
-                seeds += [training] * len(contents[-1]["clusters"])
-        if contents:
-            read[name] = contents, seeds
     told = {
         row["kind"]
-        for contents, _ in read.values()
-        for content in contents
+        for runs in gathered.returned.values()
+        for _, content in runs
         for videos in content["histories"].values()
         for video in videos
         for row in video
     }
-    over_seeds = gathered.basis.over_seeds
     return tuple(
         ArmForgetting(
             name,
             {
-                (history, kind): _summary(contents, history, kind, seeds if over_seeds else None)
+                (history, kind): _summary(runs, history, kind, gathered.basis)
                 for history, kind in KINDS
                 if kind in told
             },
         )
-        for name, (contents, seeds) in read.items()
+        for name, runs in gathered.returned.items()
     )
 
 
 def _summary(
-    contents: Sequence[Mapping[str, Any]], history: str, kind: Kind, seeds: Sequence[int] | None
+    runs: Sequence[tuple[int, Mapping[str, Any]]], history: str, kind: Kind, basis: Basis
 ) -> ForgettingSummary:
-    histories = [content["histories"] for content in contents]  # the true videos have one
+    histories = [content["histories"] for _, content in runs]  # the true videos have one
     videos = [_read(rows) for own in histories for rows in own.get(NOISE_FLOOR, own.get(history))]
-    prompts = [prompt for content in contents for prompt in content["clusters"]]
-    return summarise_forgetting(videos, kind, clusters=prompts, seeds=seeds)
+    prompts = [prompt for _, content in runs for prompt in content["clusters"]]
+    seeds = [training for training, content in runs for _ in content["clusters"]]
+    return summarise_forgetting(videos, kind, clusters=prompts, seeds=seeds if basis.over_seeds else None)
 
 
 def _read(rows: Sequence[Mapping[str, Any]]) -> Forgetting:

@@ -11,11 +11,9 @@ from torch import Tensor
 
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.measured import Row, pixels
-from fp_lab.lab.summary import clusters, plain
+from fp_lab.lab.summary import FORGETTING_FILE, clusters, plain
 from fp_metrics import SceneTruth, WorldTruth
 from fp_metrics.forgetting import ForgettingMeter
-
-FORGETTING_FILE = "forgetting.json"
 
 
 def returns_of(

@@ -7,24 +7,26 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import yaml
 
 from fp_lab.compressions import from_parts
+from fp_lab.lab.atomic import read_json
 from fp_lab.lab.basis import Basis
 from fp_lab.lab.differing import differing, refuse_pooled
 from fp_lab.lab.given_frames import with_given
-from fp_lab.lab.index import Index, Measure, RunFacts, joined, read_runs, training_seed
+from fp_lab.lab.index import NOTHING, Index, Measure, RunFacts, joined, read_runs, training_seed
 from fp_lab.lab.recipes import PARTS
 from fp_lab.lab.stages import RunFolder
-from fp_lab.lab.summary import FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE, plain
+from fp_lab.lab.summary import FORGETTING_FILE, FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE, plain
 from fp_lab.packing.kernel_fit import misfits
 from fp_lab.packing.schedule import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
 _USUAL_SECTION = 9
+_Kind = TypeVar("_Kind", bound="Gathered")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Gathered:
         waiting: run folders that have no scores yet.
         cautions: what is to be said of the arms' bases and kernels before any figure is read.
         differing: what arms differ in beside what their names tell, in a sentence; else empty.
+        index: all this as it was read: a run's facts under ``<arm>/seed<k>``.
     """
 
     arms: tuple[Arm, ...]
@@ -98,6 +101,62 @@ class Gathered:
     waiting: tuple[Path, ...]
     cautions: tuple[str, ...] = ()
     differing: str = ""
+    index: Index = NOTHING
+
+    @classmethod
+    def of(
+        cls: type[_Kind],
+        index: Index,
+        runs: Mapping[Path, RunFacts],
+        floor_videos: pd.DataFrame,
+        **further: Any,
+    ) -> _Kind:
+        """Scores of an index as comparisons take them.
+
+        Args:
+            index: the scored runs.
+            runs: the same by their folders, in the order in which arms are to be found.
+            floor_videos: see `Gathered`.
+            further: attributes that an index does not tell.
+
+        Raises:
+            ValueError: scores of different protocols, or training seeds of one arm with different settings.
+        """
+        return cls(
+            arms=_arms(runs),
+            videos=index.frame(),
+            floor_videos=floor_videos,
+            measures=index.measures(),
+            efficiency=_recorded({run: facts.efficiency for run, facts in runs.items()}),
+            codebooks=_recorded({run: facts.codebook for run, facts in runs.items() if facts.codebook}),
+            protocol=_one_protocol(runs, index),
+            cautions=tuple(dict.fromkeys(_cautions(runs))),
+            differing=_differing(runs, index),
+            index=index,
+            **further,
+        )
+
+    @property
+    def runs(self) -> tuple[tuple[str, int, Path], ...]:
+        """Arm, training seed and folder of every run."""
+        return tuple(
+            (arm.name, seed, folder)
+            for arm in self.arms
+            for seed, folder in zip(arm.seeds, arm.folders, strict=True)
+        )
+
+    @cached_property
+    def returned(self) -> dict[str, list[tuple[int, dict[str, Any]]]]:
+        """What came back: arm, or `NOISE_FLOOR`, -> training seed and content of `FORGETTING_FILE`.
+
+        Read when it is asked for; runs that have kept none are left out, and arms without such a run.
+        """
+        truths = [(NOISE_FLOOR, 0, truth) for truth in self.truths]
+        found: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        for name, training, folder in (*self.runs, *truths):
+            if content := read_json(folder / "scores" / FORGETTING_FILE):
+                found.setdefault(name, []).append((training, content))
+        return found
 
     @cached_property
     def frames(self) -> pd.DataFrame:
@@ -177,22 +236,11 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
         those = f" with {', '.join(settings)}" if settings else ""
         raise ValueError(f"no scored run in {listed}{those}; run fp-lab grid or fp-lab train first")
     index = joined(list(parts.values()))
-    measures = index.measures()
     scored = {run: scored[run] for run in runs if run in scored}
     truths = sorted({(run / facts.truth).resolve() for run, facts in scored.items() if facts.truth})
-    return Gathered(
-        arms=_arms(scored),
-        videos=index.frame(),
-        floor_videos=_floor(truths, next(iter(scored.values())).size, measures),
-        measures=measures,
-        efficiency=_recorded({run: facts.efficiency for run, facts in scored.items()}),
-        codebooks=_recorded({run: facts.codebook for run, facts in scored.items() if facts.codebook}),
-        protocol=_one_protocol(scored, index),
-        truths=tuple(truths),
-        waiting=tuple(run for run in runs if run not in scored),
-        cautions=tuple(dict.fromkeys(_cautions(scored))),
-        differing=_differing(scored, index),
-    )
+    floor_videos = _floor(truths, next(iter(scored.values())).size, index.measures())
+    waiting = tuple(run for run in runs if run not in scored)
+    return Gathered.of(index, scored, floor_videos, truths=tuple(truths), waiting=waiting)
 
 
 def _cautions(runs: Mapping[Path, RunFacts]) -> Iterator[str]:

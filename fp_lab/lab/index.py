@@ -29,7 +29,7 @@ INDEX_FILE = "index.parquet"
 _VERSION = 6
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
-_ROWS = pa.schema(
+ROWS = pa.schema(
     {
         **dict.fromkeys(("arm", "prompt", "estimator", "score", "family"), _WORDS),
         **dict.fromkeys(("training_seed", "video", "seed"), pa.int64()),
@@ -38,6 +38,7 @@ _ROWS = pa.schema(
         **dict.fromkeys(("reason", "drift_reason", "given_reason", "exposure_reason"), _WORDS),
     }
 )
+"""Columns of `Index.rows`."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class Index:
         return self.rows.unify_dictionaries().to_pandas()
 
 
-_NOTHING = Index({}, {}, {}, _ROWS.empty_table())
+NOTHING = Index({}, {}, {}, ROWS.empty_table())
+"""No run."""
 
 
 def training_seed(run: Path) -> int | None:
@@ -188,7 +190,7 @@ def _without(index: Index, names: set[str]) -> Index:
         return index
     runs = {name: facts for name, facts in index.runs.items() if name not in names}
     if not runs:
-        return _NOTHING
+        return NOTHING
     arms = index.rows["arm"].cast(pa.string())
     keys = pc.binary_join_element_wise(arms, index.rows["training_seed"].cast(pa.string()), "/seed")
     rows = index.rows.filter(pc.is_in(keys, pa.array(runs)))
@@ -236,9 +238,9 @@ def _read(folder: Path) -> Index:
         else own[field.name].cast(field.type)
         if field.name in own.column_names
         else pa.nulls(len(own), field.type)
-        for field in _ROWS
+        for field in ROWS
     ]
-    rows = pa.table(columns, schema=_ROWS)
+    rows = pa.table(columns, schema=ROWS)
     return Index({_name(folder): facts}, {facts.settings: settings}, {facts.protocol: told}, rows)
 
 
@@ -275,8 +277,8 @@ def _load(path: Path) -> Index:
         told = json.loads(rows.schema.metadata[_KEY])
         if told["version"] == _VERSION:
             runs = {name: RunFacts(**facts) for name, facts in told["runs"].items()}
-            return Index(runs, told["settings"], told["protocols"], rows.cast(_ROWS))
-    return _NOTHING
+            return Index(runs, told["settings"], told["protocols"], rows.cast(ROWS))
+    return NOTHING
 
 
 def _save(index: Index, path: Path) -> None:

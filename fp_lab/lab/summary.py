@@ -15,6 +15,7 @@ from fp_metrics.statistics import Interval
 FRAMES_FILE = "frames.parquet"
 VIDEOS_FILE = "videos.parquet"
 SUMMARY_FILE = "summary.json"
+FORGETTING_FILE = "forgetting.json"
 
 NOISE_FLOOR = "truth"
 """History of the ground-truth videos after the codec's round trip; ``raw`` are those without."""

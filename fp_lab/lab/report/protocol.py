@@ -10,6 +10,7 @@ from typing import Any
 from fp_lab.codec import file_sha256
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.gathered import Arm, Gathered
+from fp_lab.lab.made_with import in_words
 from fp_lab.lab.measured import measures
 from fp_lab.lab.stages import RunFolder
 
@@ -92,26 +93,11 @@ def _environment(gathered: Gathered) -> str:
     made: dict[str, Counter[str]] = {}
     for folder in (folder for arm in gathered.arms for folder in arm.folders):
         for stage, made_with in read_json(RunFolder(folder).provenance).items():
-            for name, text in _told(made_with).items():
+            for name, text in in_words(made_with).items():
                 made.setdefault(f"{stage}: {name}", Counter())[text] += 1
     listed = {name: [_counted(text, n, found) for text, n in found.items()] for name, found in made.items()}
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{'<br>'.join(texts)}</dd>" for name, texts in listed.items())
     return f"<details><summary>Environment</summary><dl>{rows}</dl></details>" if rows else ""
-
-
-def _told(made_with: Mapping[str, Any]) -> dict[str, str]:
-    machine, git = made_with["environment"], made_with["git"]
-    versions = {name: version for name, version in machine["versions"].items() if version}
-    commit = "an installed package" if git is None else git["commit"]
-    if git is not None and git["changed"]:
-        commit += f", with changes in {', '.join(git['changed'])}"
-    return {
-        "machine": ", ".join([machine["processor"], f"{machine['cores']} cores", *machine["gpus"]]),
-        "system": f"{machine['system']}, Python {machine['python']}",
-        "commit": commit,
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "data": made_with["data"],
-    }
 
 
 def _counted(text: str, count: int, found: Mapping[str, int]) -> str:

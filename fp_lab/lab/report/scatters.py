@@ -1,11 +1,11 @@
 """The scatter plots of a report: quality against cost, forgetting against drift."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from fp_lab.lab.compare import Comparison
-from fp_lab.lab.forgetting_table import as_interval, forgetting_table, gather_forgetting
+from fp_lab.lab.forgetting_table import ArmForgetting, as_interval, forgetting_table, gather_forgetting
 from fp_lab.lab.report.forgetting_curves import draw_forgetting
 from fp_lab.lab.report.html import Picture, pictures_html
 from fp_lab.lab.report.scatter import Axis, Point, scatter
@@ -54,17 +54,33 @@ def _cell(table: Table, line: Line, key: str) -> Cell:
 
 def forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> dict[str, str]:
     """A section of its own where something is hidden and returns."""
-    gathered = comparison.gathered
-    found = gather_forgetting(gathered)
+    found = gather_forgetting(comparison.gathered)
     if not found:
         return {}
-    drift = next(table for table in comparison.tables if table.key.startswith("drift-"))
+    pictures = forgetting_pictures(comparison, found, arms_looks, folder)
+    table = forgetting_table(comparison.gathered, found)
+    return {"Forgetting": to_html(table) + pictures_html(pictures)}
+
+
+def forgetting_pictures(
+    comparison: Comparison, found: Sequence[ArmForgetting], arms_looks: Mapping[str, Look], folder: Path
+) -> list[Picture]:
+    """What comes back against the gap, and forgetting against drift; those that have something to show.
+
+    Args:
+        comparison: of the arms.
+        found: what they remember.
+        arms_looks: by arm.
+        folder: of the pictures.
+    """
+    gathered, pictures = comparison.gathered, []
+    drift = comparison.table(f"drift-{gathered.families[0]}")
     place = next((i for i, column in enumerate(drift.columns) if column.key == "identity"), 0)
     score, sizes = (
         drift.columns[place].title,
         {line.name: as_interval(line.cells[place]) for line in drift.lines},
     )
-    labels, pictures = {arm.name: arm.label for arm in gathered.arms}, []
+    labels = {arm.name: arm.label for arm in gathered.arms}
     if any(one.videos for arm in found for summary in arm.kinds.values() for one in summary.bins):
         path = draw_forgetting(gathered, found, arms_looks, folder / "forgetting-gap.png")
         caption = (
@@ -87,4 +103,4 @@ def forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: P
                 "the lower left corner is where neither happens."
             )
             pictures.append(Picture(path, f"forgetting of the {kind} against drift", caption))
-    return {"Forgetting": to_html(forgetting_table(gathered, found)) + pictures_html(pictures)}
+    return pictures

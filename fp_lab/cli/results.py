@@ -1,0 +1,31 @@
+"""``fp-lab results GRID...``: the page of a grid's results, and the file that it can be drawn from again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def results(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="GRID...", help="Folders of finished grids, or .parquet files that this command has made."
+        ),
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the pages; by default docs/results, of a file its own."),
+    ] = None,
+) -> None:
+    """Write one page per grid with its tables, plots and claims, and the values behind it as a small file.
+
+    Such as: fp-lab results runs/table1 runs/memory --to docs/results
+
+    or: fp-lab results docs/results/table1.parquet
+    """
+    from fp_lab.lab.report.results_page import write_results
+
+    for source in sources:
+        usual = source.parent if source.is_file() else Path("docs", "results")
+        typer.echo(write_results(source, to or usual))

@@ -1,0 +1,66 @@
+"""How the runs of a grid were made: dates, code, machines, weights, minutes; as their stages have kept it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fp_lab.lab.atomic import read_json
+from fp_lab.lab.gathered import Gathered
+from fp_lab.lab.stages import STAGES, RunFolder
+
+
+def made_with(gathered: Gathered, grid: Path) -> dict[str, Any]:
+    """What a page says of the runs behind it, as plain data.
+
+    Args:
+        gathered: from the folders of the runs.
+        grid: their folder.
+
+    Returns:
+        ``date`` of the last score (UTC), ``command``, ``minutes`` of all stages added up, ``weights`` (name
+        -> sha256 of codec, base and every trained model), and of each of commit, machine, system and versions
+        the texts of all stages with the number of stages.
+    """
+    made: dict[str, Counter[str]] = {}
+    weights: dict[str, Any] = {}
+    seconds, latest = 0.0, 0.0
+    for arm, training, folder in gathered.runs:
+        run = RunFolder(folder)
+        latest = max(latest, run.summary.stat().st_mtime)
+        for stage_made in read_json(run.provenance).values():
+            weights |= stage_made.get("weights", {})
+            for name, text in in_words(stage_made).items():
+                made.setdefault(name, Counter())[text] += 1
+        for stage in STAGES:
+            done = read_json(run.done_file(stage))
+            seconds += done.get("seconds", 0.0)
+            model = done.get("outputs", {}).get("train/model/model.safetensors", {})
+            weights |= {f"{arm}/seed{training}": model["sha256"]} if model else {}
+    note = grid / "command.txt"
+    command = note.read_text(encoding="utf-8").strip() if note.is_file() else f"fp-lab grid {grid.name}"
+    date = datetime.fromtimestamp(latest, UTC).date().isoformat()
+    return {"date": date, "command": command, "minutes": seconds / 60, "weights": weights} | {
+        name: dict(found) for name, found in made.items()
+    }
+
+
+def in_words(stage_made: Mapping[str, Any]) -> dict[str, str]:
+    """What a stage was made with: machine, system, commit, versions, data.
+
+    Args:
+        stage_made: one stage of a run's ``provenance.json``.
+    """
+    machine, git = stage_made["environment"], stage_made["git"]
+    versions = {name: version for name, version in machine["versions"].items() if version}
+    commit = "an installed package" if git is None else git["commit"]
+    if git is not None and git["changed"]:
+        commit += f", with changes in {', '.join(git['changed'])}"
+    return {
+        "machine": ", ".join([machine["processor"], f"{machine['cores']} cores", *machine["gpus"]]),
+        "system": f"{machine['system']}, Python {machine['python']}",
+        "commit": commit,
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "data": stage_made["data"],
+    }

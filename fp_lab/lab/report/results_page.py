@@ -1,0 +1,154 @@
+"""The page of a grid's results in Markdown: plots, tables, claims, how it was made; drawn from their file."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from fp_lab.lab.atomic import replacing, write_text
+from fp_lab.lab.claims import Checked, Evidence, check_on, counted
+from fp_lab.lab.compare import Comparison, compare
+from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting
+from fp_lab.lab.gathered import gather
+from fp_lab.lab.report.html import Picture
+from fp_lab.lab.report.order_curves import draw_orders
+from fp_lab.lab.report.scatters import forgetting_pictures
+from fp_lab.lab.report.style import looks
+from fp_lab.lab.results_file import StoredResults, load_results, store_results
+from fp_lab.lab.tables import to_markdown
+
+_MOST = 3  # texts of one kind that are listed
+
+
+def write_results(source: Path, folder: Path) -> Path:
+    """Write ``<name>.parquet``, ``<name>.md`` and pictures in ``<name>/``.
+
+    Args:
+        source: folder of a grid, or a file that an earlier call has made of one: the page is the same.
+        folder: to write into.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: no scores there, runs that wait for theirs, or a file of something else.
+    """
+    name = source.resolve().with_suffix("").name if source.is_file() else source.resolve().name
+    stored = folder / f"{name}.parquet"
+    if not source.is_file():
+        gathered = gather([source])
+        if gathered.waiting:
+            listed = ", ".join(str(run) for run in gathered.waiting[:_MOST])
+            raise ValueError(
+                f"{len(gathered.waiting)} runs of {source} have no scores yet ({listed}), expected all; run "
+                "the grid to its end, or name a grid that is"
+            )
+        store_results(gathered, stored)
+    elif source.resolve() != stored.resolve():
+        with replacing(stored) as unfinished:
+            shutil.copyfile(source, unfinished)
+    results = load_results(stored)
+    page = folder / f"{name}.md"
+    write_text(page, _page(name, results, folder))
+    return page
+
+
+def _page(name: str, results: StoredResults, folder: Path) -> str:
+    comparison = compare(results)
+    checked = check_on(comparison)
+    parts = [f"# {name}\n", *(f"{said}\n" for said in (*results.cautions, comparison.verdict.text))]
+    parts += [_told(results), *_sections(comparison, results, folder, name), _claims(comparison, checked)]
+    return "\n".join([*parts, _made(name, results)])
+
+
+def _sections(comparison: Comparison, results: StoredResults, folder: Path, name: str) -> Iterator[str]:
+    arms_looks, pictures = looks(results.arms), folder / name
+    found = gather_forgetting(results)
+    family = results.families[0]
+    if found:
+        yield "## What comes back\n"
+        yield from _shown(forgetting_pictures(comparison, found, arms_looks, pictures), name)
+        yield to_markdown(forgetting_table(results, found))
+    yield "## Drift and scores\n"
+    caption = (
+        "Change of each score since the first twelfth of the video, own history, mean over an order's arms, "
+        f"95 % bands {results.basis.draws}."
+    )
+    drawn = draw_orders(results, pictures / "orders.png")
+    yield from _shown([Picture(drawn, "change of scores over the video, order by order", caption)], name)
+    papers = [key for key in comparison.makers if key.startswith("paper-")]
+    yield from (to_markdown(comparison.table(key)) for key in (f"drift-{family}", f"score-{family}", *papers))
+
+
+def _shown(pictures: Sequence[Picture], name: str) -> Iterator[str]:
+    for picture in pictures:
+        yield f"![{picture.alt}]({name}/{picture.path.name})\n\n{picture.caption}\n"
+
+
+def _told(results: StoredResults) -> str:
+    """What a reader has to know of the runs."""
+    about, protocol = results.about, results.protocol
+    prompts = results.videos["prompt"].nunique()
+    seeds = ", ".join(str(seed) for seed in sorted({seed for arm in results.arms for seed in arm.seeds}))
+    entries = {
+        "date": about["date"],
+        "commit": _texts(about.get("commit", {})),
+        "machine": _texts(about.get("machine", {})),
+        "minutes": f"{about['minutes']:.0f}, all stages of all runs added up",
+        "training seeds": seeds,
+        "prompts": f"{prompts}, {protocol['videos']} videos of {protocol['frames']} frames, "
+        f"{protocol['width']}x{protocol['height']} pixels, {protocol['fps']:g} frames/s",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {text} |" for key, text in entries.items()), ""])
+
+
+def _claims(comparison: Comparison, checked: Sequence[Checked]) -> str:
+    measured = [one for one in checked if one.outcome.status != "not measured"]
+    rows = [
+        f"| `{one.claim.id}` | {one.claim.text} | **{one.outcome.status}** | {_cell(one.outcome.evidence)} |"
+        for one in measured
+    ]
+    scope = f"{counted(checked)}; {Evidence(comparison).scope}.\n"
+    heads = ["| claim | what is claimed | verdict | evidence |", "|---|---|---|---|"]
+    return "\n".join(["## Claims\n", scope, *((*heads, *rows, "") if rows else ())])
+
+
+def _made(name: str, results: StoredResults) -> str:
+    """The commands, and what else the figures depend on."""
+    about = results.about
+    own = {key: digest for key, digest in about["weights"].items() if "/seed" not in key}
+    weights = ", ".join(f"{key} `{digest}`" for key, digest in own.items())
+    arms = [
+        f"| {arm.label} | `{arm.name}` | {_tokens(arm.context_tokens)} | {', '.join(map(str, arm.seeds))} |"
+        for arm in results.arms
+    ]
+    return "\n".join(
+        [
+            "## How to make it again\n",
+            f"```\n{about['command']}\nfp-lab results {name}.parquet   # this page, without any run\n```\n",
+            f"Values of every video, and the sha256 of every trained model, are in [{name}.parquet]"
+            f"({name}.parquet), float32. Segments: {results.protocol['segments']}.\n",
+            *([f"Weights: {weights}.\n"] if weights else []),
+            *([f"Versions: {_texts(about['versions'])}.\n"] if "versions" in about else []),
+            "| arm | recipe | context tokens | training seeds |",
+            "|---|---|--:|---|",
+            *arms,
+            "",
+        ]
+    )
+
+
+def _tokens(limit: int | None) -> str:
+    return "without bound" if limit is None else f"{limit:,}"
+
+
+def _texts(found: Mapping[str, int]) -> str:
+    """What stages were made with; more than one text with how many stages."""
+    if len(found) <= 1:
+        return next(iter(found), "not recorded")
+    often = sorted(found.items(), key=lambda one: (-one[1], one[0]))
+    more = f" and {len(often) - _MOST} more" if len(often) > _MOST else ""
+    return "; ".join(f"{text} ({count} stages)" for text, count in often[:_MOST]) + more
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
