@@ -151,9 +151,12 @@ def joined(parts: Sequence[Index]) -> Index:
     """
     names = [name for part in parts for name in part.runs]
     for twice in {name for name in names if names.count(name) > 1} if len(parts) > 1 else ():
+        arm = twice.rpartition("/")[0]
+        recipe = next(part.runs[twice].recipe for part in parts if twice in part.runs)
         raise ValueError(
-            f"{twice} is there in two of these grids, and one table cannot hold both; compare one of them, "
-            "or rename the folder of an arm"
+            f"{twice} is there in two of these grids, and one row cannot hold both; in the YAML of one "
+            f"grid give the arm a label, {{recipe: {recipe}, label: {arm}_2}}, run fp-lab grid again (what "
+            "was trained is taken over, not trained anew) and name the arms' folders to compare"
         )
     return _joined(parts)
 

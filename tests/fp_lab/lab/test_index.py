@@ -122,5 +122,6 @@ def test_comparing_from_the_index_gives_the_same_figures(grid: Path) -> None:
 
 def test_the_same_arm_in_two_grids_is_refused(grid: Path, tmp_path: Path) -> None:
     other = made_up_grid(tmp_path / "other", {VANILLA: Figures()}, videos=3)
-    with pytest.raises(ValueError, match="in two of these grids"):
+    label = rf"in two of these grids.*\{{recipe: {VANILLA}, label: {VANILLA}_2\}}"
+    with pytest.raises(ValueError, match=label):
         gather([grid, other])
