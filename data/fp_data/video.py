@@ -182,6 +182,19 @@ def read_video(
         raise ValueError(f"{path}: ends after {end} frames, asked for frames up to {stop}")
 
 
+def scaled(picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
+    """A picture at another size (bicubic).
+
+    Args:
+        picture: uint8 RGB.
+        size: Height and width, pixels.
+    """
+    if picture.shape[:2] == size:
+        return picture
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    return frame.to_ndarray(format="rgb24", height=size[0], width=size[1], interpolation=_EXACT_SCALING)
+
+
 def write_mp4(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: float) -> None:
     """Write an H.264 mp4 (yuv420p, visually lossless) that browsers play.
 

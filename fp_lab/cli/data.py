@@ -1,13 +1,14 @@
-"""``fp-lab data``: real clips and synthetic videos."""
+"""``fp-lab data``: real clips, synthetic videos, walks through a game's level."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
 
 Variant = Literal["plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist"]
 
-app = typer.Typer(no_args_is_help=True, help="Bring real clips, render synthetic videos.")
+app = typer.Typer(no_args_is_help=True, help="Bring real clips, render synthetic videos, film walks.")
 
 
 @app.command()
@@ -60,3 +61,32 @@ def render(
             write_mp4(path, video.numpy(), fps)
             path.with_suffix(".txt").write_text(scene.caption + "\n", encoding="utf-8")
             typer.echo(f"{path}: {scene.caption}")
+
+
+@app.command()
+def make(
+    what: Annotated[str, typer.Argument(help="vizdoom: walks through a level of Doom.")],
+    videos: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, help="Of the first video.")] = 0,
+    frames: Annotated[int, typer.Option(min=1, help="Length.")] = 145,
+    size: Annotated[str, typer.Option(help="Height x width, pixels.")] = "480x832",
+    fps: Annotated[float, typer.Option(help="Frames per second of the files.")] = 16.0,
+    to: Annotated[Path, typer.Option(help="Folder for the mp4 files, their captions and poses.")] = Path(
+        "vizdoom"
+    ),
+) -> None:
+    """Film scripted walks, with turns and returns, as mp4; captions and the pose of every frame beside them.
+
+    Interrupted, the same command continues. Example: fp-lab data make vizdoom --videos 8 --size 120x160
+    """
+    if what != "vizdoom":
+        raise ValueError(f"got {what!r}, expected vizdoom")
+    from fp_data.vizdoom import MakeConfig, make_walks
+    from fp_lab.lab.openings import size_of
+    from fp_lab.lab.stage_bars import StageBars
+
+    config = MakeConfig(frames, size_of(size), fps)
+    with StageBars(Console()) as bars:
+        bars.begin("frames", videos * frames)
+        for walk in make_walks(to, range(first_seed, first_seed + videos), config, bars.advance):
+            bars.say(f"{walk.path}: {walk.caption}")

@@ -80,6 +80,7 @@ def test_every_command_is_there_and_helps() -> None:
         (["grid", "demo", "trainig.steps=3", "--dry-run"], "did you mean training.steps"),
         (["train", "base", "order=inverse"], "did you mean 'inverted'"),
         (["data", "get", "films"], "expected clips"),
+        (["data", "make", "films"], "expected vizdoom"),
         (["generate"], "got no checkpoint and no recipe"),
         (["generate", "--image", "a.png", "--video", "b.mp4"], "got --image and --video, expected one"),
         (["generate", "--seconds", "5", "--frames", "9"], "got --seconds and --frames, expected one"),
@@ -181,6 +182,21 @@ def test_worlds_are_rendered_with_their_captions(tmp_path: Path) -> None:
     assert code == 0, text
     assert probe(tmp_path / "plain-000001.mp4").frames == 4
     assert (tmp_path / "plain-000001.txt").read_text().strip() in text
+
+
+def test_walks_are_filmed_with_their_captions_and_poses(tmp_path: Path) -> None:
+    pytest.importorskip("vizdoom", reason="the extra vizdoom is not installed")
+    command = ("data", "make", "vizdoom", "--videos", "2", "--frames", "4", "--to", str(tmp_path))
+    code, text = invoke(*command, "--size", "120x160")
+    assert code == 0, text
+    for seed in (0, 1):
+        path = tmp_path / f"walk-00000{seed}.mp4"
+        assert probe(path).frames == 4
+        assert f"{path}: {path.with_suffix('.txt').read_text().strip()}" in text
+        assert path.with_suffix(".json").is_file()
+    code, text = invoke(*command, "--size", "240x320")
+    assert code == 2
+    assert "size 120x160, not 240x320" in text
 
 
 def test_a_baseline_is_explained_under_both_protocols() -> None:
