@@ -19,7 +19,7 @@ def claims(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write index.html and claims.json here.")] = None,
 ) -> None:
-    """Check what the paper and its project claim: reproduced, not reproduced, or inconclusive at this scale.
+    """Check what the paper and its project claim: reproduced (toy: at this scale), not, or inconclusive.
 
     Such as: fp-lab claims
 

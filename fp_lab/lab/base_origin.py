@@ -37,6 +37,16 @@ def knows_only_the_world(base: str) -> bool:
     return config.get("data", {}).get("kind") == "world" and bool(source) and knows_only_the_world(source)
 
 
+def is_toy(config: Mapping[str, Any]) -> bool:
+    """Whether an arm says nothing of a large model: its own began from nothing, or on a base of the world.
+
+    Args:
+        config: of the arm, as plain data.
+    """
+    base = config.get("model", {}).get("base")
+    return not base or knows_only_the_world(base)
+
+
 def toy_base(config: Mapping[str, Any]) -> str | None:
     """What is to be said of an arm on clips whose base knows the synthetic world alone; None of any other.
 

@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from fp_lab.lab.atomic import read_json, replacing
-from fp_lab.lab.base_origin import toy_base
+from fp_lab.lab.base_origin import is_toy, toy_base
 from fp_lab.lab.differing import compared_settings
 from fp_lab.lab.given_frames import GIVEN_COLUMNS, with_given
 from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE, plain
 
 INDEX_FILE = "index.parquet"
-_VERSION = 6
+_VERSION = 7
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 ROWS = pa.schema(
@@ -71,6 +71,7 @@ class RunFacts:
         efficiency: times, rates and peak memory.
         codebook: of a discrete history.
         caution: what is to be said of its base; None where nothing is.
+        toy: whether it says nothing of a large model, see `is_toy`.
         state: of the files that all this was read from.
     """
 
@@ -82,6 +83,7 @@ class RunFacts:
     efficiency: Mapping[str, float]
     codebook: Mapping[str, float]
     caution: str | None
+    toy: bool
     state: Sequence[int]
 
 
@@ -221,6 +223,7 @@ def _read(folder: Path) -> Index:
         efficiency=read_json(run.efficiency),
         codebook=read_json(run.codebook),
         caution=toy_base(config),
+        toy=is_toy(config),
         state=state,
     )
     try:

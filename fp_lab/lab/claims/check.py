@@ -17,6 +17,7 @@ from fp_lab.lab.summary import plain
 CLAIMS_FILE = "claims.json"
 STYLES = {
     "reproduced": "green",
+    "toy": "cyan",
     "not reproduced": "red",
     "inconclusive": "yellow",
     "not measured": "dim",

@@ -36,6 +36,8 @@ def from_runs(find: Callable[[Evidence], Outcome]) -> Check:
         if outcome.status in ("reproduced", "not reproduced") and evidence.doubt:
             words = f"{evidence.doubt}; the figures alone would say {outcome.status}: {outcome.evidence}"
             return replace(outcome, status="inconclusive", evidence=words)
+        if outcome.status == "reproduced" and evidence.toy:
+            return replace(outcome, status="toy")
         return outcome
 
     return check

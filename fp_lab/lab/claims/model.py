@@ -11,7 +11,8 @@ from fp_lab.lab.panels import Figure, Panel
 from fp_lab.lab.reference import paper
 from fp_metrics.statistics import CLAIM_CLUSTERS, LEAST_SEEDS
 
-Status = Literal["reproduced", "not reproduced", "inconclusive", "not measured"]
+Status = Literal["reproduced", "toy", "not reproduced", "inconclusive", "not measured"]
+"""``toy``: reproduced by models of the toy world, which says nothing yet about 13B."""
 Kind = Literal["exact", "empirical", "declared"]
 
 
@@ -119,6 +120,13 @@ class Evidence:
             needed = f"a claim about recipes needs {LEAST_SEEDS} of every arm"
             return f"about these trained models ({basis.counts}; {needed})"
         return f"about the recipes ({basis.counts})"
+
+    @property
+    def toy(self) -> bool:
+        """Whether some of the runs say nothing of a large model, see `fp_lab.lab.base_origin.is_toy`."""
+        return self.comparison is not None and any(
+            facts.toy for facts in self.comparison.gathered.index.runs.values()
+        )
 
     @cached_property
     def doubt(self) -> str:

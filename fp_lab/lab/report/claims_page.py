@@ -10,10 +10,15 @@ from fp_lab.lab.report.html import document
 
 _COLOURS = {
     "reproduced": "#e9f6ec",
+    "toy": "#e8f4f8",
     "not reproduced": "#fdecea",
     "inconclusive": "#fff8e5",
     "not measured": "#f6f8fa",
 }
+CAVEAT = (
+    "Toy: reproduced by small models of the toy world, which says nothing yet about 13B. Inconclusive: these "
+    "runs are too few, too short or too alike to tell, not that it is false."
+)
 _HEADINGS = {
     "exact": "Arithmetic",
     "empirical": "From runs",
@@ -36,9 +41,8 @@ def write_claims_page(evidence: Evidence, checked: Sequence[Checked], folder: Pa
     sections = {heading: html for heading, html in sections.items() if html}
     lead = [f"{len(checked)} claims: {counted(checked)}."]
     lead += [f"Empirical ones are {evidence.scope}."] if evidence.scope else []
-    caveat = "Inconclusive: these runs are too few, too short or too alike to tell, not that it is false."
     page = folder / "index.html"
-    write_text(page, document("Claims", lead, caveat, sections))
+    write_text(page, document("Claims", lead, CAVEAT, sections))
     return page
 
 

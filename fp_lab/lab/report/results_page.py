@@ -9,6 +9,7 @@ from fp_lab.lab.claims import Checked, Evidence, check_on, counted
 from fp_lab.lab.compare import Comparison, compare
 from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting
 from fp_lab.lab.gathered import gather
+from fp_lab.lab.report.claims_page import CAVEAT
 from fp_lab.lab.report.html import Picture
 from fp_lab.lab.report.order_curves import draw_orders
 from fp_lab.lab.report.scatters import forgetting_pictures
@@ -107,7 +108,7 @@ def _claims(comparison: Comparison, checked: Sequence[Checked]) -> str:
         f"| `{one.claim.id}` | {one.claim.text} | **{one.outcome.status}** | {_cell(one.outcome.evidence)} |"
         for one in measured
     ]
-    scope = f"{counted(checked)}; {Evidence(comparison).scope}.\n"
+    scope = f"{counted(checked)}; {Evidence(comparison).scope}. {CAVEAT}\n"
     heads = ["| claim | what is claimed | verdict | evidence |", "|---|---|---|---|"]
     return "\n".join(["## Claims\n", scope, *((*heads, *rows, "") if rows else ())])
 
