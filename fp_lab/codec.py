@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fp_lab.finite import check_weights
+from fp_lab.shipped import shipped_folder
 from fp_lab.weights_file import read_config, read_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -194,11 +194,6 @@ def codec_config(source: str | Path = "shipped") -> CodecConfig:
 
 def _folder(source: str | Path) -> Path:
     return shipped_folder("codec") if source == "shipped" else Path(source)
-
-
-def shipped_folder(name: str) -> Path:
-    """The folder of a model that is shipped with fp_lab (``codec`` or ``base``)."""
-    return Path(str(resources.files("fp_lab"))) / "pretrained" / name
 
 
 def file_sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from fp_lab.lab.atomic import read_json
+from fp_lab.shipped import shipped_folder
 
 PROVENANCE_FILE = "provenance.json"
 
@@ -23,8 +24,6 @@ def knows_only_the_world(base: str) -> bool:
         base: as `model.base`; unknown of one in diffusers' format, and of one without a record.
     """
     if base == "shipped":
-        from fp_lab.codec import shipped_folder  # imports torch
-
         return knows_only_the_world(str(shipped_folder("base")))
     folder = Path(base)
     if "world" in provenance_of(folder).get("config", {}):

@@ -24,7 +24,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("latex", r"\begin{table}"),
         ("csv", "arm,label,order"),
         ("html", "<!doctype html>"),
-        ("md", "The control"),
+        ("md", "k1 on 2x2 latents"),
     ],
 )
 def test_a_format_is_all_that_is_printed(form: str, first: str, grid: Path) -> None:

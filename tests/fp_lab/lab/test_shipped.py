@@ -9,13 +9,14 @@ from torch import Tensor
 
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
-from fp_lab.codec import WEIGHTS_FILE, Codec, file_sha256, shipped_folder
+from fp_lab.codec import WEIGHTS_FILE, Codec, file_sha256
 from fp_lab.lab.base_origin import PROVENANCE_FILE
 from fp_lab.lab.pretrain import CURVE_FILE, codec_fidelity
 from fp_lab.lab.truth import world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
 from fp_lab.rollout import SamplingConfig, rollout
+from fp_lab.shipped import shipped_folder
 from fp_lab.solvers import SolverConfig
 from fp_metrics import About, score_video
 
