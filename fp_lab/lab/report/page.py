@@ -176,8 +176,8 @@ def _videos(gathered: Gathered, folder: Path) -> str:
 
 
 def _name(arm: Arm) -> str:
-    name = f"<code>{escape(arm.name)}</code>"
-    return name if arm.label == arm.name else f"{escape(arm.label)} <small>{name}</small>"
+    label = "" if arm.label == arm.name else f" <small>{escape(arm.label)}</small>"
+    return f"<code>{escape(arm.name)}</code>{label}"
 
 
 def _truth(gathered: Gathered) -> Videos | None:

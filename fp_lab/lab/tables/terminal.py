@@ -3,7 +3,7 @@
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fp_lab.lab.tables.model import FULL_NAME, TIE, Table, cell_text, number
+from fp_lab.lab.tables.model import TIE, Table, cell_text, number
 
 
 def to_text(table: Table, *, intervals: bool = False) -> str:
@@ -18,7 +18,7 @@ def to_text(table: Table, *, intervals: bool = False) -> str:
         shown = [(c, cell) for c, cell in zip(table.columns, line.cells, strict=True)]
         marks = ["*" if cell.best else TIE if cell.tie else " " for _, cell in shown]
         values = [number(cell.value, column.digits) for column, cell in shown]
-        name = line.title
+        name = line.label if line.label and line.kind != "floor" else line.name
         name += f" ({line.flag})" if line.flag else ""
         if intervals:
             values = [cell_text(table, column, cell) for column, cell in shown]
@@ -41,14 +41,12 @@ def to_rich(table: Table) -> RichTable:
     shown.add_column(table.heads[1])
     for column in table.columns:
         shown.add_column(f"{column.title} {column.arrow}".strip(), justify="right")
-    if table.named:
-        shown.add_column(FULL_NAME, overflow="fold", style="dim")
     for line in table.lines:
-        name = Text(line.title, style="dim" if line.kind == "floor" else "")
+        name = Text(line.name, style="dim" if line.kind == "floor" else "")
         name.append(line.marks, style="yellow")
         cells = []
         for column, cell in zip(table.columns, line.cells, strict=True):
             text = cell_text(table, column, cell) + (f" {TIE}" if cell.tie else "") + cell.stars
             cells.append(Text(text, style="bold green" if cell.best else ""))
-        shown.add_row(name, line.order, *cells, *([line.full_name] if table.named else []))
+        shown.add_row(name, line.order, *cells)
     return shown

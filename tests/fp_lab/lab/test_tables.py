@@ -5,20 +5,8 @@ import io
 import re
 
 import pytest
-from rich.console import Console
 
-from fp_lab.lab.tables import (
-    Cell,
-    Column,
-    Line,
-    Table,
-    to_csv,
-    to_html,
-    to_latex,
-    to_markdown,
-    to_rich,
-    to_text,
-)
+from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_latex, to_markdown, to_text
 from fp_lab.lab.tables.latex import escaped
 
 NAN = float("nan")
@@ -76,26 +64,3 @@ def test_a_notebook_shows_markdown_and_a_terminal_text(table: Table) -> None:
     assert shown == {"text/markdown": to_markdown(table), "text/plain": to_text(table)}
     assert "**1.25" in shown["text/markdown"]
     assert "1.25" in shown["text/plain"]
-
-
-def test_a_label_is_met_first_and_the_full_name_stands_behind() -> None:
-    lines = (
-        Line("td_f1k1_g9", "vanilla · f1k1", "vanilla", (Cell(1.0),)),
-        Line("ground truth", "true videos", "", (Cell(0.5),), "floor"),
-    )
-    table = Table("t", "T", (Column("x", "x"),), lines)
-    heads, _, row, floor = [
-        [cell.strip() for cell in line.strip("| ").split("|")]
-        for line in to_markdown(table).splitlines()
-        if line.startswith("|")
-    ]
-    assert (heads[0], heads[-1]) == ("arm", "full name")
-    assert (row[0], row[-1]) == ("vanilla · f1k1", "`td_f1k1_g9`")
-    assert floor[0] == "*ground truth*"
-    assert re.search(r"vanilla · f1k1.*<small><code>td_f1k1_g9</code></small>", to_html(table))
-    assert r"vanilla $\cdot$ f1k1 & vanilla" in to_latex(table)
-    assert r"\texttt{td\_f1k1\_g9} \\" in to_latex(table)
-    text = io.StringIO()
-    Console(width=100, file=text).print(to_rich(table))
-    (shown,) = [line for line in text.getvalue().splitlines() if "td_f1k1_g9" in line]
-    assert shown.index("vanilla · f1k1") < shown.index("1.000") < shown.index("td_f1k1_g9")
