@@ -247,6 +247,7 @@ def evaluation_videos(config: ExperimentConfig, temporal: int = 1) -> Videos:
         order=(GIVEN,) * frames,
         fps=evaluation.fps,
         contents=contents_of(pixels),
+        own_scenes=config.data.kind == "world",
     )
 
 

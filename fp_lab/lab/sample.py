@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -73,14 +73,7 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
             latents = _generate(model, config, evaluation, batch, history, clock, reporter, done)
             done += len(sections) * len(batch)
             made.append(_decode(codec, latents, config.parsed_recipe.section, order))
-        videos = Videos(
-            torch.cat(made),
-            evaluation.truth.captions,
-            evaluation.truth.seeds,
-            order,
-            config.evaluation.fps,
-            evaluation.truth.contents,
-        )
+        videos = replace(evaluation.truth, frames=torch.cat(made), order=order, fps=config.evaluation.fps)
         videos.save(folder.samples / f"{history}.safetensors")
         _write_videos(folder.samples, history, videos, config.evaluation.strips)
         if history == "own":

@@ -205,7 +205,7 @@ def _on_frozen(gathered: Gathered) -> list[str]:
 
 def _caveat(gathered: Gathered, scores: Mapping[str, Panel]) -> str:
     prompts = max(len(panel.prompts) for panel in scores.values())
-    parts = [f"{prompts} prompts, {gathered.basis.counts}"]
+    parts = [f"{prompts} prompt{'' if prompts == 1 else 's'}, {gathered.basis.counts}"]
     if prompts < LEAST_CLUSTERS:
         parts.append(f"below {LEAST_CLUSTERS} prompts intervals are unreliable and tables carry no marks")
     if not gathered.basis.over_seeds:

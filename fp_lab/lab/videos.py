@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,8 @@ class Videos:
         fps: frames per second.
         contents: sha256 of the true video behind each, by which it is known where it has no caption: seeds
             draw other videos from other data. Empty where there is none.
+        own_scenes: videos that share a caption show scenes of their own, as those of a world do, which may
+            tell little or nothing in captions; windows of clips with one caption may be of one clip.
     """
 
     frames: Tensor
@@ -39,6 +42,7 @@ class Videos:
     order: tuple[int, ...]
     fps: float
     contents: tuple[str, ...] = ()
+    own_scenes: bool = False
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit together."""
@@ -51,11 +55,16 @@ class Videos:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """What each video was asked to be: its caption, or the content of the true one."""
-        contents = self.contents or ("",) * len(self.captions)
+        """What each video was asked to be: its caption, or the content of the true one.
+
+        Of a caption that scenes share, each has its content beside it.
+        """
+        if not self.contents:
+            return self.captions
+        shared = {c for c, count in Counter(self.captions).items() if count > 1} if self.own_scenes else set()
         return tuple(
-            caption or (f"sha256:{content[:16]}" if content else "")
-            for caption, content in zip(self.captions, contents, strict=True)
+            f"{caption} sha256:{content[:16]}".lstrip() if not caption or caption in shared else caption
+            for caption, content in zip(self.captions, self.contents, strict=True)
         )
 
     @property
@@ -78,6 +87,7 @@ class Videos:
         """Write to a safetensors file, in one step; the same videos give the same bytes."""
         known = {"captions": self.captions, "seeds": self.seeds, "order": self.order, "fps": self.fps}
         known |= {"contents": self.contents} if self.contents else {}
+        known |= {"own_scenes": True} if self.own_scenes else {}
         with replacing(path) as unfinished:
             # safetensors writes several entries in any order
             save_file({"frames": self.frames.contiguous()}, unfinished, {_ENTRY: json.dumps(known)})
@@ -99,6 +109,7 @@ class Videos:
                     order=tuple(known["order"]),
                     fps=float(known["fps"]),
                     contents=tuple(known.get("contents", ())),
+                    own_scenes=known.get("own_scenes", False),
                 )
         except FileNotFoundError as error:
             raise ValueError(

@@ -10,7 +10,9 @@ import torch
 
 import fake_runs
 from fake_runs import CONTROL, INVERTED, VANILLA
+from fixtures import tiny_config
 from fp_data.worlds import WorldConfig, render
+from fp_lab.lab.build import evaluation_videos
 from fp_lab.lab.evaluate import score_run
 from fp_lab.lab.forgotten import truly_shown
 from fp_lab.lab.summary import headline
@@ -136,6 +138,20 @@ def test_videos_survive_their_file_and_know_their_sections(tmp_path: Path) -> No
     (tmp_path / "v.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="is damaged"):
         Videos.load(tmp_path / "v.safetensors")
+
+
+@pytest.mark.parametrize(("variant", "captions"), [("plain", 6), ("curtain", 3), ("walk", 3), ("mnist", 1)])
+def test_scenes_that_captions_do_not_tell_are_prompts_of_their_own(
+    variant: str, captions: int, tmp_path: Path
+) -> None:
+    config = tiny_config(tmp_path, [f"data.world.variant={variant}", "evaluation.videos=6"])
+    videos = evaluation_videos(config)
+    assert len(set(videos.captions)) == captions
+    assert len(set(videos.prompts)) == 6
+    videos.save(tmp_path / "v.safetensors")
+    assert Videos.load(tmp_path / "v.safetensors").prompts == videos.prompts
+    clips = replace(videos, own_scenes=False)
+    assert len(set(clips.prompts)) == captions, "windows of clips with one caption may be of one clip"
 
 
 @pytest.mark.parametrize("variant", ["plain", "occlusion", "camera", "revisit"])
