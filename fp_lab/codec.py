@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fp_lab.finite import check_weights
-from fp_lab.shipped import shipped_folder
+from fp_lab.shipped import own_folder
 from fp_lab.weights_file import read_config, read_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -170,7 +170,7 @@ class Codec(nn.Module):
         Raises:
             ValueError: if the folder holds no codec, or weights that are not finite.
         """
-        folder = _folder(source)
+        folder = own_folder("codec", source)
         codec = cls(codec_config(source))
         codec.load_state_dict(read_weights(folder / WEIGHTS_FILE))
         check_weights(codec.state_dict(), str(folder))
@@ -180,7 +180,7 @@ class Codec(nn.Module):
 
 def codec_config(source: str | Path = "shipped") -> CodecConfig:
     """Architecture of a codec, whose weights are not loaded; arguments and errors of `Codec.load`."""
-    folder = _folder(source)
+    folder = own_folder("codec", source)
     if not (folder / WEIGHTS_FILE).is_file():
         raise ValueError(
             f"no codec in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
@@ -190,10 +190,6 @@ def codec_config(source: str | Path = "shipped") -> CodecConfig:
     config: dict[str, Any]
     config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     return CodecConfig(**config)
-
-
-def _folder(source: str | Path) -> Path:
-    return shipped_folder("codec") if source == "shipped" else Path(source)
 
 
 def file_sha256(path: Path) -> str:

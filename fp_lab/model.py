@@ -22,7 +22,7 @@ from fp_lab.packing.context import ContextConfig, ImportanceConfig
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import Kernel
 from fp_lab.shapes import ContextLevel, ContextMemory, PackedContext, TextCondition
-from fp_lab.shipped import shipped_folder
+from fp_lab.shipped import own_folder
 from fp_lab.weights_file import read_config, read_weights
 
 
@@ -193,7 +193,7 @@ class FramePackModel(nn.Module):
         Raises:
             ValueError: if the folder holds no model, or weights that are not finite.
         """
-        folder = shipped_folder("base") if source == "shipped" else Path(source)
+        folder = own_folder("base", source)
         if not (folder / WEIGHTS_FILE).is_file():
             raise ValueError(
                 f"no model in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "

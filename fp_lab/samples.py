@@ -252,11 +252,8 @@ class MixedSections:
         Raises:
             RecipeError: one cannot be read.
         """
-        self.planned()
-
-    def planned(self) -> tuple[PlannedSections, ...]:
-        """The plan of each recipe."""
-        return tuple(PlannedSections(parse(name)) for name in self.recipes)
+        for name in self.recipes:
+            parse(name)
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -268,8 +265,8 @@ class MixedSections:
         """Draw one arrangement per item, all of the same recipe."""
         if not self.recipes or torch.rand((), generator=generator).item() < self.share:
             return self.free.draw(latents, config, generator)
-        source = self.planned()[_integer(len(self.recipes), generator)]
-        return source.draw(latents, config, generator)
+        recipe = parse(self.recipes[_integer(len(self.recipes), generator)])
+        return PlannedSections(recipe).draw(latents, config, generator)
 
 
 def assemble(

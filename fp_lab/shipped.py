@@ -7,3 +7,8 @@ from pathlib import Path
 def shipped_folder(name: str) -> Path:
     """The folder of a model that is shipped with fp_lab (``codec`` or ``base``)."""
     return Path(str(resources.files("fp_lab"))) / "pretrained" / name
+
+
+def own_folder(name: str, source: str | Path) -> Path:
+    """The folder of a codec or a base of fp_lab's own: ``shipped``, or the one that is named."""
+    return shipped_folder(name) if source == "shipped" else Path(source)

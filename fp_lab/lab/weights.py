@@ -10,7 +10,7 @@ from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, codec_config
 from fp_lab.hub import local_folder
 from fp_lab.lab.digests import digests_of
 from fp_lab.pipelines import require_used
-from fp_lab.shipped import shipped_folder
+from fp_lab.shipped import own_folder
 
 What = Literal["codec", "base"]
 
@@ -47,7 +47,7 @@ def weights_files(what: What, source: str) -> tuple[Path, ...]:
         f"{'codec.source' if what == 'codec' else 'model.base'} at a folder that has one"
     )
     if is_own(what, source):
-        path = (shipped_folder(what) if source == "shipped" else Path(source)) / WEIGHTS_FILE
+        path = own_folder(what, source) / WEIGHTS_FILE
         if not path.is_file():
             raise ValueError(f"no {what} in {path.parent}: expected {WEIGHTS_FILE} and a config; {advice}")
         return (path,)

@@ -1,7 +1,7 @@
 """What a video of a world shows, drawn from its seed: sprites, background, the sweep of curtain or camera."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -245,8 +245,7 @@ def _laid_out(
     overlap = np.triu(radius[:, None] + radius - apart, 1).clip(min=0).sum((1, 2))
     chosen = places[int(overlap.argmin())]  # the first of those without any
     return tuple(
-        SpriteAttributes(**{**vars(sprite), "start": (float(x), float(y))})
-        for sprite, (x, y) in zip(sprites, chosen, strict=True)
+        replace(sprite, start=(float(x), float(y))) for sprite, (x, y) in zip(sprites, chosen, strict=True)
     )
 
 
