@@ -118,6 +118,11 @@ class PretrainConfig:
     threads: int = 2
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse videos of worlds that there are not."""
+        if unknown := [variant for variant in self.videos if variant not in VARIANTS]:
+            raise ValueError(f"videos: got {', '.join(unknown)}, expected some of {', '.join(VARIANTS)}")
+
 
 class _Curve(Callback):
     """Appends step, mean logged value and seconds in training to a CSV file, over interruptions too.

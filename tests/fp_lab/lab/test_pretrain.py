@@ -121,6 +121,11 @@ def test_an_interrupted_base_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert FramePackModel.load(tmp_path / "whole").sha256 == whole.sha256
 
 
+def test_worlds_that_there_are_not_are_refused() -> None:
+    with pytest.raises(ValueError, match="videos: got courtain, expected some of plain, "):
+        replace(BASE, videos={"plain": 2, "courtain": 2})
+
+
 def test_arms_start_from_the_projections_that_a_base_has_learned(tmp_path: Path) -> None:
     base = pretrained(tmp_path / "base", tiny_codec(tmp_path / "codec"))
     learned = base.packer.projections["2x4x4"].weight
