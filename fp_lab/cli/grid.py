@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -10,10 +11,11 @@ import typer
 from rich.console import Console
 
 from fp_lab.lab.ending import ending
+from fp_lab.lab.experiments import find_grids
 
 if TYPE_CHECKING:
     from fp_lab.lab.dry_run import Options
-    from fp_lab.lab.placement import Placed
+    from fp_lab.lab.grid import Grid
 
 INTERRUPTED = 130
 REPLACE_HELP = "Replace earlier results of other settings instead of going beside them."
@@ -21,7 +23,12 @@ REDO_HELP = "Do all stages again, in place, though they are done."
 
 
 def grid(
-    file: Annotated[str, typer.Argument(help="Grid file, or its name under experiments/grids such as demo.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="Grid file or a folder of them, or the name of either under experiments/grids such as demo."
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -41,7 +48,8 @@ def grid(
     ] = False,
     engine: Annotated[str, typer.Option(help="Where arms are done: local, ray or slurm.")] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Arms at once; local: 1 by default, others: as many as fit.")
+        int | None,
+        typer.Option(min=1, help="Arms at once.", show_default="as many as cores and memory allow"),
     ] = None,
     options: Annotated[
         list[str] | None,
@@ -67,37 +75,70 @@ def grid(
 
       fp-lab grid demo --efficiency
 
-      fp-lab grid demo training.threads=1 --workers 2
+      fp-lab grid demo --workers 1                   one arm after another in this process
 
       fp-lab grid table1 --engine slurm --option slurm_partition=gpu --option gpus_per_node=1
     """
     console = Console()
     with console.status("Starting (importing torch and MLflow takes a while)"):
         from fp_lab.lab.dry_run import Options
-        from fp_lab.lab.engines import make_engine
         from fp_lab.lab.grid import load_grid
-        from fp_lab.lab.grid_run import fetch_data, run_grid
-        from fp_lab.lab.placement import place_arms
+        from fp_lab.lab.grid_run import fetch_data
 
-        loaded = load_grid(file, overrides or [])
-    fetch_data(loaded, console)
-    if dry_run:
-        placed = place_arms(loaded, runs / loaded.name, in_place=replace, redo=redo)
-        _show_plan(placed, runs, workers or 1, Options(redo, retry_failed, efficiency), console)
-        return
-    where = make_engine(engine, workers, runs / "cache", key_values(options or []))
+        files = find_grids(file)
+        if len(files) > 1 and any(text.startswith("name=") for text in overrides or []):
+            raise ValueError(f"name: got one for {len(files)} grids of {file}, expected none")
+        grids = [load_grid(path, overrides or []) for path in files]
+    for loaded in grids:
+        fetch_data(loaded, console)
+    where = _Where(engine, workers, key_values(options or []))
+    asked = Options(redo, retry_failed, efficiency)
+    failed: dict[str, str] = {}
+    for loaded in grids:
+        if len(grids) > 1:
+            console.rule(loaded.name)
+        if dry_run:
+            _show_plan(loaded, runs, where, asked, replace, console)
+        else:
+            failed |= _run(loaded, runs, where, asked, replace, console)
+    if failed:
+        _end_failed(failed, sum(len(loaded.arms) for loaded in grids), console)
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where arms are done, as the command line says it."""
+
+    engine: str
+    workers: int | None
+    options: Mapping[str, str]
+
+    def at_once(self, grid: "Grid") -> int | None:
+        from fp_lab.lab.engines.local import workers_that_fit
+
+        if self.workers is not None or self.engine != "local":
+            return self.workers
+        return workers_that_fit([arm.config for arm in grid.arms])
+
+
+def _run(
+    grid: "Grid", runs: Path, where: _Where, asked: "Options", replace: bool, console: Console
+) -> dict[str, str]:
+    """Run a grid and show its end; labels of the arms that failed, with the reason."""
+    from fp_lab.lab.engines import make_engine
+    from fp_lab.lab.grid_run import run_grid
+
     try:
-        command = shlex.join(["fp-lab", *sys.argv[1:]])
         result = run_grid(
-            loaded,
+            grid,
             runs,
             console,
-            command=command,
-            engine=where,
-            retry_failed=retry_failed,
+            command=shlex.join(["fp-lab", *sys.argv[1:]]),
+            engine=make_engine(where.engine, where.at_once(grid), runs / "cache", where.options),
+            retry_failed=asked.retry_failed,
             in_place=replace,
-            redo=redo,
-            efficiency=efficiency,
+            redo=asked.redo,
+            efficiency=asked.efficiency,
         )
     except KeyboardInterrupt:
         console.print("Interrupted. The same command finishes what is missing.")
@@ -105,8 +146,7 @@ def grid(
     if result.halted:
         end_halted(result.halted, console)
     console.print(ending(result.reported, runs), markup=False, highlight=False, soft_wrap=True)
-    if result.failed:
-        _end_failed(result.failed, len(loaded.arms), console)
+    return result.failed
 
 
 def _end_failed(failed: Mapping[str, str], arms: int, console: Console) -> NoReturn:
@@ -136,19 +176,24 @@ def key_values(texts: Sequence[str]) -> dict[str, str]:
     return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
 
 
-def _show_plan(placed: "Placed", runs: Path, workers: int, options: "Options", console: Console) -> None:
+def _show_plan(
+    grid: "Grid", runs: Path, where: _Where, asked: "Options", replace: bool, console: Console
+) -> None:
     from fp_lab.lab.build import Materials
     from fp_lab.lab.cautions import cautions
     from fp_lab.lab.dry_run import plan_notes, plan_table
     from fp_lab.lab.estimate import estimate
     from fp_lab.lab.grid_run import placed_jobs
+    from fp_lab.lab.placement import place_arms
     from fp_lab.lab.reporter import Reporter
 
+    placed = place_arms(grid, runs / grid.name, in_place=replace, redo=asked.redo)
     with console.status("Timing a step"):
         jobs = placed_jobs(placed, runs)
         costs = estimate(jobs, Materials(runs / "cache", Reporter()))
-    console.print(plan_table(placed.grid, jobs, costs, workers, retry_failed=options.retry_failed))
-    for line in (*placed.lines, *plan_notes(jobs, options)):
+    workers = where.at_once(grid) or 1
+    console.print(plan_table(placed.grid, jobs, costs, workers, retry_failed=asked.retry_failed))
+    for line in (*placed.lines, *plan_notes(jobs, asked)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for caution in cautions(placed.grid.arms):
         console.print(caution, style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fp_lab.lab.config import flatten
 from fp_lab.lab.engines import Engine
+from fp_lab.lab.first_look import first_look
 from fp_lab.lab.job import Job, Outcome
 from fp_lab.lab.locking import Busy, only_one
 from fp_lab.lab.mirror import mirror, shown_files
@@ -126,7 +127,7 @@ class ArmsAtWork:
                 if outcome.stages
                 else "was done already"
             )
-            self._say(job, what)
+            self._say(job, "; ".join(filter(None, (what, first_look(place.summary.parent)))))
             if not self._send(job):
                 self.unsent.append(job)
         elif outcome.state == "failed":

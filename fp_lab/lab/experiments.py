@@ -41,6 +41,20 @@ def find_experiment(name: str | Path, beside: Path | None = None) -> Path:
     raise ValueError(f"no experiment file {name}{hint} In {shipped} there are:{listed}")
 
 
+def find_grids(name: str | Path) -> tuple[Path, ...]:
+    """Grid files: the one that is named (see `find_experiment`), or those of a folder, by their names.
+
+    Raises:
+        ValueError: there is no such file or folder, or nothing in it.
+    """
+    for folder in (Path(name).expanduser(), experiments_folder() / "grids" / name):
+        if folder.is_dir():
+            if files := tuple(sorted(folder.glob(f"*{SUFFIX}"))):
+                return files
+            raise ValueError(f"no grid file in the folder {folder}, expected some *{SUFFIX}")
+    return (find_experiment(name),)
+
+
 def available_experiments() -> list[str]:
     """Names of the experiment files that come with fp_lab, relative to their folder."""
     folder = experiments_folder()

@@ -58,13 +58,14 @@ def _summary(
     runs: Sequence[tuple[int, Mapping[str, Any]]], history: str, kind: Kind, basis: Basis
 ) -> ForgettingSummary:
     histories = [content["histories"] for _, content in runs]  # the true videos have one
-    videos = [_read(rows) for own in histories for rows in own.get(NOISE_FLOOR, own.get(history))]
+    videos = [read_forgetting(rows) for own in histories for rows in own.get(NOISE_FLOOR, own.get(history))]
     prompts = [prompt for _, content in runs for prompt in content["clusters"]]
     seeds = [training for training, content in runs for _ in content["clusters"]]
     return summarise_forgetting(videos, kind, clusters=prompts, seeds=seeds if basis.over_seeds else None)
 
 
-def _read(rows: Sequence[Mapping[str, Any]]) -> Forgetting:
+def read_forgetting(rows: Sequence[Mapping[str, Any]]) -> Forgetting:
+    """What came back in one video, as ``forgetting.json`` holds it."""
     figures = ("agreement", "psnr")  # NaN is null in JSON
     known = [dict(row) | {f: math.nan for f in figures if row[f] is None} for row in rows]
     return Forgetting(tuple(Return(**row) for row in known))

@@ -2,17 +2,39 @@
 
 import multiprocessing
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import psutil
+
 from fp_lab.lab.build import Materials
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.device import device_of
 from fp_lab.lab.engines.journaled import work_journaled
 from fp_lab.lab.engines.protocol import Lost, RemoteEngine
 from fp_lab.lab.job import Job, Outcome
-from fp_lab.lab.pool import exit_with_parent
+from fp_lab.lab.pool import available_cores, exit_with_parent
+from fp_lab.lab.real import is_real
 from fp_lab.lab.reporter import Reporter
+
+_MEMORY_OF_AN_ARM = 1.6e9
+"""Bytes that an arm over a base of fp_lab's own needs at most: measured 1.3 GB at its largest."""
+
+
+def workers_that_fit(arms: Sequence[ExperimentConfig]) -> int:
+    """How many arms this machine can do at once without one slowing another.
+
+    As many as it has cores for their threads and memory for their models; one where an arm runs on a GPU or
+    starts from a transformer in diffusers' format.
+    """
+    if any(device_of(arm).type != "cpu" or is_real(arm) or arm.training.ranks > 1 for arm in arms):
+        return 1
+    cores = available_cores() // max(arm.training.threads for arm in arms)
+    memory = int(psutil.virtual_memory().available // _MEMORY_OF_AN_ARM)
+    return max(1, min(len(arms), cores, memory))
 
 
 @dataclass(frozen=True, eq=False)

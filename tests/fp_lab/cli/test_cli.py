@@ -15,7 +15,7 @@ from fp_lab.cli import app
 from fp_lab.lab import estimate, grid_run
 from fp_lab.lab.build import Materials
 from fp_lab.lab.estimate import Cost
-from fp_lab.lab.grid import load_grid
+from fp_lab.lab.grid import Grid, load_grid
 from fp_lab.lab.grid_run import GridResult
 from fp_lab.lab.identity import Identity, write_identity
 from fp_lab.lab.reporter import Reporter
@@ -141,6 +141,33 @@ def test_options_count_in_a_dry_run_and_in_the_command_that_is_kept(
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fp-lab", *asked])
     assert invoke(*asked)[0] == 0
     assert heard["command"] == " ".join(["fp-lab", *asked])
+
+
+def test_all_grids_of_a_folder_are_run_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_experiment(tmp_path)
+    folder, runs = tmp_path / "both", tmp_path / "runs"
+    folder.mkdir()
+    for name in ("second", "first"):
+        text = f"base: {tmp_path}/tiny\nname: of_{name}\narms: [{{recipe: g3}}]\n"
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    ran: list[tuple[str, int]] = []
+
+    def hear(grid: Grid, *given: object, **named: object) -> GridResult:
+        ran.append((grid.name, grid.arms[0].config.training.steps))
+        return GridResult(runs / grid.name, runs / grid.name, (), None, {f"arm of {grid.name}": "lost"})
+
+    monkeypatch.setattr(grid_run, "run_grid", hear)
+    code, text = invoke("grid", str(folder), "training.steps=2", "--runs", str(runs))
+    assert ran == [("of_first", 2), ("of_second", 2)]
+    assert code == 1, "the failure of one does not keep the others from being run"
+    assert "2 of 2 arms failed" in text
+    code, text = invoke("grid", str(folder), "name=one", "--runs", str(runs))
+    assert (code, len(ran)) == (2, 2)
+    assert "2 grids" in text
+    (tmp_path / "none").mkdir()
+    assert "no grid file in the folder" in invoke("grid", str(tmp_path / "none"))[1]
 
 
 def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:

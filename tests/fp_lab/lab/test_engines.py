@@ -6,6 +6,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -14,9 +15,11 @@ from rich.console import Console
 from fp_lab.lab import arm as arm_module
 from fp_lab.lab.arm import work
 from fp_lab.lab.build import Materials
+from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.engines import ENGINES, Engine, Here, make_engine
+from fp_lab.lab.engines import local as local_module
 from fp_lab.lab.engines.journal import JOURNAL_FILE
-from fp_lab.lab.engines.local import Local
+from fp_lab.lab.engines.local import Local, workers_that_fit
 from fp_lab.lab.engines.protocol import ATTEMPTS, Lost, RemoteEngine
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs, run_grid
@@ -227,3 +230,27 @@ def test_a_folder_that_cannot_be_written_to_is_no_fault_of_the_arm(
     outcome = work(job, Materials(job.cache, Reporter()), Reporter())
     assert outcome.state == state
     assert (RunFolder(job.folder).failure(job.key) is not None) is (state == "failed")
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "gigabytes", "workers"),
+    [(1, 2, 4.0, 2), (2, 2, 4.0, 1), (1, 16, 4.0, 2), (1, 16, 64.0, 3), (4, 2, 4.0, 1), (1, 2, 0.5, 1)],
+)
+def test_as_many_arms_at_once_as_cores_and_memory_allow(
+    config: ExperimentConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    cores: int,
+    gigabytes: float,
+    workers: int,
+) -> None:
+    monkeypatch.setattr(local_module, "available_cores", lambda: cores)
+    memory = SimpleNamespace(available=int(gigabytes * 1e9))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    arm = replace(config, training=replace(config.training, threads=threads))
+    assert workers_that_fit([arm] * 3) == workers
+
+
+def test_real_models_are_done_one_at_a_time(config: ExperimentConfig) -> None:
+    real = replace(config, model=replace(config.model, base="Wan-AI/Wan2.1-T2V-1.3B-Diffusers"))
+    assert workers_that_fit([config, real]) == 1
