@@ -275,12 +275,12 @@ def _having(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:
     if not configs:
         return
     stand_ins = dict.fromkeys(PARTS, "recipe") | dict.fromkeys(BASELINE_KEYS, "label")
-    keys = {stand_ins.get(key, key) for key in flatten(override_layer(settings).values)}
+    keys = {stand_ins.get(key, key) for key in flatten(override_layer(settings, ExperimentConfig).values)}
     wanted = plain(flatten(asdict(load(next(iter(configs.values())), settings))))
     usual = plain(flatten(asdict(ExperimentConfig("g9"))))
     for run, path in configs.items():
         told = usual | flatten(yaml.load(path.read_bytes(), yaml.CSafeLoader))
-        if all(told[key] == wanted[key] for key in keys):
+        if all(told.get(key) == wanted.get(key) for key in keys):
             yield run
 
 

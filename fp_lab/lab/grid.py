@@ -1,15 +1,16 @@
 """What a grid is: a base, axes and further arms, seeds; every arm is a small difference from the base."""
 
-import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from fp_lab.lab.axes import differences
 from fp_lab.lab.compute import at_equal_compute
 from fp_lab.lab.config import (
+    Document,
     ExperimentConfig,
     Layer,
     dotted_layer,
@@ -21,13 +22,14 @@ from fp_lab.lab.config import (
     yaml_of,
 )
 from fp_lab.lab.experiments import find_experiment
+from fp_lab.lab.names import IN_GRIDS, IN_RUNS, check_folder_name
 from fp_lab.lab.recipes import PARTS
 from fp_lab.lab.stages import digest
 
 GRID_KEYS = ("name", "base", "common", "axes", "arms", "exclude", "seeds")
 OVERRIDDEN = ("name", "seeds")
 """Those of them that the command line may say."""
-_LONGEST_NAME = 160
+_LONGEST_NAME = 160  # bytes
 
 
 @dataclass(frozen=True)
@@ -90,74 +92,78 @@ def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
         ValueError: unknown keys, values of the wrong type, or two arms that are the same.
     """
     path = find_experiment(name)
-    asked = override_layer(overrides)
+    asked = override_layer(overrides, ExperimentConfig)
     own = {key: value for key, value in asked.values.items() if key in OVERRIDDEN}
     settings = Layer(asked.origin, {key: value for key, value in asked.values.items() if key not in own})
-    values = read_yaml(path) | own
-    _check_keys(path, values)
-    base = read_layers(find_experiment(str(values.get("base", "base")), beside=path))
-    common = dotted_layer(_mapping(path, "common", values.get("common") or {}), f"{path}: common")
+    file = read_yaml(path, ExperimentConfig)
+    values = {**file.values, **own}
+    _check_keys(path, file)
+    name = _name(path, asked.origin if "name" in own else path, values)
+    base = read_layers(find_experiment(str(values.get("base") or "base"), beside=path), ExperimentConfig)
     seeds = _seeds(asked.origin if "seeds" in own else path, values.get("seeds", [0]))
+    shared = values.get("common") or {}
+    if not isinstance(shared, Mapping):
+        raise ValueError(f"{path}: common: got {shared!r}, expected keys with values{file.line('common')}")
+    common = dotted_layer(shared, f"{path}: common", file.below("common"))
     arms = []
-    for apart in _differences(path, values):
-        layers = [common, dotted_layer(apart, f"{path}: arm {apart}"), settings]
+    for apart, lines in differences(path, file):
+        layers = [common, dotted_layer(apart, f"{path}: arm {apart}", lines), settings]
         _refuse_seed(layers)
         arms += [_arm([*base, *layers], apart, seed) for seed in seeds]
+    if not arms:
+        raise ValueError(
+            f"{path}: exclude: nothing is left of the axes, expected an arm{file.line('exclude')}"
+        )
     names = [(arm.name, arm.seed) for arm in arms]
     for twice in {label for label in names if names.count(label) > 1}:
         raise ValueError(
             f"{path}: the arm {twice[0]} with seed {twice[1]} is there twice; remove or exclude one"
         )
     files = (path, *(Path(layer.origin) for layer in base))
-    return Grid(str(values.get("name", path.stem)), tuple(arms), files)
+    return Grid(name, tuple(arms), files)
 
 
 def single(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
     """An experiment file as a grid of one arm."""
     path = find_experiment(name)
-    layers = read_layers(path)
-    arm = _arm([*layers, override_layer(overrides)], {}, None)
-    return Grid(path.stem, (arm,), tuple(Path(layer.origin) for layer in layers))
+    layers = read_layers(path, ExperimentConfig)
+    arm = _arm([*layers, override_layer(overrides, ExperimentConfig)], {}, None)
+    return Grid(_name(path, path, {}), (arm,), tuple(Path(layer.origin) for layer in layers))
+
+
+def _name(path: Path, origin: object, values: Mapping[str, Any]) -> str:
+    """Of the folder under runs: as the file says, else that of the file."""
+    return check_folder_name(f"{origin}: name", str(values.get("name", path.stem)), IN_RUNS)
 
 
 def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> Arm:
     seeded = layers if seed is None else [*layers, Layer("seeds", {"seed": seed})]
     config = at_equal_compute(merge(seeded))
     apart = {k: v for k, v in flatten(own).items() if k not in (*PARTS, "recipe", "baseline", "like")}
-    return Arm(folder_name(config.label or config.recipe, apart), config.seed, config)
+    name = folder_name(config.label or config.recipe, apart)
+    said = next((layer.origin for layer in reversed(layers) if "label" in layer.values), "recipe")
+    check_folder_name(f"{said}: label", name, IN_GRIDS)
+    return Arm(name, config.seed, config)
 
 
 def folder_name(name: str, apart: Mapping[str, Any]) -> str:
     """A name and what sets it apart, as the name of a folder; a long one ends in a digest of the whole."""
     whole = "".join([name, *(f"--{key}={value}" for key, value in apart.items())])
     safe = re.sub(r"[^\w.+=,-]+", "-", whole)
-    if len(safe) > _LONGEST_NAME:
-        safe = f"{safe[: _LONGEST_NAME - 9]}-{digest({'name': whole})[:8]}"
+    if len(safe.encode()) > _LONGEST_NAME:
+        begin = safe.encode()[: _LONGEST_NAME - 9].decode(errors="ignore")
+        safe = f"{begin}-{digest({'name': whole})[:8]}"
     return safe
 
 
-def _differences(path: Path, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    axes = _mapping(path, "axes", values.get("axes") or {})
-    further = _list(path, "arms", values.get("arms") or [])
-    excluded = _list(path, "exclude", values.get("exclude") or [])
-    for name in axes:
-        _list(path, f"axes.{name}", axes[name])
-    if axes or not further:
-        for chosen in itertools.product(*axes.values()):
-            own = dict(zip(axes, chosen, strict=True))
-            if not any(all(own.get(k) == v for k, v in entry.items()) for entry in excluded):
-                yield own
-    for own in further:
-        yield dict(_mapping(path, "arms", own))
-
-
-def _check_keys(path: Path, values: Mapping[str, Any]) -> None:
-    for key in values:
+def _check_keys(path: Path, file: Document) -> None:
+    for key in file.values:
         if key not in GRID_KEYS:
             close = get_close_matches(key, GRID_KEYS, n=1)
             hint = f"; did you mean {close[0]}?" if close else f"; the keys are {', '.join(GRID_KEYS)}"
             raise ValueError(
                 f"{path}: unknown key {key!r} in a grid{hint} Settings of all arms go under common."
+                f"{file.line(key)}"
             )
 
 
@@ -177,15 +183,3 @@ def _refuse_seed(layers: Sequence[Layer]) -> None:
                 f"{layer.origin}: seed: got {layer.values['seed']!r}, expected none: the training seeds of a "
                 "grid are its seeds, such as seeds=[0, 1, 2]"
             )
-
-
-def _mapping(path: Path, key: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{path}: {key}: got {value!r}, expected keys with values")
-    return value
-
-
-def _list(path: Path, key: str, value: Any) -> list[Any]:
-    if not isinstance(value, list) or (key.startswith("axes.") and not value):
-        raise ValueError(f"{path}: {key}: got {value!r}, expected a list")
-    return value

@@ -10,10 +10,10 @@ from fp_lab.lab.config.layers import (
     flatten,
     override_layer,
     read_layers,
-    read_yaml,
-    yaml_of,
 )
+from fp_lab.lab.config.making import value_of
 from fp_lab.lab.config.merging import load, load_settings, merge, to_yaml
+from fp_lab.lab.config.reading import Document, read_yaml, yaml_of
 from fp_lab.lab.config.settings import (
     CARRIED,
     FIRST_TRAINING_SEED,
@@ -31,6 +31,7 @@ __all__ = [
     "FIRST_TRAINING_SEED",
     "CodecSource",
     "DataConfig",
+    "Document",
     "EvaluationConfig",
     "ExperimentConfig",
     "Layer",
@@ -46,5 +47,6 @@ __all__ = [
     "read_layers",
     "read_yaml",
     "to_yaml",
+    "value_of",
     "yaml_of",
 ]

@@ -1,19 +1,14 @@
-"""Values from files and from the command line, in layers, made into typed settings.
+"""Values from files and from the command line, in layers, made into typed settings."""
 
-The only files that know OmegaConf are this one and its neighbours.
-"""
-
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
+from fp_lab.lab.config.making import make
+from fp_lab.lab.config.reading import read_value, read_yaml
+from fp_lab.lab.config.texts import settings_class, takes_null
 from fp_lab.lab.experiments import find_experiment
 from fp_lab.lab.recipes import PARTS
 
@@ -29,25 +24,29 @@ _REPLACED = {
 
 @dataclass(frozen=True)
 class Layer:
-    """Values from one place, nested as in YAML, and the name of that place for messages."""
+    """Values from one place.
+
+    Attributes:
+        origin: name of the place, for messages.
+        values: nested as in YAML.
+        lines: of the keys in that place, by their dotted path, where it is a file.
+    """
 
     origin: str
     values: Mapping[str, Any]
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as plain containers."""
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except (OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: got a {type(content).__name__}, expected a mapping of keys to values")
-    return {str(key): value for key, value in content.items()}
+def read_layers(path: Path, kind: type) -> list[Layer]:
+    """A file and the files that it is based on, the outermost base first.
 
+    Args:
+        path: of the file.
+        kind: of settings that it holds.
 
-def read_layers(path: Path) -> list[Layer]:
-    """A file and the files that it is based on, the outermost base first."""
+    Raises:
+        ValueError: a file that cannot be read, or one that comes back to itself.
+    """
     chain: list[Layer] = []
     read: list[Path] = []
     following: Path | None = path
@@ -55,47 +54,76 @@ def read_layers(path: Path) -> list[Layer]:
         if any(following.samefile(seen) for seen in read):
             raise ValueError(f"{path}: its chain of bases comes back to {following}")
         read.append(following)
-        values = read_yaml(following)
-        base = values.pop(BASE_KEY, None)
-        chain.insert(0, Layer(str(following), values))
+        file = read_yaml(following, kind)
+        base = file.values.get(BASE_KEY)
+        own = {key: value for key, value in file.values.items() if key != BASE_KEY}
+        chain.insert(0, dotted_layer(own, str(following), file.lines))
         following = None if base is None else find_experiment(str(base), beside=following)
     return chain
 
 
-def override_layer(overrides: Sequence[str], origin: str = "command line") -> Layer:
-    """``a.b=1`` entries as a layer; values are read as YAML."""
+def override_layer(overrides: Sequence[str], kind: type, origin: str = "command line") -> Layer:
+    """``a.b=1`` entries as a layer: text settings take the text as it is, others are read as YAML.
+
+    Args:
+        overrides: the entries; a later one replaces an earlier one of the same key.
+        kind: of settings that they belong to.
+        origin: where they are from.
+
+    Raises:
+        ValueError: no ``key=value``, or a value that cannot be read.
+    """
+    values: dict[str, Any] = {}
     for text in overrides:
-        if "=" not in text or text.startswith("="):
+        key, equals, value = text.partition("=")
+        if not (key and equals):
             raise ValueError(f"{origin}: got {text!r}, expected key=value such as training.steps=200")
-    values = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
-    assert isinstance(values, dict)
-    return Layer(origin, {str(key): value for key, value in values.items()})
+        try:
+            values.pop(key, None)
+            values[key] = read_value(value, key, kind)
+        except ValueError as error:
+            raise ValueError(f"{origin}: {key}: got {value!r}, which cannot be read: {error}") from error
+    return dotted_layer(values, origin)
 
 
-def dotted_layer(values: Mapping[str, Any], origin: str) -> Layer:
-    """Values under dotted keys, such as ``training.steps: 3``, as a layer."""
+def dotted_layer(values: Mapping[str, Any], origin: str, lines: Mapping[str, int] | None = None) -> Layer:
+    """Values under dotted keys, such as ``training.steps: 3``, nested ones or both, as a layer.
+
+    Raises:
+        ValueError: one key is there twice, or has a value beside keys below it.
+    """
     nested: dict[str, Any] = {}
-    for key, value in values.items():
-        *parents, last = str(key).split(".")
+    for path, value in _pairs(values):
+        *parents, last = path.split(".")
         place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
+        for number, parent in enumerate(parents, start=1):
+            above, place = place, place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                upper = ".".join(parents[:number])
+                raise ValueError(
+                    f"{origin}: {path}: got {value!r}, and {upper} is {above[parent]!r}; expected one of them"
+                )
+        if value == {} and isinstance(place.setdefault(last, {}), dict):
+            continue
+        if last in place:
+            raise ValueError(
+                f"{origin}: {path}: got {place[last]!r} and {value!r}; expected it once, dotted or nested"
+            )
         place[last] = value
-    return Layer(origin, nested)
+    return Layer(origin, nested, lines or {})
 
 
-def yaml_of(values: Mapping[str, Any]) -> str:
-    """Plain containers as YAML."""
-    return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
+def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings as one mapping with dotted keys; an empty one is a value."""
+    return dict(_pairs(values))
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping with dotted keys."""
-    flat: dict[str, Any] = {}
+def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        path = f"{prefix}{key}"
-        flat |= flatten(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
-    return flat
+        if isinstance(value, Mapping) and value:
+            yield from _pairs(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def typed(kind: type[Settings], layers: Sequence[Layer]) -> Settings:
@@ -104,56 +132,33 @@ def typed(kind: type[Settings], layers: Sequence[Layer]) -> Settings:
     Raises:
         ValueError: names the key, its place, what came and what was expected.
     """
-    schema, known = OmegaConf.structured(kind), [*PARTS, *BASELINE_KEYS, *_known_paths(kind)]
-    leaves = [leaf for layer in layers for leaf in _leaves(layer.values, kind, layer.origin, known=known)]
-    merged = dotted_layer({leaf.path: leaf.value for leaf in leaves}, "all")
+    known = [*PARTS, *BASELINE_KEYS, *_known_paths(kind)]
+    leaves = [leaf for layer in layers for leaf in _leaves(layer, layer.values, kind, known)]
+    values: dict[str, Any] = {}
+    for leaf in leaves:
+        *parents, last = leaf.path.split(".")
+        place = values
+        for parent in parents:
+            if not isinstance(place.get(parent), dict):
+                place[parent] = {}
+            place = place[parent]
+        if leaf.value != {} or not isinstance(place.get(last), dict):
+            place[last] = leaf.value
     try:
-        whole = OmegaConf.merge(schema, merged.values)
-        numbers = flatten(cast(dict[str, Any], OmegaConf.to_container(whole, resolve=True)))
-        refused = _not_finite(numbers) or _refused(whole)
-        if not refused:
-            settings = OmegaConf.to_object(whole)
-    except OmegaConfBaseException as error:
-        for leaf in leaves:
-            _check_leaf(schema, leaf)
-        raise ValueError(f"{layers[-1].origin}: {error}") from error
-    if refused:
-        raise ValueError(_with_origin(refused, leaves))
+        settings = make(kind, values)
+    except ValueError as error:
+        raise ValueError(_with_origin(str(error), leaves)) from error
     assert isinstance(settings, kind)
     return settings
-
-
-def _not_finite(values: Mapping[str, Any]) -> str:
-    """Which value is NaN or infinite; empty if none is."""
-    for path, value in values.items():
-        numbers = value if isinstance(value, (list, tuple)) else [value]
-        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
-            return f"{path}: got {value}, expected finite numbers"
-    return ""
-
-
-def _refused(node: Any, path: str = "") -> str:
-    """Why settings are refused by their own class, with the whole key, innermost ones first; empty if not."""
-    for key, inner in node.items():
-        if OmegaConf.is_dict(inner) and (found := _refused(inner, f"{path}.{key}" if path else str(key))):
-            return found
-    try:
-        OmegaConf.to_object(node)
-    except OmegaConfBaseException:
-        raise
-    except ValueError as error:
-        told = not path or str(error).startswith((f"{path}.", f"{path}:"))
-        return str(error) if told else f"{path}: {error}"
-    return ""
 
 
 def _with_origin(fault: str, leaves: Sequence["_Leaf"]) -> str:
     """What is wrong with a key, behind the place that has set it last, or else one beside it."""
     key = fault.partition(":")[0]
     while key:
-        origins = [leaf.origin for leaf in leaves if f"{leaf.path}.".startswith(f"{key}.")]
-        if origins:
-            return f"{origins[-1]}: {fault}"
+        found = [leaf for leaf in leaves if f"{leaf.path}.".startswith(f"{key}.")]
+        if found:
+            return f"{found[-1].origin}: {fault}{found[-1].line}"
         key = key.rpartition(".")[0]
     return fault
 
@@ -163,41 +168,33 @@ class _Leaf:
     origin: str
     path: str
     value: Any
-    expected: Any
+    line: str
 
 
 def _leaves(
-    values: Mapping[str, Any], kind: type, origin: str, prefix: str = "", *, known: Sequence[str]
+    layer: Layer, values: Mapping[str, Any], kind: type, known: Sequence[str], prefix: str = ""
 ) -> Iterator[_Leaf]:
-    """Every value with its dotted path and expected type; refuses keys that do not exist."""
+    """Every value of a layer with its dotted path; refuses keys that do not exist."""
     hints = get_type_hints(kind)
     for key, value in values.items():
         path = f"{prefix}{key}"
+        line = f" (line {layer.lines[path]})" if path in layer.lines else ""
         if key not in hints:
-            inner = next(iter(flatten(value, f"{path}.")), path) if isinstance(value, Mapping) else path
-            raise ValueError(f"{origin}: unknown key {inner!r}{_hint(inner, known)}")
-        if not is_dataclass(hints[key]):
-            yield _Leaf(origin, path, value, hints[key])
-        elif isinstance(value, Mapping):
-            assert isinstance(hints[key], type)
-            yield from _leaves(value, hints[key], origin, f"{path}.", known=known)
+            inner = next(iter(flatten({path: value})))
+            raise ValueError(f"{layer.origin}: unknown key {inner!r}{_hint(inner, known)}{line}")
+        settings, may_be_null = settings_class(hints[key]), takes_null(hints[key])
+        if settings and isinstance(value, Mapping):
+            if may_be_null:
+                yield _Leaf(layer.origin, path, {}, line)
+            yield from _leaves(layer, value, settings, known, f"{path}.")
+        elif settings and not (value is None and may_be_null):
+            keys = ", ".join(part.name for part in fields(settings))
+            fault = f"{path}: got {value!r}, expected a mapping with keys among {keys}"
+            raise ValueError(f"{layer.origin}: {fault}{line}")
+        elif get_origin(hints[key]) is dict and isinstance(value, Mapping):
+            yield from (_Leaf(layer.origin, f"{path}.{name}", own, line) for name, own in value.items())
         else:
-            keys = ", ".join(field.name for field in fields(hints[key]))
-            raise ValueError(f"{origin}: {path}: got {value!r}, expected a mapping with keys among {keys}")
-
-
-def _check_leaf(schema: Any, leaf: _Leaf) -> None:
-    """Say what is wrong with a value that does not fit; one that refers to others is not looked at."""
-    if isinstance(leaf.value, str) and "${" in leaf.value:
-        return
-    try:
-        OmegaConf.merge(schema, dotted_layer({leaf.path: leaf.value}, leaf.origin).values)
-    except OmegaConfBaseException as error:
-        wanted = leaf.expected.__name__ if type(leaf.expected) is type else str(leaf.expected)
-        raise ValueError(
-            f"{leaf.origin}: {leaf.path}: got {leaf.value!r} ({type(leaf.value).__name__}), "
-            f"expected {wanted.replace('typing.', '')}"
-        ) from error
+            yield _Leaf(layer.origin, path, value, line)
 
 
 def _hint(path: str, known: Sequence[str]) -> str:
@@ -217,5 +214,5 @@ def _hint(path: str, known: Sequence[str]) -> str:
 def _known_paths(kind: type, prefix: str = "") -> Iterator[str]:
     for name, hint in get_type_hints(kind).items():
         yield f"{prefix}{name}"
-        if is_dataclass(hint) and isinstance(hint, type):
-            yield from _known_paths(hint, f"{prefix}{name}.")
+        if inner := settings_class(hint):
+            yield from _known_paths(inner, f"{prefix}{name}.")

@@ -1,13 +1,13 @@
 """From layers to an experiment: recipe or parts, and baselines spelled out."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from fp_lab.baselines import PACKED, Baseline, baseline
 from fp_lab.lab.config.layers import Layer, Settings, dotted_layer, override_layer, read_layers, typed
+from fp_lab.lab.config.reading import yaml_of
 from fp_lab.lab.config.settings import ExperimentConfig
 from fp_lab.lab.experiments import find_experiment
 from fp_lab.lab.recipes import PARTS, RecipeRequest, resolve_recipe
@@ -20,7 +20,9 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
     Raises:
         ValueError: a file that is not there, a key that does not exist, a value of the wrong type.
     """
-    return merge([*read_layers(find_experiment(name)), override_layer(overrides)])
+    return merge(
+        [*read_layers(find_experiment(name), ExperimentConfig), override_layer(overrides, ExperimentConfig)]
+    )
 
 
 def load_settings(kind: type[Settings], name: str | Path, overrides: Sequence[str] = ()) -> Settings:
@@ -29,7 +31,7 @@ def load_settings(kind: type[Settings], name: str | Path, overrides: Sequence[st
     Raises:
         ValueError: a file that is not there, a key that does not exist, a value of the wrong type.
     """
-    return typed(kind, [*read_layers(find_experiment(name)), override_layer(overrides)])
+    return typed(kind, [*read_layers(find_experiment(name), kind), override_layer(overrides, kind)])
 
 
 def merge(layers: Sequence[Layer]) -> ExperimentConfig:
@@ -68,12 +70,12 @@ def _with_baselines(layers: Sequence[Layer]) -> list[Layer]:
         name, protocol = str(values.pop("baseline")), str(values.pop("protocol", "paper"))
         like = str(values.pop("like", PACKED))
         videos: dict[str, Any] = {key: values[key] for key in ("data", "evaluation") if key in values}
-        about = _merged([*spelled, Layer(layer.origin, {**videos, "recipe": like})])
+        about = _merged([*spelled, replace(layer, values={**videos, "recipe": like})])
         side = about.data.size // latent_stride(about.codec.source)
         frames = about.evaluation.frames
         made = baseline(name, protocol, packed=like, frames=frames, rows=side, columns=side)
         own = {"recipe": str(made.recipe), "label": name, "protocol": protocol, **made.settings}
-        spelled += [dotted_layer(own, layer.origin), Layer(layer.origin, values)]
+        spelled += [dotted_layer(own, layer.origin), replace(layer, values=values)]
     return spelled
 
 
@@ -81,7 +83,7 @@ def _merged(layers: Sequence[Layer]) -> ExperimentConfig:
     own, requests = [], []
     for layer in layers:
         values = {key: value for key, value in layer.values.items() if key not in (*PARTS, "recipe")}
-        own.append(Layer(layer.origin, values))
+        own.append(replace(layer, values=values))
         requests.append(
             RecipeRequest(layer.origin, {k: v for k, v in layer.values.items() if k not in values})
         )
@@ -90,4 +92,4 @@ def _merged(layers: Sequence[Layer]) -> ExperimentConfig:
 
 def to_yaml(config: ExperimentConfig) -> str:
     """The resolved config; `load` of it gives an equal one."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return yaml_of(asdict(config))

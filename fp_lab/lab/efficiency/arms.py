@@ -109,7 +109,10 @@ def _plain(name: str, like: ExperimentConfig, recipe: Recipe) -> Side:
 
 
 def _named(name: str | None, overrides: Sequence[str]) -> list[Side]:
-    base, override = read_layers(find_experiment("base")), override_layer(overrides)
+    base, override = (
+        read_layers(find_experiment("base"), ExperimentConfig),
+        override_layer(overrides, ExperimentConfig),
+    )
     if name is None:
         config = merge([*base, override])
         return [Side(config.recipe, config)]

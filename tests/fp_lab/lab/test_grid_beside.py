@@ -126,6 +126,6 @@ def test_code_is_known_by_its_commit_its_changes_or_its_version() -> None:
 
 
 def _yaml(path: Path) -> dict[str, list[dict[str, str]]]:
-    from fp_lab.lab.config import read_yaml
+    from fp_lab.lab.config import ExperimentConfig, read_yaml
 
-    return read_yaml(path)
+    return dict(read_yaml(path, ExperimentConfig).values)

@@ -1,0 +1,117 @@
+"""Plain values made into typed settings: the conversions are OmegaConf's, text is taken as it is."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, make_dataclass, replace
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fp_lab.lab.config.texts import settings_class
+
+
+def make(kind: type, values: Mapping[str, Any], path: str = "", default: Any = None) -> Any:
+    """Settings of a kind: nested values over the defaults, the innermost settings first.
+
+    Args:
+        kind: their dataclass.
+        values: by the names of its fields, nested.
+        path: dotted path of the whole, for messages.
+        default: settings of that kind which the values lie over; None: those of the class.
+
+    Raises:
+        ValueError: begins with the dotted key of the value that does not fit.
+    """
+    hints, known = get_type_hints(kind), {part.name: part for part in fields(kind)}
+    given = {}
+    for name, value in values.items():
+        key = f"{path}.{name}" if path else name
+        beneath = _default(known[name]) if default is None else getattr(default, name)
+        inner = settings_class(hints[name])
+        if inner and isinstance(value, Mapping):
+            given[name] = make(inner, value, key, beneath)
+        elif get_origin(hints[name]) is dict and isinstance(value, Mapping):
+            given[name] = beneath | convert(hints[name], value, key)
+        else:
+            given[name] = convert(hints[name], value, key)
+    try:
+        return kind(**given) if default is None else replace(default, **given)
+    except ValueError as error:
+        named = not path or str(error).startswith((f"{path}.", f"{path}:"))
+        raise ValueError(str(error) if named else f"{path}: {error}") from error
+
+
+def value_of(kind: type, key: str, value: Any) -> Any:
+    """A value as the setting with a dotted key holds it; as it is where there is no such setting.
+
+    Raises:
+        ValueError: it does not fit; the message begins with the key.
+    """
+    hint: Any = kind
+    for name in key.split("."):
+        settings = settings_class(hint)
+        hint = get_type_hints(settings).get(name) if settings else None
+    if (settings := settings_class(hint)) and isinstance(value, Mapping):
+        return make(settings, value, key)
+    return value if hint is None else convert(hint, value, key)
+
+
+def convert(hint: Any, value: Any, key: str) -> Any:
+    """A value as a field of some type holds it.
+
+    Raises:
+        ValueError: it does not fit, or a number is not finite; the message begins with the key.
+    """
+    if _is_as_typed(hint, value):
+        return tuple(value) if isinstance(value, list) else value
+    converted = _converted(hint, value)
+    if converted is _MISFIT:
+        wanted = hint.__name__ if type(hint) is type else str(hint).replace("typing.", "")
+        raise ValueError(f"{key}: got {value!r} ({type(value).__name__}), expected {wanted}")
+    numbers = converted if isinstance(converted, tuple) else [converted]
+    if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        raise ValueError(f"{key}: got {converted}, expected finite numbers")
+    return converted
+
+
+_MISFIT = object()
+
+
+def _is_as_typed(hint: Any, value: Any) -> bool:
+    """Whether a value is free text, or a list of such, which has nothing to convert."""
+    if isinstance(value, list) and get_origin(hint) is tuple:
+        return all(_is_as_typed(get_args(hint)[0], item) for item in value) and Ellipsis in get_args(hint)
+    return isinstance(value, str) and str in (hint, *get_args(hint))
+
+
+def _converted(hint: Any, value: Any) -> Any:
+    if _is_special(value) or (settings_class(hint) and value is not None):
+        return _MISFIT
+    if settings_class(hint):
+        return None if type(None) in get_args(hint) else _MISFIT
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(_schema(hint), {"value": value})).value  # type: ignore[union-attr]
+    except OmegaConfBaseException:
+        return _MISFIT
+
+
+def _is_special(value: Any) -> bool:
+    """Whether OmegaConf takes a text, or one inside, for a reference or a missing value."""
+    if isinstance(value, (list, tuple)):
+        return any(_is_special(item) for item in value)
+    if isinstance(value, Mapping):
+        return any(_is_special(item) for item in value.values())
+    return isinstance(value, str) and ("${" in value or value == "???")
+
+
+@cache
+def _schema(hint: Any) -> Any:
+    return OmegaConf.structured(make_dataclass("One", [("value", hint)]))
+
+
+def _default(known: "Field[Any]") -> Any:
+    if known.default_factory is not MISSING:
+        return known.default_factory()
+    return None if known.default is MISSING else known.default

@@ -1,0 +1,37 @@
+"""Names that become folders: each is one of its own, beside those of the lab (standard library only)."""
+
+from collections.abc import Collection
+
+IN_RUNS = ("cache", "mlartifacts", "mlflow.db", "mlflow.lock")
+IN_GRIDS = ("truth", "report", "reports", "efficiency", "grid.yaml", "command.txt", "index.parquet")
+_LONGEST = 200  # bytes; file systems take 255, and more is put behind a name
+
+
+def check_folder_name(what: str, name: str, taken: Collection[str]) -> str:
+    """A name that can be one folder of its own.
+
+    Args:
+        what: it is the name of, and where it is from, for the message.
+        name: to be checked.
+        taken: names of the lab's own beside it.
+
+    Returns:
+        The name.
+
+    Raises:
+        ValueError: empty, more than one folder, above its place, one of the lab's own, or no printable text.
+    """
+    fault = ""
+    if not name.strip():
+        fault = "nothing"
+    elif name in (".", "..") or any(mark in name for mark in "/\\"):
+        fault = "a path"
+    elif not name.isprintable():
+        fault = "characters that are not printed"
+    elif name.lower() in taken:
+        fault = "a name that the lab needs there"
+    elif len(name.encode(errors="surrogatepass")) > _LONGEST:
+        fault = f"more than {_LONGEST} bytes"
+    if fault:
+        raise ValueError(f"{what}: got {name!r}, {fault}; expected the name of one folder, such as warmup_3")
+    return name
