@@ -243,6 +243,19 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
     return Gathered.of(index, scored, floor_videos, truths=tuple(truths), waiting=waiting)
 
 
+def by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
+    """Scored runs below some folders by the length of their videos in frames, the shortest first."""
+    runs = sorted({run for path in paths for run in _run_folders(path)}, key=str)
+    grids: dict[Path, list[Path]] = {}
+    for run in runs:
+        grids.setdefault(run.parents[1], []).append(run)
+    found: dict[int, list[Path]] = {}
+    for grid, own in grids.items():
+        for name, facts in read_runs(grid, own).runs.items():
+            found.setdefault(int(facts.size["frames"]), []).append(grid / name)
+    return dict(sorted(found.items()))
+
+
 def _cautions(runs: Mapping[Path, RunFacts]) -> Iterator[str]:
     yield from (facts.caution for facts in runs.values() if facts.caution)
     arms = dict.fromkeys((facts.recipe, _latent_size(facts)) for facts in runs.values())

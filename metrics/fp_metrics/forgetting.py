@@ -29,7 +29,7 @@ from fp_metrics.truth import SceneTruth, WorldTruth
 GAPS = (1, 9, 13, 17, 27, 43, 85)
 """Least gap of each bin, frames; the last bin is open."""
 
-_OPEN = 10**9
+OPEN = 10**9
 _NAMES: dict[Kind, str] = {
     "object": "object",
     "place": "place",
@@ -52,7 +52,7 @@ class Forgetting:
         self,
         kind: Kind,
         figure: Literal["agreement", "psnr"] = "agreement",
-        gaps: Collection[int] = range(1, _OPEN),
+        gaps: Collection[int] = range(1, OPEN),
     ) -> float:
         """Weighted mean of a figure over what came back after these gaps; NaN without any.
 
@@ -200,14 +200,14 @@ def summarise_forgetting(
         return effects.intervals(level, seed=seed)[0]
 
     bins = []
-    for least, after in pairwise((*gaps, _OPEN)):
+    for least, after in pairwise((*gaps, OPEN)):
         values, quality = (
             [video.mean(kind, figure, range(least, after)) for video in videos]
             for figure in ("agreement", "psnr")
         )
         count = sum(bool(np.isfinite(value)) for value in values)
         reason = None if count else f"no {_NAMES[kind]} returns after such a gap"
-        most = None if after == _OPEN else after - 1
+        most = None if after == OPEN else after - 1
         bins.append(GapBin(least, most, interval(values), interval(quality), count, reason))
     reasons = Counter(reason for video in videos if (reason := video.undefined(kind)) is not None)
     true = list(floor)

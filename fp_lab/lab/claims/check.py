@@ -1,17 +1,20 @@
 """Checking the claims, and writing what came of it."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.table import Table as RichTable
 
 from fp_lab.lab.atomic import write_text
-from fp_lab.lab.claims.model import Checked, Evidence
+from fp_lab.lab.claims.model import Checked, Claim, Evidence, Outcome
 from fp_lab.lab.claims.registry import CLAIMS
 from fp_lab.lab.compare import Comparison, compare_runs
+from fp_lab.lab.gathered import by_length
 from fp_lab.lab.summary import plain
 
 CLAIMS_FILE = "claims.json"
@@ -36,6 +39,10 @@ def check_claims(
 
     Raises:
         ValueError: no scores in the runs, or an id that is none.
+
+    Returns:
+        What is known of the longest videos, and the claims: each decided at every length of videos, the
+        horizon, and what is said of it that of the longest one that has the arms for it.
     """
     known = [claim.id for claim in CLAIMS]
     for wanted in only:
@@ -43,20 +50,44 @@ def check_claims(
             raise ValueError(f"got claim {wanted!r}, expected one of {', '.join(known)}")
     if runs:
         begin("Comparing the runs")
-    evidence = Evidence(compare_runs(runs) if runs else None)
+    lengths = by_length(runs) if runs else {}
+    # one length, or none with scores: `compare_runs` says what is wrong
+    parts = list(lengths.values()) if len(lengths) > 1 else [list(runs)] if runs else []
+    known_at = [Evidence(compare_runs(part)) for part in parts] or [Evidence()]
     chosen = [claim for claim in CLAIMS if not only or any(_named(wanted, claim.id) for wanted in only)]
     checked = []
     for number, claim in enumerate(chosen, start=1):
         begin(f"Checking {claim.id}, {number} of {len(chosen)}")
-        checked.append(Checked(claim, claim.check(evidence)))
-    return evidence, checked
+        checked.append(Checked(claim, _over_horizons(claim, known_at)))
+    return known_at[-1], checked
 
 
 def check_on(comparison: Comparison) -> list[Checked]:
     """Check the empirical claims on runs that are compared already."""
     evidence = Evidence(comparison)
     chosen = [claim for claim in CLAIMS if claim.kind == "empirical"]
-    return [Checked(claim, claim.check(evidence)) for claim in chosen]
+    return [Checked(claim, _over_horizons(claim, [evidence])) for claim in chosen]
+
+
+def _over_horizons(claim: Claim, known_at: Sequence[Evidence]) -> Outcome:
+    """The outcome at the longest horizon that has one; the evidence names it, and what the others say."""
+    if claim.kind != "empirical":
+        return claim.check(known_at[-1])
+    outcomes = {evidence.frames: claim.check(evidence) for evidence in known_at}
+    measured = {frames: made for frames, made in outcomes.items() if made.status != "not measured"}
+    if not measured:
+        return outcomes[known_at[-1].frames]
+    frames, last = list(measured.items())[-1]
+    words = f"videos of {frames} frames: {last.evidence}"
+    if len(measured) > 1:
+        told = (f"{n} frames {made.status}{_mean_effect(made)}" for n, made in measured.items())
+        words += f"; over horizons: {', '.join(told)}"
+    return replace(last, evidence=words)
+
+
+def _mean_effect(made: Outcome) -> str:
+    means = [one.mean for one in made.differences if math.isfinite(one.mean)]
+    return f" (mean effect {fmean(means):+.3g})" if means else ""
 
 
 def _named(wanted: str, id: str) -> bool:

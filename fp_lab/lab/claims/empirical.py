@@ -235,9 +235,9 @@ def less_drift_than_baselines(evidence: Evidence) -> Outcome:
 
 def more_noise_less_drift(evidence: Evidence) -> Outcome:
     """Noisy history: less drift in clarity at sigma_test 0.1 than at 0, and at 0.5 than at 0.1."""
-    own = {arm.name for arm in evidence.baselines}
+    own = {evidence.own_name(arm): arm.name for arm in evidence.baselines}
     levels = [f"noisy_history_test{level}" for level in ("0", "0.1", "0.5")]
-    if not own >= set(levels):
+    if not own.keys() >= set(levels):
         return missing("noisy history at sigma_test 0, 0.1 and 0.5")
     if "clarity" not in evidence.scores:
         return missing("clarity score")
@@ -245,7 +245,11 @@ def more_noise_less_drift(evidence: Evidence) -> Outcome:
     return all_hold(
         [
             difference(
-                panel, mean_of(panel, [less]), mean_of(panel, [more]), f"clarity, {less} less {more}", 2
+                panel,
+                mean_of(panel, [own[less]]),
+                mean_of(panel, [own[more]]),
+                f"clarity, {less} less {more}",
+                2,
             )
             for less, more in pairwise(levels)
         ]
@@ -258,18 +262,18 @@ def paper_order(key: str, figure: str) -> Check:
     def find(evidence: Evidence) -> Outcome:
         score = figure.removeprefix("drift_")
         known = {row.name: row.figures[figure] for row in paper().table(key).rows if figure in row.figures}
-        arms = [arm.name for arm in evidence.arms if arm.name in known]
+        arms = {arm.name: evidence.own_name(arm) for arm in evidence.arms if evidence.own_name(arm) in known}
         if len(arms) < 3 or score not in evidence.scores:
             return missing(f"three arms whose {figure.replace('_', ' ')} the paper gives")
         panel = evidence.panel(score, "drift_size")
-        theirs = np.array([known[arm] for arm in arms])
+        theirs = np.array([known[own] for own in arms.values()])
         one, other = np.triu_indices(len(arms), 1)
         order = np.sign(theirs[one] - theirs[other])
 
         def concordance(means: NDArray[np.float64]) -> float:
             return float((np.sign(means[one] - means[other]) * order).mean())
 
-        mean, low, high = resampled(panel, arms, concordance)
+        mean, low, high = resampled(panel, list(arms), concordance)
         label = f"Kendall's tau over {len(arms)} arms"
         return all_hold([_whole(label, mean, low, high, len(panel.prompts))])
 

@@ -82,9 +82,18 @@ class Evidence:
         return self.comparison.gathered.ranked if self.comparison else ()
 
     @property
+    def frames(self) -> int:
+        """Length of the videos, the horizon of every drift; 0 without runs."""
+        return int(self.comparison.gathered.protocol["frames"]) if self.comparison else 0
+
+    def own_name(self, arm: Arm) -> str:
+        """An arm's name without the length of its videos, which all arms share."""
+        return arm.name.replace(f"--evaluation.frames={self.frames}", "")
+
+    @property
     def packed(self) -> tuple[Arm, ...]:
         """Arms that are a recipe and nothing else: no baseline, no further setting."""
-        return tuple(arm for arm in self.arms if arm.name == str(arm.recipe))
+        return tuple(arm for arm in self.arms if self.own_name(arm) == str(arm.recipe))
 
     @property
     def baselines(self) -> tuple[Arm, ...]:

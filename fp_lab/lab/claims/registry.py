@@ -1,17 +1,19 @@
 """Every claim that the lab knows: rows M1 to M20 of the feature table, and findings of the paper's tables."""
 
 from fp_lab.lab.claims import empirical as runs
-from fp_lab.lab.claims import exact
+from fp_lab.lab.claims import exact, memory
 from fp_lab.lab.claims.decisions import CONJUNCTION, EQUIVALENCE
 from fp_lab.lab.claims.empirical import from_runs
 from fp_lab.lab.claims.exact import matches
+from fp_lab.lab.claims.memory import from_memory
 from fp_lab.lab.claims.model import Check, Claim, Evidence, Outcome
 
 _TABLE1 = "fp-lab grid table1 evaluation.videos=32 && fp-lab claims runs/table1"
 _TABLE2 = "fp-lab grid table2 evaluation.videos=32 && fp-lab claims runs/table2"
+_MEMORY = "fp-lab grid memory && fp-lab claims runs/memory"
 _ALONE = "fp-lab claims"
 _PAPER1, _PAPER2 = "the paper, Table 1 and its text", "the paper, Table 2"
-_BRIEF = "the project's brief"
+_BRIEF, _LAB = "the project's brief", "this lab: what its measure of memory has to show"
 _EQUAL = "reproduced when every computed figure is the claimed one"
 _PLANNED = "reproduced when the estimate reaches at least 90 % of the claimed ratios"
 
@@ -42,6 +44,10 @@ _COUNT = (
 _SPREAD = (
     "per score, spread of the orders' mean drifts less that of configurations within an order, prompts "
     "resampled; reproduced when most 95 % intervals lie above 0 and none below; the reverse likewise"
+)
+_TAU = (
+    "reproduced when the 95 % interval of Kendall's tau between recall and drift lies above 0; not "
+    "reproduced when it lies below"
 )
 _ORDER = "reproduced when the 95 % interval of Kendall's tau with the paper's order lies above 0"
 
@@ -134,11 +140,13 @@ CLAIMS: tuple[Claim, ...] = (
         from_runs(runs.less_drift_when_discrete),
         CONJUNCTION,
     ),
-    _declared(
+    _empirical(
         "M14",
-        "Frames can be packed by similarity or by a hybrid of similarity and time.",
-        "no figure is claimed; a grid over context.importance.kind in a world with revisits compares them",
-        "fp-lab grid revisit",
+        _BRIEF,
+        "Where places are seen again, packing by similarity recalls more than packing by time.",
+        from_memory(memory.similarity_recalls_more),
+        CONJUNCTION,
+        _MEMORY,
     ),
     _empirical(
         "M15",
@@ -174,11 +182,53 @@ CLAIMS: tuple[Claim, ...] = (
         "no figure is claimed: a feature, held by the tests",
         "fp-lab track RUN, fp-lab grid demo",
     ),
-    _declared(
+    _empirical(
         "M20",
-        "What is done against drift costs forgetting, and the other way round.",
-        "no figure is claimed; the report's forgetting-versus-drift scatter of a grid with revisits shows it",
-        "fp-lab grid revisit",
+        _BRIEF,
+        "What is done against drift costs forgetting: of two arms the one that recalls more drifts more.",
+        from_memory(memory.dilemma),
+        _TAU,
+        _MEMORY,
+    ),
+    _empirical(
+        "memory/controls",
+        _LAB,
+        "19 uncompressed frames of history recall more than one.",
+        from_memory(memory.controls),
+        CONJUNCTION,
+        _MEMORY,
+    ),
+    _empirical(
+        "memory/packing",
+        "the paper, section 3.1",
+        "What a compression packs beside its one uncompressed frame is remembered.",
+        from_memory(memory.packed_beyond_one),
+        CONJUNCTION,
+        _MEMORY,
+    ),
+    _empirical(
+        "memory/reach",
+        _LAB,
+        "Beyond its reach a schedule that drops its tail recalls what one frame does.",
+        from_memory(memory.nothing_beyond_reach),
+        EQUIVALENCE,
+        _MEMORY,
+    ),
+    _empirical(
+        "memory/first-frame",
+        _BRIEF,
+        "Keeping the first frame in the context recalls more.",
+        from_memory(memory.first_frame_kept),
+        CONJUNCTION,
+        _MEMORY,
+    ),
+    _empirical(
+        "memory/inverted",
+        "the paper, section 3.2",
+        "The inverted order, which sees the first frame, recalls more than vanilla with the same levels.",
+        from_memory(memory.inverted_recalls_more),
+        CONJUNCTION,
+        _MEMORY,
     ),
     _empirical(
         "table1/best-in-4",

@@ -1,0 +1,252 @@
+"""Claims about memory, decided by what comes back in the still scenes of the worlds curtain and walk."""
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fp_lab.lab.claims.decisions import SMALL, all_hold, all_negligible, difference, mean_of, resampled
+from fp_lab.lab.claims.empirical import missing
+from fp_lab.lab.claims.model import Check, Difference, Evidence, Outcome
+from fp_lab.lab.forgetting_table import read_forgetting
+from fp_lab.lab.gathered import Gathered
+from fp_lab.lab.panels import Panel, Panels
+from fp_lab.lab.summary import NOISE_FLOOR
+from fp_lab.recipe import BASE, Recipe, Side, parse
+from fp_metrics.forgetting import OPEN
+from fp_metrics.statistics import CLAIM_CLUSTERS
+
+ONE_FRAME, UNCOMPRESSED = parse("td_f1k1_g9"), parse("td_f19k1_g9")
+"""The lower and the upper control of memory: one frame, and as many frames as they are."""
+_SIMILARITY = "--context.importance.kind=similarity"
+
+
+def recall(gathered: Gathered, gaps: Collection[int] = range(1, OPEN), history: str = "true") -> Panel:
+    """PSNR in dB of what comes back after some gaps, against the truth; NaN where nothing does."""
+    rows = [
+        {
+            "arm": arm,
+            "training_seed": training,
+            "prompt": prompt,
+            "seed": index,
+            "estimator": "recall",
+            "value": read_forgetting(video).mean("recall", "psnr", gaps),
+            "reason": "nothing comes back",
+        }
+        for arm, runs in gathered.returned.items()
+        if arm != NOISE_FLOOR
+        for training, content in runs
+        for index, (prompt, video) in enumerate(
+            zip(content["clusters"], content["histories"].get(history, []), strict=False)
+        )
+    ]
+    return Panels(pd.DataFrame(rows), gathered.basis).panel("recall", "value")
+
+
+def from_memory(find: Callable[[Evidence], Outcome]) -> Check:
+    """A check that needs runs in still scenes, and decides nothing where these cannot tell their controls."""
+
+    def check(evidence: Evidence) -> Outcome:
+        if evidence.comparison is None or not _still(evidence.comparison.gathered):
+            return Outcome("not measured", "no runs in still scenes were named: fp-lab claims runs/memory")
+        outcome = find(evidence)
+        if outcome.status in ("reproduced", "not reproduced") and (doubt := _doubt(evidence)):
+            words = f"{doubt}; the figures alone would say {outcome.status}: {outcome.evidence}"
+            return replace(outcome, status="inconclusive", evidence=words)
+        if outcome.status == "reproduced" and evidence.toy:
+            return replace(outcome, status="toy")
+        return outcome
+
+    return check
+
+
+def _still(gathered: Gathered) -> bool:
+    kinds = (
+        row["kind"]
+        for runs in gathered.returned.values()
+        for _, content in runs
+        for videos in content["histories"].values()
+        for video in videos
+        for row in video
+    )
+    return "recall" in kinds
+
+
+def _doubt(evidence: Evidence) -> str:
+    """Why these runs decide nothing about memory; empty where they can."""
+    found = controls(evidence)
+    if found.status == "not measured":
+        return found.evidence
+    if min((one.clusters for one in found.differences), default=0) < CLAIM_CLUSTERS:
+        return f"a claim needs {CLAIM_CLUSTERS} prompts in which something comes back"
+    if found.status != "reproduced":
+        return "the runs do not tell 19 uncompressed frames of history from one"
+    return ""
+
+
+def controls(evidence: Evidence) -> Outcome:
+    """19 uncompressed frames against one, and one against none."""
+    arms = {arm.recipe: arm.name for arm in evidence.packed}
+    if not {ONE_FRAME, UNCOMPRESSED} <= arms.keys():
+        return Outcome("not measured", f"the runs lack {ONE_FRAME} or {UNCOMPRESSED}, the controls of memory")
+    return all_hold(_effects(evidence, [("19 frames less 1", arms[UNCOMPRESSED], arms[ONE_FRAME])]))
+
+
+def packed_beyond_one(evidence: Evidence) -> Outcome:
+    """Every compression of the vanilla order against its one uncompressed frame alone."""
+    arms = {arm.recipe: arm.name for arm in evidence.packed}
+    compressed = [
+        recipe
+        for recipe in arms
+        if recipe.order == "vanilla" and _is_packed(recipe) and len(recipe.left.runs) == 1
+    ]
+    if ONE_FRAME not in arms or not compressed:
+        return missing(f"packed arm beside {ONE_FRAME}")
+    pairs = [(f"{arms[recipe]} less 1 frame", arms[recipe], arms[ONE_FRAME]) for recipe in compressed]
+    return all_hold(_effects(evidence, pairs))
+
+
+def nothing_beyond_reach(evidence: Evidence) -> Outcome:
+    """Schedules that drop their tail against one frame, after gaps that are longer than they reach."""
+    arms = {arm.recipe: arm.name for arm in evidence.packed}
+    found = []
+    for recipe, name in arms.items():
+        side = recipe.left
+        if recipe.order != "vanilla" or side.tail != "td" or len(side.runs) > 1 or recipe == ONE_FRAME:
+            continue
+        # the last frame of a section sees back past the frames that are made with it
+        reach = sum(level.frames for level in side.runs[0].levels) + recipe.section - 1
+        panel = _panel(evidence, reach + 1)
+        if ONE_FRAME not in arms or not panel.rows.keys() >= {name, arms[ONE_FRAME]}:
+            continue
+        first, second = panel.of([name, arms[ONE_FRAME]])
+        spread = panel.effects(second[None]).by_prompt
+        spread = spread[np.isfinite(spread)]
+        if panel.shared(first[None], second[None]).any() and len(spread) > 1 and np.ptp(spread) > 0:
+            margin = SMALL * float(spread.std(ddof=1))
+            found.append((f"{name}, gaps above {reach}", panel, first, second, margin))
+    if not found:
+        return Outcome(
+            "not measured", f"nothing comes back beyond the reach of a schedule beside {ONE_FRAME}"
+        )
+    return all_negligible(found)
+
+
+def first_frame_kept(evidence: Evidence) -> Outcome:
+    """Schedules that keep the first frame against the same without it."""
+    return _against(
+        evidence,
+        lambda recipe: (
+            replace(recipe, left=Side(recipe.left.runs[-1:], True, "td"))
+            if recipe.order == "vanilla" and len(recipe.left.runs) > 1
+            else None
+        ),
+        "arm that keeps the first frame beside the same without",
+    )
+
+
+def inverted_recalls_more(evidence: Evidence) -> Outcome:
+    """Inverted arms, which always see the first frame, against vanilla ones with the same levels."""
+
+    def vanilla(recipe: Recipe) -> Recipe | None:
+        if recipe.order != "inverted":
+            return None
+        side = Side((recipe.right.runs[0].mirrored,), True, recipe.right.tail)
+        return replace(recipe, left=side, right=Side())
+
+    return _against(evidence, vanilla, "inverted arm beside the vanilla one of the same levels")
+
+
+def similarity_recalls_more(evidence: Evidence) -> Outcome:
+    """Packing by similarity against packing by time."""
+    known = {evidence.own_name(arm): arm for arm in evidence.arms}
+    pairs = [
+        (f"{plain}, by similarity less by time", known[name].name, known[plain].name)
+        for name in known
+        if name.endswith(_SIMILARITY) and (plain := name.removesuffix(_SIMILARITY)) in known
+    ]
+    if not pairs:
+        return Outcome(
+            "not measured", "the runs have no arm with context.importance.kind=similarity beside time"
+        )
+    return all_hold(_effects(evidence, pairs))
+
+
+def dilemma(evidence: Evidence) -> Outcome:
+    """Kendall's tau over arms: who recalls more from its own history drifts more in clarity."""
+    assert evidence.comparison is not None
+    recalled = recall(evidence.comparison.gathered, history="own")
+    if "clarity" not in evidence.scores:
+        return missing("clarity score")
+    drift = evidence.panel("clarity", "drift_size")
+    arms = [arm.name for arm in evidence.packed if {arm.name} <= recalled.rows.keys() & drift.rows.keys()]
+    if len(arms) < 4:
+        return missing("four packed arms with recall and drift")
+    prompts = [prompt for prompt in recalled.prompts if prompt in drift.prompts]
+
+    def cells(panel: Panel) -> NDArray[np.float64]:
+        return panel.by_prompt(panel.of(arms))[..., [panel.prompts.index(prompt) for prompt in prompts]]
+
+    both = Panel(
+        (*(f"recall {arm}" for arm in arms), *(f"drift {arm}" for arm in arms)),
+        tuple(prompts),
+        np.concatenate((cells(recalled), cells(drift))),
+        np.arange(len(prompts)),
+        recalled.over_seeds,
+    )
+    one, other = np.triu_indices(len(arms), 1)
+
+    def concordance(means: NDArray[np.float64]) -> float:
+        memory, drifts = means[: len(arms)], means[len(arms) :]
+        return float((np.sign(memory[one] - memory[other]) * np.sign(drifts[one] - drifts[other])).mean())
+
+    mean, low, high = resampled(both, both.arms, concordance)
+    label = f"Kendall's tau of recall and drift of clarity over {len(arms)} arms"
+    whole = Difference(label, mean, low, high, low > 0, high < 0, math.nan, len(both.prompts))
+    return all_hold([whole])
+
+
+def _against(evidence: Evidence, other: Callable[[Recipe], Recipe | None], what: str) -> Outcome:
+    """Every arm against the one whose recipe a function makes of its own, where the runs have it."""
+    arms = {arm.recipe: arm.name for arm in evidence.packed}
+    pairs = [
+        (name, name, arms[plain])
+        for recipe, name in arms.items()
+        if (plain := other(recipe)) is not None and plain in arms
+    ]
+    return (
+        all_hold(_effects(evidence, pairs)) if pairs else Outcome("not measured", f"the runs have no {what}")
+    )
+
+
+def _effects(evidence: Evidence, pairs: Sequence[tuple[str, str, str]]) -> list[Difference]:
+    """Recall in dB from true history, first arm less second."""
+    panel = _panel(evidence)
+    return [
+        one
+        for name, first, second in pairs
+        if panel.rows.keys() >= {first, second}
+        and (
+            one := difference(
+                panel, mean_of(panel, [first]), mean_of(panel, [second]), f"recall dB, {name}", len(pairs)
+            )
+        ).clusters
+    ]
+
+
+def _panel(evidence: Evidence, least: int = 1) -> Panel:
+    assert evidence.comparison is not None
+    return _recalled(evidence.comparison.gathered, least)
+
+
+@lru_cache(maxsize=8)
+def _recalled(gathered: Gathered, least: int) -> Panel:
+    return recall(gathered, range(least, OPEN))
+
+
+def _is_packed(recipe: Recipe) -> bool:
+    return any(level.kernel != BASE for level in recipe.levels)

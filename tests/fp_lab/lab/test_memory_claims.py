@@ -1,0 +1,143 @@
+"""Claims about memory on made-up returns, and claims over several horizons."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fp_lab.lab.claims import check_claims
+from fp_lab.lab.claims.model import Outcome
+from made_up_scores import Figures, made_up_grid
+
+ONE, MANY, RELEASED = "td_f1k1_g9", "td_f19k1_g9", "td_f16k4f2k2f1k1_g9"
+KEPT, INVERTED = "f1k1_x_f16k4f2k2f1k1_g9", "f1k1_x_g9_f1k1f2k2f16k4_td"
+CONTROL = "g9"
+GOOD, DRIFTING = Figures(0.8), Figures(0.8, -0.4)
+SIMILAR = f"{RELEASED}--context.importance.kind=similarity"
+Gaps = Mapping[int, float]
+"""Gap in frames -> PSNR in dB of what comes back after it."""
+
+
+def grid(
+    folder: Path,
+    recalled: Mapping[str, Gaps],
+    *,
+    figures: Mapping[str, Figures] | None = None,
+    videos: int = 32,
+) -> Path:
+    """Arms that drift like `figures` and recall so much, with half a decibel of noise per video."""
+    drifts = {arm: (figures or {}).get(arm, GOOD) for arm in (*recalled, CONTROL)}
+    made_up_grid(folder, drifts, videos=videos)
+    random = np.random.default_rng(0)
+    for arm, gaps in (recalled | {CONTROL: {8: 8.0}}).items():
+        scores = folder / arm / "seed0" / "scores"
+        prompts = _prompts(scores)
+        returns = [
+            [
+                {
+                    "kind": "recall",
+                    "gap": gap,
+                    "agreement": 0.5,
+                    "psnr": psnr + 0.5 * random.standard_normal(),
+                    "weight": 1.0,
+                    "reason": None,
+                }
+                for gap, psnr in gaps.items()
+            ]
+            for _ in prompts
+        ]
+        content = {"clusters": prompts, "histories": {"own": returns, "true": returns}}
+        (scores / "forgetting.json").write_text(json.dumps(content))
+    return folder
+
+
+def _prompts(scores: Path) -> list[str]:
+    """One per video."""
+    table = pd.read_parquet(scores / "videos.parquet").drop_duplicates("video")
+    return [str(p) or f"seed {s}" for p, s in zip(table["prompt"], table["seed"], strict=True)]
+
+
+def outcome(folder: Path, claim: str) -> Outcome:
+    _, (checked,) = check_claims([folder], [claim])
+    return checked.outcome
+
+
+REMEMBERED = {ONE: {8: 10.0}, MANY: {8: 16.0}, RELEASED: {8: 13.0}}
+
+
+def test_what_is_packed_is_remembered_or_is_not(tmp_path: Path) -> None:
+    found = outcome(grid(tmp_path / "1", REMEMBERED), "memory/packing")
+    assert found.status == "toy"
+    (one,) = found.differences
+    assert one.mean == pytest.approx(3, abs=0.4)
+    forgotten = REMEMBERED | {RELEASED: {8: 8.0}}
+    assert outcome(grid(tmp_path / "2", forgotten), "memory/packing").status == "not reproduced"
+    same = REMEMBERED | {RELEASED: {8: 10.0}}
+    assert outcome(grid(tmp_path / "3", same), "memory/packing").status == "inconclusive"
+
+
+def test_runs_that_do_not_tell_their_controls_decide_nothing_about_memory(tmp_path: Path) -> None:
+    blind = outcome(grid(tmp_path / "1", REMEMBERED | {MANY: {8: 9.0}}), "memory/packing")
+    assert blind.status == "inconclusive"
+    assert "would say reproduced" in blind.evidence
+    few = outcome(grid(tmp_path / "2", REMEMBERED, videos=16), "memory/packing")
+    assert few.status == "inconclusive"
+    assert "32 prompts" in few.evidence
+    lacking = {RELEASED: {8: 13.0}, ONE: {8: 10.0}}
+    assert MANY in outcome(grid(tmp_path / "3", lacking), "memory/packing").evidence
+    moving = made_up_grid(tmp_path / "4", {RELEASED: GOOD, CONTROL: GOOD}, videos=32)
+    assert outcome(moving, "memory/packing").status == "not measured"
+
+
+def test_beyond_its_reach_a_schedule_is_held_to_one_frame(tmp_path: Path) -> None:
+    # 19 frames of history and 8 of the section reach back 27 frames
+    cut = {ONE: {8: 10.0, 30: 10.0}, RELEASED: {8: 13.0, 30: 10.0}, MANY: {8: 16.0}}
+    found = outcome(grid(tmp_path / "1", cut), "memory/reach")
+    assert "gaps above 27" in found.evidence
+    assert len(found.differences) == 1, "within reach nothing is compared"
+    assert found.differences[0].mean == pytest.approx(0, abs=0.4)
+    fooled = cut | {RELEASED: {8: 13.0, 30: 13.0}}
+    assert outcome(grid(tmp_path / "2", fooled), "memory/reach").status == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("claim", "arm"),
+    [("memory/first-frame", KEPT), ("memory/inverted", INVERTED), ("M14", SIMILAR)],
+)
+def test_arms_are_compared_with_the_same_without(claim: str, arm: str, tmp_path: Path) -> None:
+    assert outcome(grid(tmp_path / "1", REMEMBERED), claim).status == "not measured"
+    better = outcome(grid(tmp_path / "2", REMEMBERED | {arm: {8: 15.0}}), claim)
+    assert better.status == "toy"
+    assert better.differences[0].mean == pytest.approx(2, abs=0.4)
+    worse = grid(tmp_path / "3", REMEMBERED | {arm: {8: 11.0}})
+    assert outcome(worse, claim).status == "not reproduced"
+
+
+def test_the_dilemma_is_the_rank_of_recall_with_that_of_drift(tmp_path: Path) -> None:
+    recalled = {ONE: {8: 10.0}, RELEASED: {8: 12.0}, KEPT: {8: 14.0}, MANY: {8: 16.0}}
+    slopes = dict(zip(recalled, (-0.1, -0.2, -0.3, -0.4), strict=True))
+    agreeing = {arm: Figures(0.8, slope) for arm, slope in slopes.items()}
+    found = outcome(grid(tmp_path / "1", recalled, figures=agreeing), "M20")
+    assert (found.status, found.differences[0].mean) == ("toy", 1.0)
+    opposed = {arm: Figures(0.8, -0.5 - slope) for arm, slope in slopes.items()}
+    found = outcome(grid(tmp_path / "2", recalled, figures=opposed), "M20")
+    assert (found.status, found.differences[0].mean) == ("not reproduced", -1.0)
+
+
+def test_the_longest_horizon_decides_and_the_others_are_told(tmp_path: Path) -> None:
+    short, long = tmp_path / "short", tmp_path / "long"
+    control = {CONTROL: Figures(0.1)}
+    made_up_grid(short, {RELEASED: GOOD, INVERTED: GOOD} | control, videos=32, frames=12)
+    made_up_grid(long, {RELEASED: DRIFTING, INVERTED: GOOD} | control, videos=32, frames=20)
+    for arm in (RELEASED, INVERTED, CONTROL):
+        (long / arm).rename(long / f"{arm}--evaluation.frames=20")
+    evidence, (checked,) = check_claims([short, long], ["M3"])
+    assert evidence.frames == 20
+    assert checked.outcome.status == "toy"
+    assert checked.outcome.evidence.startswith("videos of 20 frames: ")
+    assert "12 frames inconclusive" in checked.outcome.evidence
+    assert "20 frames toy (mean effect +0.3" in checked.outcome.evidence
+    assert "videos of 12 frames" in outcome(short, "M3").evidence
