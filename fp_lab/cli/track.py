@@ -43,6 +43,7 @@ def track(
         from fp_lab.lab.tables import to_rich, to_text
         from fp_lab.lab.track.over_runs import find_runs, page_folder, track, wanted_goal
         from fp_lab.lab.track.progress import TrackProgress
+        from fp_lab.lab.track.sent import send
         from fp_lab.lab.track.table import best_lines, steps_table
 
     found = find_runs(runs)
@@ -64,6 +65,8 @@ def track(
     for path in tracked.without:
         console.print(f"No checkpoints: {path}", style="yellow", markup=False, soft_wrap=True)
     page = write_track_page(tracked, goal, folder)
+    with console.status("MLflow"):
+        send(tracked.runs, lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True))
     console.print(f"Page: {page.resolve()}", markup=False, highlight=False, soft_wrap=True)
     if tracked.failed:
         console.print(f"{len(tracked.failed)} checkpoints could not be scored:", style="red")

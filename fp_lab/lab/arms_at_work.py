@@ -12,7 +12,7 @@ from fp_lab.lab.engines import Engine
 from fp_lab.lab.first_look import first_look
 from fp_lab.lab.job import Job, Outcome
 from fp_lab.lab.locking import Busy, only_one
-from fp_lab.lab.mirror import mirror, shown_files
+from fp_lab.lab.mirror import checkpoints_key, mirror, shown_files
 from fp_lab.lab.progress import ArmProgress, GridProgress
 from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.tracking import Child, TrackedRun, Tracker, Unreachable
@@ -106,7 +106,13 @@ class ArmsAtWork:
 
     def _is_shown(self, job: Job) -> bool:
         child = self._known.get(job.folder.resolve())
-        return bool(child and child.results == job.key and child.has(shown_files(RunFolder(job.folder))))
+        place = RunFolder(job.folder)
+        return bool(
+            child
+            and child.results == job.key
+            and child.checkpoints == checkpoints_key(place)
+            and child.has(shown_files(place))
+        )
 
     def _submit(self, job: Job) -> None:
         bar = self.progress.arm(

@@ -12,10 +12,10 @@ from safetensors import safe_open
 from fp_lab.codec import WEIGHTS_FILE, file_sha256
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.measured_efficiency import of_run
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import headline
 from fp_lab.lab.track.checkpoints import checkpoints, tracked_path
-from fp_lab.lab.tracking import TrackedRun
+from fp_lab.lab.tracking import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 
 
 def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
@@ -29,9 +29,11 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     Raises:
         Unreachable: MLflow does not answer; call it again later.
     """
-    known = tracked.has_results(key)
+    tracked.opened()
+    known = tracked.has(RESULTS_TAG, key)
     for folder, files in shown_files(place).items():
         (tracked.log_missing_files if known else tracked.log_files)(files, folder)
+    mirror_checkpoints(place, tracked)
     if known:
         return
     tracked.log_steps(steps_of(place.loss))
@@ -42,9 +44,27 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     if place.summary.is_file():
         figures |= headline(read_json(place.summary))
     tracked.log_figures(figures)
-    for step, found in checkpoints_of(tracked_path(place)).items():
-        tracked.log_figures(found, step)
-    tracked.mark_results(key)
+    tracked.mark(RESULTS_TAG, key)
+
+
+def mirror_checkpoints(place: RunFolder, tracked: TrackedRun) -> None:
+    """Send scores and drift of a run's checkpoints by training step, unless they were sent before.
+
+    Raises:
+        Unreachable: MLflow does not answer; call it again later.
+    """
+    tracked.opened()
+    state = checkpoints_key(place)
+    if state and not tracked.has(CHECKPOINTS_TAG, state):
+        for step, found in checkpoints_of(tracked_path(place)).items():
+            tracked.log_figures(found, step)
+        tracked.mark(CHECKPOINTS_TAG, state)
+
+
+def checkpoints_key(place: RunFolder) -> str:
+    """What the scores of a run's checkpoints are known by; empty without any."""
+    shown = checkpoints_of(tracked_path(place))
+    return digest({"checkpoints": {str(step): figures for step, figures in shown.items()}}) if shown else ""
 
 
 def shown_files(place: RunFolder) -> dict[str, list[Path]]:

@@ -5,7 +5,7 @@ missed is sent when it answers again or when the same command is called again.
 """
 
 from fp_lab.lab.tracking.store import Unreachable
-from fp_lab.lab.tracking.tracked_run import TrackedRun
+from fp_lab.lab.tracking.tracked_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 from fp_lab.lab.tracking.tracker import Child, Tracker
 
-__all__ = ["Child", "TrackedRun", "Tracker", "Unreachable"]
+__all__ = ["CHECKPOINTS_TAG", "RESULTS_TAG", "Child", "TrackedRun", "Tracker", "Unreachable"]

@@ -49,6 +49,11 @@ class Store:
         self._told = False
         self._ask_at = 0.0
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to ask: a server, or a data base that was made before."""
+        return bool(os.environ.get(_URI_VARIABLE)) or self._database.exists()
+
     def ask(self, question: Callable[[Any], T]) -> T:
         """Call MLflow's client.
 
@@ -75,7 +80,8 @@ class Store:
     def search(self, tag: str, value: str) -> list[Any]:
         """MLflow's runs with a tag."""
         found: list[Any] = []
-        where, token = f"tags.`{tag}` = '{value}'", None
+        quote = '"' if "'" in value else "'"
+        where, token = f"tags.`{tag}` = {quote}{value}{quote}", None
         while token is None or token:
             page = self.ask(_page(self.experiment, where, token))
             found += page

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from fp_lab.lab.reporter import Step
 from fp_lab.lab.tracking.store import Store, Unreachable
 
-RESULTS_TAG = "fp_lab.results"
+RESULTS_TAG, CHECKPOINTS_TAG = "fp_lab.results", "fp_lab.checkpoints"
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Figure = tuple[str, float, int]
 """Name, value and step."""
@@ -36,11 +36,14 @@ class TrackedRun:
         name: str,
         parameters: Mapping[str, Any] | None = None,
         tags: Callable[[], Mapping[str, str]] = _no_tags,
+        *,
+        begins: bool = True,
     ) -> None:
         self.name = name
         self._store, self._identity = store, (identity[0], identity[1].replace("'", ""))
-        self._parameters, self._tags = parameters or {}, tags
-        self._id = self._results = ""
+        self._parameters, self._tags, self._begins = parameters or {}, tags, begins
+        self._id = ""
+        self._marks: dict[str, str] = {}
         self._failed = False
         self._waiting: list[Figure] = []
         self._told = set[int]()  # training steps whose loss, which is sent last, was sent
@@ -48,7 +51,7 @@ class TrackedRun:
         self._flushed = time.monotonic()
 
     def opened(self) -> str:
-        """The run's id; found or created in the store, as running, on the first call.
+        """The run's id; found or created in the store on the first call, as running if work begins.
 
         Raises:
             Unreachable: the store does not answer.
@@ -56,12 +59,14 @@ class TrackedRun:
         if not self._id:
             run = self._store.find_or_create(*self._identity, self.name, self._tags())
             run_id = run.info.run_id
-            self._store.ask(lambda client: client.update_run(run_id, status="RUNNING"))
+            if self._begins:
+                self._store.ask(lambda client: client.update_run(run_id, status="RUNNING"))
             if not run.data.params:
                 self._log_parameters(run_id)
             history = self._store.ask(lambda client: client.get_metric_history(run_id, "train/loss"))
             self._told |= {entry.step for entry in history}
-            self._results, self._id = run.data.tags.get(RESULTS_TAG, ""), run_id
+            self._marks |= run.data.tags
+            self._id = run_id
         return self._id
 
     def open(self) -> bool:
@@ -103,14 +108,14 @@ class TrackedRun:
             self._waiting = []
         return not self._waiting
 
-    def has_results(self, key: str) -> bool:
-        """Whether the results of this key were logged."""
-        return self._results == key
+    def has(self, tag: str, key: str) -> bool:
+        """Whether the results (`RESULTS_TAG`) or checkpoints (`CHECKPOINTS_TAG`) of this key were logged."""
+        return self._marks.get(tag) == key
 
-    def mark_results(self, key: str) -> None:
-        """Say that all results of this key are logged."""
-        self.log_tags({RESULTS_TAG: key})
-        self._results = key
+    def mark(self, tag: str, key: str) -> None:
+        """Say that all of this key are logged."""
+        self.log_tags({tag: key})
+        self._marks[tag] = key
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """What is to be searched for."""

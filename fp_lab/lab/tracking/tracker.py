@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from fp_lab.lab.tracking.store import Store, Unreachable
-from fp_lab.lab.tracking.tracked_run import RESULTS_TAG, TrackedRun
+from fp_lab.lab.tracking.tracked_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 
 GRID_TAG, ARM_TAG, SCORES_TAG, FOLDER_TAG = "fp_lab.grid", "fp_lab.arm_key", "fp_lab.scores", "fp_lab.folder"
 PARENT_TAG = "mlflow.parentRunId"
@@ -23,6 +23,7 @@ class Child:
         folder: of the run.
         status: MLflow's.
         results: key of the results that were logged; empty without any.
+        checkpoints: the same of its checkpoints' scores.
         artifacts: where its files are; None where a server keeps them.
     """
 
@@ -30,6 +31,7 @@ class Child:
     folder: Path
     status: str
     results: str
+    checkpoints: str
     artifacts: Path | None
 
     def has(self, files: Mapping[str, Sequence[Path]]) -> bool:
@@ -76,6 +78,20 @@ class Tracker:
             raise ValueError(f"MLflow at {self._store.uri} does not answer; nothing was logged there")
         return run
 
+    def known(self, folder: Path) -> TrackedRun | None:
+        """The newest run of an arm's folder, as it was left; None where the store knows none.
+
+        Raises:
+            Unreachable: the store does not answer.
+        """
+        found = self._store.search(FOLDER_TAG, str(folder.resolve())) if self._store.exists else []
+        if not found:
+            return None
+        newest = max(found, key=lambda run: run.info.start_time)
+        return TrackedRun(
+            self._store, (ARM_TAG, newest.data.tags[ARM_TAG]), newest.info.run_name, begins=False
+        )
+
     def children(self, parent: TrackedRun) -> list[Child]:
         """The arms of a grid that the store knows; none where it does not answer."""
         try:
@@ -88,6 +104,7 @@ class Tracker:
                 Path(run.data.tags.get(FOLDER_TAG, "")),
                 run.info.status,
                 run.data.tags.get(RESULTS_TAG, ""),
+                run.data.tags.get(CHECKPOINTS_TAG, ""),
                 _local(run.info.artifact_uri),
             )
             for run in found

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from rich.console import Console
 from safetensors.numpy import save_file
 
@@ -21,7 +22,10 @@ from fp_lab.lab.keys import STAGE_VERSIONS
 from fp_lab.lab.mirror import checkpoints_of, mirror, steps_of, tags_of, weights_tags
 from fp_lab.lab.provenance import provenance
 from fp_lab.lab.stages import RunFolder
-from fp_lab.lab.tracking import Tracker
+from fp_lab.lab.track.over_runs import find_runs, track
+from fp_lab.lab.track.progress import TrackProgress
+from fp_lab.lab.track.sent import send
+from fp_lab.lab.tracking import CHECKPOINTS_TAG, Tracker
 
 STEPS = 4
 
@@ -101,3 +105,40 @@ def test_a_stage_says_what_it_was_made_with(place: RunFolder) -> None:
     assert told["score"]["protocol"]
     assert "protocol" not in told["train"]
     assert told["train"]["environment"]["versions"]["torch"]
+
+
+def test_checkpoints_that_are_scored_later_are_sent_by_tracking_and_by_the_grid(folder: Path) -> None:
+    """What MLflow has heard of a run before its checkpoints were scored does not keep them from it."""
+    client = MlflowClient(f"sqlite:///{folder / 'later' / 'mlflow.db'}")
+    overrides = ["track.every=2", "track.score=false", "track.videos=1"]
+
+    def call() -> Run:
+        result = run_grid(
+            single(folder / "tiny.yaml", overrides), folder / "later", Console(quiet=True), command="test"
+        )
+        assert result.failed == {}
+        (experiment,) = client.search_experiments(filter_string="name = 'fp_lab'")
+        runs = client.search_runs([experiment.experiment_id])
+        (arm,) = [run for run in runs if "seed" in run.info.run_name]
+        return arm
+
+    def told(name: str) -> dict[int, float]:
+        return {m.step: m.value for m in client.get_metric_history(run.info.run_id, name)}
+
+    run = call()
+    assert told("track/plain/clarity.drift") == {}
+    found = find_runs([folder / "later"])
+    said: list[str] = []
+    send(track(found, TrackProgress(Console(quiet=True))).runs, said.append)
+    assert said == []
+    drift = told("track/plain/clarity.drift")
+    assert sorted(drift) == [2, STEPS]
+    table = pd.read_parquet(found[0].path / "tracked.parquet")
+    rows = table[table["score"] == "clarity"].set_index("step")
+    assert drift == {int(step): pytest.approx(value) for step, value in rows["drift"].items()}
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+    client.set_tag(run.info.run_id, CHECKPOINTS_TAG, "lost")
+    call()
+    assert len(client.get_metric_history(run.info.run_id, "track/plain/clarity.drift")) == 4, "sent again"
+    call()
+    assert len(client.get_metric_history(run.info.run_id, "track/plain/clarity.drift")) == 4, "and only once"

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from fp_lab.lab.ending import mlflow_command
 from fp_lab.lab.reporter import Step
-from fp_lab.lab.tracking import TrackedRun, Tracker, Unreachable
+from fp_lab.lab.tracking import RESULTS_TAG, TrackedRun, Tracker, Unreachable
 from fp_lab.lab.tracking import store as store_module
 
 
@@ -39,14 +39,14 @@ def test_a_run_opened_again_is_not_told_twice(runs: Path) -> None:
     with first.closing():
         for number in range(1, 31):
             first.log_step(step(number))
-        first.mark_results("first")
+        first.mark(RESULTS_TAG, "first")
     again = arm(runs, "key", {"a.b": 1})
     parents = [Tracker(runs).grid(name, runs / "grid").opened() for name in ("grid", "another name")]
     assert parents[0] == parents[1]
     assert again.opened() == first.opened() != arm(runs, "another key").opened()
     with again.closing():
-        assert again.has_results("first")
-        assert not again.has_results("second")
+        assert again.has(RESULTS_TAG, "first")
+        assert not again.has(RESULTS_TAG, "second")
         for number in range(25, 33):
             again.log_step(step(number))
         again.log_steps({number: step(number).figures for number in range(1, 35)})

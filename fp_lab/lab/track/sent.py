@@ -1,0 +1,37 @@
+"""Scores of checkpoints in MLflow, which the grid or training that made them may have left long ago."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fp_lab.lab.mirror import mirror_checkpoints
+from fp_lab.lab.track.over_runs import TrackedRun
+from fp_lab.lab.tracking import Tracker, Unreachable
+
+
+def send(runs: Sequence[TrackedRun], say: Callable[[str], None]) -> None:
+    """Show the scores of runs' checkpoints by training step, in the runs that MLflow has of them.
+
+    Args:
+        runs: with scored checkpoints.
+        say: hears what could not be sent, and how to send it.
+    """
+    trackers: dict[Path, Tracker] = {}
+    unknown = []
+    for one in runs:
+        place = one.run.path
+        folder = place.parents[2]
+        tracker = trackers.setdefault(folder, Tracker(folder, say))
+        try:
+            known = tracker.known(place)
+            if known is None:
+                unknown.append(str(place))
+            else:
+                mirror_checkpoints(one.run, known)
+        except Unreachable:
+            unknown.append(str(place))
+    if unknown:
+        listed = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+        say(
+            f"MLflow lacks the checkpoints of {listed}: the fp-lab grid or fp-lab train that made these runs "
+            "sends them"
+        )
