@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fp_lab.ranges import check_ranges
 from fp_lab.weights_file import read_weights
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -47,10 +48,7 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         """Refuse what is no adapter."""
-        if self.rank < 1 or not 0 <= self.dropout < 1:
-            raise ValueError(
-                f"model.lora: got rank {self.rank} and dropout {self.dropout}, expected at least 1 and [0, 1)"
-            )
+        check_ranges("model.lora", self, rank="[1, inf)", alpha="(0, inf)", dropout="[0, 1)")
         if unknown := sorted(set(self.targets) - set(_LINEARS)) or not self.targets:
             raise ValueError(
                 f"model.lora.targets: got {unknown or 'none'}, expected some of {', '.join(_LINEARS)}"

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from fp_lab.codec import Codec
+from fp_lab.ranges import check_ranges
 from fp_lab.system import step_generator
 
 
@@ -32,6 +33,11 @@ class CodecTrainingConfig:
     latent_weight: float = 1e-4
     steps: int = 1500
     decoder_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        noise = {"latent_noise": "[0, inf)", "latent_weight": "[0, inf)"}
+        check_ranges("training", self, learning_rate="(0, inf)", steps="[1, inf)", **noise)
 
 
 class CodecBatch(TypedDict):

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from fp_lab.ranges import check_ranges
+
 Output = Literal["velocity", "clean"]
 Shift = Literal["section", "full", "none"]
 
@@ -34,6 +36,10 @@ class FlowConfig:
     shift: Shift = "section"
     mean: float = 0.0
     std: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a distribution that is none."""
+        check_ranges("objective.flow", self, std="[0, inf)")
 
 
 def shift_of_tokens(tokens: int) -> float:

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from fp_lab.flow import interpolate
 from fp_lab.packing.context import Missing
+from fp_lab.ranges import check_ranges
 from fp_lab.shapes import ContextLevel
 
 HistoryLevel = Literal["clean", "random", "fixed"]
@@ -39,10 +40,8 @@ class HistoryConfig:
 
     def __post_init__(self) -> None:
         """Refuse shares and levels outside [0, 1]."""
-        for name in ("noise", "saturation", "clean", "dropout", "sigma"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"objective.history.{name}: got {value}, expected a value in [0, 1]")
+        names = ("noise", "saturation", "clean", "dropout", "sigma")
+        check_ranges("objective.history", self, **dict.fromkeys(names, "[0, 1]"))
 
 
 def corrupt(latents: Tensor, config: HistoryConfig, generator: Generator) -> Tensor:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from fp_lab.flow import FlowConfig
 from fp_lab.history import HistoryConfig
+from fp_lab.ranges import check_ranges
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class ObjectiveConfig:
     history: HistoryConfig = field(default_factory=HistoryConfig)
 
     def __post_init__(self) -> None:
-        """Refuse videos that begin with fewer than no frames."""
+        """Refuse shares outside [0, 1] and videos that begin with fewer than no frames."""
+        check_ranges("objective", self, caption_dropout="[0, 1]", distilled_guidance="[0, inf)")
         if not self.given or min(self.given) < 0:
             raise ValueError(f"objective.given: got {list(self.given)}, expected numbers of frames from 0 on")

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from fp_lab.ranges import check_ranges
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -36,6 +38,19 @@ class OptimizerConfig:
     final: float = 0.05
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
+
+    def __post_init__(self) -> None:
+        """Refuse what no optimizer can do."""
+        check_ranges(
+            "optimizer",
+            self,
+            learning_rate="[0, inf)",
+            warmup="[0, inf)",
+            decay="[0, 1]",
+            final="[0, inf)",
+            weight_decay="[0, inf)",
+            betas="[0, 1)",
+        )
 
 
 class MuonAdamW(Optimizer):

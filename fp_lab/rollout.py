@@ -13,6 +13,7 @@ from fp_lab.finite import check_video
 from fp_lab.flow import Shift, schedule, shift_for, to_velocity
 from fp_lab.model import FramePackModel
 from fp_lab.orders import Fill, Section, even_scenes, plan, prompts_of
+from fp_lab.ranges import check_ranges
 from fp_lab.recipe import Recipe
 from fp_lab.shapes import TextCondition
 from fp_lab.solvers import SolverConfig, Velocity, solver_of
@@ -45,6 +46,12 @@ class SamplingConfig:
     fill: Fill | None = None
     history_level: float = 0.0
     history_guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        check_ranges(
+            "sampling", self, distilled_guidance="[0, inf)", rescale="[0, 1]", history_level="[0, 1]"
+        )
 
 
 @dataclass(frozen=True)

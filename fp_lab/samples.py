@@ -19,6 +19,7 @@ from fp_lab.packing.importance import LevelSlots, TailSlots, assign
 from fp_lab.packing.packer import pool_tail_frames
 from fp_lab.packing.positions import place
 from fp_lab.packing.similarity import importance_of
+from fp_lab.ranges import check_ranges
 from fp_lab.recipe import BASE, Kernel, Recipe, Tail, parse
 from fp_lab.shapes import ContextLevel, PackedSample
 
@@ -191,6 +192,11 @@ class FreeSections:
     double: float = 0.05
     nearest: float = 0.8
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        shares = dict.fromkeys(("unconditional", "double", "nearest"), "[0, 1]")
+        check_ranges("sections.free", self, section="[1, inf)", known="[1, inf)", **shares)
+
     def draw(self, latents: Tensor, config: ContextConfig, generator: Generator) -> list[Arrangement]:
         """Draw one arrangement per item; the number of known frames is shared by the batch."""
         items, frames = len(latents), latents.shape[2]
@@ -252,6 +258,7 @@ class MixedSections:
         Raises:
             RecipeError: one cannot be read.
         """
+        check_ranges("sections", self, share="[0, 1]")
         for name in self.recipes:
             parse(name)
 

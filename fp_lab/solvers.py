@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fp_lab.ranges import check_ranges
+
 Velocity = Callable[[Tensor, float], Tensor]
 """(x at sigma, sigma) -> dx/dsigma."""
 
@@ -39,6 +41,7 @@ class SolverConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no numbers."""
+        check_ranges("sampling.solver", self, steps="[1, inf)")
         if not 1 <= self.order <= 3:
             raise ValueError(f"sampling.solver.order: got {self.order}, expected 1, 2 or 3")
         if self.variable == "log_snr" and (self.order == 3 or self.variant == "bh1"):

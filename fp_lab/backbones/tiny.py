@@ -28,6 +28,7 @@ from fp_lab.backbones.tiny_blocks import (
 from fp_lab.conditions import WordEmbedding, WordsConfig
 from fp_lab.packing.packer import pad_to_kernel, patchify
 from fp_lab.packing.rope import RopeConfig, phases
+from fp_lab.ranges import check_ranges
 from fp_lab.recipe import BASE
 from fp_lab.shapes import Caption, ContextMemory, PackedContext, Phases, TextCondition
 
@@ -61,6 +62,8 @@ class TinyDiTConfig:
 
     def __post_init__(self) -> None:
         """Heads must fill the width, and their rotary pairs the axes."""
+        sizes = ("channels", "width", "depth", "head_width", "mlp_ratio", "text_every")
+        check_ranges("model.backbone", self, **dict.fromkeys(sizes, "[1, inf)"), theta="(0, inf)")
         if self.width % self.head_width or self.head_width % 8:
             raise ValueError(
                 "head_width must be a multiple of 8 that divides the width, "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from fp_lab.ranges import check_ranges
 from fp_lab.shapes import TextCondition
 
 
@@ -24,6 +25,10 @@ class WordsConfig:
     words: tuple[str, ...] = ()
     buckets: int = 64
     longest: int = 40
+
+    def __post_init__(self) -> None:
+        """Refuse a vocabulary without embeddings."""
+        check_ranges("model.backbone.words", self, buckets="[1, inf)", longest="[1, inf)")
 
 
 class WordEmbedding(nn.Module):

@@ -35,11 +35,13 @@ from fp_lab.conditions import WordsConfig
 from fp_lab.finite import check_step
 from fp_lab.history import HistoryConfig
 from fp_lab.lab.base_origin import PROVENANCE_FILE, provenance_of
+from fp_lab.lab.config.settings import FIRST_TRAINING_SEED, MOST_SEED
 from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.lab.saved_training import usable_checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
+from fp_lab.ranges import check_ranges
 from fp_lab.samples import MixedSections
 from fp_lab.system import FramePackSystem
 
@@ -72,6 +74,11 @@ class CodecRunConfig:
     checkpoint_every: int = 250
     seed: int = 0
     threads: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        counts = ("statistics_batches", "checkpoint_every", "threads")
+        check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), seed=f"[0, {MOST_SEED})")
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,12 @@ class PretrainConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse videos of worlds that there are not."""
+        """Refuse what cannot be trained, and videos of worlds that there are not."""
+        counts = ("batch", "steps", "checkpoint_every", "threads")
+        check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), ema="[0, 1)", gradient_clip="[0, inf)")
+        check_ranges("", self, seed=f"[0, {MOST_SEED})", first_seed=f"[{FIRST_TRAINING_SEED}, {MOST_SEED})")
+        if not self.videos or min(self.videos.values()) < 0 or not any(self.videos.values()):
+            raise ValueError(f"videos: got {self.videos}, expected numbers of videos of some worlds")
         if unknown := [variant for variant in self.videos if variant not in VARIANTS]:
             raise ValueError(f"videos: got {', '.join(unknown)}, expected some of {', '.join(VARIANTS)}")
 

@@ -11,11 +11,14 @@ from fp_lab.causal import Blocks
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
 from fp_lab.packing.context import ContextConfig
+from fp_lab.ranges import check_ranges
 from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig
 
 FIRST_TRAINING_SEED = 10_000
 """Seeds below are for evaluation, this one and those above for training: no video is in both."""
+MOST_SEED = 2**32
+"""Seeds lie below it, as NumPy's do."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 CARRIED = "carried"
 """A clips folder of this name stands for the clips that `fp-lab data get clips` brings."""
@@ -45,8 +48,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Keep training seeds apart from evaluation seeds."""
-        _require("data.train_videos", self.train_videos, 1)
-        _require("data.first_seed", self.first_seed, FIRST_TRAINING_SEED)
+        first = f"[{FIRST_TRAINING_SEED}, {MOST_SEED})"
+        check_ranges("data", self, train_videos="[1, inf)", first_seed=first)
 
     @property
     def frames(self) -> int:
@@ -140,16 +143,14 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
-        for name in ("steps", "batch", "checkpoint_every", "threads", "devices", "nodes"):
-            _require(f"training.{name}", getattr(self, name), 1)
-        _require("training.workers", self.workers, 0)
+        counts = ("steps", "batch", "checkpoint_every", "threads", "devices", "nodes")
+        check_ranges("training", self, **dict.fromkeys(counts, "[1, inf)"))
+        check_ranges("training", self, workers="[0, inf)", ema="[0, 1)", gradient_clip="[0, inf)")
         if self.batch % self.ranks:
             raise ValueError(
                 f"training.batch: got {self.batch}, expected a multiple of training.devices x training.nodes "
                 f"({self.ranks}): each takes an equal share of a batch"
             )
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"training.ema: got {self.ema}, expected a decay in [0, 1)")
 
     @property
     def ranks(self) -> int:
@@ -179,11 +180,7 @@ class TrackConfig:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        _require("track.every", self.every, 0)
-        if self.keep is not None:
-            _require("track.keep", self.keep, 1)
-        if self.videos is not None:
-            _require("track.videos", self.videos, 1)
+        check_ranges("track", self, every="[0, inf)", keep="[1, inf)", videos="[1, inf)")
         family, slash, score = self.best.removesuffix(".drift").partition("/")
         if not (family and slash and score):
             raise ValueError(
@@ -221,8 +218,10 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Keep evaluation seeds apart from training seeds."""
-        for name, least in (("videos", 1), ("frames", 2), ("first_seed", 0), ("batch", 1)):
-            _require(f"evaluation.{name}", getattr(self, name), least)
+        check_ranges("evaluation", self, videos="[1, inf)", frames="[2, inf)", first_seed="[0, inf)")
+        check_ranges("evaluation", self, batch="[1, inf)", strips="[0, inf)", fps="(0, 1000]")
+        if not self.families:
+            raise ValueError("evaluation.families: got none, expected at least one, such as plain")
         if not 0 <= self.given < self.frames:
             raise ValueError(
                 f"evaluation.given: got {self.given}, expected from 0 to {self.frames - 1}, less than "
@@ -279,6 +278,7 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         """Check what no single part can check."""
+        check_ranges("", self, seed=f"[0, {MOST_SEED})")
         recipe = parse(self.recipe)
         if self.context.attention == "block_causal":
             Blocks.of(recipe)
@@ -319,8 +319,3 @@ class ExperimentConfig:
     def parsed_recipe(self) -> Recipe:
         """The recipe behind the name."""
         return parse(self.recipe)
-
-
-def _require(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name}: got {value}, expected at least {least}")

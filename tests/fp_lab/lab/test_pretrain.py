@@ -156,10 +156,10 @@ def test_trainings_that_diverge_stop_at_the_step_and_leave_no_weights(tmp_path: 
     source = str(tiny_codec(tmp_path / "codec"))
     codec = replace(
         CODEC,
-        training=replace(CODEC.training, learning_rate=float("inf")),
+        training=replace(CODEC.training, learning_rate=1e30),
         crops=replace(CODEC.crops, real=0),
     )
-    base = replace(BASE, codec=source, optimizer=OptimizerConfig(learning_rate=float("inf"), warmup=1))
+    base = replace(BASE, codec=source, optimizer=OptimizerConfig(learning_rate=1e30, warmup=1))
     (tmp_path / "clips").mkdir()
     with pytest.raises(NotFinite, match="step 2: train/loss nan"):
         pretrain_base(base, tmp_path / "new" / "base", tmp_path / "cache", "test")

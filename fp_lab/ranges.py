@@ -1,0 +1,41 @@
+"""Ranges of settings, checked where settings are made (standard library only)."""
+
+from typing import Any
+
+
+def check_ranges(place: str, settings: Any, **ranges: str) -> None:
+    """Refuse numbers outside their range; NaN is in none.
+
+    Args:
+        place: dotted path of the settings, for the message.
+        settings: a dataclass.
+        **ranges: an interval per field, such as ``"[0, 1)"`` or ``"(0, inf)"``; None is let through. Each
+            number of a tuple has to be in it.
+
+    Raises:
+        ValueError: names the field, what came and what was expected.
+    """
+    for name, interval in ranges.items():
+        value = getattr(settings, name)
+        for number in value if isinstance(value, tuple) else [value]:
+            if number is not None and not _inside(number, interval):
+                where = f"{place}.{name}" if place else name
+                raise ValueError(f"{where}: got {number}, expected {_in_words(interval)}")
+
+
+def _inside(number: float, interval: str) -> bool:
+    low, high = _ends(interval)
+    above = number >= low if interval[0] == "[" else number > low
+    return above and (number <= high if interval[-1] == "]" else number < high)
+
+
+def _in_words(interval: str) -> str:
+    low, high = interval[1:-1].split(", ")
+    if high == "inf":
+        return f"at least {low}" if interval[0] == "[" else f"a number above {low}"
+    return f"a value in {interval}"
+
+
+def _ends(interval: str) -> tuple[float, float]:
+    low, high = interval[1:-1].split(", ")
+    return float(low), float(high)
