@@ -5,6 +5,7 @@ Every item is decided by its seed; only the window that is wanted is decoded, st
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from fp_data.video import VideoInfo, probe, read_video, write_mp4
+from fp_data.video import VideoInfo, glance, probe, read_video, write_mp4
 
 __all__ = [
     "Clip",
@@ -25,6 +26,7 @@ __all__ = [
     "caption_text",
     "probe",
     "read_video",
+    "require_window",
     "sample",
     "scan",
     "video_paths",
@@ -34,6 +36,8 @@ __all__ = [
 EXTENSIONS = frozenset(
     {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
 )
+
+_NAMED = 3  # skipped files that a warning names
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def scan(config: ClipsConfig, progress: Callable[[str], None] | None = None) -> 
     """Look at every video file of a folder: which can be used, which cannot, and why.
 
     Each file is decoded once from end to end, so that damage is found here and not hours into a run.
-    Each skipped file is warned of by name; one whose caption is not UTF-8 is skipped too.
+    One warning names what is skipped; a file whose caption is not UTF-8 is skipped too.
 
     Args:
         config: The folder, and the window that a video must be long enough for.
@@ -142,9 +146,10 @@ def scan(config: ClipsConfig, progress: Callable[[str], None] | None = None) -> 
             usable.append(video)
         except ValueError as error:
             skipped.append(Skipped(str(file), str(error).removeprefix(f"{file}: ")))
-            warnings.warn(f"skipped {file}: {skipped[-1].reason}", stacklevel=2)
     if not usable:
         raise ValueError(_nothing_usable(folder, skipped))
+    if skipped:
+        warnings.warn(_some_skipped(folder, skipped, len(files)), stacklevel=2)
     return Scan(tuple(usable), tuple(skipped))
 
 
@@ -232,6 +237,27 @@ def _require_length(video: VideoInfo, config: ClipsConfig) -> range:
             f"needs {config.span}"
         )
     return part
+
+
+def require_window(config: ClipsConfig) -> None:
+    """Refuse windows that no video of a folder is long enough for, without decoding one that is.
+
+    Raises:
+        ValueError: See `scan`.
+    """
+    for file in video_paths(Path(config.folder)):
+        with suppress(ValueError):
+            found = glance(file)
+            _require_length(VideoInfo(str(file), 0, 0, found.frames, found.fps), config)
+            return
+    scan(config)
+
+
+def _some_skipped(folder: Path, skipped: Sequence[Skipped], files: int) -> str:
+    first = "; ".join(f"{s.path}: {s.reason}" for s in skipped[:_NAMED])
+    more = f"; and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
+    many = "" if len(skipped) == 1 else f"{len(skipped)} of {files} videos in {folder}: "
+    return f"skipped {many}{first}{more}"
 
 
 def _nothing_usable(folder: Path, skipped: Sequence[Skipped]) -> str:

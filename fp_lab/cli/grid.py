@@ -15,6 +15,7 @@ from fp_lab.lab.experiments import find_grids
 
 if TYPE_CHECKING:
     from fp_lab.lab.dry_run import Options
+    from fp_lab.lab.engines import Engine
     from fp_lab.lab.grid import Grid
 
 INTERRUPTED = 130
@@ -113,6 +114,12 @@ class _Where:
     workers: int | None
     options: Mapping[str, str]
 
+    def make(self, grid: "Grid", runs: Path) -> "Engine":
+        """The engine; what it is asked for is checked, nothing is begun."""
+        from fp_lab.lab.engines import make_engine
+
+        return make_engine(self.engine, self.at_once(grid), runs / "cache", self.options)
+
     def at_once(self, grid: "Grid") -> int | None:
         from fp_lab.lab.engines.local import workers_that_fit
 
@@ -125,7 +132,6 @@ def _run(
     grid: "Grid", runs: Path, where: _Where, asked: "Options", replace: bool, console: Console
 ) -> dict[str, str]:
     """Run a grid and show its end; labels of the arms that failed, with the reason."""
-    from fp_lab.lab.engines import make_engine
     from fp_lab.lab.grid_run import run_grid
 
     try:
@@ -134,7 +140,7 @@ def _run(
             runs,
             console,
             command=shlex.join(["fp-lab", *sys.argv[1:]]),
-            engine=make_engine(where.engine, where.at_once(grid), runs / "cache", where.options),
+            engine=where.make(grid, runs),
             retry_failed=asked.retry_failed,
             in_place=replace,
             redo=asked.redo,
@@ -183,13 +189,16 @@ def _show_plan(
     from fp_lab.lab.cautions import cautions
     from fp_lab.lab.dry_run import plan_notes, plan_table
     from fp_lab.lab.estimate import estimate
+    from fp_lab.lab.feasible import check_feasible
     from fp_lab.lab.grid_run import placed_jobs
     from fp_lab.lab.placement import place_arms
     from fp_lab.lab.reporter import Reporter
 
+    where.make(grid, runs)
     placed = place_arms(grid, runs / grid.name, in_place=replace, redo=asked.redo)
     with console.status("Timing a step"):
         jobs = placed_jobs(placed, runs)
+        check_feasible([arm for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending])
         costs = estimate(jobs, Materials(runs / "cache", Reporter()))
     workers = where.at_once(grid) or 1
     console.print(plan_table(placed.grid, jobs, costs, workers, retry_failed=asked.retry_failed))

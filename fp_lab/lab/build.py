@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fp_data.clips import sample, scan
+from fp_data.clips import ClipsConfig, sample, scan
 from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_pixels
 from fp_data.worlds import VOCABULARY, iterate
 from fp_lab.backbones import TinyDiT
@@ -270,9 +270,14 @@ def _world_videos(
         yield VideoChunk(world.frames, world.captions, tuple(scene.seed for scene in world.scenes))
 
 
-def _clip_videos(data: DataConfig, seeds: Sequence[int], frames: int, held_out: bool) -> Iterator[VideoChunk]:
+def clips_of(data: DataConfig, frames: int, *, held_out: bool) -> ClipsConfig:
+    """Windows of clips, see `videos_of`."""
     split = data.clips.split if data.clips.split == "all" else "held_out" if held_out else "train"
-    clips = replace(clips_folder(data.clips), frames=frames, split=split)
+    return replace(clips_folder(data.clips), frames=frames, split=split)
+
+
+def _clip_videos(data: DataConfig, seeds: Sequence[int], frames: int, held_out: bool) -> Iterator[VideoChunk]:
+    clips = clips_of(data, frames, held_out=held_out)
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # a file that is skipped is news, not an error
         usable = scan(clips).usable

@@ -1,4 +1,4 @@
-"""What is to be said of arms before they cost anything: of their base, their lengths and their kernels."""
+"""What is to be said of arms before they cost anything: of base, lengths, kernels and families."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -17,7 +17,11 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
     about: dict[str, list[str]] = {}
     for arm in arms:
         base = toy_base(asdict(arm.config))
-        of_config = (*length_remarks(arm.config), *kernel_remarks(arm.config))
+        of_config = (
+            *length_remarks(arm.config),
+            *kernel_remarks(arm.config),
+            *family_remarks(arm.config),
+        )
         for remark in (*([base] if base else []), *of_config):
             about.setdefault(remark, []).append(arm.name)
     return [f"{remark} ({', '.join(dict.fromkeys(names))})" for remark, names in about.items()]
@@ -40,6 +44,15 @@ def kernel_remarks(config: ExperimentConfig) -> tuple[str, ...]:
             sizes.setdefault((shape.rows, shape.columns), f"data.cache={data.cache}")
     recipe = config.parsed_recipe
     return tuple(f"{setting}: {said}" for size, setting in sizes.items() for said in misfits(recipe, *size))
+
+
+def family_remarks(config: ExperimentConfig) -> tuple[str, ...]:
+    """Of families that are asked for and do not apply to an arm's videos."""
+    from fp_lab.lab.evaluate import left_out  # slow to import
+
+    return tuple(
+        f"evaluation.families: {family} is left out: {why}" for family, why in left_out(config).items()
+    )
 
 
 def _on_windows(config: ExperimentConfig) -> Iterator[str]:

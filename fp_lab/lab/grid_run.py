@@ -15,7 +15,7 @@ from fp_lab.lab.atomic import keep_text, read_json
 from fp_lab.lab.cautions import cautions
 from fp_lab.lab.data_identity import clips_folder
 from fp_lab.lab.engines import Engine, Here
-from fp_lab.lab.grid import Grid
+from fp_lab.lab.grid import Arm, Grid
 from fp_lab.lab.identity import choosing
 from fp_lab.lab.job import Job
 from fp_lab.lab.locking import only_one
@@ -88,21 +88,23 @@ def run_grid(
 
     Raises:
         KeyboardInterrupt: after the tracked runs are closed as killed.
-        ValueError: results that cannot be replaced, see `claim_arms`.
+        ValueError: results that cannot be replaced, see `claim_arms`; arms that cannot be done, see
+            `check_feasible`.
     """
     with (
         _claimed(grid, runs, stages, in_place=in_place, redo=redo) as (placed, jobs),
         GridProgress(console, len(jobs)) as progress,
         engine or Here(runs / "cache") as where,
     ):
+        pending = [arm for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending]
+        _check(pending)
         _describe(placed, command)
         for line in (*placed.lines, *made_elsewhere(jobs)):
             progress.say(line)
         tracker = Tracker(runs, progress.say)
         with tracker.grid(placed.title, placed.reported).closing() as parent:
             running = ArmsAtWork(jobs, where, tracker, parent, progress)
-            pending = [bool(job.pending) for job in jobs]
-            for caution in cautions(list(compress(placed.grid.arms, pending))):
+            for caution in cautions(pending):
                 progress.say(caution)
             running.run(retry_failed)
             if efficiency and not running.halted:
@@ -117,6 +119,13 @@ def run_grid(
             _log_report(placed.reported, report, parent)
     ran = tuple(job.folder for job in jobs)
     return GridResult(placed.folder, placed.reported, ran, report, running.failed, running.halted)
+
+
+def _check(arms: Sequence[Arm]) -> None:
+    if arms:
+        from fp_lab.lab.feasible import check_feasible  # slow to import
+
+        check_feasible(arms)
 
 
 @contextmanager

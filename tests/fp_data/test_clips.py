@@ -201,10 +201,7 @@ def test_a_short_video_is_skipped_with_the_lengths(folder: Path) -> None:
 def test_a_folder_with_no_usable_video_says_what_was_found(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").write_text("hello", encoding="utf-8")
     (tmp_path / "broken.avi").write_bytes(b"RIFF")
-    with (
-        pytest.warns(UserWarning, match=r"broken\.avi"),
-        pytest.raises(ValueError, match=r"(?s)2 files, 1 of them.*broken\.avi: "),
-    ):
+    with pytest.raises(ValueError, match=r"(?s)2 files, 1 of them.*broken\.avi: "):
         scan(ClipsConfig(str(tmp_path)))
     with pytest.raises(ValueError, match="there is none there"):
         scan(ClipsConfig(str(tmp_path / "nowhere")))

@@ -39,7 +39,7 @@ class Engine(ABC):
         """Stop whatever still runs."""
 
     def __enter__(self) -> "Engine":
-        """Nothing to do: an engine is ready when it is made."""
+        """Begin what the engine needs; making one has only checked its options."""
         return self
 
     def __exit__(

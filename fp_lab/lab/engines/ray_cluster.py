@@ -5,12 +5,13 @@ https://docs.ray.io/en/latest/ray-core/fault-tolerance.html
 """
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from fp_lab.lab.engines.journaled import work_journaled
-from fp_lab.lab.engines.protocol import Lost, RemoteEngine
+from fp_lab.lab.engines.protocol import Engine, Lost, RemoteEngine
 from fp_lab.lab.job import Job, Outcome
 
 _OPTIONS = ("address", "num_gpus")
@@ -25,7 +26,7 @@ class RayCluster(RemoteEngine[Any]):
             ``num_gpus`` per arm (by default one for each device of an arm with ``accelerator: gpu``).
 
     Raises:
-        ValueError: Ray is not installed, or an unknown option.
+        ValueError: Ray is not installed, or an unknown option or value.
     """
 
     def __init__(self, workers: int | None, options: Mapping[str, str]) -> None:
@@ -39,22 +40,29 @@ class RayCluster(RemoteEngine[Any]):
             import ray
         except ModuleNotFoundError as error:
             raise ValueError("the engine ray needs Ray: pip install 'fp_lab[ray]'") from error
-        self._ray, self._gpus = ray, options.get("num_gpus")
-        self._mine = not ray.is_initialized()
+        self._ray, self._address = ray, options.get("address")
+        self._gpus = _number_of_gpus(options["num_gpus"]) if "num_gpus" in options else None
+        self._mine = False
+        # a lost worker is begun again by `RemoteEngine`, which says so
+        self._work = ray.remote(max_calls=0, max_retries=0)(work_journaled)
+
+    def __enter__(self) -> Engine:
+        """Join the cluster, or begin one."""
+        self._mine = not self._ray.is_initialized()
         if self._mine:
-            ray.init(
-                address=options.get("address"),
+            self._ray.init(
+                address=self._address,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
                 runtime_env={"env_vars": _environment()},
             )
-        # a lost worker is begun again by `RemoteEngine`, which says so
-        self._work = ray.remote(max_calls=0, max_retries=0)(work_journaled)
+        return self
 
     def _start(self, job: Job) -> Any:
         training = job.config.training
-        gpus = float(self._gpus) if self._gpus else training.devices if training.accelerator == "gpu" else 0
+        own = training.devices if training.accelerator == "gpu" else 0
+        gpus = own if self._gpus is None else self._gpus
         room = {"num_cpus": training.threads * training.devices, "num_gpus": gpus}
         return self._work.options(name=job.label, **room).remote(job)
 
@@ -75,6 +83,16 @@ class RayCluster(RemoteEngine[Any]):
         self._running = []
         if self._mine:
             self._ray.shutdown()
+
+
+def _number_of_gpus(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ValueError(f"--option: got num_gpus={text}, expected a number of GPUs such as 1 or 0.5")
+    return number
 
 
 def _environment() -> dict[str, str]:

@@ -88,6 +88,10 @@ class KillOnce(Engine):
         self.killed: list[int] = []
         self._jobs: list[Job] = []
 
+    def __enter__(self) -> Engine:
+        self.engine.__enter__()
+        return self
+
     @property
     def free(self) -> bool:
         return self.engine.free
