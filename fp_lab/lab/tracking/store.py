@@ -23,6 +23,8 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
+_ATTEMPTS = 4
+"""How often MLflow tries to open a data base: after 0.1, 0.3 and 0.7 s; of itself ten times, for 100 s."""
 _ASK_AGAIN = 20.0  # seconds after a call that failed
 
 T = TypeVar("T")
@@ -114,6 +116,11 @@ class Store:
 
             for name in ("alembic", "mlflow"):
                 logging.getLogger(name).setLevel(logging.WARNING)
+            if not self.uri.startswith("http"):
+                from mlflow.store.db import utils
+
+                utils.MAX_RETRY_COUNT = _ATTEMPTS
+                logging.getLogger(utils.__name__).setLevel(logging.ERROR)  # what fails is said by `ask`
             if not os.environ.get(_URI_VARIABLE):
                 if fault := _fault(self._database):
                     kept = set_aside(self._database)

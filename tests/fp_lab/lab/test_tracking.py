@@ -182,3 +182,16 @@ def test_the_command_that_opens_mlflow_works_from_where_it_is_shown(
         assert mlflow_command(Path("runs")) == f"{shown} ui --backend-store-uri sqlite:///runs/mlflow.db"
     monkeypatch.setenv("PATH", str(program.parent))
     assert mlflow_command(Path("runs")).startswith("mlflow ui ")
+
+
+def test_a_data_base_that_cannot_be_opened_is_given_up_in_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+    naps: list[float] = []
+    monkeypatch.setattr("mlflow.store.db.utils.time.sleep", naps.append)
+    said: list[str] = []
+    with pytest.raises(Unreachable):
+        store_module.Store(tmp_path, said.append).ask(lambda client: client.search_experiments())
+    assert sum(naps) < 5
+    assert ["does not answer" in line for line in said] == [True]
