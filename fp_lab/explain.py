@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
 
-from fp_lab.orders import Fill, implied_fill, plan
+from fp_lab.baselines import BASELINES
+from fp_lab.compressions import from_parts
+from fp_lab.orders import ORDERS, Fill, implied_fill, plan
 from fp_lab.packing.importance import assign_by_time, tail_by_time
 from fp_lab.packing.kernel_fit import KernelFit, kernel_fit, misfits
 from fp_lab.packing.schedule import (
@@ -16,7 +19,7 @@ from fp_lab.packing.schedule import (
     section_tokens,
     with_history,
 )
-from fp_lab.recipe import SHORT_KERNELS, Kernel, Order, Recipe, Side, parse
+from fp_lab.recipe import COMPRESSIONS, SHORT_KERNELS, Kernel, Order, Recipe, RecipeError, Side, parse
 
 SPATIAL = 8
 """Pixels per latent row and column of the video codecs of HunyuanVideo and Wan."""
@@ -118,6 +121,18 @@ class Explanation:
         return asdict(self)
 
 
+def _meant(name: str) -> str:
+    """What a word that is no recipe stands for; empty if nobody knows."""
+    if name in COMPRESSIONS:
+        made = from_parts(name, "vanilla")
+        return f"a compression, one part of a recipe; with the vanilla order it is {made}"
+    if name in ORDERS and name != "planned":
+        made = from_parts("released", name)
+        return f"an order, one part of a recipe; of the released compression it is {made}"
+    close = get_close_matches(name, [*COMPRESSIONS, *ORDERS, *BASELINES], n=1, cutoff=0.75)
+    return f"no recipe; did you mean {close[0]}?" if close else ""
+
+
 def explain(name: str, height: int = 60, width: int = 104, frames: int | None = None) -> Explanation:
     """Work out what a name means.
 
@@ -129,9 +144,14 @@ def explain(name: str, height: int = 60, width: int = 104, frames: int | None = 
 
     Raises:
         RecipeError: The name cannot be read.
-        ValueError: A size below 1.
+        ValueError: A size below 1, or the name of a part.
     """
-    recipe = parse(name)
+    try:
+        recipe = parse(name)
+    except RecipeError as error:
+        if meant := _meant(name):
+            raise ValueError(f"recipe {name!r}: {meant}") from error
+        raise
     if frames is None:
         needed = sum(level.frames for level in recipe.levels)
         frames = 1 + recipe.section * max(4, -(-needed // recipe.section) + 2)

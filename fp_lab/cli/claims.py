@@ -38,7 +38,8 @@ def claims(
 
         evidence, checked = check_claims(runs or [], only or [], begin)
     console.print(to_rich(checked))
-    console.print(f"{len(checked)} claims: {counted(checked)}.", highlight=False)
+    claims = "1 claim" if len(checked) == 1 else f"{len(checked)} claims"
+    console.print(f"{claims}: {counted(checked)}.", highlight=False)
     if evidence.scope:
         console.print(f"Empirical ones are {evidence.scope}.", markup=False, highlight=False, soft_wrap=True)
     if out is not None:

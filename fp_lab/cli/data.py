@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from fp_lab.cli.numbers import positive
+
+_MOST_SEED = 2**32 - 1
 Variant = Literal["plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist"]
 
 app = typer.Typer(no_args_is_help=True, help="Bring real clips, render synthetic videos, film walks.")
@@ -34,17 +37,23 @@ def get(
 @app.command()
 def render(
     videos: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
-    first_seed: Annotated[int, typer.Option(help="Of the first video.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Of the first video.")] = 0,
     frames: Annotated[int, typer.Option(min=1, help="Length.")] = 64,
-    size: Annotated[int, typer.Option(help="Height and width, pixels.")] = 64,
-    variant: Annotated[Variant, typer.Option(help="What hides the objects.")] = "plain",
+    size: Annotated[int, typer.Option(min=16, help="Height and width, pixels.")] = 64,
+    variant: Annotated[
+        Variant,
+        typer.Option(
+            help="Sprites, plain or hidden by a pillar (occlusion) or the camera (camera, revisit); still "
+            "scenes behind a curtain or along a walk; moving digits (mnist)."
+        ),
+    ] = "plain",
     sprites: Annotated[
         int | None, typer.Option(min=1, help="Objects per video.", show_default="as the variant has it")
     ] = None,
     motion_told: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the captions that tell speed and direction.")
     ] = 1.0,
-    fps: Annotated[float, typer.Option(help="Frames per second.")] = 16.0,
+    fps: Annotated[float, typer.Option(max=1000, callback=positive, help="Frames per second.")] = 16.0,
     to: Annotated[Path, typer.Option(help="Folder for the mp4 files and their captions.")] = Path("world"),
 ) -> None:
     """Render videos of a synthetic world as mp4, their captions beside them.
@@ -67,10 +76,12 @@ def render(
 def make(
     what: Annotated[str, typer.Argument(help="vizdoom: walks through a level of Doom.")],
     videos: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
-    first_seed: Annotated[int, typer.Option(min=0, help="Of the first video.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Of the first video.")] = 0,
     frames: Annotated[int, typer.Option(min=1, help="Length.")] = 145,
     size: Annotated[str, typer.Option(help="Height x width, pixels.")] = "480x832",
-    fps: Annotated[float, typer.Option(help="Frames per second of the files.")] = 16.0,
+    fps: Annotated[
+        float, typer.Option(max=1000, callback=positive, help="Frames per second of the files.")
+    ] = 16.0,
     to: Annotated[Path, typer.Option(help="Folder for the mp4 files, their captions and poses.")] = Path(
         "vizdoom"
     ),

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from fp_lab.cli.numbers import positive
+
 
 def efficiency(
     arms: Annotated[
@@ -17,7 +19,9 @@ def efficiency(
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Of measurements in turn; medians are taken.")] = 3,
-    memory_gb: Annotated[float, typer.Option(help="Budget of the largest batch, GiB.")] = 1.0,
+    memory_gb: Annotated[
+        float, typer.Option(callback=positive, help="Budget of the largest batch, GiB.")
+    ] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Write JSON, CSV and Markdown here.")] = None,
 ) -> None:
     """Measure step time, share of the matmul peak, memory, and sampling speed of arms on this machine.

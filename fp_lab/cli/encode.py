@@ -38,7 +38,7 @@ def encode(
     ] = 73,
     stride: Annotated[int, typer.Option(min=1, help="Every how many frames of a file.")] = 1,
     area: Annotated[str, typer.Option(help="Largest area of a clip, height x width.")] = "480x832",
-    unit: Annotated[int, typer.Option(help="Sides are multiples of so many pixels.")] = 32,
+    unit: Annotated[int, typer.Option(min=1, help="Sides are multiples of so many pixels.")] = 32,
     dtype: Annotated[Dtype, typer.Option(help="Of the networks and of what is stored.")] = "bfloat16",
     per_shard: Annotated[int, typer.Option(min=1, help="Clips of a shard.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",

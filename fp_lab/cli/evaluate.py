@@ -43,8 +43,10 @@ def evaluate(
         Path | None,
         typer.Option("--vbench-json", help="Results that VBench itself has written, shown beside these."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core")] = None,
-    threads: Annotated[int, typer.Option(help="Threads per process.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes.", show_default="one per core")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads per process.")] = 1,
     device: Annotated[str, typer.Option(help="Where networks run: cpu, cuda.")] = "cpu",
     mlflow: Annotated[
         Path | None, typer.Option(help="Folder of runs whose MLflow store gets the figures and the page.")

@@ -20,7 +20,9 @@ def explain(
     pixels: Annotated[
         str | None, typer.Option(help="Size in pixels instead, 8 to a latent, such as 480x832.")
     ] = None,
-    frames: Annotated[int | None, typer.Option(help="Length of the example video in latent frames.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Length of the example video in latent frames.")
+    ] = None,
     protocol: Annotated[
         str, typer.Option(help="Of a baseline: paper (33 frames) or equal_tokens (as many as a packed arm).")
     ] = "paper",

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from fp_lab.cli.numbers import positive
+
 if TYPE_CHECKING:
     from fp_lab.codec import Codec
     from fp_lab.lab.openings import Opening
@@ -46,6 +48,7 @@ def generate(
     seed: Annotated[
         list[int] | None,
         typer.Option(
+            min=0,
             help="Of the noise; again for further videos. With neither picture, clip nor prompt also of a "
             "true first frame of the run's data.",
             show_default="0",
@@ -55,6 +58,7 @@ def generate(
         float | None,
         typer.Option(
             min=0.1,
+            callback=positive,
             help="Length, or of a clip's extension, at the frame rate evaluation.fps: the nearest whole "
             "sections of the recipe (g9 of a video VAE: 36 frames each).",
         ),

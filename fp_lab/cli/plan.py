@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from fp_lab.cli.numbers import positive
+
 if TYPE_CHECKING:
     from fp_lab.lab.tables import Table
 
@@ -29,9 +31,13 @@ def plan(
     pixels: Annotated[str, typer.Option(help="Height x width.")] = "480x832",
     frames: Annotated[int, typer.Option(min=1, help="Latent frames of the full sequence.")] = 33,
     cards: Annotated[int, typer.Option(min=1, help="At most so many.")] = 8,
-    memory_gb: Annotated[float, typer.Option(help="Memory of a card, GiB.")] = 80.0,
-    tflops: Annotated[float, typer.Option(help="Dense bfloat16 peak of a card; 312 is an A100's.")] = 312.0,
-    utilisation: Annotated[float, typer.Option(help="Share of the peak that is reached.")] = 0.4,
+    memory_gb: Annotated[float, typer.Option(callback=positive, help="Memory of a card, GiB.")] = 80.0,
+    tflops: Annotated[
+        float, typer.Option(callback=positive, help="Dense bfloat16 peak of a card; 312 is an A100's.")
+    ] = 312.0,
+    utilisation: Annotated[
+        float, typer.Option(max=1, callback=positive, help="Share of the peak that is reached.")
+    ] = 0.4,
     method: Annotated[Method, typer.Option(help="What is trained.")] = "lora",
     rank: Annotated[int, typer.Option(min=1, help="Of LoRA.")] = 16,
     sharding: Annotated[Sharding, typer.Option(help="What is divided among the cards.")] = "fsdp",

@@ -17,8 +17,10 @@ def train(
     to: Annotated[Path, typer.Option(help="Folder of the probe; one that is there is replaced.")] = Path(
         "runs/probe"
     ),
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.", show_default="as shipped")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps.", show_default="as shipped")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
     """Train the probe on renders with known damage and measure it on others; about two minutes.
 

@@ -33,10 +33,12 @@ def find_experiment(name: str | Path, beside: Path | None = None) -> Path:
             if candidate.is_file() and (beside is None or not candidate.samefile(beside)):
                 return candidate
     available = available_experiments()
-    close = get_close_matches(str(path), available, n=1) or get_close_matches(
-        f"{inside.with_suffix('')}{SUFFIX}", available, n=1
-    )
-    hint = f"; did you mean {close[0]}?" if close else ""
+    stems = {file.removesuffix(SUFFIX): file for file in available}
+    asked = inside.with_suffix("") if inside.suffix == SUFFIX else inside
+    close = get_close_matches(str(asked), stems, n=1) or [
+        stem for stem in stems if get_close_matches(asked.name, [Path(stem).name], n=1)
+    ]
+    hint = f"; did you mean {stems[close[0]]}?" if close else "."
     listed = "".join(f"\n  {file}" for file in available)
     raise ValueError(f"no experiment file {name}{hint} In {shipped} there are:{listed}")
 

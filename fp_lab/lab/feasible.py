@@ -40,9 +40,7 @@ def check_feasible(arms: Sequence[Arm]) -> None:
 def _check_families(config: ExperimentConfig) -> None:
     if not applying_families(config):
         reasons = "; ".join(f"{family}: {reason}" for family, reason in left_out(config).items())
-        raise ValueError(
-            f"evaluation.families: none applies: {reasons}; add another such as plain"
-        )
+        raise ValueError(f"evaluation.families: none applies: {reasons}; add another such as plain")
     if config.track.every and config.track.score:
         check_measured(Goal.parse(config.track.best), config)
 

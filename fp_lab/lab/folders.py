@@ -20,7 +20,7 @@ from fp_lab.lab.summarise import summarise
 from fp_lab.lab.summary import plain, video_table, write_tables
 from fp_lab.lab.tables import Table, to_csv
 from fp_metrics import Estimator, choose, protocol
-from fp_metrics.weights import ARTIFACTS, MissingWeights, in_words, state_of
+from fp_metrics.weights import ARTIFACTS, MissingWeights, sizes_in_words, state_of
 
 _FIGURES = (
     *("value", "reason", "coverage", "drift", "drift_reason"),
@@ -87,8 +87,8 @@ def score_folders(
     needy = [name for name, kind in kinds.items() if kind.needs_truth]
     if needy:
         raise ValueError(f"{needy[0]} needs the ground truth of a synthetic world; use --family plain")
-    _require_weights(kinds)
     files = find_videos(paths, prompts)
+    _require_weights(kinds)
     root = paths[0] if paths[0].is_dir() else paths[0].parent
     out = root / "scores" if out is None else out
     scores = _score_all(files, measuring, out / "videos", workers, threads, progress)
@@ -115,7 +115,7 @@ def _require_weights(kinds: Mapping[str, type[Estimator]]) -> None:
     if len(missing) == 1:
         raise MissingWeights(ARTIFACTS[missing[0]])
     if missing:
-        size = in_words(sum(ARTIFACTS[name].size for name in missing))
+        size = sizes_in_words([ARTIFACTS[name] for name in missing])
         raise ValueError(
             f"{len(missing)} weights are missing ({size}): {', '.join(missing)}\n"
             f"Get them:  fp-lab weights get {' '.join(missing)}\n"

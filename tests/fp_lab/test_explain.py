@@ -149,7 +149,7 @@ def test_the_command_tells_of_kernels_that_do_not_fit(app: typer.Typer) -> None:
         (["f3k5_g9"], "     ^\n"),
         (["g9", "--pixels", "481x832"], "divisible by 8"),
         (["g9", "--pixels", "480x832", "--latents", "60x104"], "give --pixels or"),
-        (["g9", "--frames", "0"], "frames: got 0"),
+        (["g9", "--frames", "0"], "--frames"),
         (["g9", "--latents", "0x104"], "latents: got '0x104'"),
     ],
 )
@@ -158,3 +158,24 @@ def test_the_command_refuses_in_words(app: typer.Typer, arguments: list[str], me
     assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "geometric",
+            "a compression, one part of a recipe; with the vanilla order it is td_f2k1h8w8f1k1",
+        ),
+        ("important_start", "a compression, .* it is f1k1_x_f16k4f2k2f1k1_g9"),
+        (
+            "inverted",
+            "an order, .* of the released compression it is f1k1_x_g9_f1k1f2k2f16k4_td",
+        ),
+        ("causal_atention", r"no recipe; did you mean causal_attention\?"),
+        ("geometrc", r"no recipe; did you mean geometric\?"),
+    ],
+)
+def test_a_word_that_is_no_recipe_says_what_it_stands_for(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^recipe '{name}': {message}"):
+        explain(name)

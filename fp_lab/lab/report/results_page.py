@@ -94,12 +94,16 @@ def _told(results: StoredResults) -> str:
         "date": about["date"],
         "commit": _texts(about.get("commit", {})),
         "machine": _texts(about.get("machine", {})),
-        "minutes": f"{about['minutes']:.0f}, all stages of all runs added up",
+        "minutes": f"{_minutes(about['minutes'])}, all stages of all runs added up",
         "training seeds": seeds,
         "prompts": f"{prompts}, {protocol['videos']} videos of {protocol['frames']} frames, "
         f"{protocol['width']}x{protocol['height']} pixels, {protocol['fps']:g} frames/s",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {key} | {text} |" for key, text in entries.items()), ""])
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:.0f}" if minutes >= 10 else f"{minutes:.2g}"
 
 
 def _claims(comparison: Comparison, checked: Sequence[Checked]) -> str:

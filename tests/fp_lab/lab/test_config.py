@@ -116,6 +116,19 @@ def test_a_missing_file_lists_those_that_there_are() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("nope", r"no experiment file nope\. In "),
+        ("dmeo", r"no experiment file dmeo; did you mean grids/demo\.yaml\?"),
+        ("experiments/grids/demoo.yaml", r"did you mean grids/demo\.yaml\?"),
+    ],
+)
+def test_a_name_is_held_against_names_not_endings(name: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=hint):
+        load(name)
+
+
+@pytest.mark.parametrize(
     ("overrides", "name"),
     [
         (["order=inverted", "compression=geometric"], GEOMETRIC_INVERTED),

@@ -276,6 +276,14 @@ def test_single_files_and_folders_of_one_name(folder: Path, tmp_path: Path) -> N
     assert len(find_videos([folder, folder / "a.mp4"])) == 3  # once, however often it is named
 
 
+def test_a_folder_that_is_not_there_is_said_before_weights_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FP_LAB_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match=r"no folder or file .*nowhere"):
+        score_folders([tmp_path / "nowhere"], measuring=Measuring(("offline",)))
+
+
 def test_nothing_to_score_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no folder or file"):
         score(tmp_path / "nowhere")

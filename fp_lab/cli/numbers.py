@@ -1,0 +1,12 @@
+"""Numbers of the command line."""
+
+import math
+
+import typer
+
+
+def positive(number: float | None) -> float | None:
+    """Refuse what is no length, rate or amount: NaN, infinity, 0 and less; None is let through."""
+    if number is not None and not 0 < number < math.inf:
+        raise typer.BadParameter(f"got {number}, expected a finite number above 0")
+    return number
