@@ -5,7 +5,7 @@ inference windows cannot disagree.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -14,6 +14,45 @@ from typing import Literal
 from fp_lab.recipe import Order, Recipe
 
 Fill = Literal["forward", "bisect"]
+
+
+class KnownFrames(Set[int]):
+    """The frames that are known before a call of a plan; all calls of the plan share its memory.
+
+    A set of its own for every call would take memory with the square of the video's length.
+
+    Args:
+        call_of: number of the call that makes each frame, -1 where it is given.
+        calls: how many calls are over.
+        size: of the set.
+    """
+
+    __slots__ = ("_call_of", "_calls", "_size")
+
+    def __init__(self, call_of: Sequence[int], calls: int, size: int) -> None:
+        self._call_of, self._calls, self._size = call_of, calls, size
+
+    def __contains__(self, frame: object) -> bool:
+        if not isinstance(frame, int) or not 0 <= frame < len(self._call_of):
+            return False
+        return self._call_of[frame] < self._calls
+
+    def __iter__(self) -> Iterator[int]:
+        return (frame for frame, call in enumerate(self._call_of) if call < self._calls)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __hash__(self) -> int:
+        return self._hash()
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(map(str, self))}}}"
+
+    @classmethod
+    def _from_iterable(cls, frames: Iterable[int]) -> frozenset[int]:  # type: ignore[override]
+        """What set operations give."""
+        return frozenset(frames)
 
 
 @dataclass(frozen=True)
@@ -28,7 +67,7 @@ class Section:
     """
 
     targets: tuple[int, ...]
-    known: frozenset[int]
+    known: Set[int]
     prompt: int = 0
 
 
@@ -84,12 +123,17 @@ def plan(
             "endpoint order (a right run after x, such as td_f16k4f2k2f1k1_x_g9_x_f1k1) has a gap to bisect"
         )
     _require_scenes(recipe, frames, scenes)
+    calls = ORDERS[recipe.order](_gaps(frames, given), recipe, fill)
+    call_of = [-1] * frames
+    for number, call in enumerate(calls):
+        for frame in call.targets:
+            call_of[frame] = number
     sections: list[Section] = []
-    known = given
-    for call in ORDERS[recipe.order](_gaps(frames, given), recipe, fill):
+    size = len(given)
+    for number, call in enumerate(calls):
         scene = bisect_right(scenes, call.targets[len(call.targets) // 2]) - 1
-        sections.append(Section(call.targets, known, call.prompt or scene))
-        known = known.union(call.targets)
+        sections.append(Section(call.targets, KnownFrames(call_of, number, size), call.prompt or scene))
+        size += len(call.targets)
     return tuple(sections)
 
 

@@ -1,5 +1,7 @@
 """The planner: full coverage without overlap, and the paper's orders."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +29,30 @@ def test_a_plan_covers_every_frame_once_and_knows_only_the_past(
         assert known.isdisjoint(section.targets)
         known.update(section.targets)
     assert known == set(range(frames))
+
+
+def test_the_memory_of_a_plan_grows_with_the_length_of_the_video() -> None:
+    """Not with its square: 100,000 frames are more than an hour of video."""
+
+    def peak(frames: int) -> int:
+        tracemalloc.start()
+        plan(parse("f1k1_x_g9_f1k1f2k2f16k4_td"), frames)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(40_001) < 8 * peak(10_001)  # the square would be 16
+
+
+def test_known_frames_are_a_set_like_others() -> None:
+    second = plan(parse("g3"), 9)[1].known
+    assert second == frozenset({0, 1, 2, 3})
+    assert hash(second) == hash(plan(parse("g3"), 9)[1].known)
+    assert second - {1, 2} == {0, 3}
+    assert second | {7} == {0, 1, 2, 3, 7}
+    assert (4 in second, -1 in second, 99 in second, len(second), list(second)) == (
+        False, False, False, 4, [0, 1, 2, 3],
+    )  # fmt: skip
 
 
 def targets(name: str, frames: int, fill: Fill = "forward") -> list[tuple[int, ...]]:
