@@ -49,12 +49,15 @@ def find_grids(name: str | Path) -> tuple[Path, ...]:
     Raises:
         ValueError: there is no such file or folder, or nothing in it.
     """
-    for folder in (Path(name).expanduser(), experiments_folder() / "grids" / name):
-        if folder.is_dir():
+    try:
+        return (find_experiment(name),)
+    except ValueError:
+        for folder in (Path(name).expanduser(), experiments_folder() / "grids" / name):
             if files := tuple(sorted(folder.glob(f"*{SUFFIX}"))):
                 return files
-            raise ValueError(f"no grid file in the folder {folder}, expected some *{SUFFIX}")
-    return (find_experiment(name),)
+            if folder.is_dir():
+                raise ValueError(f"no grid file in the folder {folder}, expected some *{SUFFIX}") from None
+        raise
 
 
 def available_experiments() -> list[str]:

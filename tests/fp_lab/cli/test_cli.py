@@ -15,6 +15,7 @@ from fp_lab.cli import app
 from fp_lab.lab import estimate, grid_run
 from fp_lab.lab.build import Materials
 from fp_lab.lab.estimate import Cost
+from fp_lab.lab.experiments import find_grids
 from fp_lab.lab.grid import Grid, load_grid
 from fp_lab.lab.grid_run import GridResult
 from fp_lab.lab.identity import Identity, write_identity
@@ -168,6 +169,8 @@ def test_all_grids_of_a_folder_are_run_one_after_another(
     assert "2 grids" in text
     (tmp_path / "none").mkdir()
     assert "no grid file in the folder" in invoke("grid", str(tmp_path / "none"))[1]
+    (folder.with_suffix(".yaml")).write_text((folder / "first.yaml").read_text(), encoding="utf-8")
+    assert find_grids(folder) == (folder.with_suffix(".yaml"),), "a file comes before a folder of its name"
 
 
 def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:
