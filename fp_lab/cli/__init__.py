@@ -23,6 +23,7 @@ from fp_lab.cli import (
     train,
     weights,
 )
+from fp_lab.cli.console import visible
 from fp_lab.lab.atomic import CANNOT_WRITE
 
 
@@ -33,14 +34,14 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except ValueError as error:
-            typer.secho(str(error), fg="red", err=True)
+            typer.secho(visible(str(error)), fg="red", err=True)
             raise typer.Exit(2) from error
         except OSError as error:
             if error.errno not in CANNOT_WRITE:
                 raise
             place = f"{error.filename}: " if error.filename else ""
             text = f"{place}{error.strerror}. What is finished is kept; put that right and call it again."
-            typer.secho(text, fg="red", err=True)
+            typer.secho(visible(text), fg="red", err=True)
             raise typer.Exit(2) from error
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import positive
 
 _MOST_SEED = 2**32 - 1

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import positive
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
+
+from fp_lab.cli.console import Console
 
 if TYPE_CHECKING:
     from fp_lab.lab.encode import Encoded

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from fp_lab.cli.console import Console
 
 if TYPE_CHECKING:
     from fp_lab.lab.folders import FolderScores

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fp_lab.cli.console import visible
+
 
 def explain(
     name: Annotated[
@@ -62,7 +64,7 @@ def explain(
             made = baseline(name, protocol, frames=LENGTH, rows=size[0], columns=size[1])
         explanation = explain_name(str(made.recipe) if made else name, *size, frames)
     except ValueError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(visible(str(error)), err=True)
         raise typer.Exit(2) from None
     if json:
         typer.echo(jsonlib.dumps(explanation.as_json(), indent=2))

@@ -1,10 +1,10 @@
 """What `fp-lab explain` shows on a terminal."""
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fp_lab.baselines import Baseline
+from fp_lab.cli.console import Console
 from fp_lab.explain import Explanation, picture, sparkline
 
 _STYLES = {

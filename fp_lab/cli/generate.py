@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import positive
 
 if TYPE_CHECKING:

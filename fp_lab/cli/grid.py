@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
+from fp_lab.cli.console import Console
 from fp_lab.lab.ending import ending
 from fp_lab.lab.experiments import find_grids
 

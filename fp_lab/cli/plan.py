@@ -4,9 +4,9 @@ import json as jsonlib
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table as RichTable
 
+from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import positive
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from fp_lab.cli.console import Console
 
 probe_app = typer.Typer(
     no_args_is_help=True, help="Train the probe, which scores videos of the synthetic world."

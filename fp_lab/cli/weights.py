@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
+
+from fp_lab.cli.console import Console
 
 Family = Literal["offline", "paper"]
 

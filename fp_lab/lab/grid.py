@@ -143,6 +143,8 @@ def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> A
     name = folder_name(config.label or config.recipe, apart)
     said = next((layer.origin for layer in reversed(layers) if "label" in layer.values), "recipe")
     check_folder_name(f"{said}: label", name, IN_GRIDS)
+    if config.label is not None and not config.label.isprintable():
+        raise ValueError(f"{said}: label: got {config.label!r}, expected characters that are printed")
     return Arm(name, config.seed, config)
 
 

@@ -69,6 +69,7 @@ def paper() -> Iterator[None]:
         "xtick.color": "#555555",
         "ytick.color": "#555555",
         "text.color": INK,
+        "text.parse_math": False,  # a caption with a dollar is no formula
         "grid.color": "#ececec",
         "grid.linewidth": 0.8,
         "legend.frameon": False,

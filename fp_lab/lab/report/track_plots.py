@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from fp_lab.lab.gathered import Arm
 from fp_lab.lab.report.plots import panel_grid, running_mean
@@ -108,6 +109,8 @@ def loss_curves(
             smooth = running_mean(values, max(1, len(table) // 20))[0]
             axes.plot(table["step"], smooth, color=looks[name].colour, ls=looks[name].dash, lw=1.3)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())  # the usual one writes formulas, see `paper`
+        axes.yaxis.set_minor_formatter(LogFormatter())
 
     return _panels([(title, column) for column, title in LOSSES.items()], draw, arms, looks, path, False)
 

@@ -18,6 +18,7 @@ def to_markdown(table: Table) -> str:
             text = f"**{text}**" if cell.best else f"{text} {TIE}" if cell.tie else text
             cells.append(text + cell.stars.replace("*", r"\*"))
         name = f"`{line.name}`" if line.kind != "floor" else f"*{line.name}*"
+        name = name.replace("|", r"\|")
         rows.append([name + line.marks, line.order, *cells])
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
     rule = [f":{'-' * (w - 1)}" if i < _TEXT else f"{'-' * (w - 1)}:" for i, w in enumerate(widths)]

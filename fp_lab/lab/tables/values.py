@@ -15,7 +15,8 @@ def to_csv(tables: Sequence[Table]) -> str:
     rows: dict[str, list[str]] = {}
     for table in tables:
         for line in table.lines:
-            rows.setdefault(line.name, [line.name, line.label, line.order, line.kind])
+            texts = [_csv_text(text) for text in (line.name, line.label, line.order, line.kind)]
+            rows.setdefault(line.name, texts)
     for table in tables:
         cells = {line.name: line.cells for line in table.lines}
         for index, column in enumerate(table.columns):
@@ -26,6 +27,11 @@ def to_csv(tables: Sequence[Table]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([heads, *rows.values()])
     return text.getvalue()
+
+
+def _csv_text(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: https://owasp.org/www-community/attacks/CSV_Injection."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _csv_cell(cell: Cell) -> list[str]:

@@ -1,0 +1,67 @@
+"""Names and texts from outside steer neither terminal, picture nor spreadsheet."""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+from rich.table import Table as RichTable
+from typer.testing import CliRunner
+
+from fp_lab.cli import app
+from fp_lab.cli.console import Console, visible
+from fp_lab.lab.grid import load_grid
+from fp_lab.lab.report.style import paper, save
+from fp_lab.lab.tables import to_csv
+from fp_lab.lab.tables.model import Cell, Column, Line, Table
+
+NAME = "a\x1b[2J\x07\x9b31m\u202egnp.mp4\r"
+
+
+def test_control_characters_are_seen_not_obeyed() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=200)
+    table = RichTable("name")
+    table.add_row(NAME)
+    console.print(NAME, markup=False, highlight=False)
+    console.print(table)
+    console.print("red", style="red")
+    shown = out.getvalue()
+    assert shown.count(r"a\x1b[2J") == 2
+    assert "\x1b[31mred" in shown, "colours of the console's own stay"
+    for character in ("\x1b[2J", "\x07", "\x9b", "\u202e", "\r"):
+        assert character not in shown
+    assert visible("犬 é\n\ttab \udce9") == "犬 é\n\ttab \\udce9"
+
+
+def test_errors_show_control_characters_too(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path / NAME), "--family", "plain"])
+    assert done.exit_code == 2
+    assert r"\x1b[2J" in done.output
+    assert "\x1b[2J" not in done.output
+
+
+@pytest.mark.parametrize("text", [r"$\nonsense{$", "from $5 to $6", r"a $x_$ b"])
+def test_a_dollar_in_a_picture_is_a_dollar(tmp_path: Path, text: str) -> None:
+    with paper():
+        figure = Figure(figsize=(2, 1))
+        drawn = figure.text(0, 0, text)
+        save(figure, tmp_path / "dollar.png")
+    assert not drawn.get_parse_math()
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+cmd", "-2", "@SUM(A1)", "\tx"])
+def test_a_name_is_no_formula_of_a_spreadsheet(name: str) -> None:
+    line = Line(name, name, "vanilla", (Cell(-0.5),))
+    table = Table("key", "title", (Column("score", "score", "", "higher"),), (line,))
+    _, row = csv.reader(io.StringIO(to_csv([table])))
+    assert row[:2] == [f"'{name}", f"'{name}"]
+    assert math.isclose(float(row[4]), -0.5), "numbers are numbers"
+
+
+def test_a_label_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text('arms: [{recipe: g9, label: "a\\eb"}]\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"label: got 'a\\x1bb', expected characters that are printed"):
+        load_grid(tmp_path / "grid.yaml")
