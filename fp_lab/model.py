@@ -193,13 +193,7 @@ class FramePackModel(nn.Module):
         Raises:
             ValueError: if the folder holds no model, or weights that are not finite.
         """
-        folder = own_folder("base", source)
-        if not (folder / WEIGHTS_FILE).is_file():
-            raise ValueError(
-                f"no model in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
-                "train a base with `fp-lab pretrain` or use the shipped one"
-            )
-        config = read_config(folder / CONFIG_FILE)
+        folder, config = _stored(source)
         kernels = [Kernel(*sizes) for sizes in config["kernels"]]
         if config["backbone"] is not None:
             backbone: Any = TinyDiT(_backbone_config(config["backbone"]))
@@ -280,6 +274,29 @@ class FramePackModel(nn.Module):
         model = FramePackModel(self.backbone, kernels, self.output, context, codebook)
         model.packer.take_over(self.packer)
         return model
+
+
+def stored_backbone(source: str | Path = "shipped") -> TinyDiTConfig:
+    """The size of a stored model of fp_lab's own; its weights are not read.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    folder, config = _stored(source)
+    if config["backbone"] is None:
+        raise ValueError(f"{folder} is over a transformer of diffusers, expected a model of fp_lab's own")
+    return _backbone_config(config["backbone"])
+
+
+def _stored(source: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Folder and config of a stored model."""
+    folder = own_folder("base", source)
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise ValueError(
+            f"no model in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
+            "train a base with `fp-lab pretrain` or use the shipped one"
+        )
+    return folder, read_config(folder / CONFIG_FILE)
 
 
 def _resolved(source: str | Path) -> str:

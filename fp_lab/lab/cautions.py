@@ -7,13 +7,14 @@ from dataclasses import asdict
 from fp_lab.lab.base_origin import toy_base
 from fp_lab.lab.compute import shape_of, strides_of, training_shapes
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.differing import listed
 from fp_lab.lab.grid import Arm
 from fp_lab.lengths import left_over, not_whole
 from fp_lab.packing.kernel_fit import misfits
 
 
 def cautions(arms: Sequence[Arm]) -> list[str]:
-    """Each remark once, with the arms that it is about."""
+    """Each remark once, with the first of the arms that it is about."""
     about: dict[str, list[str]] = {}
     for arm in arms:
         base = toy_base(asdict(arm.config))
@@ -24,7 +25,7 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
         )
         for remark in (*([base] if base else []), *of_config):
             about.setdefault(remark, []).append(arm.name)
-    return [f"{remark} ({', '.join(dict.fromkeys(names))})" for remark, names in about.items()]
+    return [f"{remark} ({listed(list(dict.fromkeys(names)))})" for remark, names in about.items()]
 
 
 def length_remarks(config: ExperimentConfig) -> tuple[str, ...]:

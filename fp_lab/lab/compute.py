@@ -11,7 +11,7 @@ from fp_lab.codec import codec_config
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.real import is_real
 from fp_lab.lab.weights import is_own
-from fp_lab.model import FramePackModel
+from fp_lab.model import stored_backbone
 from fp_lab.orders import plan
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe
@@ -172,5 +172,4 @@ def _backbone(config: ExperimentConfig) -> TinyDiTConfig:
     """Of the base, or of what is trained from random weights."""
     if config.model.base is None:
         return config.model.backbone
-    stored: TinyDiTConfig = FramePackModel.load(config.model.base).backbone.config
-    return stored
+    return stored_backbone(config.model.base)

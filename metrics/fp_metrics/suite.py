@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata, util
 from typing import Any
 
@@ -240,13 +241,19 @@ def protocol(families: Sequence[str] | None = None, metrics: Sequence[str] | Non
         "segments": f"n = max(1, int({FRACTION} * frames)), first n against last n, each scored alone",
         "chunk": CHUNK,
         "estimators": {name: _described(kind) for name, kind in chosen.items()},
-        "versions": {module.__name__: module.__version__ for module in (torch, np, scipy, cv2, torchmetrics)}
-        | {name: metadata.version(name) for name in _OPTIONAL if util.find_spec(_OPTIONAL[name])},
+        "versions": dict(_versions()),
     }
 
 
 _OPTIONAL = {"transformers": "transformers", "ai-edge-litert": "ai_edge_litert", "dlib-bin": "dlib"}
 """Packages whose version is told where they are installed, and what they are imported by."""
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Of packages behind the figures; reading one takes milliseconds."""
+    imported = {module.__name__: module.__version__ for module in (torch, np, scipy, cv2, torchmetrics)}
+    return imported | {name: metadata.version(name) for name in _OPTIONAL if util.find_spec(_OPTIONAL[name])}
 
 
 def _described(kind: type[Estimator]) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def override_layer(overrides: Sequence[str], kind: type, origin: str = "command 
     """``a.b=1`` entries as a layer: text settings take the text as it is, others are read as YAML.
 
     Args:
-        overrides: the entries; a later one replaces an earlier one of the same key.
+        overrides: the entries; a later one replaces earlier ones of the same key, of keys below it, and a
+            value of a key above it.
         kind: of settings that they belong to.
         origin: where they are from.
 
@@ -79,11 +80,17 @@ def override_layer(overrides: Sequence[str], kind: type, origin: str = "command 
         if not (key and equals):
             raise ValueError(f"{origin}: got {text!r}, expected key=value such as training.steps=200")
         try:
-            values.pop(key, None)
+            values = {old: kept for old, kept in values.items() if not _replaces(key, old, kept)}
             values[key] = read_value(value, key, kind)
         except ValueError as error:
             raise ValueError(f"{origin}: {key}: got {value!r}, which cannot be read: {error}") from error
     return dotted_layer(values, origin)
+
+
+def _replaces(key: str, old: str, value: Any) -> bool:
+    """Whether a key that comes later leaves nothing of an older one."""
+    above = key.startswith(f"{old}.") and not isinstance(value, Mapping)
+    return key == old or old.startswith(f"{key}.") or above
 
 
 def dotted_layer(values: Mapping[str, Any], origin: str, lines: Mapping[str, int] | None = None) -> Layer:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, make_dataclass, replace
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -66,6 +66,8 @@ def convert(hint: Any, value: Any, key: str) -> Any:
     """
     if _is_as_typed(hint, value):
         return tuple(value) if isinstance(value, list) else value
+    if _is_plain(hint, value):  # most are, and OmegaConf takes its time
+        return value
     converted = _converted(hint, value)
     if converted is _MISFIT:
         wanted = hint.__name__ if type(hint) is type else str(hint).replace("typing.", "")
@@ -77,6 +79,13 @@ def convert(hint: Any, value: Any, key: str) -> Any:
 
 
 _MISFIT = object()
+
+
+def _is_plain(hint: Any, value: Any) -> bool:
+    """Whether a value needs no conversion: a number of the very type, or one of the words of a `Literal`."""
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    return type(value) is hint and (hint in (bool, int) or (hint is float and math.isfinite(value)))
 
 
 def _is_as_typed(hint: Any, value: Any) -> bool:

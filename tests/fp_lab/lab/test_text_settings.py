@@ -159,3 +159,17 @@ def test_adapters_are_merged_key_by_key(tmp_path: Path) -> None:
     assert (lora.rank, lora.alpha) == (2, 4)
     assert load(path, ["model.lora=null"]).model.lora is None
     assert load("base", ["model.lora={}"]).model.lora is not None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rank"),
+    [
+        (["model.lora.rank=3", "model.lora=null"], None),
+        (["model.lora=null", "model.lora.rank=3"], 3),
+        (["model.lora={rank: 3}", "model.lora.alpha=1"], 3),
+        (["model.lora.rank=3", "model.lora.rank=4"], 4),
+    ],
+)
+def test_of_the_command_line_what_comes_later_counts(overrides: list[str], rank: int | None) -> None:
+    lora = load("base", overrides).model.lora
+    assert (None if lora is None else lora.rank) == rank
