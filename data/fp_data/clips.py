@@ -3,7 +3,9 @@
 Every item is decided by its seed; only the window that is wanted is decoded, straight to its small size.
 """
 
+import os
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +40,9 @@ EXTENSIONS = frozenset(
 )
 
 _NAMED = 3  # skipped files that a warning names
+
+
+_LONGEST_CAPTION = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -183,10 +188,50 @@ def sample(videos: Sequence[VideoInfo], config: ClipsConfig, seed: int) -> Clip:
     return Clip(np.stack(crop), caption(video.path), video, start)
 
 
-def video_paths(folder: Path) -> tuple[Path, ...]:
-    """All files below a folder that have a video's extension, hidden ones left out; sorted."""
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
-    return tuple(sorted(path for path in files if not path.name.startswith(".") and path.is_file()))
+def video_paths(folder: Path, unread: Callable[[OSError], None] | None = None) -> tuple[Path, ...]:
+    """Every file below a folder that has a video's extension, hidden ones left out; sorted.
+
+    Links to folders are followed; a folder that is met again, such as one above, is not read twice. What is
+    no file and has such a name is named too, so that it is missed by nobody.
+
+    Args:
+        folder: Where to look.
+        unread: Called for each folder that cannot be read; by default it is warned of.
+    """
+    found: list[Path] = []
+    met: set[tuple[int, int]] = set()
+    waiting = deque([folder])
+    while waiting:
+        place = waiting.popleft()
+        try:
+            state = place.stat()
+            if (state.st_dev, state.st_ino) in met:
+                continue
+            met.add((state.st_dev, state.st_ino))
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError as error:
+            (unread or _warn_of)(error)
+            continue
+        for entry in entries:
+            path = place / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                waiting.appendleft(path)
+            elif _leads_to_folder(entry):
+                waiting.append(path)  # last, so that a folder has its own name where it has one here
+            elif path.suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
+                found.append(path)
+    return tuple(sorted(found))
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle, or to what cannot be read
+        return False
+
+
+def _warn_of(error: OSError) -> None:
+    warnings.warn(f"passed over {error.filename}: {error.strerror}", stacklevel=3)
 
 
 def caption_path(path: str | Path) -> Path:
@@ -207,12 +252,17 @@ def caption_text(path: str | Path) -> str | None:
     """The same text as it is written, less a byte order mark; None if there is none.
 
     Raises:
-        ValueError: The text is not UTF-8.
+        ValueError: The text is not UTF-8, cannot be read, or is longer than any caption.
     """
     text = caption_path(path)
-    if not text.is_file():
-        return None
-    content = text.read_bytes()
+    try:
+        if not text.is_file():
+            return None
+        if (size := text.stat().st_size) > _LONGEST_CAPTION:
+            raise ValueError(f"{text}: the caption has {size} bytes, expected {_LONGEST_CAPTION} at most")
+        content = text.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{text}: the caption cannot be read: {error.strerror}") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

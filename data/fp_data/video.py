@@ -1,23 +1,24 @@
 """One video file in and out, through PyAV.
 
-Frames are uint8 RGB, `h w c` each, in display orientation: a phone's rotation flag is applied.
+Frames are uint8 RGB, `h w c` each, as a player shows them: turned and mirrored as the file says, of square
+pixels.
 """
 
-import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
 from jaxtyping import UInt8
 
-# libswscale's SWS_BICUBIC | FULL_CHR_H_INT | ACCURATE_RND | BITEXACT: its fast path darkens by one or two
-# levels of 255, and its results depend on the processor.
-_EXACT_SCALING = 0x4 | 0x2000 | 0x40000 | 0x80000
+from fp_data.display import EXACT_SCALING, Display
+from fp_data.mp4 import write_mp4
+from fp_data.video_file import open_video, require_whole
+
+__all__ = ["Glance", "KeyFrame", "VideoInfo", "glance", "probe", "read_video", "scaled", "write_mp4"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,10 @@ class VideoInfo:
 
     Attributes:
         path: The file.
-        width: Pixels, as displayed (after rotation).
-        height: Pixels, as displayed (after rotation).
+        width: Pixels, as displayed.
+        height: Pixels, as displayed.
         frames: Number of frames that decode.
-        fps: Average frames per second, as the container says.
-        rotation: Degrees, one of 0, 90, 180, 270: the counter-clockwise turn that reading applies.
+        fps: Mean frames per second, see `mean_rate`.
         keyframes: Where decoding can start, so that a late window needs no decoding from frame 0.
     """
 
@@ -52,7 +52,6 @@ class VideoInfo:
     height: int
     frames: int
     fps: float
-    rotation: int = 0
     keyframes: tuple[KeyFrame, ...] = field(default=(), repr=False)
 
 
@@ -61,80 +60,93 @@ class Glance:
     """What a file tells without decoding a frame.
 
     Attributes:
-        frames: packets of its video stream: nearly always its frames.
-        fps: average frames per second, as the container says; 0 where it does not.
-        steady: whether all frames last equally long (within a tenth).
+        frames: Packets of its video stream that are shown: nearly always its frames.
+        fps: Mean frames per second, see `mean_rate`; 0 where nothing says.
+        steady: Whether all frames last equally long (within a tenth).
+        stored: Height and width of a stored frame, pixels, as the header says; 0 where it does not.
     """
 
     frames: int
     fps: float
     steady: bool
+    stored: tuple[int, int]
 
 
 def glance(path: str | Path) -> Glance:
     """Read a video's packets, decode nothing, and say how long it is.
 
     Raises:
-        ValueError: The file cannot be opened, holds no picture, or ends before its own index says.
+        ValueError: The file cannot be opened, holds no picture, or is cut off.
     """
-    times = []
-    try:
-        with av.open(path) as container:
-            stream = _video_stream(container, path)
-            for packet in container.demux(stream):
-                if packet.size:
+    times, partial = [], False
+    with open_video(path) as (container, stream):
+        for packet in container.demux(stream):
+            if packet.size:
+                partial |= packet.is_corrupt
+                if not packet.is_discard:  # an edit list cuts it
                     times.append(packet.pts)
-            promised, rate = stream.frames, stream.average_rate
-    except av.FFmpegError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+        require_whole(path, stream, partial=partial)
+        stored = stream.codec_context.height, stream.codec_context.width
+        fps, steady = mean_rate(times, stream.time_base, stream.average_rate), _is_steady(times)
     if not times:
         raise ValueError(f"{path}: holds no frames")
-    if len(times) < promised:
-        raise ValueError(
-            f"{path}: holds {len(times)} frames, its index promises {promised}: the file is cut off"
-        )
-    steps = np.diff(sorted(time for time in times if time is not None))
-    steady = not len(steps) or bool(np.abs(steps - np.median(steps)).max() <= max(1, 0.1 * np.median(steps)))
-    return Glance(len(times), float(rate or 0), steady)
+    return Glance(len(times), fps, steady, stored)
 
 
 def probe(path: str | Path) -> VideoInfo:
     """Decode a video once, keeping nothing, and say what it is.
 
     Raises:
-        ValueError: The file cannot be opened or decoded, holds no picture, a frame of it is damaged, or it
-            ends before its own index says.
+        ValueError: The file cannot be opened or decoded, holds no picture, a frame of it is damaged, or it is
+            cut off.
     """
-    frames, packets = 0, 0
-    keyframes = []
-    width = height = rotation = 0
-    try:
-        with av.open(path) as container:
-            stream = _video_stream(container, path)
-            for packet in container.demux(stream):
-                packets += packet.size > 0
-                for frame in packet.decode():
-                    if frame.is_corrupt:
-                        raise ValueError(f"{path}: frame {frames} is damaged")
-                    if frame.key_frame and frame.pts is not None:
-                        keyframes.append(KeyFrame(frames, frame.pts))
-                    if frames == 0:
-                        width, height, rotation = frame.width, frame.height, frame.rotation % 360
-                    frames += 1
-            promised, rate = stream.frames, stream.average_rate
-    except av.FFmpegError as error:
-        raise ValueError(f"{path}: cannot be decoded after {frames} frames: {error.strerror}") from error
-    if frames == 0:
+    times: list[int | None] = []
+    keyframes, size, partial = [], (0, 0), False
+    with open_video(path) as (container, stream):
+        for packet in container.demux(stream):
+            partial |= packet.size > 0 and packet.is_corrupt
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise ValueError(f"{path}: frame {len(times)} is damaged")
+                if frame.key_frame and frame.pts is not None:
+                    keyframes.append(KeyFrame(len(times), frame.pts))
+                if not times:
+                    size = Display.of(path, container, stream, frame).size(frame.height, frame.width)
+                times.append(frame.pts)
+        require_whole(path, stream, partial=partial)
+        fps = mean_rate(times, stream.time_base, stream.average_rate)
+    if not times:
         raise ValueError(f"{path}: holds no frames")
-    if packets < promised:
-        raise ValueError(
-            f"{path}: holds {packets} frames, its index promises {promised}: the file is cut off"
-        )
-    if rotation % 90:
-        raise ValueError(f"{path}: is rotated by {rotation} degrees, expected a multiple of 90")
-    if rotation % 180:
-        width, height = height, width
-    return VideoInfo(str(path), width, height, frames, float(rate or 0), rotation, tuple(keyframes))
+    height, width = size
+    return VideoInfo(str(path), width, height, len(times), fps, tuple(keyframes))
+
+
+def mean_rate(times: Sequence[int | None], base: Fraction | None, stated: Fraction | None) -> float:
+    """Mean frames per second: as the file says if its frames agree, else what their times tell.
+
+    What a file says may be the rate of a camera that dropped frames, or of the first second.
+
+    Args:
+        times: Of each frame, in units of `base`, in any order; None where the file gives none.
+        base: Seconds.
+        stated: Frames per second that the file says.
+
+    Returns:
+        The number of steps between frames over the time from the first to the last; of a file that says no
+        times the stated rate, or 0.
+    """
+    known = [time for time in times if time is not None]
+    steps, lasts = len(known) - 1, Fraction(max(known, default=0) - min(known, default=0)) * (base or 0)
+    if base is None or lasts <= 0 or len(known) < len(times):
+        return float(stated or 0)
+    if stated and _is_steady(times) and abs(lasts * stated - steps) <= Fraction(steps, 100) + stated * base:
+        return float(stated)
+    return float(steps / lasts)
+
+
+def _is_steady(times: Sequence[int | None]) -> bool:
+    steps = np.diff(sorted(time for time in times if time is not None))
+    return not len(steps) or bool(np.abs(steps - np.median(steps)).max() <= max(1, 0.1 * np.median(steps)))
 
 
 def read_video(
@@ -170,12 +182,12 @@ def read_video(
         keyframe = max((k for k in video.keyframes if k.index <= start), key=lambda k: k.index, default=None)
     end = 0
     with closing(_decode_from(path, keyframe)) as decoded:
-        for index, frame in decoded:
+        for index, frame, display in decoded:
             if frame.is_corrupt:
                 raise ValueError(f"{path}: frame {index} is damaged")
             end = index + 1
             if index >= start and (index - start) % step == 0:
-                yield _picture(frame, size)
+                yield display.picture(frame, size)
             if end == stop:
                 return
     if stop is not None:
@@ -192,92 +204,28 @@ def scaled(picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[
     if picture.shape[:2] == size:
         return picture
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    return frame.to_ndarray(format="rgb24", height=size[0], width=size[1], interpolation=_EXACT_SCALING)
+    return frame.to_ndarray(
+        format="rgb24", height=size[0], width=size[1], interpolation=EXACT_SCALING, threads=1
+    )
 
 
-def write_mp4(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: float) -> None:
-    """Write an H.264 mp4 (yuv420p, visually lossless) that browsers play.
-
-    The file appears under its name only when it is complete. The same frames give the same bytes with the
-    same PyAV. H.264 here needs even sides: an odd one is padded by repeating its last row or column.
-
-    Args:
-        path: The file to make; its folder is made too.
-        frames: uint8 RGB `h w c` one by one, or an array `t h w c`.
-        fps: Frames per second.
-
-    Raises:
-        ValueError: No frames, or frames that differ in size or are not uint8 `h w 3`.
-    """
-    path = Path(path)
-    every = iter(frames)
-    first = next(every, None)
-    if first is None:
-        raise ValueError(f"{path}: got no frames to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _encode(unfinished, chain([first], every), first.shape, Fraction(fps).limit_denominator(1001))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _encode(path: Path, frames: Iterable[np.ndarray], shape: tuple[int, ...], rate: Fraction) -> None:
-    if len(shape) != 3 or shape[2] != 3:
-        raise ValueError(f"got a frame of shape {shape}, expected (h, w, 3)")
-    padding = ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0))
-    with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        # More threads would make the bytes depend on the machine; x264's macroblock tree makes them depend on
-        # what was in memory before, for small frames.
-        options = {"crf": "16", "preset": "fast", "threads": "1", "x264-params": "mbtree=0"}
-        stream = container.add_stream("libx264", rate, options=options)
-        stream.height, stream.width = shape[0] + padding[0][1], shape[1] + padding[1][1]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            if frame.dtype != np.uint8 or frame.shape != shape:
-                raise ValueError(f"got a frame {frame.dtype} {frame.shape}, expected uint8 {shape}")
-            even = np.ascontiguousarray(np.pad(frame, padding, mode="edge"))
-            picture = av.VideoFrame.from_ndarray(even, format="rgb24")
-            container.mux(stream.encode(picture.reformat(format="yuv420p", interpolation=_EXACT_SCALING)))
-        container.mux(stream.encode())
-
-
-def _video_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:
-    if not container.streams.video:
-        raise ValueError(f"{path}: holds no video stream")
-    return container.streams.video[0]
-
-
-def _decode_from(path: str, keyframe: KeyFrame | None) -> Generator[tuple[int, av.VideoFrame], None, None]:
-    """Frames with their indices, from a keyframe if seeking finds it, else from the beginning."""
-    found = False
-    try:
-        with av.open(path) as container:
-            stream = _video_stream(container, path)
-            if keyframe is None or keyframe.index == 0:
-                yield from enumerate(container.decode(stream))
-                return
+def _decode_from(
+    path: str, keyframe: KeyFrame | None
+) -> Generator[tuple[int, av.VideoFrame, Display], None, None]:
+    """Frames with their indices and how they are shown, from a keyframe if seeking finds it."""
+    at_once = keyframe is None or keyframe.index == 0
+    index, found, display = 0 if keyframe is None else keyframe.index, at_once, None
+    with open_video(path) as (container, stream):
+        if keyframe is not None and not at_once:
             container.seek(keyframe.pts, stream=stream)
-            index = keyframe.index
-            for frame in container.decode(stream):
-                # Frames before the keyframe lean on frames that were never decoded: pass over them.
-                found = found or frame.pts == keyframe.pts
-                if found:
-                    yield index, frame
-                    index += 1
-                elif frame.pts is None or frame.pts > keyframe.pts:
-                    break
-    except av.FFmpegError as error:
-        raise ValueError(f"{path}: cannot be decoded: {error.strerror}") from error
+        for frame in container.decode(stream):
+            # Frames before the keyframe lean on frames that were never decoded: pass over them.
+            found = found or (keyframe is not None and frame.pts == keyframe.pts)
+            if found:
+                display = display or Display.of(path, container, stream, frame)
+                yield index, frame, display
+                index += 1
+            elif keyframe is not None and (frame.pts is None or frame.pts > keyframe.pts):
+                break
     if not found:
         yield from _decode_from(path, None)
-
-
-def _picture(frame: av.VideoFrame, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w 3"]:
-    turns = frame.rotation % 360 // 90
-    height, width = size or (None, None)
-    if turns % 2:
-        height, width = width, height
-    picture = frame.to_ndarray(format="rgb24", height=height, width=width, interpolation=_EXACT_SCALING)
-    return np.ascontiguousarray(np.rot90(picture, turns)).astype(np.uint8, copy=False)

@@ -241,5 +241,6 @@ def _look(folder: Path, name: str, cutting: Cutting) -> PlannedVideo | Skipped:
 
 
 def _video(stored: Mapping[str, Any]) -> PlannedVideo:
-    keyframes = tuple(KeyFrame(**keyframe) for keyframe in stored["info"]["keyframes"])
-    return PlannedVideo(**{**stored, "info": VideoInfo(**stored["info"] | {"keyframes": keyframes})})
+    info = {name: value for name, value in stored["info"].items() if name != "rotation"}  # of older plans
+    keyframes = tuple(KeyFrame(**keyframe) for keyframe in info["keyframes"])
+    return PlannedVideo(**{**stored, "info": VideoInfo(**info | {"keyframes": keyframes})})

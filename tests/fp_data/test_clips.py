@@ -1,5 +1,5 @@
+import os
 import shutil
-import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures import real_clip
-from fp_data.clips import ClipsConfig, caption, probe, read_video, sample, scan, write_mp4
+from fp_data.clips import ClipsConfig, caption, probe, read_video, sample, scan, video_paths, write_mp4
 from fp_data.manifest import CLIPS
 
 
@@ -128,33 +128,6 @@ def test_seeking_in_real_clips_is_exact(clip) -> None:
             assert np.array_equal(frame, expected)
 
 
-def test_rotation_is_applied(tmp_path: Path) -> None:
-    video = np.zeros((3, 32, 64, 3), np.uint8)
-    video[:, :16, :32] = 250  # a mark in the stored picture's top left quarter
-    upright = tmp_path / "v.mp4"
-    write_mp4(upright, video, fps=10)
-    turned = tmp_path / "turned.mp4"
-    turned.write_bytes(_turned_clockwise(upright.read_bytes()))
-    info = probe(turned)
-    assert (info.width, info.height) == (32, 64)
-    first, *_ = read_video(info)
-    assert first.shape == (64, 32, 3)
-    assert first[:32, 16:].mean() > 240  # clockwise: top left becomes top right
-    assert first[32:].mean() < 10
-    small, *_ = read_video(info, size=(16, 8))
-    assert small.shape == (16, 8, 3)
-
-
-def _turned_clockwise(mp4: bytes) -> bytes:
-    """The same file with the track's display matrix turned by 90 degrees, as phones write it."""
-    one = 1 << 16
-    upright = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
-    turned = struct.pack(">9i", 0, one, 0, -one, 0, 0, 0, 0, 1 << 30)
-    track = mp4.index(b"tkhd")
-    at = mp4.index(upright, track)
-    return mp4[:at] + turned + mp4[at + len(turned) :]
-
-
 def test_scan_finds_videos_in_the_order_of_their_names(folder: Path) -> None:
     found = scan(ClipsConfig(str(folder), frames=10))
     assert [Path(video.path).name for video in found.usable] == ["a.mp4", "b.mp4"]
@@ -271,3 +244,39 @@ def test_captions_lie_beside_the_video(tmp_path: Path) -> None:
 def test_a_config_that_cannot_be_meant_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"got .*{next(iter(wrong))}="):
         ClipsConfig("videos", **wrong)
+
+
+def test_links_to_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
+    for place in ("vids/a/one.mp4", "disk/b/two.mp4", "disk/b/.hidden.mp4"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    folder = tmp_path / "vids"
+    (folder / "b").symlink_to("../disk/b")
+    (tmp_path / "disk" / "b" / "up").symlink_to(folder)
+    (folder / "again").symlink_to("a")  # a folder keeps the name that it has here
+    (folder / "round").symlink_to("round")
+    (folder / "gone.mp4").symlink_to("nowhere.mp4")
+    found = [path.relative_to(folder).as_posix() for path in video_paths(folder)]
+    assert found == ["a/one.mp4", "b/two.mp4", "gone.mp4"]
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b.mp4").touch()
+    scandir = os.scandir
+
+    def refusing(place: Path) -> object:
+        if place.name == "a":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.warns(UserWarning, match=r"passed over .*a: Permission denied"):
+        assert video_paths(tmp_path) == (tmp_path / "b.mp4",)
+
+
+def test_a_caption_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    os.truncate(tmp_path / "a.txt", 1 << 30)
+    with pytest.raises(ValueError, match=r"a\.txt: the caption has 1073741824 bytes, expected 1048576"):
+        caption(tmp_path / "a.mp4")

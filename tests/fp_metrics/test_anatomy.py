@@ -77,7 +77,7 @@ def astronaut() -> Picture:
 @pytest.fixture(scope="module")
 def phone() -> list[Picture]:
     """Every 4th frame of a man who talks in a car."""
-    return list(read_video(real_clip("carphone_pristine.mp4"), step=4))
+    return list(read_video(real_clip("carphone_pristine.mp4"), step=4, size=(144, 176)))
 
 
 def to_frames(pictures: Sequence[Picture]) -> Tensor:
@@ -220,7 +220,7 @@ def test_nobody_is_undefined_and_says_so() -> None:
 
 
 def test_a_real_person_is_certain_and_keeps_the_limbs(phone: list[Picture]) -> None:
-    frames = to_frames(list(read_video(real_clip("carphone_pristine.mp4"), stop=24)))
+    frames = to_frames(list(read_video(real_clip("carphone_pristine.mp4"), stop=24, size=(144, 176))))
     confidence, steady = LandmarkConfidence(), LimbStability()
     for estimator in (confidence, steady):
         estimator.update(frames)

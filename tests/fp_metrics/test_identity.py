@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("offline_weights")
 @pytest.fixture(scope="module")
 def phone() -> Tensor:
     """A man in a car, 176x144, 41 frames."""
-    pixels = list(read_video(real_clip("carphone_pristine.mp4"), stop=41))
+    pixels = list(read_video(real_clip("carphone_pristine.mp4"), stop=41, size=(144, 176)))
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
 
 
