@@ -51,6 +51,15 @@ class TextEncoders(ABC):
         self._require("image_encoder")
         return self._images(frames)
 
+    def tokens(self, caption: str) -> int:
+        """How many tokens a caption has; those behind `EncoderFiles.longest` are not looked at.
+
+        Raises:
+            ValueError: the text encoders were not loaded, or were released.
+        """
+        self._require("text_encoder")
+        return self._tokens(caption)
+
     def close(self) -> None:
         """Release the memory of the encoders."""
         self._pipeline = None
@@ -68,6 +77,9 @@ class TextEncoders(ABC):
 
     @abstractmethod
     def _text(self, caption: str) -> EncodedText: ...
+
+    @abstractmethod
+    def _tokens(self, caption: str) -> int: ...
 
     @abstractmethod
     def _images(self, frames: Tensor) -> Tensor: ...
@@ -89,6 +101,15 @@ class HunyuanEncoders(TextEncoders):
         words, pooled, mask = self._pipeline.encode_prompt([caption], max_sequence_length=self.files.longest)
         return EncodedText(words[0, mask[0].bool()], pooled[0])
 
+    def _tokens(self, caption: str) -> int:
+        from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import DEFAULT_PROMPT_TEMPLATE
+
+        whole, empty = (
+            self._pipeline.tokenizer(DEFAULT_PROMPT_TEMPLATE["template"].format(text)).input_ids
+            for text in (caption, "")
+        )
+        return len(whole) - len(empty)
+
     def _images(self, frames: Tensor) -> Tensor:
         embeddings: Tensor = self._pipeline.encode_image(frames)
         return embeddings
@@ -103,6 +124,9 @@ class WanEncoders(TextEncoders):
         )
         words = padded[0].any(-1).nonzero()  # the pipeline pads with zeros
         return EncodedText(padded[0, : int(words.max()) + 1].clone())
+
+    def _tokens(self, caption: str) -> int:
+        return len(self._pipeline.tokenizer(caption).input_ids)
 
     def _images(self, frames: Tensor) -> Tensor:
         pictures = ((frames.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -21,6 +21,7 @@ from fp_lab.lab.weights import weights_identity
 from fp_lab.shapes import Caption, EncodedText, TextCondition
 
 _ENTRY = "text"
+_SHOWN = 40  # characters of a caption in a message
 
 
 class EncodedTexts:
@@ -80,6 +81,8 @@ class EncodedTexts:
     def encode(self, captions: Iterable[str], progress: Callable[[int, int], None] | None = None) -> int:
         """Encode what is missing and what is damaged, each written as soon as it is done.
 
+        Warns of each caption that is longer than the encoders look at, however often it is asked for.
+
         Args:
             captions: as many as one likes: the encoders are loaded once for all.
             progress: called with the captions done and their number, of those that are encoded.
@@ -87,16 +90,33 @@ class EncodedTexts:
         Returns:
             How many captions were encoded.
         """
-        missing = [caption for caption in dict.fromkeys(captions) if not self._is_whole(caption)]
+        wanted = tuple(dict.fromkeys(captions))
+        missing = [caption for caption in wanted if not self._is_whole(caption)]
+        self._encode(missing, progress)
+        for caption in wanted:
+            self._warn_if_cut(caption)
+        return len(missing)
+
+    def _encode(self, missing: Sequence[str], progress: Callable[[int, int], None] | None) -> None:
         if not missing:
-            return 0
+            return
         with load_encoders(self.files, self.dtype, self.device, only="texts") as encoders:
             for done, caption in enumerate(missing, start=1):
                 (text,) = encoders.texts([caption])
-                self._write(caption, text)
+                self._write(caption, text, encoders.tokens(caption))
                 if progress:
                     progress(done, len(missing))
-        return len(missing)
+
+    def _warn_if_cut(self, caption: str) -> None:
+        with safe_open(self.path(caption), framework="pt") as file:
+            tokens = json.loads(file.metadata()[_ENTRY]).get("tokens", 0)
+        if tokens > self.files.longest:
+            begin = caption if len(caption) <= _SHOWN else f"{caption[:_SHOWN]}..."
+            warnings.warn(
+                f"caption {begin!r} has {tokens} tokens, of which the model is told {self.files.longest}: "
+                "the rest is not looked at",
+                stacklevel=4,
+            )
 
     def path(self, caption: str) -> Path:
         """The file of a caption, whether it is there or not."""
@@ -130,9 +150,14 @@ class EncodedTexts:
         # copies: what safe_open gives is the file itself, mapped into memory
         return EncodedText.of({name: tensor.to(self.device, copy=True) for name, tensor in tensors.items()})
 
-    def _write(self, caption: str, text: EncodedText) -> None:
+    def _write(self, caption: str, text: EncodedText, tokens: int = 0) -> None:
         tensors = {name: tensor.cpu().contiguous() for name, tensor in text.tensors.items()}
-        known = {"caption": caption, "family": self.files.family, "sha256": _digest(tensors)}
+        known = {
+            "caption": caption,
+            "family": self.files.family,
+            "sha256": _digest(tensors),
+            "tokens": tokens,
+        }
         with replacing(self.path(caption)) as unfinished:
             save_file(tensors, unfinished, {_ENTRY: json.dumps(known)})
 

@@ -148,3 +148,10 @@ def test_the_folder_is_in_the_cache_unless_one_says(
 ) -> None:
     monkeypatch.setenv("FP_LAB_CACHE", str(tmp_path))
     assert EncodedTexts(find_encoders(model)).folder == tmp_path / "texts"
+
+
+def test_a_caption_that_is_cut_is_said_every_time(model: Path, tmp_path: Path) -> None:
+    texts = table(model, tmp_path, longest=2)
+    for count in (1, 0):
+        with pytest.warns(UserWarning, match=r"'a bird takes off from the ground' has \d+ tokens.* told 2"):
+            assert texts.encode([CAPTIONS[2]]) == count
