@@ -49,6 +49,10 @@ def evaluate(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads per process.")] = 1,
     device: Annotated[str, typer.Option(help="Where networks run: cpu, cuda.")] = "cpu",
+    megapixels: Annotated[
+        float,
+        typer.Option(min=0.001, help="Of a frame, at most: larger videos are not scored. Each takes 0.2 GB."),
+    ] = 16.8,
     mlflow: Annotated[
         Path | None, typer.Option(help="Folder of runs whose MLflow store gets the figures and the page.")
     ] = None,
@@ -78,7 +82,7 @@ def evaluate(
 
     console = Console()
     chosen = None if metrics is None else tuple(metrics.split(","))
-    measuring = Measuring(tuple(family.split(",")), chosen, device)
+    measuring = Measuring(tuple(family.split(",")), chosen, device, megapixels)
     other = None if against is None else Results.load(against)
     if other is not None:
         refuse_before_scoring(measuring, other)
@@ -136,6 +140,8 @@ def _say_what_is_wrong(scores: "FolderScores", console: Console) -> None:
     for name, facts in scores.results.files.items():
         for note in facts["notes"]:
             console.print(f"note on {name}: {note}", markup=False, highlight=False, soft_wrap=True)
+    for line in scores.told:
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for name, reason in scores.skipped.items():
         console.print(
             f"not scored: {name}: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True

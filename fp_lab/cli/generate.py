@@ -111,8 +111,8 @@ def generate(
     if seconds is not None and frames is not None:
         raise ValueError("got --seconds and --frames, expected one of them")
     from fp_lab.lab.build import codec_of
+    from fp_lab.lab.generate import check_output, length_of
     from fp_lab.lab.generate import generate as made
-    from fp_lab.lab.generate import length_of
     from fp_lab.lab.openings import opening_from_seed
     from fp_lab.lab.quiet import quiet_loading
     from fp_lab.lab.ready import ready
@@ -120,6 +120,7 @@ def generate(
     from fp_lab.lengths import not_whole
     from fp_lab.video_codec import latent_frames, pixel_frames
 
+    check_output(out)
     console, seeds = Console(), seed or [0]
     loaded = ready(checkpoint, recipe, config, overrides or [])
     if prompt and image is video is None and 0 not in (loaded.begins or (0,)):

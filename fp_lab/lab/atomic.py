@@ -42,14 +42,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text in one step."""
+    """Write UTF-8 text in one step; of a strange file name in it bytes that are no UTF-8 are escaped."""
     with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def keep_text(path: Path, text: str) -> None:
     """The same, but a file that holds this text already stays as old as it is."""
-    if not path.is_file() or path.read_bytes() != text.encode():
+    if not path.is_file() or path.read_bytes() != text.encode(errors="backslashreplace"):
         write_text(path, text)
 
 

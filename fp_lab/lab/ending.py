@@ -28,16 +28,10 @@ def mlflow_command(runs: Path) -> str:
     """The command that opens the tracking page, or the address of a server that is in use."""
     if address := os.environ.get("MLFLOW_TRACKING_URI"):
         return address
-    return shlex.join([mlflow_program(), "ui", "--backend-store-uri", database_uri(runs / "mlflow.db")])
+    return f"{shlex.quote(_mlflow())} ui --backend-store-uri {shlex.quote(f'sqlite:///{runs}/mlflow.db')}"
 
 
-def database_uri(path: Path) -> str:
-    """The address of a data base as SQLAlchemy reads it: what means something in an address is escaped."""
-    escaped = str(path).replace("%", "%25").replace("?", "%3F")
-    return f"sqlite:///{escaped}"
-
-
-def mlflow_program() -> str:
+def _mlflow() -> str:
     """The program beside this Python, as it is called from the current folder."""
     here = Path.cwd()
     beside = Path(os.path.abspath(sys.executable)).with_name("mlflow")  # noqa: PTH100 - a link stays a link

@@ -11,7 +11,7 @@ import pandas as pd
 from fp_data.video import glance
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.folder_tables import folder_tables
-from fp_lab.lab.inputs import VideoFile, find_videos
+from fp_lab.lab.inputs import VideoFile, find_videos, is_folder
 from fp_lab.lab.measured import Row
 from fp_lab.lab.pool import Advance, pooled
 from fp_lab.lab.results import RESULTS_FILE, Results
@@ -41,6 +41,7 @@ class FolderScores:
         kinds: the estimators that measured, by name.
         files: what was found.
         out: where everything was written.
+        told: what a reader should know of the prompts.
     """
 
     tables: tuple[Table, Table]
@@ -48,6 +49,7 @@ class FolderScores:
     kinds: Mapping[str, type[Estimator]]
     files: tuple[VideoFile, ...]
     out: Path
+    told: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> Mapping[str, str]:
@@ -87,9 +89,10 @@ def score_folders(
     needy = [name for name, kind in kinds.items() if kind.needs_truth]
     if needy:
         raise ValueError(f"{needy[0]} needs the ground truth of a synthetic world; use --family plain")
-    files = find_videos(paths, prompts)
+    inputs = find_videos(paths, prompts)
+    files = inputs.files
     _require_weights(kinds)
-    root = paths[0] if paths[0].is_dir() else paths[0].parent
+    root = paths[0] if is_folder(paths[0]) else paths[0].parent
     out = root / "scores" if out is None else out
     scores = _score_all(files, measuring, out / "videos", workers, threads, progress)
     skipped = {file.name: scores[i].failure for i, file in enumerate(files) if scores[i].failure}
@@ -104,7 +107,7 @@ def score_folders(
     write_tables(out, frames, videos, results.to_plain(), RESULTS_FILE)
     tables = folder_tables(videos, kinds, results)
     write_text(out / "scores.csv", to_csv(tables))
-    return FolderScores(tables, results, kinds, files, out)
+    return FolderScores(tables, results, kinds, files, out, inputs.told)
 
 
 def _require_weights(kinds: Mapping[str, type[Estimator]]) -> None:

@@ -38,6 +38,7 @@ from fp_lab.video_codec import VideoCodec, pixel_frames
 
 USUAL_LENGTH = 64
 """Latent frames of a video whose length is not said, about."""
+_LONGEST_STEM = 220  # bytes; file systems take 255, and endings and marks of unfinished files come on top
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,10 @@ def generate(
 
     Raises:
         ValueError: the model was trained for another recipe's kernels or other options of the context, has
-            another codec's channels, or is told a first frame where there is none.
+            another codec's channels, or is told a first frame where there is none; or `out` is no name for a
+            video and the files beside it.
     """
+    check_output(out)
     recipe, device = config.parsed_recipe, device_of(config)
     codec = (codec or codec_of(config.codec)).to(device)
     _check(model, config, codec)
@@ -219,6 +222,21 @@ def _made_by(
         "weights": weights,
         "config": asdict(config),
     }
+
+
+def check_output(out: Path) -> None:
+    """Refuse a place that the video, or a file beside it, could not have: before it is made, not after.
+
+    Raises:
+        ValueError: a folder, the name of a file beside it, or too long a name.
+    """
+    if out.is_dir() or out.suffix.lower() in (".txt", ".json", ".sections"):
+        raise ValueError(f"got out={str(out)!r}, expected the name of an mp4 file; its captions go beside it")
+    if (length := len(os.fsencode(out.stem))) > _LONGEST_STEM:
+        raise ValueError(
+            f"got out={str(out)!r}, a name of {length} bytes without its ending; expected {_LONGEST_STEM} at "
+            "most: further files are named after it"
+        )
 
 
 def _tell(out: Path, made_by: dict[str, Any]) -> None:

@@ -1,12 +1,17 @@
 """Which video files are scored, and what each one is said to show."""
 
-import csv
-import json
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fp_data.clips import EXTENSIONS, caption
+from fp_data.clips import EXTENSIONS, caption, video_paths
+from fp_data.video_file import fault_of
+from fp_lab.lab.names import shown
+from fp_lab.lab.prompt_files import match_prompts, read_prompts
+
+_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -28,109 +33,123 @@ class VideoFile:
     fault: str = ""
 
 
-def find_videos(paths: Sequence[Path], prompts: Path | None = None) -> tuple[VideoFile, ...]:
+@dataclass(frozen=True)
+class FoundVideos:
+    """What there is to score.
+
+    Attributes:
+        files: what is named as a video, what cannot be read too.
+        told: what a reader should know of the prompts.
+    """
+
+    files: tuple[VideoFile, ...]
+    told: tuple[str, ...] = ()
+
+
+def find_videos(paths: Sequence[Path], prompts: Path | None = None) -> FoundVideos:
     """Every video file of some folders (searched recursively), and single files.
 
     Args:
         paths: folders and files. A file that is named is taken whatever its ending is.
-        prompts: see `read_prompts`; else a file's prompt is the text beside it (same name, .txt).
+        prompts: see `fp_lab.lab.prompt_files.read_prompts`; else a file's prompt is the text beside it (same
+            name, .txt).
 
     Raises:
         ValueError: nothing there, no video, or prompts that name none of them.
     """
-    known = None if prompts is None else read_prompts(prompts)
-    groups = _group_names(paths)
-    found: dict[Path, VideoFile] = {}
-    for path, group in zip(paths, groups, strict=True):
-        root = path if path.is_dir() else path.parent
-        for file in _files(path):
-            inner = file.relative_to(root).as_posix()
-            name = inner if len(paths) == 1 or path.is_file() else f"{group}/{inner}"
-            prompt, fault = _beside(file) if known is None else (_lookup(known, file, inner), "")
-            found.setdefault(file.resolve(), VideoFile(file, name, group, prompt, fault))
+    found: dict[str, VideoFile] = {}
+    inner: dict[Path, str] = {}
+    for path, group in zip(paths, _group_names(paths), strict=True):
+        root = path if is_folder(path) else path.parent
+        for file, fault in _files(path).items():
+            inner[file] = file.relative_to(root).as_posix()
+            name = inner[file] if len(paths) == 1 or root != path else f"{group}/{inner[file]}"
+            found.setdefault(os.path.realpath(file), VideoFile(file, shown(name), group, "", fault))
     files = _distinct(list(found.values()))
-    if known and not any(file.prompt for file in files):
+    if prompts is None:
+        return FoundVideos(tuple(map(_with_caption, files)))
+    return _with_prompts(files, prompts, {file.path: inner[file.path] for file in files})
+
+
+def _with_caption(file: VideoFile) -> VideoFile:
+    """With the prompt that is written beside a file, or why that cannot be read."""
+    if file.fault:
+        return file
+    try:
+        return replace(file, prompt=caption(file.path))
+    except ValueError as error:
+        return replace(file, fault=str(error))
+
+
+def _with_prompts(files: Sequence[VideoFile], prompts: Path, inner: Mapping[Path, str]) -> FoundVideos:
+    known = read_prompts(prompts)
+    names = match_prompts(known, inner)
+    if known and not names:
         raise ValueError(
-            f"{prompts}: names none of these videos; expected file names such as {files[0].path.name}, "
+            f"{prompts}: names none of these videos; expected file names such as {files[0].name}, "
             f"got {', '.join(list(known)[:3])}"
         )
-    return tuple(files)
+    told = []
+    if unused := [name for name in known if name not in names.values()]:
+        told.append(f"{prompts}: of its names match no video, or more than one: {listed(unused)}")
+    worded = [replace(file, prompt=known[names[file.path]] if file.path in names else "") for file in files]
+    if silent := [file.name for file in worded if not file.prompt]:
+        told.append(f"{prompts}: says no prompt of {listed(silent)}")
+    return FoundVideos(tuple(worded), tuple(told))
 
 
-def read_prompts(path: Path) -> dict[str, str]:
-    """Prompts by file name: ``.json`` (an object), ``.csv`` (file, prompt), else lines ``name<TAB>prompt``.
-
-    Raises:
-        ValueError: the file is not there or is none of these.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no prompts can be read: {error}") from error
-    if path.suffix.lower() == ".json":
-        return _from_json(path, text)
-    if path.suffix.lower() == ".csv":
-        rows = list(csv.DictReader(text.splitlines()))
-        if rows and not {"file", "prompt"} <= rows[0].keys():
-            raise ValueError(f"{path}: got the columns {', '.join(rows[0])}, expected file and prompt")
-        return {row["file"]: row["prompt"] for row in rows}
-    found = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        name, tab, prompt = line.partition("\t")
-        if not tab:
-            raise ValueError(f"{path}: line {number} has no tab; expected a file name, a tab, the prompt")
-        found[name.strip()] = prompt.strip()
-    return found
+def listed(names: Sequence[str]) -> str:
+    """Some names and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
-def _from_json(path: Path, text: str) -> dict[str, str]:
-    try:
-        known = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: is no JSON: {error}") from error
-    if not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
-        raise ValueError(f"{path}: expected an object of file names and prompts")
-    return known
+def _files(path: Path) -> dict[Path, str]:
+    """Files, and why those cannot be scored of which that is known without decoding."""
+    if not is_folder(path):
+        if not os.path.lexists(path):  # a link that leads nowhere is there
+            raise ValueError(f"no folder or file {path}")
+        return {path: fault_of(path)}
+    faults: dict[Path, str] = {}
 
+    def unread(error: OSError) -> None:
+        faults[Path(error.filename)] = f"the folder cannot be read: {error.strerror}"
 
-def _lookup(known: Mapping[str, str], file: Path, inner: str) -> str:
-    return next((known[key] for key in (inner, file.name, file.stem) if key in known), "")
-
-
-def _beside(file: Path) -> tuple[str, str]:
-    """The prompt that is written beside a file, and why that cannot be read."""
-    try:
-        return caption(file), ""
-    except ValueError as error:
-        return "", str(error)
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise ValueError(f"no folder or file {path}")
-    files = sorted(
-        f for f in path.rglob("*") if f.suffix.lower() in EXTENSIONS and not f.name.startswith(".")
-    )
+    files = {file: fault_of(file) for file in video_paths(path, unread)} | faults
     if not files:
         raise ValueError(f"no video file in {path}; looked for {', '.join(sorted(EXTENSIONS))}")
     return files
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder that can be looked at."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _group_names(paths: Sequence[Path]) -> list[str]:
     """Short names, unless two are the same. Files of one folder are one group."""
-    folders = [path if path.is_dir() else path.parent for path in paths]
-    short = {folder: folder.resolve().name for folder in folders}
-    clash = len(set(short.values())) < len({folder.resolve() for folder in folders})
-    return [folder.as_posix() if clash else short[folder] for folder in folders]
+    folders = [path if is_folder(path) else path.parent for path in paths]
+    whole = {folder: Path(os.path.realpath(folder)) for folder in folders}
+    clash = len({shown(path.name) for path in whole.values()}) < len(set(whole.values()))
+    return [shown(folder.as_posix() if clash else whole[folder].name) for folder in folders]
 
 
 def _distinct(files: list[VideoFile]) -> list[VideoFile]:
-    """Single files of several folders may have one name: then they are shown with their folder."""
+    """Single files of several folders may have one name: then they are shown with their folder.
+
+    Names that differ in bytes alone may still be shown alike: then they are counted.
+    """
     names = [file.name for file in files]
-    return [
-        replace(file, name=file.path.as_posix()) if names.count(file.name) > 1 else file for file in files
+    files = [
+        replace(file, name=shown(file.path.as_posix())) if names.count(file.name) > 1 else file
+        for file in files
     ]
+    met = Counter[str]()
+    for place, file in enumerate(files):
+        met[file.name] += 1
+        if (number := met[file.name]) > 1:
+            files[place] = replace(file, name=f"{file.name} ({number})")
+    return files

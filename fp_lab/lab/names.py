@@ -1,5 +1,7 @@
-"""Names that become folders: each is one of its own, beside those of the lab (standard library only)."""
+"""Names of files and folders: what can be one, and how it is shown (standard library only)."""
 
+import os
+import unicodedata
 from collections.abc import Collection
 
 IN_RUNS = ("cache", "mlartifacts", "mlflow.db", "mlflow.lock")
@@ -35,3 +37,16 @@ def check_folder_name(what: str, name: str, taken: Collection[str]) -> str:
     if fault:
         raise ValueError(f"{what}: got {name!r}, {fault}; expected the name of one folder, such as warmup_3")
     return name
+
+
+def shown(name: str) -> str:
+    r"""A name of a file as text that can be written anywhere.
+
+    Bytes that are no UTF-8 and control characters are escaped, as in ``caf\xe9.mp4``; decomposed characters,
+    as one system makes them and another does not, are composed.
+    """
+    text = unicodedata.normalize("NFC", os.fsencode(name).decode(errors="backslashreplace"))
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) == "Cc" else letter
+        for letter in text
+    )

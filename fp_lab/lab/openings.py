@@ -55,8 +55,11 @@ def script_of(prompts: Sequence[str]) -> Script:
     """Scenes from texts such as ``it runs`` and ``3s: it rests``.
 
     Raises:
-        ValueError: some are timed and some are not (the first need not be), or times do not ascend from 0.
+        ValueError: some are timed and some are not (the first need not be), times do not ascend from 0, or
+            bytes of a text are no UTF-8.
     """
+    if broken := [prompt for prompt in prompts if any("\ud800" <= letter <= "\udfff" for letter in prompt)]:
+        raise ValueError(f"prompt: got {broken[0]!r}, expected UTF-8 text")
     timed = [_TIMED.fullmatch(prompt) for prompt in prompts]
     if not any(timed):
         return Script(tuple(prompts) or ("",))

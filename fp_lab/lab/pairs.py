@@ -86,7 +86,7 @@ def match_paths(paths: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ..
     Returns:
         Place in the first list -> place in the second.
     """
-    common = [[_common_end(one, other) for other in others] for one in paths]
+    common = [[common_end(one, other) for other in others] for one in paths]
     forth = [_only_best(row) for row in common]
     back = [_only_best([row[place] for row in common]) for place in range(len(others))]
     return {one: other for one, other in enumerate(forth) if other is not None and back[other] == one}
@@ -97,7 +97,8 @@ def _only_best(shared: Sequence[int]) -> int | None:
     return shared.index(most) if most and shared.count(most) == 1 else None
 
 
-def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
+def common_end(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many parts two paths share, from the last one on."""
     count = 0
     for a, b in zip(reversed(one), reversed(other), strict=False):
         if a != b:

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fp_data.video import glance, probe, read_video
+from fp_data.video import Glance, glance, probe, read_video
 from fp_lab.lab.atomic import replacing, write_text
 from fp_lab.lab.inputs import VideoFile
 from fp_lab.lab.measured import Row
+from fp_lab.lab.names import shown
 from fp_lab.lab.stages import digest
 from fp_lab.lab.summary import plain
 from fp_metrics import About, VideoScores, WrongLength, protocol, score_video
@@ -26,6 +27,12 @@ from fp_metrics.observer import USUAL_FPS
 from fp_metrics.suite import CHUNK
 
 _SHOWN, _TILE = 10, 96  # frames in a strip, and their height in pixels
+
+MEGAPIXELS = 16.8
+"""Of a frame, at most: 4096x4096. Scoring takes about 0.2 GB of memory for each."""
+
+_READING = 2
+"""Counts up when other frames, or another rate, are read from the same file."""
 
 HISTORY = "given"
 """What stands in the column `history`: nobody knows how these videos were made."""
@@ -39,11 +46,13 @@ class Measuring:
         families: of estimators.
         metrics: scores or estimators; None: all.
         device: of the frames, such as cuda.
+        megapixels: of a frame, at most; a larger video is not scored. The figures do not depend on it.
     """
 
     families: tuple[str, ...]
     metrics: tuple[str, ...] | None = None
     device: str = "cpu"
+    megapixels: float = MEGAPIXELS
 
     @cached_property
     def key(self) -> str:
@@ -92,12 +101,12 @@ def score_file(
     if file.fault:
         return FileScores([], [], {}, failure=file.fault)
     try:
+        seen = glance(file.path)
+        _require_size(*seen.stored, measuring)
         key = _key(file, measuring)
-        scores, facts, notes, strip = _measure(file, measuring, advance)
-    except OSError as error:
-        return FileScores([], [], {}, failure=f"cannot be read: {error.strerror or error}")
-    except ValueError as error:
-        return FileScores([], [], {}, failure=str(error).removeprefix(f"{file.path}: "))
+        scores, facts, notes, strip = _measure(file, seen, measuring, advance)
+    except Exception as error:  # whatever it is: hours of other files are not lost for one
+        return FileScores([], [], {}, failure=_in_words(error, file))
     frames = plain([{"history": HISTORY} | row for row in scores.to_rows()])
     videos = plain([{"history": HISTORY} | row for row in scores.to_summary()])
     with replacing(strip_path(file, folder)) as unfinished:
@@ -105,6 +114,29 @@ def score_file(
     content = {"key": key, "facts": facts, "notes": notes, "frames": frames, "videos": videos}
     write_text(_place(file, folder), json.dumps(content) + "\n")
     return FileScores(frames, videos, facts, notes)
+
+
+def _in_words(error: Exception, file: VideoFile) -> str:
+    if isinstance(error, ValueError):
+        return shown(str(error).removeprefix(f"{file.path}: "))
+    if isinstance(error, OSError):
+        return shown(f"cannot be read: {error.strerror or error}")
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    return shown(f"{type(error).__name__}: {error}")
+
+
+def _require_size(height: int, width: int, measuring: Measuring) -> None:
+    """Refuse frames that would take more memory than most machines have.
+
+    Raises:
+        ValueError: they have more pixels than is allowed.
+    """
+    if height * width > measuring.megapixels * 1e6:
+        raise ValueError(
+            f"its frames of {width}x{height} are {height * width / 1e6:.0f} megapixels, expected "
+            f"{measuring.megapixels:g} at most; --megapixels allows more, which takes 0.2 GB of memory each"
+        )
 
 
 def strip_path(file: VideoFile, folder: Path) -> Path:
@@ -120,18 +152,18 @@ def _place(file: VideoFile, folder: Path) -> Path:
 def _key(file: VideoFile, measuring: Measuring) -> str:
     with file.path.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
-    return digest({"content": content, "prompt": file.prompt, "protocol": measuring.key})
+    described = {"content": content, "prompt": file.prompt, "protocol": measuring.key}
+    return digest(described | {"reading": _READING})
 
 
 def _measure(
-    file: VideoFile, measuring: Measuring, advance: Callable[[int], None]
+    file: VideoFile, seen: Glance, measuring: Measuring, advance: Callable[[int], None]
 ) -> tuple[VideoScores, dict[str, Any], tuple[str, ...], bytes]:
-    seen = glance(file.path)
     notes = [] if seen.steady else [f"its frame rate varies: scored at its mean of {seen.fps:.4g} per second"]
     if not seen.fps > 0:
         notes.append(f"says no frame rate: taken as {USUAL_FPS:g} per second")
     about = About(seen.fps if seen.fps > 0 else USUAL_FPS, file.prompt)
-    frames = _Frames(file.path, seen.frames, measuring.device, advance)
+    frames = _Frames(file.path, seen.frames, measuring, advance)
 
     def scored(length: int) -> VideoScores:
         return score_video(
@@ -151,8 +183,10 @@ def _measure(
 class _Frames:
     """A file's frames, float32 ``n 3 h w`` in [0, 1], a few at a time, and a strip of some of them."""
 
-    def __init__(self, path: Path, expected: int, device: str, advance: Callable[[int], None]) -> None:
-        self._path, self._device, self._advance = path, device, advance
+    def __init__(
+        self, path: Path, expected: int, measuring: Measuring, advance: Callable[[int], None]
+    ) -> None:
+        self._path, self._measuring, self._advance = path, measuring, advance
         self._shown = {round(t) for t in np.linspace(0, expected - 1, min(_SHOWN, expected)).tolist()}
         self._tiles: list[NDArray[np.uint8]] = []
         self.count, self.size = 0, (0, 0)
@@ -167,6 +201,7 @@ class _Frames:
                     f"frame {index} is {came_width}x{came_height}, the ones before are {width}x{height}"
                 )
             self.size = frame.shape[0], frame.shape[1]
+            _require_size(*self.size, self._measuring)  # as shown, which no header need say
             if index in self._shown:
                 self._tiles.append(_tile(frame))
             waiting.append(frame)
@@ -179,7 +214,7 @@ class _Frames:
     def _batch(self, frames: list[NDArray[np.uint8]]) -> Tensor:
         self.count += len(frames)
         self._advance(len(frames))
-        pixels = torch.from_numpy(np.stack(frames)).to(self._device)
+        pixels = torch.from_numpy(np.stack(frames)).to(self._measuring.device)
         return pixels.movedim(-1, 1).contiguous().to(torch.float32) / 255
 
     def strip(self) -> bytes:

@@ -1,6 +1,7 @@
 """VBench's results files beside our own: its figures as a table, ours in its form."""
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -100,4 +101,4 @@ def _matched(rows: Sequence[Mapping[str, Any]], results: Results) -> tuple[dict[
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    return PurePosixPath(path.replace("\\", "/")).parts
+    return PurePosixPath(unicodedata.normalize("NFC", path).replace("\\", "/")).parts

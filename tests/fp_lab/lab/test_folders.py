@@ -12,8 +12,9 @@ import bad_videos
 from fp_data.video import glance, write_mp4
 from fp_lab.lab import scored_file
 from fp_lab.lab.folders import FolderScores, score_folders
-from fp_lab.lab.inputs import find_videos, read_prompts
+from fp_lab.lab.inputs import find_videos
 from fp_lab.lab.paired_folders import compare_folders
+from fp_lab.lab.prompt_files import read_prompts
 from fp_lab.lab.report.scores_page import write_scores_page
 from fp_lab.lab.results import Results
 from fp_lab.lab.scored_file import Measuring
@@ -240,9 +241,9 @@ def test_prompts_are_read_from_every_kind_of_file(folder: Path, tmp_path: Path) 
     (tmp_path / "marked.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "p.csv").read_bytes())
     kinds = {"p.json": "one", "p.csv": "one, two", "p.txt": "one", "marked.csv": "one, two"}
     for name, first in kinds.items():
-        found = {file.name: file.prompt for file in find_videos([folder], tmp_path / name)}
+        found = {file.name: file.prompt for file in find_videos([folder], tmp_path / name).files}
         assert found == {"a.mp4": first, "deep/b.mp4": "two", "broken.mp4": ""}
-    assert {f.name: f.prompt for f in find_videos([folder])}["a.mp4"] == "a ball"
+    assert {f.name: f.prompt for f in find_videos([folder]).files}["a.mp4"] == "a ball"
 
 
 @pytest.mark.parametrize(
@@ -266,14 +267,14 @@ def test_prompts_that_cannot_be_meant_are_refused(
 
 
 def test_single_files_and_folders_of_one_name(folder: Path, tmp_path: Path) -> None:
-    files = find_videos([folder / "a.mp4", folder / "deep" / "b.mp4"])
+    files = find_videos([folder / "a.mp4", folder / "deep" / "b.mp4"]).files
     assert [file.name for file in files] == ["a.mp4", "b.mp4"]
     other = tmp_path / "else" / "in"
     other.mkdir(parents=True)
     (other / "a.mp4").touch()
-    assert len({file.group for file in find_videos([folder, other])}) == 2
-    assert len({file.name for file in find_videos([folder / "a.mp4", other / "a.mp4"])}) == 2
-    assert len(find_videos([folder, folder / "a.mp4"])) == 3  # once, however often it is named
+    assert len({file.group for file in find_videos([folder, other]).files}) == 2
+    assert len({file.name for file in find_videos([folder / "a.mp4", other / "a.mp4"]).files}) == 2
+    assert len(find_videos([folder, folder / "a.mp4"]).files) == 3  # once, however often it is named
 
 
 def test_a_folder_that_is_not_there_is_said_before_weights_are(

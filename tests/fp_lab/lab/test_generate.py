@@ -356,3 +356,15 @@ def test_a_model_may_be_told_to_begin_from_text_or_clips_in_training(folder: Pat
     config = real_config("framepack", folder, ("objective.given=[0, 1]",))
     with pytest.raises(ValueError, match="expected 1 or more: text to video has no first frame"):
         run(folder / "bad", config, Materials(folder / "cache", Reporter()), Reporter(), stages=("train",))
+
+
+@pytest.mark.parametrize("name", ["é" * 120 + ".mp4", "v.txt", "v.json", ""])
+def test_a_place_that_a_video_cannot_have_is_refused_before_it_is_made(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="got out="):
+        making.check_output(tmp_path / name)
+    making.check_output(tmp_path / "scene: one.mp4")
+
+
+def test_a_prompt_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected UTF-8 text"):
+        script_of(["caf\udce9"])
