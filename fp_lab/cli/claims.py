@@ -31,6 +31,7 @@ def claims(
     console, aside = Console(), Console(stderr=True)
     with aside.status("Loading") as status:
         from fp_lab.lab.claims import check_claims, counted, to_rich, write_claims
+        from fp_lab.lab.tables import print_whole
 
         def begin(line: str) -> None:
             status.update(f"{line} (M8 and efficiency/window plan the 13B model: half a minute)")
@@ -38,7 +39,7 @@ def claims(
                 aside.print(line, markup=False, highlight=False, soft_wrap=True)
 
         evidence, checked = check_claims(runs or [], only or [], begin)
-    console.print(to_rich(checked))
+    print_whole(console, to_rich(checked))
     claims = "1 claim" if len(checked) == 1 else f"{len(checked)} claims"
     console.print(f"{claims}: {counted(checked)}.", highlight=False)
     if evidence.scope:

@@ -9,9 +9,6 @@ from fp_lab.cli.console import Console
 
 Format = Literal["md", "latex", "csv", "html"]
 
-_WIDE = 120
-"""Columns of a terminal that shows every table with its intervals; a narrower one gets the short form."""
-
 
 def compare(
     runs: Annotated[
@@ -50,7 +47,7 @@ def compare(
     or: fp-lab compare runs/demo --report
     """
     from fp_lab.lab.compare import compare_runs
-    from fp_lab.lab.tables import to_rich
+    from fp_lab.lab.tables import print_table
 
     console = Console()
     settings = [text for text in runs if "=" in text and not Path(text).exists()]
@@ -59,13 +56,11 @@ def compare(
     if form is not None:
         typer.echo(comparison.written(form), nl=False)
         console = Console(stderr=True)
-    elif console.width < _WIDE:
-        console.print(comparison.text, markup=False, highlight=False, soft_wrap=True)
     else:
         for table in comparison.tables:
-            console.print(to_rich(table))
-            console.print()
-        console.print(comparison.verdict.text, markup=False, highlight=False)
+            print_table(console, table)
+        for line in (*comparison.gathered.cautions, comparison.verdict.text):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     for run in comparison.gathered.waiting:
         console.print(f"Not scored yet: {run}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if out is not None:

@@ -46,7 +46,7 @@ def efficiency(
         from fp_lab.lab.efficiency.arms import sides_of
         from fp_lab.lab.efficiency.measure import measure
         from fp_lab.lab.efficiency.tables import efficiency_tables, write_efficiency
-        from fp_lab.lab.tables import to_rich
+        from fp_lab.lab.tables import print_table
 
         def show(done: int, total: int, note: str) -> None:
             progress.update(task, completed=done, total=total, description=note)
@@ -56,8 +56,7 @@ def efficiency(
         codec = codec_of(sides[0].config.codec)
         measured = measure(sides, codec, rounds=rounds, memory_gb=memory_gb, progress=show)
     for table in efficiency_tables(measured):
-        console.print(to_rich(table))
-        console.print()
+        print_table(console, table)
     if out is not None:
         write_efficiency(measured, out)
         console.print(f"Written: {out}", markup=False, highlight=False, soft_wrap=True)

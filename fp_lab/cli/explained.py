@@ -6,6 +6,7 @@ from rich.text import Text
 from fp_lab.baselines import Baseline
 from fp_lab.cli.console import Console
 from fp_lab.explain import Explanation, picture, sparkline
+from fp_lab.lab.tables import print_whole
 
 _STYLES = {
     "generated": "bold green",
@@ -30,12 +31,16 @@ def show(explanation: Explanation, made: Baseline | None, name: str) -> None:
         console.print(_settings(name, made))
     console.print(_heading(explanation))
     if explanation.levels:
-        console.print(_levels(explanation), _kernels(explanation))
+        print_whole(console, _levels(explanation))
+        print_whole(console, _kernels(explanation))
     for caution in explanation.cautions:
         console.print(caution, style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print(_context(explanation))
     console.print(_middle(explanation))
-    console.print(explanation.note or _plan(explanation))
+    if explanation.note:
+        console.print(explanation.note)
+    else:
+        print_whole(console, _plan(explanation))
 
 
 def _settings(name: str, made: Baseline) -> Text:

@@ -193,6 +193,7 @@ def _show_plan(
     from fp_lab.lab.grid_run import placed_jobs
     from fp_lab.lab.placement import place_arms
     from fp_lab.lab.reporter import Reporter
+    from fp_lab.lab.tables import print_whole
 
     where.make(grid, runs)
     placed = place_arms(grid, runs / grid.name, in_place=replace, redo=asked.redo)
@@ -201,7 +202,7 @@ def _show_plan(
         check_feasible([arm for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending])
         costs = estimate(jobs, Materials(runs / "cache", Reporter()))
     workers = where.at_once(grid) or 1
-    console.print(plan_table(placed.grid, jobs, costs, workers, retry_failed=asked.retry_failed))
+    print_whole(console, plan_table(placed.grid, jobs, costs, workers, retry_failed=asked.retry_failed))
     for line in (*placed.lines, *plan_notes(jobs, asked)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for caution in cautions(placed.grid.arms):

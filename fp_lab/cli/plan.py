@@ -1,16 +1,12 @@
 """``fp-lab plan MODEL...``: memory and time of the real models, before a card is rented."""
 
 import json as jsonlib
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.table import Table as RichTable
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import positive
-
-if TYPE_CHECKING:
-    from fp_lab.lab.tables import Table
 
 Method = Literal["full", "lora"]
 Sharding = Literal["ddp", "zero1", "zero2", "fsdp"]
@@ -69,6 +65,7 @@ def plan(
         from fp_lab.lab.capacity import Generating, Hardware, Training
         from fp_lab.lab.capacity import plan as make_plan
         from fp_lab.lab.capacity.tables import as_json, plan_tables
+        from fp_lab.lab.tables import print_table
 
         plans = [
             make_plan(
@@ -87,15 +84,4 @@ def plan(
         typer.echo(jsonlib.dumps([as_json(made) for made in plans], indent=2))
         return
     for table in plan_tables(plans):
-        console.print(readable(table))
-        console.print()
-
-
-def readable(table: "Table") -> RichTable:
-    """In a narrow terminal words go on in the next line, and no figure is cut."""
-    from fp_lab.lab.tables import to_rich
-
-    shown = to_rich(table)
-    for index, column in enumerate(shown.columns):
-        column.overflow, column.no_wrap = "fold", index >= len(table.heads)
-    return shown
+        print_table(console, table)

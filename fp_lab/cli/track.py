@@ -8,8 +8,6 @@ import typer
 from fp_lab.cli.console import Console
 
 INTERRUPTED = 130
-_WIDE = 120
-"""Columns of a terminal that shows a table with its intervals; a narrower one gets the short form."""
 
 
 def track(
@@ -41,7 +39,7 @@ def track(
     console = Console()
     with console.status("Starting (importing torch takes a while)"):
         from fp_lab.lab.report.track_page import write_track_page
-        from fp_lab.lab.tables import to_rich, to_text
+        from fp_lab.lab.tables import print_table
         from fp_lab.lab.track.over_runs import find_runs, page_folder, track, wanted_goal
         from fp_lab.lab.track.progress import TrackProgress
         from fp_lab.lab.track.sent import send
@@ -56,11 +54,7 @@ def track(
         console.print("Interrupted. The same command scores what is missing.")
         raise typer.Exit(INTERRUPTED) from None
     goal = wanted_goal(tracked, best)
-    table = steps_table(tracked, goal)
-    if console.width < _WIDE:
-        console.print(to_text(table), markup=False, highlight=False, soft_wrap=True)
-    else:
-        console.print(to_rich(table))
+    print_table(console, steps_table(tracked, goal))
     for line in best_lines(tracked, goal):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in tracked.without:

@@ -28,10 +28,16 @@ def mlflow_command(runs: Path) -> str:
     """The command that opens the tracking page, or the address of a server that is in use."""
     if address := os.environ.get("MLFLOW_TRACKING_URI"):
         return address
-    return f"{shlex.quote(_mlflow())} ui --backend-store-uri {shlex.quote(f'sqlite:///{runs}/mlflow.db')}"
+    return shlex.join([mlflow_program(), "ui", "--backend-store-uri", database_uri(runs / "mlflow.db")])
 
 
-def _mlflow() -> str:
+def database_uri(path: Path) -> str:
+    """The address of a data base as SQLAlchemy reads it: what means something in an address is escaped."""
+    escaped = str(path).replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///{escaped}"
+
+
+def mlflow_program() -> str:
     """The program beside this Python, as it is called from the current folder."""
     here = Path.cwd()
     beside = Path(os.path.abspath(sys.executable)).with_name("mlflow")  # noqa: PTH100 - a link stays a link

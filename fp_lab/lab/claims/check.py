@@ -18,6 +18,7 @@ from fp_lab.lab.gathered import by_length
 from fp_lab.lab.summary import plain
 
 CLAIMS_FILE = "claims.json"
+_LINE = 60  # characters of a column of sentences
 STYLES = {
     "reproduced": "green",
     "toy": "cyan",
@@ -119,7 +120,7 @@ def to_rich(checked: Sequence[Checked]) -> RichTable:
     """For a terminal."""
     table = RichTable(show_lines=True)
     for head in ("claim", "status", "what is claimed", "evidence"):
-        table.add_column(head, overflow="fold")
+        table.add_column(head, overflow="fold", max_width=_LINE)
     for one in checked:
         status = one.outcome.status
         table.add_row(one.claim.id, f"[{STYLES[status]}]{status}[/]", one.claim.text, one.outcome.evidence)

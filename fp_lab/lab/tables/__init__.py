@@ -16,7 +16,7 @@ from fp_lab.lab.tables.model import (
     half_width,
     number,
 )
-from fp_lab.lab.tables.terminal import to_rich, to_text
+from fp_lab.lab.tables.terminal import print_table, print_whole, to_rich, to_text
 from fp_lab.lab.tables.values import to_csv
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
     "cell_text",
     "half_width",
     "number",
+    "print_table",
+    "print_whole",
     "to_csv",
     "to_html",
     "to_latex",

@@ -1,9 +1,19 @@
 """Tables for a terminal."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from rich.console import Console
+from rich.measure import measure_renderables
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fp_lab.lab.tables.model import TIE, Table, cell_text, number
+from fp_lab.lab.tables.model import TIE, Cell, Column, Table, cell_text, number
+
+_NAME = 16
+"""Narrowest column of names, which go on in the next line."""
+_AROUND = 3  # padding and rule of a column
+_NO_LIMIT = 100_000
 
 
 def to_text(table: Table, *, intervals: bool = False) -> str:
@@ -13,7 +23,7 @@ def to_text(table: Table, *, intervals: bool = False) -> str:
         table: with any number of columns.
         intervals: write half of its width beside every figure, and the second column of text.
     """
-    rows = [["", *(f"{c.title} {c.arrow}".strip() + " " for c in table.columns)]]
+    rows = [["", *(f"{_head(column)} " for column in table.columns)]]
     for line in table.lines:
         shown = [(c, cell) for c, cell in zip(table.columns, line.cells, strict=True)]
         marks = ["*" if cell.best else TIE if cell.tie else " " for _, cell in shown]
@@ -33,20 +43,89 @@ def to_text(table: Table, *, intervals: bool = False) -> str:
 
 
 def to_rich(table: Table) -> RichTable:
-    """For a terminal."""
+    """For a terminal; names and heads may wrap, figures do not."""
     shown = RichTable(
         title=table.title, title_justify="left", caption="\n".join(table.footnotes), caption_justify="left"
     )
-    shown.add_column(table.heads[0], overflow="fold", min_width=16)
-    shown.add_column(table.heads[1])
-    for column in table.columns:
-        shown.add_column(f"{column.title} {column.arrow}".strip(), justify="right")
+    shown.add_column(table.heads[0], overflow="fold", min_width=_NAME)
+    shown.add_column(table.heads[1], min_width=_order_width(table))
+    for index, column in enumerate(table.columns):
+        shown.add_column(_head(column), justify="right", min_width=_column_width(table, index))
     for line in table.lines:
         name = Text(line.name, style="dim" if line.kind == "floor" else "")
         name.append(line.marks, style="yellow")
-        cells = []
-        for column, cell in zip(table.columns, line.cells, strict=True):
-            text = cell_text(table, column, cell) + (f" {TIE}" if cell.tie else "") + cell.stars
-            cells.append(Text(text, style="bold green" if cell.best else ""))
+        pairs = zip(table.columns, line.cells, strict=True)
+        cells = [Text(_figure(table, *pair), style="bold green" if pair[1].best else "") for pair in pairs]
         shown.add_row(name, line.order, *cells)
     return shown
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table with all of its columns, followed by an empty line.
+
+    Where there is no terminal, lines are as long as they need to be. In a terminal that is too narrow for all
+    columns, the table goes on below, with the names again.
+    """
+    wanted = console.measure(to_rich(table), options=console.options.update(max_width=_NO_LIMIT)).maximum
+    if not console.is_terminal or wanted <= console.width:
+        print_whole(console, to_rich(table))
+        console.print()
+        return
+    for part in _parts(table, console.width):
+        shown = to_rich(part)
+        for column in shown.columns[1:]:
+            column.width = column.min_width  # otherwise rich narrows all columns alike, not the names
+        print_whole(console, shown)
+        console.print()
+
+
+def print_whole(console: Console, table: RichTable) -> None:
+    """Print a table of rich's, which by itself drops columns and cuts words that do not fit.
+
+    Where there is no terminal, lines are as long as they need to be. In a terminal words wrap; in one that is
+    narrower than the longest words, lines are longer than it.
+    """
+    options = console.options.update(max_width=_NO_LIMIT)
+    for column in table.columns:
+        words = measure_renderables(console, options, [column.header, *column.cells]).minimum
+        column.min_width = column.min_width or words
+    needed = 1 + sum((column.min_width or 0) + _AROUND for column in table.columns)
+    wanted = console.measure(table, options=options).maximum
+    table.width = min(wanted, max(needed, console.width)) if console.is_terminal else wanted
+    console.print(table, crop=False)
+
+
+def _parts(table: Table, width: int) -> Iterator[Table]:
+    """The table in parts of as many columns as a width has room for, at least one; notes are in the last."""
+    room = width - 1 - (_NAME + _AROUND) - (_order_width(table) + _AROUND)
+    begin, used = 0, 0
+    for index in range(len(table.columns)):
+        used += (needed := _column_width(table, index) + _AROUND)
+        if used > room and index > begin:
+            yield _columns(table, begin, index, notes=())
+            begin, used = index, needed
+    yield _columns(table, begin, len(table.columns), notes=table.notes)
+
+
+def _columns(table: Table, begin: int, end: int, notes: Sequence[str]) -> Table:
+    lines = tuple(replace(line, cells=line.cells[begin:end]) for line in table.lines)
+    return replace(table, columns=table.columns[begin:end], lines=lines, notes=tuple(notes))
+
+
+def _order_width(table: Table) -> int:
+    return max(len(text) for text in (table.heads[1], *(line.order for line in table.lines)))
+
+
+def _column_width(table: Table, index: int) -> int:
+    """Characters of the longest figure or word of the head; neither is broken."""
+    column = table.columns[index]
+    figures = (_figure(table, column, line.cells[index]) for line in table.lines)
+    return max(map(len, (*_head(column).split(), *figures)))
+
+
+def _head(column: Column) -> str:
+    return f"{column.title} {column.arrow}".strip()
+
+
+def _figure(table: Table, column: Column, cell: Cell) -> str:
+    return cell_text(table, column, cell) + (f" {TIE}" if cell.tie else "") + cell.stars

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sqlite3
 import time
 import warnings
@@ -9,12 +10,16 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from fp_data.damaged import set_aside
+from fp_lab.lab.ending import database_uri, mlflow_program
 from fp_lab.lab.locking import only_one
 
 EXPERIMENT = "fp_lab"
+GRID_TAG, FOLDER_TAG = "fp_lab.grid", "fp_lab.folder"
+"""Tags whose values are folders."""
 
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _SETTINGS = {
@@ -31,7 +36,11 @@ T = TypeVar("T")
 
 
 class Unreachable(Exception):
-    """MLflow does not answer, or refuses."""
+    """MLflow does not answer, or refuses; the message says which."""
+
+
+class _Deleted(Exception):
+    """The experiment was deleted, and may be restored; the argument is its id."""
 
 
 class Store:
@@ -44,17 +53,18 @@ class Store:
 
     def __init__(self, runs: Path, say: Callable[[str], None]) -> None:
         self._database = (runs / "mlflow.db").resolve()
-        self.uri = os.environ.get(_URI_VARIABLE) or f"sqlite:///{self._database}"
+        self._shared = os.environ.get(_URI_VARIABLE)
+        self.uri = self._shared or database_uri(self._database)
         self._runs, self._say = runs, say
         self._client: Any = None
         self._experiment = ""
-        self._told = False
+        self._told = ""
         self._ask_at = 0.0
 
     @property
     def exists(self) -> bool:
         """Whether there is anything to ask: a server, or a data base that was made before."""
-        return bool(os.environ.get(_URI_VARIABLE)) or self._database.exists()
+        return bool(self._shared) or self._database.exists()
 
     def ask(self, question: Callable[[Any], T]) -> T:
         """Call MLflow's client.
@@ -63,20 +73,24 @@ class Store:
             Unreachable: it fails now, or has failed a moment ago.
         """
         if time.monotonic() < self._ask_at:
-            raise Unreachable(self.uri)
+            raise Unreachable(self._told)
         try:
             if self._client is None:
                 self._connect()
             answer = question(self._client)
         except Exception as error:  # of the network, the data base, the server: work goes on all the same
             self._ask_at = time.monotonic() + _ASK_AGAIN
+            reason = _reason(self.uri, error)
             if not self._told:
-                self._say(_no_answer(self.uri, error))
-            self._told = True
-            raise Unreachable(self.uri) from error
+                self._say(
+                    f"{reason}. Work goes on; what MLflow misses is in the folders of the runs and is sent "
+                    "when it answers."
+                )
+            self._told = reason
+            raise Unreachable(reason) from error
         if self._told:
             self._say(f"MLflow at {self.uri} answers again.")
-            self._told = False
+            self._told = ""
         return answer
 
     def search(self, tag: str, value: str) -> list[Any]:
@@ -121,15 +135,20 @@ class Store:
 
                 utils.MAX_RETRY_COUNT = _ATTEMPTS
                 logging.getLogger(utils.__name__).setLevel(logging.ERROR)  # what fails is said by `ask`
-            if not os.environ.get(_URI_VARIABLE):
+            if not self._shared:
+                # it takes what is escaped in the address for the name of a folder, and makes that
+                utils._make_parent_dirs_if_sqlite = lambda db_uri: None
                 if fault := _fault(self._database):
                     kept = set_aside(self._database)
                     self._say(
                         f"{self._database}: {fault}; it is now {kept.name}, and MLflow begins a new one"
                     )
-                _make_database(self._database, lambda path: MlflowClient(f"sqlite:///{path}"))
+                _make_database(self._database)
+                _follow_a_move(self._database)
             client = MlflowClient(self.uri)
-            self._experiment = _experiment(client, self._runs)
+            # a server knows best where artifacts go; our own store would put them into the working directory
+            location = None if self._shared else _artifacts(self._database)
+            self._experiment = _experiment(client, location)
             self._client = client
 
 
@@ -148,33 +167,69 @@ def _fault(path: Path) -> str:
     return f"is damaged ({answer})" if answer != "ok" else "" if tables else "is empty"
 
 
-def _make_database(path: Path, open_at: Callable[[Path], Any]) -> None:
+def _make_database(path: Path) -> None:
     """MLflow makes its tables in many steps, and cannot go on when it was killed between two of them."""
+    from mlflow import MlflowClient
+
     if path.exists():
         return
     for left in path.parent.glob(f".*.{path.name}"):
         left.unlink()
     unfinished = path.with_name(f".{uuid4().hex}.{path.name}")  # MLflow keeps what it has opened by name
-    open_at(unfinished).search_experiments()
+    MlflowClient(database_uri(unfinished)).search_experiments()
     unfinished.replace(path)
+
+
+def _artifacts(database: Path) -> str:
+    return (database.parent / "mlartifacts").as_uri()
+
+
+def _follow_a_move(database: Path) -> None:
+    """Put the folder in which a data base lies now in the place of that in which it was made.
+
+    MLflow keeps absolute paths: it would go on to write artifacts where the folder of runs was before.
+    """
+    now = _artifacts(database)
+    with closing(sqlite3.connect(database)) as base, base:
+        found = base.execute(
+            "SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)
+        ).fetchone()
+        before = found[0] if found else now
+        if before == now or not (before.startswith("file:///") and before.endswith("/mlartifacts")):
+            return
+        folders = [str(Path(unquote(urlsplit(uri).path)).parent) for uri in (before, now)]
+        for column, was, becomes, where in (
+            ("experiments.artifact_location", before, now, ""),
+            ("runs.artifact_uri", before, now, ""),
+            ("tags.value", *folders, f"AND key IN ('{GRID_TAG}', '{FOLDER_TAG}')"),
+        ):
+            table, _, name = column.partition(".")
+            base.execute(
+                f"UPDATE {table} SET {name} = ? || substr({name}, ?)"
+                f" WHERE ({name} = ? OR substr({name}, 1, ?) = ?) {where}",
+                (becomes, len(was) + 1, was, len(was) + 1, f"{was}/"),
+            )
 
 
 def _page(experiment: str, where: str, token: str | None) -> Callable[[Any], Any]:
     return lambda client: client.search_runs([experiment], where, page_token=token)
 
 
-def _no_answer(uri: str, error: Exception) -> str:
+def _reason(uri: str, error: Exception) -> str:
+    if isinstance(error, _Deleted):
+        restore = f"{shlex.quote(mlflow_program())} experiments restore --experiment-id {error}"
+        return (
+            f"MLflow's experiment {EXPERIMENT} at {uri} is deleted; this restores it: "
+            f"{_URI_VARIABLE}={shlex.quote(uri)} {restore}"
+        )
     line = (str(error).splitlines() or [""])[0][:200]
-    return (
-        f"MLflow at {uri} does not answer ({type(error).__name__}: {line}). Work goes on; what it misses "
-        "is in the folders of the runs and is sent when it answers."
-    )
+    return f"MLflow at {uri} does not answer ({type(error).__name__}: {line})"
 
 
-def _experiment(client: Any, runs: Path) -> str:
+def _experiment(client: Any, location: str | None) -> str:
     known = client.get_experiment_by_name(EXPERIMENT)
-    if known is not None:
-        return str(known.experiment_id)
-    # a server knows best where its artifacts go; our own store would put them into the working directory
-    location = None if os.environ.get(_URI_VARIABLE) else (runs / "mlartifacts").resolve().as_uri()
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    if known is None:
+        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    if known.lifecycle_stage != "active":
+        raise _Deleted(known.experiment_id)
+    return str(known.experiment_id)

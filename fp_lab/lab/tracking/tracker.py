@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from fp_lab.lab.tracking.store import Store, Unreachable
+from fp_lab.lab.tracking.store import FOLDER_TAG, GRID_TAG, Store, Unreachable
 from fp_lab.lab.tracking.tracked_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 
-GRID_TAG, ARM_TAG, SCORES_TAG, FOLDER_TAG = "fp_lab.grid", "fp_lab.arm_key", "fp_lab.scores", "fp_lab.folder"
+ARM_TAG, SCORES_TAG = "fp_lab.arm_key", "fp_lab.scores"
 PARENT_TAG = "mlflow.parentRunId"
 
 
@@ -74,8 +74,10 @@ class Tracker:
             ValueError: the store does not answer.
         """
         run = TrackedRun(self._store, (SCORES_TAG, f"{key} {time.time_ns()}"), name, parameters)
-        if not run.open():
-            raise ValueError(f"MLflow at {self._store.uri} does not answer; nothing was logged there")
+        try:
+            run.opened()
+        except Unreachable as error:
+            raise ValueError(f"{error}. Nothing was logged there") from error
         return run
 
     def known(self, folder: Path) -> TrackedRun | None:

@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from fp_lab.backbones.presets import MODELS
-from fp_lab.cli.plan import readable
 from fp_lab.lab.capacity import Generating, Hardware, plan
 from fp_lab.lab.capacity.generating import generation, sections_of
 from fp_lab.lab.capacity.tables import as_json, plan_tables
 from fp_lab.lab.capacity.trace import trace
+from fp_lab.lab.tables import print_table
 from fp_lab.lab.tables.model import cell_text
 from small_models import TOKENS, real, small
 
@@ -80,10 +80,10 @@ def test_every_figure_is_readable_in_a_narrow_terminal() -> None:
     plans = [plan(small("base"), recipe="td_f2k2f1k1_g3", pixels="64x96", frames=9, hardware=cards)]
     assert as_json(plans[0])["generation"]["minutes"] == plans[0].generation.minutes
     for width in (80, 100, 160):
-        console = Console(width=width)
+        console = Console(width=width, force_terminal=True, color_system=None)
         for table in plan_tables(plans):
             with console.capture() as captured:
-                console.print(readable(table))
+                print_table(console, table)
             shown = captured.get()
             assert "…" not in shown
             rows = [row.strip("│").split("│") for row in shown.splitlines() if row.startswith("│")]

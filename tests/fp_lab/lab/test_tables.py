@@ -5,8 +5,22 @@ import io
 import re
 
 import pytest
+from rich.console import Console
+from rich.table import Table as RichTable
 
-from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_latex, to_markdown, to_text
+from fp_lab.lab.tables import (
+    Cell,
+    Column,
+    Line,
+    Table,
+    print_table,
+    print_whole,
+    to_csv,
+    to_html,
+    to_latex,
+    to_markdown,
+    to_text,
+)
 from fp_lab.lab.tables.latex import escaped
 
 NAN = float("nan")
@@ -64,3 +78,41 @@ def test_a_notebook_shows_markdown_and_a_terminal_text(table: Table) -> None:
     assert shown == {"text/markdown": to_markdown(table), "text/plain": to_text(table)}
     assert "**1.25" in shown["text/markdown"]
     assert "1.25" in shown["text/plain"]
+
+
+@pytest.mark.parametrize("width", [1, 40, 80, 200])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_column_is_lost_whatever_the_width(width: int, *, terminal: bool) -> None:
+    """Twelve figures of twelve digits: more than 80 characters."""
+    columns = tuple(Column(f"c{i}", f"head{i} words", digits=2) for i in range(12))
+    figures = [f"{123_456_789_000 + i:,}.25" for i in range(12)]
+    cells = tuple(Cell(123_456_789_000 + i + 0.25) for i in range(12))
+    names = ("td_f16k4f2k2f1k1_g9", "f1k1_x_g9_f1k1f2k2f16k4_td")
+    lines = tuple(Line(name, "", "inverted", cells) for name in names)
+    table = Table("t", "Wide", columns, lines, ("what it is measured on",))
+    console = Console(width=width, force_terminal=terminal, color_system=None)
+    with console.capture() as captured:
+        print_table(console, table)
+    shown = captured.get()
+    assert "…" not in shown
+    for text in (*figures, *(column.title.split()[0] for column in columns)):
+        assert len(re.findall(rf"\b{re.escape(text)}\b", shown)) >= (2 if "," in text else 1)
+    letters = re.sub(r"[^a-z]", "", shown)
+    assert "whatitismeasuredon" in letters
+    if not terminal:
+        rows = [row for row in shown.splitlines() if figures[0] in row]
+        assert all(name in row and figures[-1] in row for name, row in zip(names, rows, strict=True))
+    elif width >= 40:
+        assert max(map(len, shown.splitlines())) <= max(width, 53), "a column of names and one of figures"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_any_table_of_words_is_printed_whole(*, terminal: bool) -> None:
+    words = [f"word{i}" for i in range(30)]
+    table = RichTable(*words)
+    table.add_row(*(word.upper() for word in words))
+    console = Console(width=40, force_terminal=terminal, color_system=None)
+    with console.capture() as captured:
+        print_whole(console, table)
+    shown = re.split(r"\W+", captured.get())
+    assert set(shown) >= {*words, *(word.upper() for word in words)}

@@ -1,5 +1,6 @@
 """Runs in MLflow: found again, closed however they end, and caught up with when the store was away."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -195,3 +196,60 @@ def test_a_data_base_that_cannot_be_opened_is_given_up_in_a_moment(
         store_module.Store(tmp_path, said.append).ask(lambda client: client.search_experiments())
     assert sum(naps) < 5
     assert ["does not answer" in line for line in said] == [True]
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a b#c", "ä+b@c:d"])
+def test_a_store_lies_in_the_folder_of_its_runs_whatever_its_name(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name / "runs"
+    run = arm(folder, "key")
+    (tmp_path / "scores.txt").write_text("1")
+    with run.closing():
+        run.log_files([tmp_path / "scores.txt"], "report")
+    assert {path.name for path in tmp_path.iterdir()} == {name, "scores.txt"}
+    assert (folder / "mlflow.db").is_file()
+    assert len(list((folder / "mlartifacts").rglob("scores.txt"))) == 1
+    shown = mlflow_command(folder).split(" --backend-store-uri ")[1]
+    named = MlflowClient(shlex.split(shown)[0])
+    assert [found.info.run_id for found in named.search_runs(["1"], "tags.fp_lab.arm_key = 'key'")] == [
+        run.opened()
+    ]
+
+
+def test_a_folder_of_runs_can_be_moved(tmp_path: Path) -> None:
+    before, now = tmp_path / "before", tmp_path / "now"
+    first = arm(before, "key")
+    (tmp_path / "scores.txt").write_text("1")
+    first.log_files([tmp_path / "scores.txt"], "report")
+    before.rename(now)
+    other, again = arm(now, "other key"), arm(now, "key")
+    for run in (other, again):
+        run.log_missing_files([tmp_path / "scores.txt"], "report")
+    assert not before.exists()
+    assert len(list((now / "mlartifacts").rglob("scores.txt"))) == 2
+    assert again.opened() == first.opened()
+    tracker = Tracker(now)
+    children = tracker.children(tracker.grid("grid", now / "grid"))
+    assert {child.id for child in children} == {other.opened(), again.opened()}
+    assert {child.folder for child in children} == {(now / "grid" / "arm" / "seed0").resolve()}
+
+
+def test_a_deleted_experiment_costs_a_line_that_says_how_to_restore_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Tracker(tmp_path).grid("grid", tmp_path)
+    run.opened()
+    client(tmp_path).delete_experiment("1")
+    said: list[str] = []
+    monkeypatch.setattr(store_module.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    away = Tracker(tmp_path, said.append)
+    assert not away.grid("grid", tmp_path).open()
+    with pytest.raises(ValueError, match=r"is deleted; .* Nothing was logged"):
+        away.scores("key", "videos", {})
+    (line,) = said
+    assert "is deleted" in line
+    restore = line.partition("restores it: ")[2].partition(". Work goes on")[0]
+    setting, _, *command = shlex.split(restore)
+    assert setting == f"MLFLOW_TRACKING_URI=sqlite:///{tmp_path / 'mlflow.db'}"
+    assert command[-4:-1] == ["experiments", "restore", "--experiment-id"]
+    client(tmp_path).restore_experiment(command[-1])
+    assert Tracker(tmp_path).grid("grid", tmp_path).opened() == run.opened()
