@@ -6,6 +6,7 @@ so everything behind it sees latents of zero mean and unit variance.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -158,6 +159,7 @@ class Codec(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
         save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS_FILE)
+        shutil.copymode(folder / CONFIG_FILE, folder / WEIGHTS_FILE)  # made for its owner alone
         self.sha256 = file_sha256(folder / WEIGHTS_FILE)
 
     @classmethod

@@ -1,6 +1,7 @@
 """A backbone with its packer: what is trained, stored and sampled from."""
 
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -171,6 +172,8 @@ class FramePackModel(nn.Module):
             state = {name: value for name, value in state.items() if not name.startswith("backbone.")}
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
         save_file({k: v.contiguous() for k, v in state.items()}, folder / WEIGHTS_FILE)
+        for file in folder.rglob("*.safetensors"):  # safetensors makes files for their owner alone
+            shutil.copymode(folder / CONFIG_FILE, file)
         self.sha256 = file_sha256(folder / WEIGHTS_FILE)
 
     def _save_transformer(self, folder: Path) -> dict[str, Any]:

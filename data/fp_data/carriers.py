@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fp_carriers import cache_folder, get_files
+from fp_data.atomic import replacing
 from fp_data.manifest import CLIPS, CarriedClip
 
 
@@ -41,5 +42,6 @@ def get_clips(
     for clip in clips:
         text = (folder / clip.name).with_suffix(".txt")
         if clip.caption and not text.exists():
-            text.write_text(clip.caption + "\n", encoding="utf-8")
+            with replacing(text) as unfinished:
+                unfinished.write_text(clip.caption + "\n", encoding="utf-8")
     return tuple(folder / clip.name for clip in clips)

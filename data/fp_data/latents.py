@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from fp_data.atomic import replacing
 from fp_data.damaged import damage_of, set_aside
 from fp_data.ranks import Share
 
@@ -144,7 +145,6 @@ def cached(folder: Path, description: dict[str, object], make: Callable[[], Late
 
 
 def _store(videos: LatentVideos, path: Path, made_from: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"latents": videos.latents.contiguous()}
     tensors |= {} if videos.images is None else {"images": videos.images.contiguous()}
     metadata = {
@@ -153,9 +153,8 @@ def _store(videos: LatentVideos, path: Path, made_from: str) -> None:
         "made_from": made_from,
         "sha256": _sha256(tensors),
     }
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata)
-    partial.replace(path)
+    with replacing(path) as unfinished:
+        save_file(tensors, unfinished, metadata)
 
 
 def _load(path: Path) -> LatentVideos:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
+from fp_data.atomic import replacing
 from fp_data.buckets import Bucket
 from fp_data.damaged import set_aside
 from fp_data.shard_manifest import MANIFEST, Manifest, Moments, Origin, Shard
@@ -188,8 +189,7 @@ class _Writer:
         }
         # one key only: safetensors writes several in random order
         content = save(tensors, {HEADER: json.dumps(header)})
-        with _replacing(self.folder / file) as unfinished:
-            # not save_file: what it makes only its owner may read
+        with replacing(self.folder / file, alone=True) as unfinished:
             unfinished.write_bytes(content)
         sha256, size = hashlib.sha256(content).hexdigest(), len(content)
         moments = reduce(add, [Moments.of(row.latents) for row in rows])
@@ -203,7 +203,7 @@ class _Writer:
             self.lost.pop(index, None)
 
     def _save(self, manifest: Manifest) -> None:
-        with _replacing(self.folder / MANIFEST) as unfinished:
+        with replacing(self.folder / MANIFEST, alone=True) as unfinished:
             unfinished.write_text(manifest.text(), encoding="utf-8")
         self.manifest = manifest
 
@@ -230,17 +230,6 @@ def _continued(folder: Path, fresh: Manifest) -> Manifest:
 def _on_disk(tensor: Tensor) -> Tensor:
     # a part of a larger tensor would keep all of it in memory
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path, moved to `path` on success and removed on failure."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """``fp-lab evaluate PATH...``: score any videos."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.typed import typed_command
 
 if TYPE_CHECKING:
     from fp_lab.lab.folders import FolderScores
@@ -123,7 +122,7 @@ def evaluate(
     if len(scores.results.files) <= _MANY:
         for table in scores.tables:
             console.print(to_text(table), markup=False, highlight=False, soft_wrap=True)
-    command = shlex.join(["fp-lab", *sys.argv[1:]])
+    command = typed_command()
     page = write_scores_page(scores, command, further)
     console.print(f"Written: {scores.out}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"Page: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -1,7 +1,5 @@
 """``fp-lab grid FILE``: train, sample and score every arm of a grid, and compare them."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.typed import typed_command
 from fp_lab.lab.ending import ending
 from fp_lab.lab.experiments import find_grids
 
@@ -139,7 +138,7 @@ def _run(
             grid,
             runs,
             console,
-            command=shlex.join(["fp-lab", *sys.argv[1:]]),
+            command=typed_command(),
             engine=where.make(grid, runs),
             retry_failed=asked.retry_failed,
             in_place=replace,

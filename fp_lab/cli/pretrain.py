@@ -1,12 +1,12 @@
 """``fp-lab pretrain`` and ``fp-lab codec train``: make the models that are shipped."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.typed import typed_command
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as steps=200.")
@@ -35,8 +35,7 @@ def pretrain(
     from fp_lab.lab.pretrain import PretrainConfig, pretrain_base
 
     settings = load_settings(PretrainConfig, config, overrides or [])
-    command = _command("pretrain", config, overrides, to)
-    model = pretrain_base(settings, to, runs / "cache", command)
+    model = pretrain_base(settings, to, runs / "cache", typed_command())
     Console().print(f"Base: {to}  (sha256 {model.sha256})", highlight=False, soft_wrap=True)
 
 
@@ -66,12 +65,8 @@ def train(
     clips = Path(settings.clips) if settings.clips is not None else cache_folder() / "clips"
     if settings.clips is None and settings.crops.real:
         get_clips(clips, progress=typer.echo)
-    codec = train_codec(settings, clips, to, _command("codec train", config, overrides, to))
+    codec = train_codec(settings, clips, to, typed_command())
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Codec: {to}  (sha256 {codec.sha256})")
     for world, psnr in provenance_of(to)["measured"].items():
         console.print(f"  {world}: {psnr['psnr_db']} dB, inside objects {psnr['psnr_inside_masks_db']} dB")
-
-
-def _command(name: str, config: str, overrides: list[str] | None, to: Path) -> str:
-    return shlex.join(["fp-lab", *name.split(), config, *(overrides or []), "--to", str(to)])

@@ -1,7 +1,5 @@
 """``fp-lab train CONFIG``: train one arm."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +7,7 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.grid import INTERRUPTED, REDO_HELP, REPLACE_HELP, end_halted
+from fp_lab.cli.typed import typed_command
 from fp_lab.lab.stages import STAGES, Stage
 
 
@@ -42,7 +41,7 @@ def train(
     alone = single(config, overrides or [])
     fetch_data(alone, console)
     stages: tuple[Stage, ...] = STAGES if score else STAGES[:1]
-    command = shlex.join(["fp-lab", *sys.argv[1:]])
+    command = typed_command()
     try:
         result = run_grid(
             alone,

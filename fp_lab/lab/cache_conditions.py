@@ -5,10 +5,10 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from fp_data.atomic import replacing
 from fp_data.damaged import damage_of
 from fp_lab.codec import tensors_sha256
 from fp_lab.conditions.encoder_files import EncoderFiles
-from fp_lab.lab.atomic import replacing
 from fp_lab.shapes import EncodedText
 
 EMPTY = "empty.safetensors"

@@ -11,7 +11,6 @@ from lightning import Callback, LightningModule, Trainer
 
 from fp_lab.adapters import trainable
 from fp_lab.finite import check_step, check_weights
-from fp_lab.lab.atomic import replacing
 from fp_lab.lab.averaging import Average
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.loss_bins import BINS
@@ -84,9 +83,7 @@ def _measured(
 
 
 class SavePoint(Callback):
-    """Writes the checkpoint that an interrupted training continues from.
-
-    A write that is killed leaves the one before it whole.
+    """Writes the checkpoint that an interrupted training continues from, see `CheckpointFiles`.
 
     Args:
         path: of the checkpoint.
@@ -101,13 +98,8 @@ class SavePoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write one, if it is time."""
-        if trainer.global_step % self.every:
-            return
-        if not trainer.is_global_zero:
-            trainer.save_checkpoint(self.path)  # takes part in collecting it; the first rank writes
-            return
-        with replacing(self.path) as unfinished:
-            trainer.save_checkpoint(unfinished)
+        if trainer.global_step % self.every == 0:
+            trainer.save_checkpoint(self.path)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fp_carriers import cache_folder
+from fp_data.atomic import replacing
 from fp_data.damaged import damage_of, set_aside
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.conditions.encoders import load_encoders
-from fp_lab.lab.atomic import replacing
 from fp_lab.lab.weights import weights_identity
 from fp_lab.shapes import Caption, EncodedText, TextCondition
 

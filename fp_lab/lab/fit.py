@@ -15,9 +15,10 @@ from lightning import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.utils.data import DataLoader
 
+from fp_data.atomic import replacing, replacing_folder
 from fp_lab.adapters import trainable
 from fp_lab.finite import NotFinite, check_checkpoint, check_weights
-from fp_lab.lab.atomic import replacing, replacing_folder, write_text
+from fp_lab.lab.atomic import write_text
 from fp_lab.lab.averaging import Averaging, LearnedAveraging
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.callbacks import AtCheckpoints, SavePoint, StepTable
@@ -26,7 +27,7 @@ from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training
 from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.lab.real import told
 from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.saved_training import begin_again, usable_checkpoint
+from fp_lab.lab.saved_training import CheckpointFiles, begin_again, usable_checkpoint
 from fp_lab.lab.sharded import ShardedAveraging, ShardedSystem
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.training_videos import TrainingVideos, data_loader
@@ -106,6 +107,7 @@ def _trainer(settings: TrainingConfig, callbacks: list[Callback], folder: Path) 
         precision=settings.precision,
         gradient_clip_val=settings.gradient_clip,
         callbacks=callbacks,
+        plugins=[CheckpointFiles()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

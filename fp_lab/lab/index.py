@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from fp_lab.lab.atomic import read_json, replacing
+from fp_data.atomic import replacing
+from fp_lab.lab.atomic import read_json
 from fp_lab.lab.base_origin import is_toy, toy_base
 from fp_lab.lab.differing import compared_settings
 from fp_lab.lab.given_frames import GIVEN_COLUMNS, with_given

@@ -9,9 +9,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fp_data.atomic import replacing
 from fp_data.damaged import set_aside
 from fp_lab.codec import tensors_sha256
-from fp_lab.lab.atomic import replacing
 from fp_lab.rollout import RolledSection
 
 _KEY, _SHA256 = "made_by", "sha256"

@@ -16,6 +16,7 @@ from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from fp_data.atomic import replacing_files
 from fp_data.clips import EXTENSIONS
 from fp_data.crops import CropsConfig, FrameCrops
 from fp_data.latents import (
@@ -34,10 +35,11 @@ from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_sta
 from fp_lab.conditions import WordsConfig
 from fp_lab.finite import check_step
 from fp_lab.history import HistoryConfig
+from fp_lab.lab.atomic import write_text
 from fp_lab.lab.base_origin import PROVENANCE_FILE, provenance_of
 from fp_lab.lab.config.settings import FIRST_TRAINING_SEED, MOST_SEED
 from fp_lab.lab.quiet import quiet_lightning
-from fp_lab.lab.saved_training import usable_checkpoint
+from fp_lab.lab.saved_training import CheckpointFiles, usable_checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
@@ -216,7 +218,8 @@ def train_codec(config: CodecRunConfig, clips: Path, folder: Path, command: str)
         held_out = FrameCrops(config.crops, files, config.seed + 1)
         batches = [held_out.batch(index)["frames"] for index in range(config.statistics_batches)]
         fit_latent_statistics(codec, torch.cat(batches))
-    codec.save(folder)
+    with replacing_files(folder) as unfinished:
+        codec.save(unfinished)
     clips_sha256 = {path.name: file_sha256(path) for path in files}
     known = {"clips": clips_sha256, "measured": codec_fidelity(codec)}
     _write_provenance(folder, command, config, codec.sha256, known)
@@ -279,7 +282,8 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
         callbacks=[averaging, _checkpoints(folder, config.checkpoint_every)],
         gradient_clip=config.gradient_clip,
     )  # fmt: skip
-    model.eval().save(folder)
+    with replacing_files(folder) as unfinished:
+        model.eval().save(unfinished)
     known = {"encoder_sha256": codec.encoder_sha256}
     _write_provenance(folder, command, config, model.sha256, known)
     return model
@@ -343,6 +347,7 @@ def _fit(
             logger=False,
             enable_model_summary=False,
             gradient_clip_val=gradient_clip,
+            plugins=[CheckpointFiles()],
             callbacks=[*callbacks, _Curve(folder / CURVE_FILE, metric)],
         )
         trainer.fit(
@@ -373,4 +378,4 @@ def _write_provenance(
         "machine": platform.machine(),
         "curve": CURVE_FILE,
     }
-    (folder / PROVENANCE_FILE).write_text(json.dumps(record, indent=2) + "\n")
+    write_text(folder / PROVENANCE_FILE, json.dumps(record, indent=2) + "\n")

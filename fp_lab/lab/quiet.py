@@ -17,6 +17,7 @@ def quiet_lightning() -> Iterator[None]:
             ".*dataloader is not resumable",
             ".*isinstance\\(treespec, LeafSpec\\)",
             ".*IterableDataset.*has `__len__`",
+            "The dirpath has changed from",  # a training goes on in a folder that was moved
         ):
             warnings.filterwarnings("ignore", message)
         for name in names:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fp_lab.lab.atomic import replacing
+from fp_data.atomic import replacing
 from fp_lab.lab.forgetting_table import KINDS
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.index import ROWS, Index, RunFacts

@@ -1,4 +1,4 @@
-"""What an interrupted training has saved, if a training can go on from it."""
+"""What an interrupted training has saved: how it is written, and whether a training can go on from it."""
 
 import zipfile
 import zlib
@@ -7,8 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
 
+from fp_data.atomic import replacing
 from fp_data.damaged import set_aside
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes checkpoints beside their place, so that a write that is killed leaves the one before it whole.
+
+    Lightning by itself writes them into the folder of temporary files first, which may be small or another
+    disk.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write one."""
+        with replacing(Path(path), alone=True) as unfinished, unfinished.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

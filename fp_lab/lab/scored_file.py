@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fp_data.atomic import replacing
 from fp_data.video import Glance, glance, probe, read_video
-from fp_lab.lab.atomic import replacing, write_text
+from fp_lab.lab.atomic import write_text
 from fp_lab.lab.inputs import VideoFile
 from fp_lab.lab.measured import Row
 from fp_lab.lab.names import shown

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fp_lab.lab.atomic import replacing, write_text
+from fp_data.atomic import replacing
+from fp_lab.lab.atomic import write_text
 from fp_metrics.statistics import Interval
 
 FRAMES_FILE = "frames.parquet"

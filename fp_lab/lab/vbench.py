@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fp_lab.lab.atomic import replacing
+from fp_data.atomic import replacing
 from fp_lab.lab.folders import FolderScores
 from fp_lab.lab.pairs import match_paths
 from fp_lab.lab.results import Results

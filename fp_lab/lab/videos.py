@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fp_data.atomic import replacing
 from fp_data.damaged import damage_of
-from fp_lab.lab.atomic import replacing
 
 GIVEN = -1
 """In `Videos.order`: the frame was given, no section made it."""

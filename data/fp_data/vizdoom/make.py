@@ -1,7 +1,6 @@
 """A folder of filmed walks: mp4 files, captions and poses beside them."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from fp_data.atomic import replacing
 from fp_data.buckets import Bucket, place
 from fp_data.clips import caption_path
 from fp_data.video import scaled, write_mp4
@@ -165,9 +165,5 @@ def _path(folder: Path, seed: int) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from fp_data.atomic import replacing
 from fp_lab.codec import Codec, file_sha256
 from fp_lab.finite import check_weights
-from fp_lab.lab.atomic import replacing, write_text
+from fp_lab.lab.atomic import write_text
 from fp_lab.lab.probe.measure import HeldOutConfig, Report, measure_probe
 from fp_lab.lab.probe.train import ProbeRunConfig, Progress, fit
 from fp_lab.model import FramePackModel

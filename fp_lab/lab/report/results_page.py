@@ -4,7 +4,8 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fp_lab.lab.atomic import replacing, write_text
+from fp_data.atomic import replacing
+from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims import Checked, Evidence, check_on, counted
 from fp_lab.lab.compare import Comparison, compare
 from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from fp_lab.lab.atomic import replacing
+from fp_data.atomic import replacing
 from fp_lab.lab.report.style import DPI, INK, paper
 from fp_lab.recipe import Kernel
 

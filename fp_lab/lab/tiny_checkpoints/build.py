@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from fp_lab.lab.atomic import replacing_folder
+from fp_data.atomic import replacing_folder
 from fp_lab.lab.tiny_checkpoints import parts, tokenizers
 
 TinyFamily = Literal["hunyuan_video", "framepack", "wan", "wan_i2v"]

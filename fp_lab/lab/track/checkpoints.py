@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from fp_data.atomic import replacing_folder
 from fp_data.damaged import set_aside
 from fp_lab.codec import WEIGHTS_FILE, file_sha256
-from fp_lab.lab.atomic import read_json, replacing_folder, write_text
+from fp_lab.lab.atomic import read_json, write_text
 from fp_lab.lab.stages import RunFolder
 from fp_lab.model import FramePackModel
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from fp_lab.lab.atomic import replacing
+from fp_data.atomic import replacing
 from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE
 from fp_lab.lab.track.checkpoints import Checkpoint, tracked_path

@@ -1,6 +1,7 @@
 """The command line: quick to start, plain about mistakes."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,13 @@ def test_a_look_around_loads_nothing_heavy(arguments: list[str]) -> None:
     done = fresh(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_the_command_line_is_a_module_too() -> None:
+    command = [sys.executable, "-m", "fp_lab"]
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: fp-lab" in done.stdout
 
 
 def test_every_command_is_there_and_helps() -> None:
@@ -142,6 +150,28 @@ def test_options_count_in_a_dry_run_and_in_the_command_that_is_kept(
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fp-lab", *asked])
     assert invoke(*asked)[0] == 0
     assert heard["command"] == " ".join(["fp-lab", *asked])
+
+
+@pytest.mark.parametrize(
+    ("asked", "trains"),
+    [
+        (["pretrain", "pretrain/base", "steps=3", "--runs", "more runs"], "pretrain_base"),
+        (["codec", "train", "pretrain/codec", "crops.real=0", "--to", "a codec"], "train_codec"),
+    ],
+)
+def test_the_command_of_a_shipped_model_is_kept_as_it_was_typed(
+    asked: list[str], trains: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    def hear(*given: object) -> None:
+        heard.append(str(given[-1]))
+        raise ValueError("enough")
+
+    monkeypatch.setattr(f"fp_lab.lab.pretrain.{trains}", hear)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fp-lab", *asked])
+    assert invoke(*asked) == (2, "enough\n")
+    assert heard == [shlex.join(["fp-lab", *asked])]
 
 
 def test_all_grids_of_a_folder_are_run_one_after_another(

@@ -1,7 +1,9 @@
 """Training of codec and base at tiny size: what is written, resumed, refused."""
 
 import json
+import os
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +121,23 @@ def test_an_interrupted_base_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert not same(whole, stopped)
     assert same(whole, pretrained(tmp_path / "stopped", codec)), "the constant phase ends where one asks"
     assert FramePackModel.load(tmp_path / "whole").sha256 == whole.sha256
+
+
+def test_a_training_goes_on_in_a_folder_that_was_moved_and_needs_no_room_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = tiny_codec(tmp_path / "codec")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    before = os.umask(0o022)
+    try:
+        pretrained(tmp_path / "here", codec, steps=2, optimizer=OptimizerConfig(warmup=1, decay=0.0))
+        (tmp_path / "here").rename(tmp_path / "there")
+        pretrained(tmp_path / "there", codec, steps=4)
+    finally:
+        os.umask(before)
+    written = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "there").iterdir()}
+    names = ("config.json", "curve.csv", "last.ckpt", "model.safetensors", "provenance.json")
+    assert written == dict.fromkeys(names, "0o644")
 
 
 def test_worlds_that_there_are_not_are_refused() -> None:
