@@ -1,6 +1,6 @@
 # On a machine with only Python >= 3.11, git and make, each target does its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo models-demo test lint
+.PHONY: help demo models-demo test lint audit
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,17 @@ lint: $(READY)  ## Run all of the checks but the tests
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+# pip-audit, in an environment of its own, asks PyPI about each version; not to be answered is a failure too.
+audit: $(READY)  ## Look for known vulnerabilities of the pinned versions (pip-audit; needs a package index)
+	@$(BIN)/python -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9' || { \
+	  echo "Nothing was audited: pip-audit is not here, and no package index that has it can be reached." >&2; exit 1; }
+	@$(VENV)/audit/bin/pip-audit --requirement constraints.lock --require-hashes --disable-pip --strict \
+	  --progress-spinner off 2> $(VENV)/audit/log; rc=$$?; cat $(VENV)/audit/log >&2; \
+	if grep -qiE "could not be audited|connection|timed out|max retries" $(VENV)/audit/log; then \
+	  echo "Not audited: PyPI, which knows of vulnerabilities, cannot be asked from here." >&2; exit 1; \
+	fi; exit $$rc
 
 # Debian's python3 comes without ensurepip, so a Python that cannot make environments is passed over.
 $(READY): pyproject.toml constraints.txt

@@ -131,7 +131,7 @@ def _adamw_8bit() -> Callable[..., Optimizer]:
     except ImportError as missing:
         raise ValueError(
             "optimizer.kind: got 'adamw8bit' without bitsandbytes, expected it to be installed; get it with "
-            "`pip install 'fp_lab[bitsandbytes]'`, or use optimizer.kind=adamw"
+            "`pip install -e '.[bitsandbytes]'`, or use optimizer.kind=adamw"
         ) from missing
     made: Callable[..., Optimizer] = AdamW8bit
     return made

@@ -1,5 +1,6 @@
 """The wheel holds every room, whether it is built from the tree or from the sdist."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -60,3 +61,18 @@ def test_shipped_weights_come_with_their_provenance() -> None:
     for file in weights:
         beside = {path.suffix for path in file.parent.iterdir()}
         assert beside & {".json", ".yaml", ".md"}, f"{file} does not say what made it"
+
+
+def test_the_lock_has_the_versions_of_the_constraints_and_a_hash_for_each() -> None:
+    pin = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
+    locked, wanted = (
+        {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pin.findall(text)}
+        for text in (
+            (ROOT / name).read_text(encoding="utf-8") for name in ("constraints.lock", "constraints.txt")
+        )
+    )
+    assert locked == wanted
+    entries = re.split(r"\n(?=\S)", (ROOT / "constraints.lock").read_text(encoding="utf-8").rstrip())
+    entries = [entry for entry in entries if not entry.startswith("#")]
+    assert len(entries) == len(wanted)
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)

@@ -23,6 +23,7 @@ def replacing(path: Path, *, alone: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.tmp" if alone else f".{os.getpid()}.{path.name}")
     try:
+        unfinished.unlink(missing_ok=True)
         unfinished.touch()
         mode = unfinished.stat().st_mode
         yield unfinished

@@ -100,3 +100,15 @@ def test_what_fails_leaves_what_was_there(way: Callable[[Path], Any], name: str,
         fail(unfinished)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
     assert [path.read_text() for path in tmp_path.rglob("file")] == ["old", "old"]
+
+
+def test_what_a_killed_process_has_left_is_overwritten(tmp_path: Path) -> None:
+    left = tmp_path / ".last.ckpt.tmp"
+    left.write_text("half of a checkpoint")
+    left.chmod(0o600)
+    with replacing(tmp_path / "last.ckpt", alone=True) as unfinished:
+        assert unfinished.read_bytes() == b""
+        unfinished.write_text("whole")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("last.ckpt", "whole")]
+    (tmp_path / "usual").touch()
+    assert mode(tmp_path / "last.ckpt") == mode(tmp_path / "usual")

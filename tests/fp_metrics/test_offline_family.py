@@ -92,7 +92,7 @@ def test_the_protocol_names_every_weight_by_its_sha256() -> None:
 
 def test_an_extra_that_is_missing_leaves_the_others(clip: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = OFFLINE["offline/dlib-face-to-first"]
-    why = "needs dlib: pip install 'fp_lab[faces]'"
+    why = "needs dlib: pip install -e '.[faces]'"
     monkeypatch.setattr(kind, "unavailable", classmethod(lambda cls: why))
     found = score_video([clip[:24]], length=24, families=("offline",), metrics=["identity"], about=ABOUT)
     assert found.series["offline/dlib-face-to-first"].reason == why

@@ -156,7 +156,7 @@ def _vizdoom() -> Any:
         import vizdoom
     except ModuleNotFoundError as error:
         raise ValueError(
-            "walks through a dungeon need the package vizdoom: pip install 'fp_lab[vizdoom]'"
+            "walks through a dungeon need the package vizdoom: pip install -e '.[vizdoom]'"
         ) from error
     return vizdoom
 

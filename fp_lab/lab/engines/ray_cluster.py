@@ -39,7 +39,7 @@ class RayCluster(RemoteEngine[Any]):
         try:
             import ray
         except ModuleNotFoundError as error:
-            raise ValueError("the engine ray needs Ray: pip install 'fp_lab[ray]'") from error
+            raise ValueError("the engine ray needs Ray: pip install -e '.[ray]'") from error
         self._ray, self._address = ray, options.get("address")
         self._gpus = _number_of_gpus(options["num_gpus"]) if "num_gpus" in options else None
         self._mine = False

@@ -32,7 +32,7 @@ class Slurm(RemoteEngine[Any]):
         try:
             import submitit
         except ModuleNotFoundError as error:
-            raise ValueError("the engine slurm needs submitit: pip install 'fp_lab[slurm]'") from error
+            raise ValueError("the engine slurm needs submitit: pip install -e '.[slurm]'") from error
         self._submitit = submitit
         own: dict[str, Any] = {name: int(v) if v.isdecimal() else v for name, v in options.items()}
         try:

@@ -42,8 +42,13 @@ def to_text(table: Table, *, intervals: bool = False) -> str:
     return "\n".join([table.title, *(line.rstrip() for line in lines)]) + "\n"
 
 
-def to_rich(table: Table) -> RichTable:
-    """For a terminal; names and heads may wrap, figures do not."""
+def to_rich(table: Table, *, bold: bool = True) -> RichTable:
+    """For a terminal; names and heads may wrap, figures do not.
+
+    Args:
+        table: with any number of columns.
+        bold: show the best of a column so; otherwise as Markdown writes it.
+    """
     shown = RichTable(
         title=table.title, title_justify="left", caption="\n".join(table.footnotes), caption_justify="left"
     )
@@ -54,8 +59,11 @@ def to_rich(table: Table) -> RichTable:
     for line in table.lines:
         name = Text(line.name, style="dim" if line.kind == "floor" else "")
         name.append(line.marks, style="yellow")
-        pairs = zip(table.columns, line.cells, strict=True)
-        cells = [Text(_figure(table, *pair), style="bold green" if pair[1].best else "") for pair in pairs]
+        cells = []
+        for column, cell in zip(table.columns, line.cells, strict=True):
+            text = _figure(table, column, cell)
+            text = f"**{text}**" if cell.best and not bold else text
+            cells.append(Text(text, style="bold green" if cell.best else ""))
         shown.add_row(name, line.order, *cells)
     return shown
 
@@ -66,13 +74,15 @@ def print_table(console: Console, table: Table) -> None:
     Where there is no terminal, lines are as long as they need to be. In a terminal that is too narrow for all
     columns, the table goes on below, with the names again.
     """
-    wanted = console.measure(to_rich(table), options=console.options.update(max_width=_NO_LIMIT)).maximum
+    bold = console.color_system is not None
+    whole = to_rich(table, bold=bold)
+    wanted = console.measure(whole, options=console.options.update(max_width=_NO_LIMIT)).maximum
     if not console.is_terminal or wanted <= console.width:
-        print_whole(console, to_rich(table))
+        print_whole(console, whole)
         console.print()
         return
     for part in _parts(table, console.width):
-        shown = to_rich(part)
+        shown = to_rich(part, bold=bold)
         for column in shown.columns[1:]:
             column.width = column.min_width  # otherwise rich narrows all columns alike, not the names
         print_whole(console, shown)
@@ -119,7 +129,8 @@ def _order_width(table: Table) -> int:
 def _column_width(table: Table, index: int) -> int:
     """Characters of the longest figure or word of the head; neither is broken."""
     column = table.columns[index]
-    figures = (_figure(table, column, line.cells[index]) for line in table.lines)
+    marked = [(_figure(table, column, line.cells[index]), line.cells[index].best) for line in table.lines]
+    figures = (f"**{text}**" if best else text for text, best in marked)
     return max(map(len, (*_head(column).split(), *figures)))
 
 

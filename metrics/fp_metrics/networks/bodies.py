@@ -191,5 +191,5 @@ def _interpreter(artifact: str) -> Any:
 def unavailable() -> str | None:
     """Why the networks cannot run here; None where they can."""
     if importlib.util.find_spec("ai_edge_litert") is None:
-        return "needs the LiteRT runtime: pip install 'fp_lab[bodies]'"
+        return "needs the LiteRT runtime: pip install -e '.[bodies]'"
     return None

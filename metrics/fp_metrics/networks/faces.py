@@ -18,7 +18,7 @@ SIDE = 480
 """Frames are scaled to this shorter side: the detector finds faces of 80 pixels and more, a sixth of it."""
 SAME_PERSON = 0.6
 """Published threshold: embeddings of one person are nearer than this."""
-MISSING = "faces need dlib: pip install 'fp_lab[faces]'"
+MISSING = "faces need dlib: pip install -e '.[faces]'"
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,3 +116,10 @@ def test_any_table_of_words_is_printed_whole(*, terminal: bool) -> None:
         print_whole(console, table)
     shown = re.split(r"\W+", captured.get())
     assert set(shown) >= {*words, *(word.upper() for word in words)}
+
+
+def test_the_best_is_marked_where_there_are_no_colours(table: Table) -> None:
+    console = Console(width=40, color_system=None)
+    with console.capture() as captured:
+        print_table(console, table)
+    assert "**1.25 ±0.25*****" in captured.get(), "and three stars"
