@@ -209,6 +209,8 @@ def video_paths(folder: Path, unread: Callable[[OSError], None] | None = None) -
                 continue
             met.add((state.st_dev, state.st_ino))
             entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue
         except OSError as error:
             (unread or _warn_of)(error)
             continue

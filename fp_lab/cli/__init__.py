@@ -1,7 +1,5 @@
 """The command line: every command is thin, and nothing heavy is imported before it is needed."""
 
-import io
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -33,9 +31,6 @@ class _Group(TyperGroup):
     """Turns the errors that a user can put right into a short message and exit code 2, in this one place."""
 
     def invoke(self, ctx: Any) -> Any:  # click's Context, or the one that typer brings
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a name of a file need not be text
-                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except ValueError as error:

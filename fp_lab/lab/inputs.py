@@ -91,14 +91,14 @@ def _with_prompts(files: Sequence[VideoFile], prompts: Path, inner: Mapping[Path
         )
     told = []
     if unused := [name for name in known if name not in names.values()]:
-        told.append(f"{prompts}: of its names match no video, or more than one: {listed(unused)}")
+        told.append(f"{prompts}: names without a video of their own: {_listed(unused)}")
     worded = [replace(file, prompt=known[names[file.path]] if file.path in names else "") for file in files]
     if silent := [file.name for file in worded if not file.prompt]:
-        told.append(f"{prompts}: says no prompt of {listed(silent)}")
+        told.append(f"{prompts}: videos without a prompt there: {_listed(silent)}")
     return FoundVideos(tuple(worded), tuple(told))
 
 
-def listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     """Some names and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fp_data.atomic import replacing
-from fp_data.video import Glance, glance, probe, read_video
+from fp_data.video import glance, probe, read_video
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.inputs import VideoFile
 from fp_lab.lab.measured import Row
@@ -102,10 +102,8 @@ def score_file(
     if file.fault:
         return FileScores([], [], {}, failure=file.fault)
     try:
-        seen = glance(file.path)
-        _require_size(*seen.stored, measuring)
         key = _key(file, measuring)
-        scores, facts, notes, strip = _measure(file, seen, measuring, advance)
+        scores, facts, notes, strip = _measure(file, measuring, advance)
     except Exception as error:  # whatever it is: hours of other files are not lost for one
         return FileScores([], [], {}, failure=_in_words(error, file))
     frames = plain([{"history": HISTORY} | row for row in scores.to_rows()])
@@ -158,8 +156,10 @@ def _key(file: VideoFile, measuring: Measuring) -> str:
 
 
 def _measure(
-    file: VideoFile, seen: Glance, measuring: Measuring, advance: Callable[[int], None]
+    file: VideoFile, measuring: Measuring, advance: Callable[[int], None]
 ) -> tuple[VideoScores, dict[str, Any], tuple[str, ...], bytes]:
+    seen = glance(file.path)
+    _require_size(*seen.stored, measuring)
     notes = [] if seen.steady else [f"its frame rate varies: scored at its mean of {seen.fps:.4g} per second"]
     if not seen.fps > 0:
         notes.append(f"says no frame rate: taken as {USUAL_FPS:g} per second")
