@@ -12,6 +12,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from jaxtyping import UInt8
 
+from fp_data.atomic import to_disk
 from fp_data.display import EXACT_SCALING
 
 
@@ -45,7 +46,9 @@ def write_mp4(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fp
     )
     try:
         _encode(unfinished, chain([first], every), first.shape, Fraction(fps).limit_denominator(1001))
+        to_disk(unfinished)
         unfinished.replace(path)
+        to_disk(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 

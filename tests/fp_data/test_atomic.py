@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from fp_data.atomic import replacing, replacing_files, replacing_folder
+from fp_data.mp4 import write_mp4
 
 TENSORS = {"x": torch.zeros(3)}
 
@@ -66,6 +68,13 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, events: li
     name = unfinished.name
     assert events == [("sync", name), ("move", name), ("sync", tmp_path.name)]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_video_is_on_the_disk_before_it_has_its_name(tmp_path: Path, events: list[tuple[str, str]]) -> None:
+    write_mp4(tmp_path / "video.mp4", np.zeros((2, 16, 16, 3), np.uint8), 8)
+    assert [what for what, _ in events] == ["sync", "move", "sync"]
+    assert events[0][1] == events[1][1]
+    assert events[2][1] == tmp_path.name
 
 
 def test_a_folder_is_on_the_disk_before_it_has_its_name(
