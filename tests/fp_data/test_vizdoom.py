@@ -136,7 +136,7 @@ def test_without_the_extra_the_message_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "vizdoom", None)
-    with pytest.raises(ValueError, match=r"pip install 'fp_lab\[vizdoom\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[vizdoom\]'"):
         list(make_walks(tmp_path, [0], SMALL))
     with pytest.raises(ValueError, match=r"walk\.json"):
         read_poses(tmp_path / "walk.mp4")

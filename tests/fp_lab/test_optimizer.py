@@ -77,7 +77,7 @@ def test_the_class_of_bitsandbytes_is_built_with_groups_and_betas(monkeypatch: p
 def test_without_bitsandbytes_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
-    with pytest.raises(ValueError, match=r"got 'adamw8bit' .*`pip install 'fp_lab\[bitsandbytes"):
+    with pytest.raises(ValueError, match=r"got 'adamw8bit' .*`pip install -e '\.\[bitsandbytes"):
         system().configure_optimizers()
 
 

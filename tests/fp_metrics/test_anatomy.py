@@ -343,7 +343,7 @@ def test_without_the_runtime_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     bodies._interpreter.cache_clear()
     for kind in (LandmarkConfidence, LimbStability):
         assert "pip install -e '.[bodies]'" in str(kind.unavailable())
-    with pytest.raises(ImportError, match=r"fp_lab\[bodies\]"):
+    with pytest.raises(ImportError, match=r"'\.\[bodies\]'"):
         bodies.find_bodies(np.zeros((32, 32, 3), dtype=np.uint8))
 
 

@@ -135,7 +135,7 @@ def test_without_dlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     reason = DlibFaceToFirst.unavailable()
     assert reason is not None
     assert "pip install -e '.[faces]'" in reason
-    with pytest.raises(ImportError, match=r"pip install 'fp_lab\[faces\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[faces\]'"):
         faces.load_faces.__wrapped__()
     assert FeatureToFirst.unavailable() is None
 
