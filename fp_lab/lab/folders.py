@@ -151,7 +151,7 @@ def _score_all(
     work = partial(_score, measuring=measuring, folder=folder)
     tasks = [files[index] for index in missing]
     for number, scores in pooled(
-        work, tasks, workers=workers, threads=threads, advance=advance, preload=(__name__,)
+        work, tasks, workers=workers, threads=threads, advance=advance, preload=(__name__,), lost=_lost
     ):
         found[missing[number]] = scores
         advance(0)
@@ -160,6 +160,11 @@ def _score_all(
 
 def _score(file: VideoFile, advance: Advance, *, measuring: Measuring, folder: Path) -> FileScores:
     return score_file(file, measuring, folder, advance)
+
+
+def _lost(file: VideoFile) -> FileScores:
+    why = "the process that scored it was killed twice: too little memory, or its decoder crashed"
+    return FileScores([], [], {}, failure=why)
 
 
 def _length(file: VideoFile) -> int:

@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import Any, TypeVar
 
@@ -32,8 +33,11 @@ def pooled(
     threads: int = 1,
     advance: Advance | None = None,
     preload: Sequence[str] = (),
+    lost: Callable[[Task], Result] | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Do every task, and yield (its index, its result) as soon as it is done.
+
+    A task whose worker is killed, by the system or by a crash in a library, is tried once more alone.
 
     Args:
         work: a module's function; it may call its second argument with how much more it has done.
@@ -42,9 +46,11 @@ def pooled(
         threads: of torch and OpenCV per worker.
         advance: called in this process with how much more all workers have done.
         preload: modules that workers shall have loaded before they are forked.
+        lost: result of a task whose worker is killed again; None: that ends all.
 
     Raises:
         Exception: whatever `work` raises.
+        BrokenProcessPool: a worker was killed twice at the same task, and there is no `lost`.
     """
     workers = min(available_cores() if workers is None else workers, len(tasks))
     if workers <= 1:
@@ -57,13 +63,50 @@ def pooled(
             torch.set_num_threads(before[0])
             cv2.setNumThreads(before[1])
         return
+    left = dict(enumerate(tasks))
+    while left:
+        try:
+            for index, result in _in_processes(work, left, workers, threads, advance, preload):
+                del left[index]
+                yield index, result
+        except BrokenProcessPool:
+            for index in list(left)[: workers + 1]:  # at work, or handed to a worker
+                task = left.pop(index)
+                yield index, _alone(work, task, threads, advance, preload, lost)
+
+
+def _alone(
+    work: Callable[[Task, Advance], Result],
+    task: Task,
+    threads: int,
+    advance: Advance | None,
+    preload: Sequence[str],
+    lost: Callable[[Task], Result] | None,
+) -> Result:
+    try:
+        ((_, result),) = _in_processes(work, {0: task}, 1, threads, advance, preload)
+    except BrokenProcessPool:
+        if lost is None:
+            raise
+        return lost(task)
+    return result
+
+
+def _in_processes(
+    work: Callable[[Task, Advance], Result],
+    tasks: Mapping[int, Task],
+    workers: int,
+    threads: int,
+    advance: Advance | None,
+    preload: Sequence[str],
+) -> Iterator[tuple[int, Result]]:
     # a server that has torch loaded forks workers at once; forking this process would copy its threads' locks
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, *preload])
     counter, told = context.Value("q", 0), 0
     with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(threads, counter)) as pool:
         waiting: dict[Future[Result], int] = {
-            pool.submit(_run, work, task): index for index, task in enumerate(tasks)
+            pool.submit(_run, work, task): index for index, task in tasks.items()
         }
         try:
             while waiting:
@@ -73,7 +116,8 @@ def pooled(
                     advance(now - told)
                     told = now
                 for future in done:
-                    yield waiting.pop(future), future.result()
+                    result = future.result()
+                    yield waiting.pop(future), result
         finally:
             for future in waiting:
                 future.cancel()

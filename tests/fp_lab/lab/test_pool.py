@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 
 import psutil
@@ -14,6 +15,12 @@ from fp_lab.lab.pool import Advance, available_cores, pooled
 
 def square(task: int, advance: Advance) -> int:
     advance(task)
+    return task**2
+
+
+def die_at_three(task: int, advance: Advance) -> int:
+    if task == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
     return task**2
 
 
@@ -62,3 +69,10 @@ def test_workers_end_with_a_parent_that_was_killed() -> None:
 
 def test_cores_are_those_that_this_process_may_use() -> None:
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+def test_a_task_that_kills_its_worker_twice_is_lost_and_the_others_are_done() -> None:
+    found = dict(pooled(die_at_three, range(8), workers=2, lost=lambda task: -task))
+    assert found == {index: -3 if index == 3 else index**2 for index in range(8)}
+    with pytest.raises(BrokenProcessPool):
+        dict(pooled(die_at_three, range(8), workers=2))
