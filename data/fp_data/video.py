@@ -18,7 +18,20 @@ from fp_data.display import EXACT_SCALING, Display
 from fp_data.mp4 import write_mp4
 from fp_data.video_file import open_video, require_whole
 
-__all__ = ["Glance", "KeyFrame", "VideoInfo", "glance", "probe", "read_video", "scaled", "write_mp4"]
+__all__ = [
+    "READING",
+    "Glance",
+    "KeyFrame",
+    "VideoInfo",
+    "glance",
+    "probe",
+    "read_video",
+    "scaled",
+    "write_mp4",
+]
+
+READING = 2
+"""Counts up when other frames, or another rate, are read from the same file."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from fp_carriers import cache_folder
 from fp_data.carriers import get_clips
 from fp_data.clips import ClipsConfig, caption_path, caption_text, video_paths
+from fp_data.video import READING
 from fp_data.worlds import VOCABULARY
 from fp_lab.lab.config import CARRIED, DataConfig
 from fp_lab.lab.digests import digests_of
@@ -25,7 +26,7 @@ def data_identity(data: DataConfig) -> dict[str, Any]:
     if data.kind == "world":
         return identity | {"world": asdict(data.world), "words": VOCABULARY}
     cutting = {name: value for name, value in asdict(data.clips).items() if name != "folder"}
-    return identity | {"clips": cutting, "files": digest(clip_digests(data.clips))}
+    return identity | {"clips": cutting, "files": digest(clip_digests(data.clips)), "reading": READING}
 
 
 def clip_digests(clips: ClipsConfig) -> dict[str, str]:

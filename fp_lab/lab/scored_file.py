@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fp_data.atomic import replacing
-from fp_data.video import glance, probe, read_video
+from fp_data.video import READING, glance, probe, read_video
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.inputs import VideoFile
 from fp_lab.lab.measured import Row
@@ -31,9 +31,6 @@ _SHOWN, _TILE = 10, 96  # frames in a strip, and their height in pixels
 
 MEGAPIXELS = 16.8
 """Of a frame, at most: 4096x4096. Scoring takes about 0.2 GB of memory for each."""
-
-_READING = 2
-"""Counts up when other frames, or another rate, are read from the same file."""
 
 HISTORY = "given"
 """What stands in the column `history`: nobody knows how these videos were made."""
@@ -152,7 +149,7 @@ def _key(file: VideoFile, measuring: Measuring) -> str:
     with file.path.open("rb") as stream:
         content = hashlib.file_digest(stream, "sha256").hexdigest()
     described = {"content": content, "prompt": file.prompt, "protocol": measuring.key}
-    return digest(described | {"reading": _READING})
+    return digest(described | {"reading": READING})
 
 
 def _measure(
