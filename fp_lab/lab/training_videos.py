@@ -3,9 +3,12 @@
 Workers that read ahead import this module: it needs neither models nor lightning.
 """
 
+import mmap
 import multiprocessing
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor
@@ -14,6 +17,12 @@ from torch.utils.data import DataLoader, IterableDataset
 from fp_data.bucketed import BucketBatch, BucketedBatches
 from fp_data.shards import Shards
 from fp_lab.shapes import IMAGE, EncodedText
+
+_AHEAD = 2
+"""Batches that each worker reads ahead."""
+_LONGEST_WAIT = 600.0
+"""Seconds for a batch, after which a training fails instead of waiting on."""
+_SHARED_MEMORY = Path("/dev/shm")
 
 
 @runtime_checkable
@@ -139,9 +148,38 @@ class CachedVideos:
 
 
 def data_loader(batches: IterableDataset[Any], workers: int = 0) -> DataLoader[Any]:
-    """Batches in their order, read ahead by so many processes; 0: read when they are needed, by this one."""
+    """Batches in their order, read ahead by so many processes; 0: read when they are needed, by this one.
+
+    Raises:
+        ValueError: shared memory has no room for what the processes read ahead.
+    """
     if not workers:
         return DataLoader(batches, batch_size=None)
+    _require_shared_memory(next(iter(batches)), workers)
     context = multiprocessing.get_context("forkserver")  # no copies of a process with threads and a GPU
     context.set_forkserver_preload([__name__])
-    return DataLoader(batches, batch_size=None, num_workers=workers, multiprocessing_context=context)
+    return DataLoader(
+        batches, batch_size=None, num_workers=workers, multiprocessing_context=context,
+        prefetch_factor=_AHEAD, timeout=_LONGEST_WAIT,
+    )  # fmt: skip
+
+
+def _require_shared_memory(batch: Mapping[str, Any], workers: int) -> None:
+    """Without room there, workers wait for it without end, or are killed by the system."""
+    if not _SHARED_MEMORY.is_dir():
+        return
+    needed, free = workers * _AHEAD * _shared_bytes(batch), shutil.disk_usage(_SHARED_MEMORY).free
+    if needed > free:
+        raise ValueError(
+            f"training.workers: got {workers}, which read ahead {needed / 1e6:.1f} MB through "
+            f"{_SHARED_MEMORY}, where {free / 1e6:.1f} MB are free; make it larger (docker run --shm-size), "
+            "use fewer workers, or training.workers=0, which needs none"
+        )
+
+
+def _shared_bytes(batch: Mapping[str, Any]) -> int:
+    """Of a batch's tensors in shared memory, each in whole pages."""
+    tensors = [part for part in batch.values() if isinstance(part, Tensor)]
+    for caption in batch.get("captions", ()):
+        tensors += caption.tensors.values() if isinstance(caption, EncodedText) else ()
+    return sum(-(-tensor.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE for tensor in tensors)

@@ -23,7 +23,7 @@ from fp_data.shard_manifest import MANIFEST
 from fp_data.video import probe, write_mp4
 from fp_lab.adapters import LORA_FILE
 from fp_lab.conditions.encoders import load_encoders
-from fp_lab.lab import encoded_texts
+from fp_lab.lab import encoded_texts, training_videos
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.cache_conditions import EMPTY
 from fp_lab.lab.clip_plan import Cutting
@@ -194,6 +194,21 @@ def test_ranks_have_different_parts_of_the_same_batches(videos: CachedVideos, wo
     epochs = [together[begin : begin + 2] for begin in range(0, 12, 2)]
     assert all(len({source for batch in epoch for source in batch}) == 4 for epoch in epochs)
     assert len({str(epoch) for epoch in epochs}) > 2
+
+
+def test_workers_are_refused_where_shared_memory_has_no_room_for_them(
+    videos: CachedVideos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 kB, as in small containers: workers would wait for room without end."""
+    free = SimpleNamespace(free=64 * 1024)
+    monkeypatch.setattr(training_videos.shutil, "disk_usage", lambda path: free)
+    batch = next(iter(videos.batches(2, 3)))
+    assert batch["latents"].nbytes > 0
+    with pytest.raises(ValueError, match=r"training\.workers: got 9, .* through /dev/shm, where 0\.1 MB"):
+        data_loader(videos.batches(2, 3), 9)
+    data_loader(videos.batches(2, 3), 0)
+    free.free = 10**9
+    assert data_loader(videos.batches(2, 3), 2).timeout > 0
 
 
 def as_encoders_say(root: Path, sources: list[str]) -> LatentBatch:
