@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.numbers import positive
 from fp_lab.cli.typed import typed_command
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def evaluate(
     device: Annotated[str, typer.Option(help="Where networks run: cpu, cuda.")] = "cpu",
     megapixels: Annotated[
         float,
-        typer.Option(min=0.001, help="Of a frame, at most: larger videos are not scored. Each takes 0.2 GB."),
+        typer.Option(
+            callback=positive, help="Of a frame, at most: larger videos are not scored. Each takes 0.2 GB."
+        ),
     ] = 16.8,
     mlflow: Annotated[
         Path | None, typer.Option(help="Folder of runs whose MLflow store gets the figures and the page.")
