@@ -33,14 +33,7 @@ class ArmForgetting:
 
 def gather_forgetting(gathered: Gathered) -> tuple[ArmForgetting, ...]:
     """The arms whose runs have kept what came back, then the ground truth; empty where none has."""
-    told = {
-        row["kind"]
-        for runs in gathered.returned.values()
-        for _, content in runs
-        for videos in content["histories"].values()
-        for video in videos
-        for row in video
-    }
+    told = kinds_of(gathered)
     return tuple(
         ArmForgetting(
             name,
@@ -52,6 +45,18 @@ def gather_forgetting(gathered: Gathered) -> tuple[ArmForgetting, ...]:
         )
         for name, runs in gathered.returned.items()
     )
+
+
+def kinds_of(gathered: Gathered) -> set[Kind]:
+    """What kinds of things come back in the videos of any arm."""
+    return {
+        row["kind"]
+        for runs in gathered.returned.values()
+        for _, content in runs
+        for videos in content["histories"].values()
+        for video in videos
+        for row in video
+    }
 
 
 def _summary(

@@ -224,12 +224,9 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
     Raises:
         ValueError: no scores there, or scores of different protocols: they cannot share a table.
     """
-    runs = sorted({run for path in paths for run in _run_folders(path)}, key=str)
+    runs = _runs_below(paths)
     runs = list(_having(runs, settings)) if settings else runs
-    grids: dict[Path, list[Path]] = {}
-    for run in runs:
-        grids.setdefault(run.parents[1], []).append(run)
-    parts = {grid: read_runs(grid, own) for grid, own in grids.items()}
+    parts = {grid: read_runs(grid, own) for grid, own in _by_grid(runs).items()}
     scored = {grid / name: facts for grid, part in parts.items() for name, facts in part.runs.items()}
     if not scored:
         listed = ", ".join(str(path) for path in paths)
@@ -243,14 +240,21 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
     return Gathered.of(index, scored, floor_videos, truths=tuple(truths), waiting=waiting)
 
 
-def by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
-    """Scored runs below some folders by the length of their videos in frames, the shortest first."""
-    runs = sorted({run for path in paths for run in _run_folders(path)}, key=str)
+def _runs_below(paths: Sequence[Path]) -> list[Path]:
+    return sorted({run for path in paths for run in _run_folders(path)}, key=str)
+
+
+def _by_grid(runs: Sequence[Path]) -> dict[Path, list[Path]]:
     grids: dict[Path, list[Path]] = {}
     for run in runs:
         grids.setdefault(run.parents[1], []).append(run)
+    return grids
+
+
+def by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
+    """Scored runs below some folders by the length of their videos in frames, the shortest first."""
     found: dict[int, list[Path]] = {}
-    for grid, own in grids.items():
+    for grid, own in _by_grid(_runs_below(paths)).items():
         for name, facts in read_runs(grid, own).runs.items():
             found.setdefault(int(facts.size["frames"]), []).append(grid / name)
     return dict(sorted(found.items()))

@@ -32,15 +32,25 @@ def from_runs(find: Callable[[Evidence], Outcome]) -> Check:
     def check(evidence: Evidence) -> Outcome:
         if evidence.comparison is None:
             return Outcome("not measured", "no runs were named: fp-lab claims runs/table1 runs/table2")
-        outcome = find(evidence)
-        if outcome.status in ("reproduced", "not reproduced") and evidence.doubt:
-            words = f"{evidence.doubt}; the figures alone would say {outcome.status}: {outcome.evidence}"
-            return replace(outcome, status="inconclusive", evidence=words)
-        if outcome.status == "reproduced" and evidence.toy:
-            return replace(outcome, status="toy")
-        return outcome
+        return settled(find(evidence), evidence, lambda: evidence.doubt)
 
     return check
+
+
+def settled(outcome: Outcome, evidence: Evidence, doubt: Callable[[], str]) -> Outcome:
+    """An outcome, or inconclusive where there is a doubt; toy where models of the toy world agree.
+
+    Args:
+        outcome: what the figures say.
+        evidence: that they are from.
+        doubt: why nothing can be decided from it; asked where something would be.
+    """
+    if outcome.status in ("reproduced", "not reproduced") and (why := doubt()):
+        words = f"{why}; the figures alone would say {outcome.status}: {outcome.evidence}"
+        return replace(outcome, status="inconclusive", evidence=words)
+    if outcome.status == "reproduced" and evidence.toy:
+        return replace(outcome, status="toy")
+    return outcome
 
 
 def missing(what: str) -> Outcome:

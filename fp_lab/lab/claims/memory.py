@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fp_lab.lab.claims.decisions import SMALL, all_hold, all_negligible, difference, mean_of, resampled
-from fp_lab.lab.claims.empirical import missing
+from fp_lab.lab.claims.empirical import missing, settled
 from fp_lab.lab.claims.model import Check, Difference, Evidence, Outcome
-from fp_lab.lab.forgetting_table import read_forgetting
+from fp_lab.lab.forgetting_table import kinds_of, read_forgetting
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.panels import Panel, Panels
 from fp_lab.lab.summary import NOISE_FLOOR
@@ -51,29 +51,11 @@ def from_memory(find: Callable[[Evidence], Outcome]) -> Check:
     """A check that needs runs in still scenes, and decides nothing where these cannot tell their controls."""
 
     def check(evidence: Evidence) -> Outcome:
-        if evidence.comparison is None or not _still(evidence.comparison.gathered):
+        if evidence.comparison is None or "recall" not in kinds_of(evidence.comparison.gathered):
             return Outcome("not measured", "no runs in still scenes were named: fp-lab claims runs/memory")
-        outcome = find(evidence)
-        if outcome.status in ("reproduced", "not reproduced") and (doubt := _doubt(evidence)):
-            words = f"{doubt}; the figures alone would say {outcome.status}: {outcome.evidence}"
-            return replace(outcome, status="inconclusive", evidence=words)
-        if outcome.status == "reproduced" and evidence.toy:
-            return replace(outcome, status="toy")
-        return outcome
+        return settled(find(evidence), evidence, lambda: _doubt(evidence))
 
     return check
-
-
-def _still(gathered: Gathered) -> bool:
-    kinds = (
-        row["kind"]
-        for runs in gathered.returned.values()
-        for _, content in runs
-        for videos in content["histories"].values()
-        for video in videos
-        for row in video
-    )
-    return "recall" in kinds
 
 
 def _doubt(evidence: Evidence) -> str:
