@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fp_lab.lab.differing import listed
 from fp_lab.lab.mirror import mirror_checkpoints
 from fp_lab.lab.track.over_runs import TrackedRun
 from fp_lab.lab.tracking import Tracker, Unreachable
@@ -30,8 +31,7 @@ def send(runs: Sequence[TrackedRun], say: Callable[[str], None]) -> None:
         except Unreachable:
             unknown.append(str(place))
     if unknown:
-        listed = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
         say(
-            f"MLflow lacks the checkpoints of {listed}: the fp-lab grid or fp-lab train that made these runs "
-            "sends them"
+            f"MLflow lacks the checkpoints of {listed(unknown)}: the fp-lab grid or fp-lab train that made "
+            "these runs sends them"
         )
