@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fp_lab.ranges import check_ranges
+from fp_lab.recipe import BASE
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class OptimizerConfig:
         final: last learning rate over the peak.
         weight_decay: of matrices; vectors have none.
         betas: of the moments.
+        projections: learning rate of the context's projections. ``fan_in`` divides it by the square root of
+            how many times larger a kernel is than the base's (1, 2, 2): AdamW moves each of the n inputs of a
+            token by as much, so the tokens of a large kernel move faster, up to n times where inputs agree,
+            and nothing can learn to read them (https://arxiv.org/abs/2203.03466). ``same`` leaves it.
     """
 
     kind: Literal["adamw", "adamw8bit", "muon"] = "adamw"
@@ -38,6 +43,7 @@ class OptimizerConfig:
     final: float = 0.05
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
+    projections: Literal["fan_in", "same"] = "fan_in"
 
     def __post_init__(self) -> None:
         """Refuse what no optimizer can do."""
@@ -85,7 +91,10 @@ class MuonAdamW(Optimizer):
 
 
 def make_optimizer(
-    parameters: Sequence[Tensor], config: OptimizerConfig, matrices: Sequence[Tensor] = ()
+    parameters: Sequence[Tensor],
+    config: OptimizerConfig,
+    matrices: Sequence[Tensor] = (),
+    projections: Sequence[Tensor] = (),
 ) -> Optimizer:
     """The optimizer of parameters that learn; weight decay on matrices only.
 
@@ -93,6 +102,7 @@ def make_optimizer(
         parameters: all of them.
         config: which optimizer.
         matrices: those of the transformer's blocks, for ``muon``.
+        projections: weights ``d c t h w`` of the context's projections.
 
     Raises:
         ValueError: moments of 8 bits without bitsandbytes.
@@ -106,13 +116,21 @@ def make_optimizer(
             weight_decay=config.weight_decay,
             adjust_lr_fn="match_rms_adamw",
         )
-        return MuonAdamW(muon, make_optimizer(rest, replace(config, kind="adamw")))
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+        return MuonAdamW(muon, make_optimizer(rest, replace(config, kind="adamw"), (), projections))
+    slower = {} if config.projections == "same" else {id(p): projection_share(p) for p in projections}
+    groups: list[dict[str, Any]] = []
+    for decays, weight_decay in ((True, config.weight_decay), (False, 0.0)):
+        alike = [p for p in parameters if (p.ndim >= 2) == decays]
+        for share in sorted({1.0, *(slower.get(id(p), 1.0) for p in alike)}, reverse=True):
+            group = [p for p in alike if slower.get(id(p), 1.0) == share]
+            groups.append({"params": group, "weight_decay": weight_decay, "lr": share * config.learning_rate})
     kind = _adamw_8bit() if config.kind == "adamw8bit" else partial(torch.optim.AdamW, fused=True)
     return kind(groups, config.learning_rate, betas=config.betas)
+
+
+def projection_share(weight: Tensor) -> float:
+    """Learning rate of a projection's weight ``d c t h w``, over that of the base kernel's."""
+    return math.sqrt(BASE.volume / weight[0, 0].numel())
 
 
 def learning_rate_share(step: int, steps: int, config: OptimizerConfig) -> float:

@@ -202,7 +202,8 @@ class FramePackSystem(LightningModule):
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         modules = (module for block in self.model.backbone.blocks for module in block.modules())
         matrices = [m.weight for m in modules if isinstance(m, nn.Linear) and m.weight.requires_grad]
-        optimizer = make_optimizer(parameters, config, matrices)
+        projections = [p for p in self.model.packer.projections.parameters() if p.ndim > 1]
+        optimizer = make_optimizer(parameters, config, matrices, projections)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_share(step, self.steps, config)
         )

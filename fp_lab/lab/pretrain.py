@@ -91,6 +91,7 @@ class PretrainConfig:
         backbone: size of the transformer; its vocabulary is the worlds', its channels are the codec's.
         sections: the arrangements that are drawn, whose kernels have projections of their own.
         start: base to go on from; what it lacks begins at zero. None begins with random weights.
+        fresh_projections: whether those of larger kernels begin anew, as averages of the base kernel's.
         objective: loss and history corruption.
         optimizer: AdamW and its schedule.
         world: size, length and captions of the videos.
@@ -110,6 +111,7 @@ class PretrainConfig:
     backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
     sections: MixedSections = field(default_factory=MixedSections)
     start: str | None = None
+    fresh_projections: bool = False
     objective: ObjectiveConfig = field(
         default_factory=lambda: ObjectiveConfig(history=HistoryConfig(noise=0.3, clean=0.3))
     )
@@ -270,6 +272,8 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
     model.packer.initialise_from(model.backbone.embed)
     if config.start is not None:
         _start_from(model, FramePackModel.load(config.start))
+    if config.fresh_projections:
+        model.packer.initialise_from(model.packer.base_projection())
     if config.compile:
         model.compile_blocks()
     system = FramePackSystem(

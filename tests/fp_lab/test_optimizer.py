@@ -16,9 +16,9 @@ from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.flow import FlowConfig
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig
+from fp_lab.optimizer import OptimizerConfig, make_optimizer
 from fp_lab.packing.packer import kernels_of
-from fp_lab.recipe import parse
+from fp_lab.recipe import Kernel, parse
 from fp_lab.samples import PlannedSections
 from fp_lab.system import FramePackSystem
 
@@ -67,10 +67,9 @@ def test_the_class_of_bitsandbytes_is_built_with_groups_and_betas(monkeypatch: p
     optimizer: Any = subject.configure_optimizers()["optimizer"]  # type: ignore[index, typeddict-item]
     assert type(optimizer) is AdamW8bit
     groups = optimizer.param_groups
-    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
-    assert {group["initial_lr"] for group in groups} == {EIGHT_BITS.learning_rate}
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.1, 0.0]
     assert {group["betas"] for group in groups} == {(0.8, 0.9)}
-    assert [{p.ndim >= 2 for p in group["params"]} for group in groups] == [{True}, {False}]
+    assert [{p.ndim >= 2 for p in group["params"]} for group in groups] == [{True}, {True}, {False}]
     assert sum(len(group["params"]) for group in groups) == len(list(subject.parameters()))
 
 
@@ -113,6 +112,50 @@ def test_muon_takes_the_matrices_of_blocks_and_adamw_the_rest() -> None:
             each.step()
     for name, value in parts[0].items():
         torch.testing.assert_close(value, parts[1][name], msg=name)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+@pytest.mark.parametrize(
+    ("projections", "expected"),  # 4, 64 and 512 times as many inputs as the base kernel's token has
+    [("fan_in", [0.01, 0.005, 0.00125, 0.00044194]), ("same", [0.01] * 4)],
+)
+def test_projections_of_large_kernels_learn_by_the_root_of_their_fan_in(
+    kind: str, projections: str, expected: list[float]
+) -> None:
+    torch.manual_seed(0)
+    kernels = (Kernel(1, 2, 2), Kernel(1, 4, 4), Kernel(4, 8, 8), Kernel(8, 16, 16))
+    model = FramePackModel(TinyDiT(TinyDiTConfig(channels=4, width=64, depth=1)), kernels, "clean")
+    config = OptimizerConfig(kind, 0.01, warmup=1, projections=projections)  # type: ignore[arg-type]
+    subject = FramePackSystem(
+        model, PlannedSections(RECIPE), ObjectiveConfig(FlowConfig(output="clean")), config, steps=9, seed=0
+    )
+    optimizer: Any = subject.configure_optimizers()["optimizer"]  # type: ignore[index, typeddict-item]
+    rates = {id(p): group["initial_lr"] for group in optimizer.param_groups for p in group["params"]}
+    of_kernels = [rates.pop(id(layer.weight)) for layer in model.packer.projections.values()]
+    assert of_kernels == pytest.approx(expected, rel=1e-4)
+    assert set(rates.values()) == {0.01}
+
+
+def test_tokens_of_a_large_kernel_do_not_outgrow_those_of_the_base_on_gradients_of_noise() -> None:
+    """At the base's rate they did: 26 times its size after 9,250 steps, and no level but k1 was read."""
+    sizes = {}
+    for projections in ("fan_in", "same"):
+        torch.manual_seed(0)
+        layers = [torch.nn.Conv3d(4, 64, size, stride=size) for size in ((1, 2, 2), (8, 16, 16))]
+        with torch.no_grad():
+            for layer in layers:
+                layer.weight.zero_()
+        weights = [layer.weight for layer in layers]
+        config = OptimizerConfig(learning_rate=2e-3, projections=projections)
+        optimizer = make_optimizer(weights, config, (), weights)
+        for _ in range(100):
+            for weight in weights:  # as of history that hardly changes over a kernel: all inputs alike
+                weight.grad = torch.randn(len(weight), 1, 1, 1, 1).expand_as(weight).clone()
+            optimizer.step()
+        base, large = (weight.detach().flatten(1).sum(1).square().mean().sqrt() for weight in weights)
+        sizes[projections] = float(large / base)
+    assert sizes["same"] == pytest.approx(512, rel=0.3)
+    assert sizes["fan_in"] == pytest.approx(512**0.5, rel=0.3)
 
 
 def test_a_stopped_training_with_8_bits_continues_to_the_same_bits(tmp_path: Path) -> None:
