@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fp_lab.finite import check_weights
 from fp_lab.shipped import own_folder
-from fp_lab.weights_file import read_config, read_weights
+from fp_lab.weights_file import building, read_config, read_weights
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -173,8 +173,10 @@ class Codec(nn.Module):
             ValueError: if the folder holds no codec, or weights that are not finite.
         """
         folder = own_folder("codec", source)
-        codec = cls(codec_config(source))
-        codec.load_state_dict(read_weights(folder / WEIGHTS_FILE))
+        config = codec_config(source)
+        with building(folder / CONFIG_FILE):
+            codec = cls(config)
+            codec.load_state_dict(read_weights(folder / WEIGHTS_FILE))
         check_weights(codec.state_dict(), str(folder))
         codec.sha256 = file_sha256(folder / WEIGHTS_FILE)
         return codec.eval().requires_grad_(False)
@@ -191,7 +193,8 @@ def codec_config(source: str | Path = "shipped") -> CodecConfig:
     stored = read_config(folder / CONFIG_FILE)
     config: dict[str, Any]
     config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-    return CodecConfig(**config)
+    with building(folder / CONFIG_FILE):
+        return CodecConfig(**config)
 
 
 def file_sha256(path: Path) -> str:

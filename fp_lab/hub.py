@@ -6,6 +6,8 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 
+from fp_lab.weights_file import UNEXPECTED
+
 
 def local_folder(source: str | Path, patterns: Sequence[str], advice: str) -> Path:
     """The folder of a source, downloaded if it is a hub id that is not in the hub's cache yet.
@@ -47,7 +49,7 @@ def load_whole(kind: Any, source: str | Path, *, heads: bool = False, **options:
     place = "/".join(filter(None, (str(source), options.get("subfolder"))))
     try:
         model, found = kind.from_pretrained(source, output_loading_info=True, use_safetensors=True, **options)
-    except (OSError, RuntimeError, ValueError) as error:
+    except UNEXPECTED as error:
         raise ValueError(f"{place} cannot be loaded as a {kind.__name__}: {error}") from error
     wrong = {name.removesuffix("_keys"): sorted(map(str, keys)) for name, keys in found.items() if keys}
     if heads:

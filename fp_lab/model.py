@@ -24,7 +24,7 @@ from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import Kernel
 from fp_lab.shapes import ContextLevel, ContextMemory, PackedContext, TextCondition
 from fp_lab.shipped import own_folder
-from fp_lab.weights_file import read_config, read_weights
+from fp_lab.weights_file import building, read_config, read_weights
 
 
 class FramePackModel(nn.Module):
@@ -197,18 +197,19 @@ class FramePackModel(nn.Module):
             ValueError: if the folder holds no model, or weights that are not finite.
         """
         folder, config = _stored(source)
-        kernels = [Kernel(*sizes) for sizes in config["kernels"]]
-        if config["backbone"] is not None:
-            backbone: Any = TinyDiT(_backbone_config(config["backbone"]))
-        else:
-            backbone = _transformer(config["transformer"]["source"] or folder, options)
-        size = config.get("codebook")
-        codebook = None if size is None else Codebook(size, backbone.channels)
-        context = _context_config(config.get("context", {}))
-        model = cls(backbone, kernels, config["output"], context, codebook)
-        if config["backbone"] is None:
-            model._take_up(folder, config["transformer"])
-        missing, unexpected = model.load_state_dict(read_weights(folder / WEIGHTS_FILE), strict=False)
+        with building(folder / CONFIG_FILE):
+            kernels = [Kernel(*sizes) for sizes in config["kernels"]]
+            if config["backbone"] is not None:
+                backbone: Any = TinyDiT(_backbone_config(config["backbone"]))
+            else:
+                backbone = _transformer(config["transformer"]["source"] or folder, options)
+            size = config.get("codebook")
+            codebook = None if size is None else Codebook(size, backbone.channels)
+            context = _context_config(config.get("context", {}))
+            model = cls(backbone, kernels, config["output"], context, codebook)
+            if config["backbone"] is None:
+                model._take_up(folder, config["transformer"])
+            missing, unexpected = model.load_state_dict(read_weights(folder / WEIGHTS_FILE), strict=False)
         elsewhere = () if config["backbone"] is not None else ("backbone.",)
         if unexpected or not all(name.startswith(elsewhere) for name in missing):
             raise ValueError(
@@ -286,9 +287,10 @@ def stored_backbone(source: str | Path = "shipped") -> TinyDiTConfig:
         ValueError: there is no such model.
     """
     folder, config = _stored(source)
-    if config["backbone"] is None:
+    if config.get("backbone") is None:
         raise ValueError(f"{folder} is over a transformer of diffusers, expected a model of fp_lab's own")
-    return _backbone_config(config["backbone"])
+    with building(folder / CONFIG_FILE):
+        return _backbone_config(config["backbone"])
 
 
 def _stored(source: str | Path) -> tuple[Path, dict[str, Any]]:

@@ -1,11 +1,11 @@
 """What a pipeline in diffusers' format consists of: a refusal of parts that would be passed over."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fp_lab.hub import local_folder
+from fp_lab.weights_file import read_config
 
 INDEX = "model_index.json"
 """File of a pipeline's folder that names its parts."""
@@ -36,7 +36,11 @@ def require_used(source: str | Path) -> None:
         ValueError: names the parts.
     """
     index = _index(source)
-    parts = {name: entry[1] for name, entry in index.items() if isinstance(entry, list) and any(entry)}
+    parts = {
+        name: entry[1]
+        for name, entry in index.items()
+        if isinstance(entry, list) and len(entry) == 2 and any(entry)
+    }
     passed_over = sorted(set(parts).difference(_USED, _REPLACED))
     if passed_over:
         named = [f"{name} ({parts[name]})" for name in passed_over]
@@ -56,6 +60,6 @@ def _index(source: str | Path) -> Mapping[str, Any]:
         return {}
     for folder in (root, root.parent):
         if (folder / INDEX).is_file():
-            index: Mapping[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            index = read_config(folder / INDEX)
             return index if folder == root or root.name in index else {}
     return {}

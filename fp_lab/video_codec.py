@@ -4,7 +4,6 @@ Their latents are normalised exactly once, with the statistics in the VAE's own 
 knows whose they are.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from fp_lab.codec import CONFIG_FILE, Codec, tensors_sha256
 from fp_lab.finite import check_weights
 from fp_lab.hub import load_whole, local_folder
+from fp_lab.weights_file import building, read_config
 
 AUTOENCODERS = {"AutoencoderKLHunyuanVideo": AutoencoderKLHunyuanVideo, "AutoencoderKLWan": AutoencoderKLWan}
 """Classes by the `_class_name` of a config."""
@@ -166,7 +166,8 @@ class VideoCodec(nn.Module):
             autoencoder.enable_tiling()
         if slicing:
             autoencoder.enable_slicing()
-        return cls(autoencoder).eval().requires_grad_(False)
+        with building(folder):
+            return cls(autoencoder).eval().requires_grad_(False)
 
     def _identity(self) -> dict[str, Tensor]:
         return {
@@ -194,7 +195,7 @@ def load_codec(
         ValueError: there is none.
     """
     config = Path(source) / CONFIG_FILE
-    if source == "shipped" or (config.is_file() and "_class_name" not in json.loads(config.read_text())):
+    if source == "shipped" or (config.is_file() and "_class_name" not in read_config(config)):
         return Codec.load(source)
     return VideoCodec.load(source, dtype, tiling, slicing)
 
@@ -238,7 +239,7 @@ def _class_name(folder: Path) -> str:
             f"no {CONFIG_FILE} in {folder} nor in {_SUBFOLDER}/ there, expected a VAE in diffusers' format; "
             f"{_GET_ONE}"
         )
-    name: str = json.loads(file.read_text()).get("_class_name", "model without _class_name")
+    name = str(read_config(file).get("_class_name", "model without _class_name"))
     if name not in AUTOENCODERS:
         raise ValueError(f"{file} is of a {name}, expected one of {', '.join(AUTOENCODERS)}")
     return name

@@ -1,12 +1,17 @@
 """Weights and configs of a model's folder, as they are read from disk: what is damaged is named."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+UNEXPECTED = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+"""Errors by which classes answer settings that are not theirs; too deep JSON is a RuntimeError."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -29,11 +34,32 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         stored = json.loads(path.read_bytes())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ValueError(f"{path}: is {_state(path)}, expected the config of a model") from error
     if not isinstance(stored, dict):
         raise ValueError(f"{path}: holds a {type(stored).__name__}, expected the config of a model")
     return stored
+
+
+@contextmanager
+def building(source: Path | str) -> Iterator[None]:
+    """Whatever a config does to a class that expects other settings is said of where the config is from.
+
+    Args:
+        source: of the config, for the message.
+
+    Raises:
+        ValueError: no model can be built of it.
+    """
+    try:
+        yield
+    except UNEXPECTED as error:
+        if isinstance(error, ValueError) and str(source) in str(error):
+            raise
+        raise ValueError(
+            f"{source}: describes no model that can be built ({type(error).__name__}: {error}); it was "
+            "changed or is of another version, so write or download it again"
+        ) from error
 
 
 def _state(path: Path) -> str:

@@ -1,7 +1,13 @@
 """Damaged files get another name: they are in nobody's way, and nothing is lost."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
 
 
 class DamagedFile(ValueError):
@@ -31,3 +37,38 @@ def set_aside(path: Path, folder: Path | None = None) -> Path:
             break
         place = beside / f"{path.name}.{number}.damaged"
     return path.rename(place)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The content of a JSON document.
+
+    Raises:
+        ValueError: it is none, or has brackets in brackets without end.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
+
+
+_UNREADABLE = (SafetensorError, OSError, LookupError, TypeError, AttributeError, ValueError, OverflowError)
+
+
+@contextmanager
+def taking_apart(path: Path, advice: str = "") -> Iterator[None]:
+    """Whatever goes wrong while a file's content is taken apart is said of the file.
+
+    Args:
+        path: the file.
+        advice: what to do, for the end of the message.
+
+    Raises:
+        DamagedFile: it cannot be read, or lacks something, or has it in another form.
+    """
+    try:
+        yield
+    except DamagedFile:
+        raise
+    except _UNREADABLE as error:
+        what = f"no {error}" if isinstance(error, KeyError) else f"{error}"
+        raise DamagedFile(f"{path}: {damage_of(path)} ({what}){advice and '; '}{advice}") from error

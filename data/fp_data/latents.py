@@ -10,13 +10,13 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from fp_data.atomic import replacing
-from fp_data.damaged import damage_of, set_aside
+from fp_data.damaged import parse_json, set_aside, taking_apart
 from fp_data.ranks import Share
 
 
@@ -158,13 +158,11 @@ def _store(videos: LatentVideos, path: Path, made_from: str) -> None:
 
 
 def _load(path: Path) -> LatentVideos:
-    try:
+    with taking_apart(path):
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        captions, seeds = (tuple(json.loads(metadata[name])) for name in ("captions", "seeds"))
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: {damage_of(path)}") from error
+        captions, seeds = (tuple(parse_json(metadata[name])) for name in ("captions", "seeds"))
     if _sha256(tensors) != metadata.get("sha256", _sha256(tensors)):
         raise ValueError(f"{path}: is damaged: its content has another hash than when it was written")
     return LatentVideos(tensors["latents"], captions, seeds, tensors.get("images"))

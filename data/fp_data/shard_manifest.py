@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from fp_data.buckets import Bucket
-from fp_data.damaged import DamagedFile, damage_of
+from fp_data.damaged import parse_json, taking_apart
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -139,17 +139,15 @@ class Manifest:
         path = folder / MANIFEST
         if not path.is_file():
             raise ValueError(f"no latent cache in {folder}: expected {MANIFEST} there")
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if (version := stored["format"]) != _FORMAT:
-                raise ValueError(f"{path}: has format {version!r}, expected {_FORMAT}; encode the data anew")
+        with taking_apart(path, "run the command that made the cache again"):
+            stored = parse_json(path.read_bytes())
+            version = stored["format"]
+        if version != _FORMAT:
+            raise ValueError(f"{path}: has format {version!r}, expected {_FORMAT}; encode the data anew")
+        with taking_apart(path, "run the command that made the cache again"):
             shards = tuple(map(_shard, stored["shards"]))
             settings = stored["dtype"], stored["per_shard"], stored["complete"]
             return cls(Origin(**stored["origin"]), *settings, shards)
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise DamagedFile(
-                f"{path}: {damage_of(path)}; run the command that made the cache again"
-            ) from error
 
     def text(self) -> str:
         """The content of the manifest's file: JSON, a line per shard."""

@@ -6,7 +6,6 @@ holds the lengths, captions and sources.
 """
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from fp_data.buckets import Bucket
-from fp_data.damaged import set_aside
+from fp_data.damaged import parse_json, set_aside, taking_apart
 from fp_data.shard_manifest import MANIFEST, Manifest, Shard
 
 HEADER = "samples"
@@ -116,11 +115,8 @@ class Shards:
     @contextmanager
     def _opened(self, shard: Shard) -> Iterator[Any]:
         path = self.folder / shard.file
-        try:
-            with safe_open(path, "pt") as file:
-                yield file
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{path}: cannot be read ({error}); check the cache") from error
+        with taking_apart(path, "check the cache"), safe_open(path, "pt") as file:
+            yield file
 
 
 def check(folder: Path, progress: Callable[[str], None] | None = None) -> tuple[Fault, ...]:
@@ -145,7 +141,7 @@ def present(folder: Path, shard: Shard) -> bool:
 
 
 def _rows(file: Any, shard: Shard, rows: Sequence[int]) -> Iterator[Sample]:
-    header = json.loads(file.metadata()[HEADER])
+    header = parse_json(file.metadata()[HEADER])
     latents = file.get_slice("latents")
     conditions = {name: file.get_slice(name) for name in header["lengths"]}
     ends = {name: [0, *accumulate(lengths)] for name, lengths in header["lengths"].items()}

@@ -13,6 +13,7 @@ from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.backbones.wan import Wan
 from fp_lab.hub import load_whole
 from fp_lab.pipelines import require_used
+from fp_lab.weights_file import building
 
 PLAIN, PACKED, WAN = (
     "HunyuanVideoTransformer3DModel",
@@ -79,15 +80,16 @@ def load_transformer(source: str | Path, **options: Any) -> HunyuanVideo | Wan:
     where = _place(source) | options
     try:
         stored = HunyuanVideoTransformer3DModel.load_config(source, subfolder=where.get("subfolder"))
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         raise ValueError(
             f"no transformer at {source}: expected a folder in diffusers' format (config.json with "
             f"safetensors, or {TRANSFORMER}/ that has them) or a hub id such as lllyasviel/FramePackI2V_HY, "
             "hunyuanvideo-community/HunyuanVideo or Wan-AI/Wan2.1-T2V-1.3B-Diffusers; "
             "`hf download ID --local-dir FOLDER` brings one"
         ) from error
-    name = class_of(stored, source)
-    return FAMILIES[name](load_whole(getattr(diffusers, name), source, **where))
+    with building(source):
+        name = class_of(stored, source)
+        return FAMILIES[name](load_whole(getattr(diffusers, name), source, **where))
 
 
 def _settings(name: str) -> set[str]:

@@ -1,6 +1,5 @@
 """Where the encoders of a real model lie: found, checked and named; nothing is loaded."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Literal
 
 from fp_lab.hub import local_folder
 from fp_lab.pipelines import INDEX
+from fp_lab.weights_file import read_config
 
 Family = Literal["hunyuan_video", "wan"]
 
@@ -116,7 +116,7 @@ def find_encoders(
             f"no {INDEX} in {folder}, expected a pipeline in diffusers' format; get one with "
             f"`hf download {_TEXT_ORIGIN['hunyuan_video']} --local-dir {folder}`"
         )
-    name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    name = str(read_config(index).get("_class_name"))
     if name not in _PIPELINES:
         raise ValueError(f"{index} is of a {name}, expected one of {', '.join(_PIPELINES)}")
     family = _PIPELINES[name]
@@ -142,5 +142,7 @@ def _expected(part: Path) -> tuple[str, ...]:
     shards = part / f"{_WEIGHTS}.index.json"
     if not shards.is_file():
         return ("config.json", _WEIGHTS)
-    weight_map = json.loads(shards.read_text(encoding="utf-8"))["weight_map"]
+    weight_map = read_config(shards).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise ValueError(f"{shards}: got weight_map {weight_map!r:.60}, expected names of files by weight")
     return ("config.json", *sorted(set(weight_map.values())))

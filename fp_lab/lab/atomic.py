@@ -1,12 +1,11 @@
 """Texts and records that appear under their name only when they are complete."""
 
 import errno
-import json
 from pathlib import Path
 from typing import Any
 
 from fp_data.atomic import replacing
-from fp_data.damaged import damage_of
+from fp_data.damaged import DamagedFile, damage_of, parse_json
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """What the system says where a folder cannot be written to, whoever tries."""
@@ -33,9 +32,9 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path}: {damage_of(path)}") from error
+        raise DamagedFile(f"{path}: {damage_of(path)}") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: {damage_of(path)}")
+        raise DamagedFile(f"{path}: {damage_of(path)}")
     return found

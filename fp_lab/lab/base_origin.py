@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fp_lab.lab.atomic import read_json
+from fp_lab.lab.run_config import run_settings
 from fp_lab.shipped import shipped_folder
 
 PROVENANCE_FILE = "provenance.json"
@@ -29,9 +28,7 @@ def knows_only_the_world(base: str) -> bool:
     if "world" in provenance_of(folder).get("config", {}):
         return True
     run = folder.parent.parent / "config.yaml"  # of a trained arm, whose model is in train/model
-    if not run.is_file():
-        return False
-    config = yaml.load(run.read_bytes(), yaml.CSafeLoader)
+    config = run_settings(run)
     source = config.get("model", {}).get("base")
     return config.get("data", {}).get("kind") == "world" and bool(source) and knows_only_the_world(source)
 

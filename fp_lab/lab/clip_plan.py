@@ -12,7 +12,7 @@ from typing import Any
 
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest
 from fp_data.clips import Skipped, caption, video_paths
-from fp_data.damaged import DamagedFile, damage_of
+from fp_data.damaged import parse_json, taking_apart
 from fp_data.video import KeyFrame, VideoInfo, probe
 from fp_lab.codec import file_sha256
 from fp_lab.lab.atomic import write_text
@@ -199,19 +199,17 @@ class ClipPlan:
         Raises:
             ValueError: It is damaged or of another format.
         """
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if (version := stored["format"]) != _FORMAT:
-                raise ValueError(f"{path}: has format {version!r}, expected {_FORMAT}; encode the data anew")
+        with taking_apart(path, "run the command that made the cache again"):
+            stored = parse_json(path.read_bytes())
+            version = stored["format"]
+        if version != _FORMAT:
+            raise ValueError(f"{path}: has format {version!r}, expected {_FORMAT}; encode the data anew")
+        with taking_apart(path, "run the command that made the cache again"):
             cutting = stored["cutting"] | {"buckets": BucketsConfig(**stored["cutting"]["buckets"])}
             skipped, unread = (
                 tuple(Skipped(**skip) for skip in stored[key]) for key in ("skipped", "unread")
             )
             return cls(Cutting(**cutting), tuple(map(_video, stored["videos"])), skipped, unread)
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise DamagedFile(
-                f"{path}: {damage_of(path)}; run the command that made the cache again"
-            ) from error
 
 
 def video_files(folder: Path) -> tuple[str, ...]:

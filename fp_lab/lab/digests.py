@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from fp_carriers import cache_folder
+from fp_data.damaged import parse_json
 from fp_lab.lab.atomic import write_text
 
 REMEMBERED = "digests.json"
@@ -83,7 +84,7 @@ def _load(path: Path) -> dict[str, list[str]]:
 def _parsed(path: Path, state: tuple[int, int, int]) -> dict[str, list[str]]:
     """The file's content, parsed once for each of its states; not to be changed."""
     with suppress(OSError, ValueError):
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = parse_json(path.read_bytes())
         if isinstance(known, dict):
             return {
                 name: found for name, found in known.items() if isinstance(found, list) and len(found) == 2

@@ -156,7 +156,7 @@ def _listen(lines: IO[bytes], reporter: Reporter, settle: Settle | None) -> None
     for line in lines:
         try:
             what, *values = json.loads(line)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             continue  # a library has printed something
         if what == "saved" and settle is not None:
             settle(Checkpoint(Path(values[0])))

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fp_carriers import cache_folder
 from fp_data.atomic import replacing
-from fp_data.damaged import damage_of, set_aside
+from fp_data.damaged import parse_json, set_aside, taking_apart
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.conditions.encoders import load_encoders
@@ -109,7 +109,7 @@ class EncodedTexts:
 
     def _warn_if_cut(self, caption: str) -> None:
         with safe_open(self.path(caption), framework="pt") as file:
-            tokens = json.loads(file.metadata()[_ENTRY]).get("tokens", 0)
+            tokens = parse_json(file.metadata()[_ENTRY]).get("tokens", 0)
         if tokens > self.files.longest:
             begin = caption if len(caption) <= _SHOWN else f"{caption[:_SHOWN]}..."
             warnings.warn(
@@ -137,15 +137,12 @@ class EncodedTexts:
 
     def _read(self, caption: str) -> EncodedText:
         path = self.path(caption)
-        try:
-            with safe_open(path, framework="pt") as file:
-                known = json.loads((file.metadata() or {})[_ENTRY])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} {damage_of(path)}") from error
-        if known["sha256"] != _digest(tensors):
+        with taking_apart(path), safe_open(path, framework="pt") as file:
+            expected = parse_json((file.metadata() or {})[_ENTRY])["sha256"]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        if expected != _digest(tensors):
             raise ValueError(
-                f"{path} is damaged: its embeddings have another hash than when they were written"
+                f"{path}: is damaged: its embeddings have another hash than when they were written"
             )
         # copies: what safe_open gives is the file itself, mapped into memory
         return EncodedText.of({name: tensor.to(self.device, copy=True) for name, tensor in tensors.items()})

@@ -8,7 +8,7 @@ from typing import Any
 
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.forgetting_table import read_forgetting
-from fp_lab.lab.summary import FORGETTING_FILE, SUMMARY_FILE, family_of, headline
+from fp_lab.lab.summary import FORGETTING_FILE, SUMMARY_FILE, family_of, headline_of
 from fp_metrics import SCORES
 
 _DRIFT = ".drift"
@@ -27,7 +27,7 @@ def first_look(scores: Path) -> str:
         return recalled
     if not (scores / SUMMARY_FILE).is_file():
         return ""
-    figures = headline(read_json(scores / SUMMARY_FILE))
+    figures = headline_of(scores / SUMMARY_FILE)
     for family in sorted(dict.fromkeys(map(family_of, figures)), key=lambda name: name != "world"):
         drifts = {score: figures.get(f"{family}/{score}.drift") for score in SCORES}
         known = [f"{score} {drift:.3f}" for score, drift in drifts.items() if drift is not None]

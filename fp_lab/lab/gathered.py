@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import yaml
 
 from fp_lab.compressions import from_parts
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.basis import Basis
 from fp_lab.lab.differing import differing, refuse_pooled
 from fp_lab.lab.given_frames import with_given
-from fp_lab.lab.index import NOTHING, Index, Measure, RunFacts, joined, read_runs, training_seed
+from fp_lab.lab.index import NOTHING, PROTOCOL, Index, Measure, RunFacts, joined, read_runs, training_seed
 from fp_lab.lab.recipes import PARTS
+from fp_lab.lab.run_config import run_settings
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.summary import FORGETTING_FILE, FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE, plain
 from fp_lab.packing.kernel_fit import misfits
@@ -296,7 +296,7 @@ def _having(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:
     wanted = plain(flatten(asdict(load(next(iter(configs.values())), settings))))
     usual = plain(flatten(asdict(ExperimentConfig("g9"))))
     for run, path in configs.items():
-        told = usual | flatten(yaml.load(path.read_bytes(), yaml.CSafeLoader))
+        told = usual | flatten(run_settings(path))
         if all(told.get(key) == wanted.get(key) for key in keys):
             yield run
 
@@ -325,7 +325,7 @@ def _one_protocol(runs: Mapping[Path, RunFacts], index: Index) -> dict[str, Any]
     agreed = index.protocols[first.protocol]["protocol"]
     for run, facts in runs.items():
         told = index.protocols[facts.protocol]["protocol"]
-        for key in ("protocol", "segments", "estimators") if facts.protocol != first.protocol else ():
+        for key in PROTOCOL if facts.protocol != first.protocol else ():
             if told[key] != agreed[key]:
                 raise ValueError(
                     f"{run} and {first_run} were measured by different protocols ({key} differ) and cannot "

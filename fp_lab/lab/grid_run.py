@@ -176,7 +176,11 @@ def _truth_key(truth: Path) -> str:
     """What a folder of the ground truth's scores is for; empty of one that is not there."""
     marks = (truth / _TRUTH_FILE, RunFolder(truth).done_file("truth"))
     unknown = "unknown" if truth.exists() else ""
-    return next((read_json(mark)["key"] for mark in marks if mark.is_file()), unknown)
+    for mark in marks:
+        if mark.is_file():
+            with suppress(ValueError):  # damaged: for what it was is unknown
+                return str(read_json(mark).get("key", unknown))
+    return unknown
 
 
 def _begin_truths(jobs: Sequence[Job], redo: bool) -> None:

@@ -5,11 +5,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fp_data.damaged import DamagedFile, taking_apart
 from fp_lab.lab.atomic import read_json, write_text
 from fp_lab.lab.config import ExperimentConfig, flatten, load
 from fp_lab.lab.keys import stage_keys
@@ -112,12 +113,11 @@ def occupant(place: Path) -> Identity | None:
 
     Results without `ARM_FILE` are recognised by their configs and the records of their stages.
     """
-    try:
-        record = read_json(place / ARM_FILE)
-    except ValueError:
-        record = {}
-    if record:
-        return Identity(**record)
+    path = place / ARM_FILE
+    with suppress(DamagedFile), taking_apart(path):
+        if record := read_json(path):
+            redone = {seed: int(times) for seed, times in record.get("redone", {}).items()}
+            return Identity(**record | {"redone": redone, "settings": dict(record.get("settings", {}))})
     runs = list(results_in(place))
     identities = [_recognised(run) for run in runs]
     if any(identity != identities[0] for identity in identities):
@@ -145,7 +145,7 @@ def _recognised(run: RunFolder) -> Identity:
     try:
         config = load(run.config)
         identity, keys = Identity.of(config), stage_keys(config)
-        records = {stage: read_json(run.done_file(stage)) for stage in STAGES}
+        records = {stage: run.record_of(stage) for stage in STAGES}
     except (ValueError, OSError):
         return Identity()
     done = {stage: record["key"] for stage, record in records.items() if record}

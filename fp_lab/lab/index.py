@@ -6,6 +6,7 @@ read is made anew, one that cannot be written is done without.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,17 +17,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 
 from fp_data.atomic import replacing
+from fp_data.damaged import parse_json, taking_apart
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.base_origin import is_toy, toy_base
 from fp_lab.lab.differing import compared_settings
 from fp_lab.lab.given_frames import GIVEN_COLUMNS, with_given
+from fp_lab.lab.run_config import run_settings
 from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE, plain
 
 INDEX_FILE = "index.parquet"
+PROTOCOL = ("protocol", "segments", "estimators")
+"""What of a protocol must agree for figures to share a table."""
+_SIZE = ("videos", "frames", "height", "width", "fps", "stride", "given")
+_SCORED_AGAIN = "the command that made the run scores it again"
 _VERSION = 7
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -208,32 +214,32 @@ def _without(index: Index, names: set[str]) -> Index:
 def _read(folder: Path) -> Index:
     run = RunFolder(folder)
     state = _state(run)  # before the files are read: one that changes meanwhile is read again next time
-    summary = read_json(run.summary)
-    told = {"protocol": summary["protocol"], "measures": _measures(summary)}
-    config = yaml.load(run.config.read_bytes(), yaml.CSafeLoader) if run.config.is_file() else {}
-    size = {key: summary[key] for key in ("videos", "frames", "height", "width", "fps")}
-    size["stride"] = summary.get("stride", 8)  # before summaries told it, that of every codec
-    size["given"] = summary.get("given", min(1, config.get("evaluation", {}).get("given", 1)))
-    settings = plain(compared_settings(config))
+    with taking_apart(run.config, "the command that made the run writes it anew"):
+        config = run_settings(run.config)
+        given = min(1, config.get("evaluation", {}).get("given", 1))
+        settings = plain(compared_settings(config))
+        made_with = {"recipe": config.get("recipe", folder.parent.name.partition("--")[0])}
+        made_with |= {"caution": toy_base(config), "toy": is_toy(config)}
+    with taking_apart(run.summary, _SCORED_AGAIN):
+        summary = read_json(run.summary)
+        protocol = summary["protocol"] | {key: summary["protocol"][key] for key in PROTOCOL}
+        told = {"protocol": protocol, "measures": _measures(summary)}
+        # before summaries told the stride, it was that of every codec
+        told_size = {"stride": 8, "given": given} | summary
+        size = {key: _finite(told_size[key]) for key in _SIZE}
+        truth = summary.get("truth") and str(Path(summary["truth"]))
     facts = RunFacts(
-        recipe=config.get("recipe", folder.parent.name.partition("--")[0]),
         size=size,
         settings=digest(settings),
         protocol=digest(told),
-        truth=summary.get("truth"),
-        efficiency=read_json(run.efficiency),
-        codebook=read_json(run.codebook),
-        caution=toy_base(config),
-        toy=is_toy(config),
+        truth=truth,
+        efficiency=_figures(run.efficiency),
+        codebook=_figures(run.codebook),
         state=state,
+        **made_with,
     )
-    try:
+    with taking_apart(run.summary.parent / VIDEOS_FILE, _SCORED_AGAIN):
         table = pq.read_table(run.summary.parent / VIDEOS_FILE)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(
-            f"{run.summary.parent / VIDEOS_FILE}: is missing or damaged ({error}); the command that made the "
-            "run scores it again"
-        ) from error
     own = table.filter(pc.equal(table["history"], "own"))
     if not set(GIVEN_COLUMNS) <= set(own.column_names):  # scored before they were
         spans = {name: figures["span"] for name, figures in told["measures"].items()}
@@ -249,6 +255,18 @@ def _read(folder: Path) -> Index:
     ]
     rows = pa.table(columns, schema=ROWS)
     return Index({_name(folder): facts}, {facts.settings: settings}, {facts.protocol: told}, rows)
+
+
+def _figures(path: Path) -> dict[str, float]:
+    """Figures that a run has recorded; nothing where it has recorded none."""
+    with taking_apart(path, "the command that made the run, with --redo, measures it again"):
+        return {name: float(math.nan if value is None else value) for name, value in read_json(path).items()}
+
+
+def _finite(value: Any) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"got {value!r:.60}, expected a number")
+    return value
 
 
 def _add_given(own: pa.Table, frames: Path, size: Mapping[str, float], spans: Mapping[str, int]) -> pa.Table:
@@ -271,7 +289,7 @@ def _measures(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "unit": figures["unit"],
             "higher_is_better": figures["higher_is_better"],
             "accuracy": told.get(name, {}).get("accuracy") or "",
-            "span": spans[name],
+            "span": _finite(spans[name]),
         }
         for name, figures in summary["estimators"].items()
     }
@@ -281,7 +299,7 @@ def _load(path: Path) -> Index:
     """An index as it was written; nothing where there is none of this version that can be read."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         rows = pq.read_table(path)
-        told = json.loads(rows.schema.metadata[_KEY])
+        told = parse_json(rows.schema.metadata[_KEY])
         if told["version"] == _VERSION:
             runs = {name: RunFacts(**facts) for name, facts in told["runs"].items()}
             return Index(runs, told["settings"], told["protocols"], rows.cast(ROWS))

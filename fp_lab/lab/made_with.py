@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fp_data.damaged import taking_apart
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.stages import STAGES, RunFolder
@@ -29,12 +30,12 @@ def made_with(gathered: Gathered, grid: Path) -> dict[str, Any]:
     for arm, training, folder in gathered.runs:
         run = RunFolder(folder)
         latest = max(latest, run.summary.stat().st_mtime)
-        for stage_made in read_json(run.provenance).values():
+        for _, stage_made, told in stages_in_words(run):
             weights |= stage_made.get("weights", {})
-            for name, text in in_words(stage_made).items():
+            for name, text in told.items():
                 made.setdefault(name, Counter())[text] += 1
         for stage in STAGES:
-            done = read_json(run.done_file(stage))
+            done = run.record_of(stage)
             seconds += done.get("seconds", 0.0)
             model = done.get("outputs", {}).get("train/model/model.safetensors", {})
             weights |= {f"{arm}/seed{training}": model["sha256"]} if model else {}
@@ -44,6 +45,16 @@ def made_with(gathered: Gathered, grid: Path) -> dict[str, Any]:
     return {"date": date, "command": command, "minutes": seconds / 60, "weights": weights} | {
         name: dict(found) for name, found in made.items()
     }
+
+
+def stages_in_words(run: RunFolder) -> list[tuple[str, dict[str, Any], dict[str, str]]]:
+    """Every stage of a run, what it was made with, and the same in words.
+
+    Raises:
+        ValueError: the run's ``provenance.json`` is damaged.
+    """
+    with taking_apart(run.provenance, "the command that made the run writes it again"):
+        return [(stage, dict(made), in_words(made)) for stage, made in read_json(run.provenance).items()]
 
 
 def in_words(stage_made: Mapping[str, Any]) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fp_data.damaged import DamagedFile, taking_apart
 from fp_lab.lab.atomic import read_json
+from fp_lab.lab.run_config import parse_settings
 from fp_lab.lab.stages import RunFolder, digest
 
 FULL_SEQUENCE = "full_sequence"
@@ -57,8 +58,7 @@ def cost_key(config: str) -> str:
     Args:
         config: of the arm, YAML.
     """
-    content = yaml.load(config, yaml.CSafeLoader)
-    return digest({name: part for name, part in content.items() if name not in _BESIDE_COSTS})
+    return digest({name: part for name, part in parse_settings(config).items() if name not in _BESIDE_COSTS})
 
 
 def load_measured(grid: Path) -> MeasuredEfficiency | None:
@@ -67,15 +67,15 @@ def load_measured(grid: Path) -> MeasuredEfficiency | None:
     Args:
         grid: its folder.
     """
-    content = read_json(grid / FILE)
-    try:
+    path = grid / FILE
+    content = read_json(path)
+    with suppress(DamagedFile), taking_apart(path):  # of another version: measured anew where it is asked for
         figures = {arm["name"]: arm for arm in content.pop("arms")}
         measured = MeasuredEfficiency(figures, content)
         for name in figures:
             measured.of(name)
-    except KeyError:
-        return None
-    return measured
+        return measured
+    return None
 
 
 def of_run(run: RunFolder) -> dict[str, float]:
@@ -83,7 +83,8 @@ def of_run(run: RunFolder) -> dict[str, float]:
     arm, measured = run.path.parent.name, load_measured(run.path.parents[1])
     if measured is None or not run.config.is_file():
         return {}
-    key = cost_key(run.config.read_text(encoding="utf-8"))
+    with taking_apart(run.config):
+        key = cost_key(run.config.read_text(encoding="utf-8"))
     return measured.of(arm) if measured.is_of(arm, key) else {}
 
 

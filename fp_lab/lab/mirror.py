@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 from safetensors import safe_open
 
+from fp_data.damaged import taking_apart
 from fp_lab.codec import WEIGHTS_FILE, file_sha256
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.measured_efficiency import of_run
 from fp_lab.lab.stages import RunFolder, digest
-from fp_lab.lab.summary import headline
+from fp_lab.lab.summary import headline_of
 from fp_lab.lab.track.checkpoints import checkpoints, tracked_path
 from fp_lab.lab.tracking import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 
@@ -37,12 +38,14 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     if known:
         return
     tracked.log_steps(steps_of(place.loss))
-    tracked.log_tags(tags_of(read_json(place.provenance)) | weights_tags(place.model / WEIGHTS_FILE))
+    with taking_apart(place.provenance):
+        tags = tags_of(read_json(place.provenance))
+    tracked.log_tags(tags | weights_tags(place.model / WEIGHTS_FILE))
     figures = {f"recorded/{name}": value for name, value in read_json(place.efficiency).items()}
     figures |= {f"codebook/{name}": value for name, value in read_json(place.codebook).items()}
     figures |= {f"efficiency/{name}": value for name, value in of_run(place).items()}
     if place.summary.is_file():
-        figures |= headline(read_json(place.summary))
+        figures |= headline_of(place.summary)
     tracked.log_figures(figures)
     tracked.mark(RESULTS_TAG, key)
 

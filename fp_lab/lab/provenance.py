@@ -6,6 +6,7 @@ import platform
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import fp_lab
+from fp_data.damaged import DamagedFile, taking_apart
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import ExperimentConfig
@@ -59,9 +61,11 @@ def made_elsewhere(jobs: "Sequence[Job]") -> Iterator[str]:
     made = Counter[str]()
     for job in jobs:
         done = [stage for stage in job.stages if stage not in job.pending]
-        known = read_json(RunFolder(job.folder).provenance)
-        others = {code_of(known[stage]) for stage in done if stage in known} - {now}
-        made.update([", ".join(sorted(others))] if others else [])
+        path = RunFolder(job.folder).provenance
+        with suppress(DamagedFile), taking_apart(path):  # a run that is worked on writes it again
+            known = read_json(path)
+            others = {code_of(known[stage]) for stage in done if stage in known} - {now}
+            made.update([", ".join(sorted(others))] if others else [])
     if made:
         counted = "; ".join(f"{count} of {len(jobs)} arms at {code}" for code, count in made.items())
         yield f"Made by other code than today's ({now}): {counted}. --redo does all stages again."

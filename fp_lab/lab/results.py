@@ -1,12 +1,11 @@
 """results.json: what was measured on folders of videos, and by which protocol."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fp_data.damaged import damage_of
+from fp_data.damaged import parse_json, taking_apart
 
 RESULTS_FILE = "results.json"
 
@@ -41,12 +40,22 @@ class Results:
             ValueError: it is not there, or is something else.
         """
         path = path / RESULTS_FILE if path.is_dir() else path
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise ValueError(f"no results at {path}; make them with fp-lab evaluate") from error
-        except (TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: {damage_of(path)}; make it again with fp-lab evaluate") from error
+        if not path.is_file():
+            raise ValueError(f"no results at {path}; make them with fp-lab evaluate")
+        with taking_apart(path, "make it again with fp-lab evaluate"):
+            found = cls(**parse_json(path.read_bytes()))
+            found.look_through()
+            return found
+
+    def look_through(self) -> None:
+        """Look up all that tables take from here, so that what is in another form fails here."""
+        self.protocol["protocol"], self.protocol["estimators"].keys(), self.skipped.items()
+        for group in self.groups:
+            self.frozen(group)
+        for file, told in self.files.items():
+            for estimator, figures in told["estimators"].items():
+                for figure in figures.keys() & {"value", "drift"}:
+                    self.value(file, estimator, figure)
 
     def frozen(self, group: str) -> str:
         """How many videos of a group stand still, see `fp_metrics.Flags.frozen`; empty for none."""

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fp_data.atomic import replacing
+from fp_data.damaged import parse_json
 from fp_lab.lab.forgetting_table import KINDS
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.index import ROWS, Index, RunFacts
@@ -171,13 +172,12 @@ def load_results(path: Path) -> StoredResults:
     """
     try:
         table = pq.read_table(path)
-        told = json.loads((table.schema.metadata or {})[_KEY])
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        told = parse_json((table.schema.metadata or {})[_KEY])
+        version = told["version"]
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no results of fp-lab results ({error})") from error
-    if told["version"] != _VERSION:
-        raise ValueError(
-            f"{path}: got version {told['version']}, expected {_VERSION}; write it again from its runs"
-        )
+    if version != _VERSION:
+        raise ValueError(f"{path}: got version {version}, expected {_VERSION}; write it again from its runs")
     table = table.cast(_SCHEMA)
     family, history = (table[name].cast(pa.string()) for name in ("family", "history"))
     scores = pc.not_equal(family, _RETURNED)

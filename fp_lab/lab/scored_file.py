@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fp_data.atomic import replacing
+from fp_data.damaged import DamagedFile, parse_json, taking_apart
 from fp_data.video import READING, glance, probe, read_video
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.inputs import VideoFile
@@ -32,6 +34,8 @@ _SHOWN, _TILE = 10, 96  # frames in a strip, and their height in pixels
 MEGAPIXELS = 16.8
 """Of a frame, at most: 4096x4096. Scoring takes about 0.2 GB of memory for each."""
 
+_FACTS = {"frames": int, "width": int, "height": int, "fps": float}
+"""What is known of every file that was scored."""
 HISTORY = "given"
 """What stands in the column `history`: nobody knows how these videos were made."""
 
@@ -83,13 +87,13 @@ def find_scores(file: VideoFile, measuring: Measuring, folder: Path) -> FileScor
     kept = _place(file, folder)
     if file.fault or not kept.is_file():
         return None
-    try:
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        if found["key"] != _key(file, measuring):
-            return None
-        return FileScores(found["frames"], found["videos"], found["facts"], tuple(found["notes"]))
-    except (OSError, KeyError, json.JSONDecodeError):  # a damaged file is as good as none
-        return None
+    with suppress(DamagedFile), taking_apart(kept):  # a damaged file is as good as none
+        found = parse_json(kept.read_bytes())
+        if found["key"] == _key(file, measuring):
+            frames, videos = ([dict(row) for row in found[kind]] for kind in ("frames", "videos"))
+            facts = found["facts"] | {name: kind(found["facts"][name]) for name, kind in _FACTS.items()}
+            return FileScores(frames, videos, facts, tuple(found["notes"]))
+    return None
 
 
 def score_file(

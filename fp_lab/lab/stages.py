@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fp_data.damaged import set_aside
+from fp_data.damaged import set_aside, taking_apart
 from fp_lab.lab.atomic import read_json, write_text
 from fp_lab.lab.digests import Digest, file_digests
 
@@ -19,6 +19,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 TRUTH_FOLDER = "truth"
 """Folder in that of a grid with the scores of the ground truth."""
 
+_OF_SEVERAL = {"efficiency.json", "provenance.json"}
+"""Files that several stages write; each keeps them in its record."""
 _LEAST: dict[str, dict[str, Any]] = {
     "train": {"train/model/model.safetensors": {}, "train/loss.parquet": {}},
     "sample": {"samples/own.safetensors": {}, "samples/true.safetensors": {}},
@@ -111,9 +113,23 @@ class RunFolder:
         """Written last, when a stage is complete: its key, and every file that it has left."""
         return self.path / f"{stage}.done.json"
 
+    def record_of(self, stage: str) -> dict[str, Any]:
+        """What `done_file` says: ``key``, ``seconds``, ``outputs`` and more; empty where there is none.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        path = self.done_file(stage)
+        record = read_json(path)
+        with taking_apart(path):
+            outputs = {name: dict(told) for name, told in record.get("outputs", {}).items()}
+            figures = {name: dict(record[name]) for name in _OF_SEVERAL & record.keys()}
+            seconds = {"seconds": float(record["seconds"])} if "seconds" in record else {}
+        return record | ({"outputs": outputs} if "outputs" in record else {}) | figures | seconds
+
     def is_done(self, stage: str, key: str) -> bool:
         """Whether a stage was completed with this key, and all that it left is there and whole."""
-        return _as_written(self.done_file(stage)).get("key") == key and not self.damage(stage)
+        return self._whole_record(stage).get("key") == key and not self.damage(stage)
 
     def damage(self, stage: str) -> dict[Path, str]:
         """What is wrong with the files of a stage that was completed: file -> "is missing" or the like.
@@ -122,7 +138,7 @@ class RunFolder:
         that was copied, is read.
         """
         try:
-            record = read_json(self.done_file(stage))
+            record = self.record_of(stage)
         except ValueError as error:
             return {self.done_file(stage): str(error).removeprefix(f"{self.done_file(stage)}: ")}
         if not record:
@@ -164,6 +180,12 @@ class RunFolder:
         record |= {file.name: _as_written(file) for file in (self.efficiency, self.provenance)}
         _write_json(self.done_file(stage), record)
 
+    def _whole_record(self, stage: str) -> dict[str, Any]:
+        """The same; empty of one that is damaged."""
+        with suppress(ValueError):
+            return self.record_of(stage)
+        return {}
+
     def _places(self, stage: str) -> tuple[Path, ...]:
         """Files and folders that a stage writes, and nobody else."""
         scores = self.summary.parent
@@ -190,7 +212,7 @@ class RunFolder:
 
     def lost(self) -> dict[Path, dict[str, Any]]:
         """Files of several stages that lack something that was in them: file -> what it has to hold."""
-        records = [_as_written(self.done_file(stage)) for stage in STAGES]
+        records = [self._whole_record(stage) for stage in STAGES]
         lost = {}
         for file in (self.efficiency, self.provenance):
             wanted: dict[str, Any] = {}

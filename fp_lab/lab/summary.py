@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from fp_data.atomic import replacing
-from fp_lab.lab.atomic import write_text
+from fp_data.damaged import taking_apart
+from fp_lab.lab.atomic import read_json, write_text
 from fp_metrics.statistics import Interval
 
 FRAMES_FILE = "frames.parquet"
@@ -83,6 +84,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def headline_of(path: Path) -> dict[str, float]:
+    """The `headline` of a summary's file; nothing where there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    with taking_apart(path, "the command that made the run scores it again"):
+        return headline(read_json(path)) if path.is_file() else {}
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, float]:

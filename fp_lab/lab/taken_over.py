@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from fp_lab.lab.atomic import read_json
 from fp_lab.lab.stages import RunFolder
 
 _LEFT_OUT = ("last.ckpt", "ranks", "samples", "scores", "error.txt", ".lock", "*.done.json")
@@ -30,7 +29,7 @@ def take_over(run: RunFolder, key: str, others: Sequence[Path]) -> str | None:
             ignore = shutil.ignore_patterns(*_LEFT_OUT)
             source, target = other.model.parent, run.model.parent
             shutil.copytree(source, target, copy_function=_link, ignore=ignore, dirs_exist_ok=True)
-            record = read_json(other.done_file("train"))  # with the costs of the training alone
+            record = other.record_of("train")  # with the costs of the training alone
             run.record_efficiency(record.get(other.efficiency.name, {}))
             origin = os.path.relpath(other.path, run.path)
             made_with = record.get(other.provenance.name, {}).get("train", {})

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fp_data.atomic import replacing
-from fp_data.damaged import damage_of
+from fp_data.damaged import parse_json, taking_apart
 
 GIVEN = -1
 """In `Videos.order`: the frame was given, no section made it."""
@@ -99,24 +99,20 @@ class Videos:
         Raises:
             ValueError: there is no such file, or it is damaged.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                known = json.loads((file.metadata() or {})[_ENTRY])
-                return cls(
-                    frames=file.get_tensor("frames"),
-                    captions=tuple(known["captions"]),
-                    seeds=tuple(known["seeds"]),
-                    order=tuple(known["order"]),
-                    fps=float(known["fps"]),
-                    contents=tuple(known.get("contents", ())),
-                    own_scenes=known.get("own_scenes", False),
-                )
-        except FileNotFoundError as error:
-            raise ValueError(
-                f"no videos at {path}: generate them first with fp-lab generate or fp-lab grid"
-            ) from error
-        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path}: {damage_of(path)}; the command that made it does so again") from error
+        if not path.is_file():
+            raise ValueError(f"no videos at {path}: generate them first with fp-lab generate or fp-lab grid")
+        advice = "the command that made it does so again"
+        with taking_apart(path, advice), safe_open(path, framework="pt") as file:
+            known = parse_json((file.metadata() or {})[_ENTRY])
+            return cls(
+                frames=file.get_tensor("frames"),
+                captions=tuple(known["captions"]),
+                seeds=tuple(known["seeds"]),
+                order=tuple(known["order"]),
+                fps=float(known["fps"]),
+                contents=tuple(known.get("contents", ())),
+                own_scenes=known.get("own_scenes", False),
+            )
 
 
 def contents_of(frames: Tensor) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """Where the camera was in every frame, and how long ago it was there before."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from fp_data.damaged import parse_json, taking_apart
 
 Angle = TypeVar("Angle", float, np.ndarray)
 
@@ -55,8 +56,9 @@ def read_poses(video: str | Path) -> Poses:
         raise ValueError(
             f"{path}: the poses of {video} should be there; `fp-lab data make vizdoom` writes them"
         )
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return Poses(*(np.asarray(stored[name], dtype=np.float64) for name in ("x", "y", "angle")))
+    with taking_apart(path, "`fp-lab data make vizdoom` writes it anew where it is gone"):
+        stored = parse_json(path.read_bytes())
+        return Poses(*(np.asarray(stored[name], dtype=np.float64) for name in ("x", "y", "angle")))
 
 
 def gaps(poses: Poses, *, distance: float = 8.0, degrees: float = 5.0) -> Int[np.ndarray, "t"]:

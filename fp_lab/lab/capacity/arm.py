@@ -1,6 +1,5 @@
 """Floating-point operations of arms over transformers of diffusers, from configs that are there already."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from fp_lab.packing.packer import K8, K16
 from fp_lab.packing.schedule import kernel_tokens, tail_tokens
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.video_codec import AUTOENCODERS, VideoCodec
+from fp_lab.weights_file import building, read_config
 
 _WORDS = {"hunyuan": 256, "framepack": 256, "wan": 512}
 """Text tokens of a sample: Wan's captions are padded to so many, HunyuanVideo's may be shorter."""
@@ -147,8 +147,8 @@ def model_of_arm(config: ExperimentConfig) -> RealModel:
     source = config.model.base
     assert source is not None
     stored = stored_config(source, f"{TRANSFORMER}/{CONFIG_FILE}", CONFIG_FILE)
-    name = class_of(stored, source)
-    with torch.device("meta"):
+    with building(source), torch.device("meta"):
+        name = class_of(stored, source)
         whole = new_transformer(name, _own(stored)).transformer.config  # with what the file leaves out
     settings = _own(whole)
     family = next(family for family, known in CLASSES.items() if known == name)
@@ -177,7 +177,8 @@ def _image_tokens(config: ExperimentConfig, family: str) -> int:
         stored = stored_config(str(source), f"image_encoder/{CONFIG_FILE}")
     except ValueError:
         return _IMAGE[family]
-    patches = (stored["image_size"] // stored["patch_size"]) ** 2
+    with building(str(source)):
+        patches = (stored["image_size"] // stored["patch_size"]) ** 2
     return int(patches) + (family == "wan")
 
 
@@ -188,12 +189,12 @@ def video_strides(codec: CodecSource) -> Strides:
         ValueError: that is not on this machine, or of another codec.
     """
     stored = stored_config(codec.source, f"vae/{CONFIG_FILE}", CONFIG_FILE)
-    kind = AUTOENCODERS.get(stored.get("_class_name", ""))
+    kind = AUTOENCODERS.get(str(stored.get("_class_name")))
     if kind is None:
         raise ValueError(
             f"{codec.source} holds a {stored.get('_class_name')}, expected one of {', '.join(AUTOENCODERS)}"
         )
-    with torch.device("meta"):
+    with building(codec.source), torch.device("meta"):
         empty = VideoCodec(kind.from_config(stored))
     return Strides(empty.spatial, empty.temporal)
 
@@ -207,8 +208,7 @@ def stored_config(source: str, *names: str) -> dict[str, Any]:
     for name in names:
         found = Path(source) / name if Path(source).is_dir() else try_to_load_from_cache(source, name)
         if isinstance(found, str | Path) and Path(found).is_file():
-            stored: dict[str, Any] = json.loads(Path(found).read_text(encoding="utf-8"))
-            return stored
+            return read_config(Path(found))
     raise ValueError(
         f"no {' or '.join(names)} of {source!r} on this machine, which its operations are counted from; "
         f"`hf download {source} --include '*config.json'` brings it"

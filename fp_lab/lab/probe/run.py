@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from fp_data.atomic import replacing
 from fp_lab.codec import Codec, file_sha256
 from fp_lab.finite import check_weights
-from fp_lab.lab.atomic import write_text
+from fp_lab.lab.atomic import read_json, write_text
 from fp_lab.lab.probe.measure import HeldOutConfig, Report, measure_probe
 from fp_lab.lab.probe.train import ProbeRunConfig, Progress, fit
 from fp_lab.model import FramePackModel
@@ -107,7 +107,7 @@ def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"{folder} is a file, expected a folder for the probe")
     path = folder / PROVENANCE_FILE
-    made_by = json.loads(path.read_text(encoding="utf-8")).get("command", "") if path.is_file() else ""
+    made_by = read_json(path).get("command", "")
     there = sorted(entry.name for entry in folder.iterdir())
     if there and not str(made_by).startswith(COMMAND):
         raise ValueError(

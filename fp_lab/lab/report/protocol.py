@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fp_lab.codec import file_sha256
-from fp_lab.lab.atomic import read_json
 from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.made_with import in_words
+from fp_lab.lab.made_with import stages_in_words
 from fp_lab.lab.measured import measures
 from fp_lab.lab.stages import RunFolder
 
@@ -92,8 +91,8 @@ def _environment(gathered: Gathered) -> str:
     """Machines, commits and versions that the stages of all runs were made with; more than one is told."""
     made: dict[str, Counter[str]] = {}
     for folder in (folder for arm in gathered.arms for folder in arm.folders):
-        for stage, made_with in read_json(RunFolder(folder).provenance).items():
-            for name, text in in_words(made_with).items():
+        for stage, _, told in stages_in_words(RunFolder(folder)):
+            for name, text in told.items():
                 made.setdefault(f"{stage}: {name}", Counter())[text] += 1
     listed = {name: [_counted(text, n, found) for text, n in found.items()] for name, found in made.items()}
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{'<br>'.join(texts)}</dd>" for name, texts in listed.items())

@@ -119,7 +119,7 @@ def test_a_damaged_file_is_named_and_made_again(model: Path, tmp_path: Path, fau
     if fault == "bit":
         content[-7] ^= 1
     path.write_bytes(b"{}" if fault == "other" else content[:-9] if fault == "cut" else content)
-    with pytest.warns(UserWarning, match=f"{path.name} is .*{path.name}.damaged"):
+    with pytest.warns(UserWarning, match=f"{path.name}: is .*{path.name}.damaged"):
         (after,) = texts.encoded(CAPTIONS[:1])
     assert torch.equal(after.words, before.words)
     assert texts.encode(CAPTIONS[:1]) == 0
