@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fp_lab.cli.console import visible
+from fp_lab.lab.names import visible
 
 
 def explain(

@@ -1,11 +1,14 @@
 """Names of files and folders: what can be one, and how it is shown (standard library only)."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Collection
 
 IN_RUNS = ("cache", "mlartifacts", "mlflow.db", "mlflow.lock")
 IN_GRIDS = ("truth", "report", "reports", "efficiency", "grid.yaml", "command.txt", "index.parquet")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""All but tab and newline; marks that turn the direction of text; bytes of names that are no UTF-8."""
 _LONGEST = 200  # bytes; file systems take 255, and more is put behind a name
 
 
@@ -50,3 +53,8 @@ def shown(name: str) -> str:
         letter.encode("unicode_escape").decode() if unicodedata.category(letter) == "Cc" else letter
         for letter in text
     )
+
+
+def visible(text: str) -> str:
+    """Text with its control characters as escapes."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -4,7 +4,8 @@ import csv
 import json
 import platform
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -140,6 +141,13 @@ class PretrainConfig:
             raise ValueError(f"videos: got {', '.join(unknown)}, expected some of {', '.join(VARIANTS)}")
 
 
+def _is_row(fields: Sequence[str]) -> bool:
+    """Whether a line holds three numbers: not the heads, nor the last line of a killed process."""
+    with suppress(ValueError):
+        return len([float(text) for text in fields]) == 3
+    return False
+
+
 class _Curve(Callback):
     """Appends step, mean logged value and seconds in training to a CSV file, over interruptions too.
 
@@ -157,7 +165,8 @@ class _Curve(Callback):
         rows = [["step", self.metric, "seconds"]]
         if self.path.is_file():
             with self.path.open(newline="") as file:
-                rows += [row for row in list(csv.reader(file))[1:] if int(row[0]) <= trainer.global_step]
+                kept = filter(_is_row, csv.reader(file))
+                rows += [row for row in kept if int(row[0]) <= trainer.global_step]
         with self.path.open("w", newline="") as file:
             csv.writer(file).writerows(rows)
         self.started = perf_counter() - (float(rows[-1][2]) if len(rows) > 1 else 0.0)

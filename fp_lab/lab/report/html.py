@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from fp_lab.lab.names import visible
 from fp_lab.lab.report.style import DPI, png_size
 
 _CSS_DPI = 96
@@ -81,7 +82,7 @@ def document(name: str, lead: Sequence[str], caveat: str, sections: Mapping[str,
         caveat: in small print below it, plain text.
         sections: heading -> HTML; a heading becomes an anchor of the navigation.
     """
-    anchors = {title: title.lower().replace(" ", "-") for title in sections}
+    anchors = {title: escape(title.lower().replace(" ", "-")) for title in sections}
     links = "".join(f'<a href="#{anchors[title]}">{escape(title)}</a>' for title in sections)
     body = "\n".join(
         f'<section id="{anchors[title]}"><h2>{escape(title)}</h2>\n{html}</section>'
@@ -91,7 +92,7 @@ def document(name: str, lead: Sequence[str], caveat: str, sections: Mapping[str,
     script = resources.files(__package__).joinpath("page.js").read_text(encoding="utf-8")
     paragraphs = "".join(f"<p>{escape(text)}</p>" for text in lead if text)
     small = f'<p class="caveat">{escape(caveat)}</p>' if caveat else ""
-    return (
+    return visible(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(name)} - fp_lab report</title><style>{style}</style></head>\n"

@@ -3,6 +3,7 @@
 import math
 from html import escape
 
+from fp_lab.lab.names import visible
 from fp_lab.lab.tables.model import TIE, UNDEFINED, Line, Table, beside, number
 
 
@@ -16,7 +17,7 @@ def to_html(table: Table) -> str:
     texts = "".join(f'<th scope="col">{escape(head)}</th>' for head in table.heads)
     body = "\n".join(_html_line(table, line) for line in table.lines)
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.footnotes)
-    return (
+    return visible(
         f'<figure class="table" id="{escape(table.key)}"><figcaption>{escape(table.title)}</figcaption>'
         f'<div class="scroll"><table><thead><tr>{texts}{heads}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"

@@ -2,6 +2,7 @@
 
 import math
 
+from fp_lab.lab.names import visible
 from fp_lab.lab.tables.model import TIE, Column, Line, Table, cell_text
 
 _ESCAPES = str.maketrans(
@@ -15,8 +16,8 @@ _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", None: ""}
 
 
 def escaped(text: str) -> str:
-    """Text in which nothing is a command."""
-    return text.translate(_ESCAPES)
+    """Text in which nothing is a command, a character that TeX refuses, or the end of a paragraph."""
+    return " ".join(visible(text).split("\n")).translate(_ESCAPES)
 
 
 def to_latex(table: Table) -> str:

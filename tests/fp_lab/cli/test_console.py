@@ -11,8 +11,9 @@ from rich.table import Table as RichTable
 from typer.testing import CliRunner
 
 from fp_lab.cli import app
-from fp_lab.cli.console import Console, visible
+from fp_lab.cli.console import Console
 from fp_lab.lab.grid import load_grid
+from fp_lab.lab.names import visible
 from fp_lab.lab.report.style import paper, save
 from fp_lab.lab.tables import to_csv
 from fp_lab.lab.tables.model import Cell, Column, Line, Table

@@ -6,9 +6,11 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 import torch
+from lightning import LightningModule, Trainer
 
 from fixtures import real_clip, tiny_codec
 from fp_data.crops import Crops, CropsConfig, FrameCrops
@@ -22,6 +24,7 @@ from fp_lab.lab.pretrain import (
     CURVE_FILE,
     CodecRunConfig,
     PretrainConfig,
+    _Curve,
     pretrain_base,
     train_codec,
 )
@@ -185,3 +188,13 @@ def test_trainings_that_diverge_stop_at_the_step_and_leave_no_weights(tmp_path: 
     with pytest.raises(NotFinite, match="step 2: codec/psnr nan"):
         train_codec(codec, tmp_path / "clips", tmp_path / "new" / "codec", "test")
     assert {path.name for path in (tmp_path / "new").rglob("*.*")} == {CURVE_FILE}
+
+
+def test_a_curve_that_was_cut_off_while_it_was_written_is_continued(tmp_path: Path) -> None:
+    path = tmp_path / CURVE_FILE
+    trainer = create_autospec(Trainer, instance=True)
+    trainer.global_step = 20
+    for cut in ("20,0.4", "2", "\0\0\0", ""):
+        path.write_text(f"step,loss,seconds\n10,0.50000,1.5\n{cut}")
+        _Curve(path, "loss").on_train_start(trainer, create_autospec(LightningModule, instance=True))
+        assert path.read_text().split() == ["step,loss,seconds", "10,0.50000,1.5"], cut
