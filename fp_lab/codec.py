@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +191,18 @@ def codec_config(source: str | Path = "shipped") -> CodecConfig:
             f"no codec in {folder}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; "
             "train one with `fp-lab codec train` or use codec.source=shipped"
         )
-    stored = read_config(folder / CONFIG_FILE)
+    path = folder / CONFIG_FILE
+    found = path.stat() if path.is_file() else None
+    return _read_config(path, found and (found.st_mtime_ns, found.st_size, found.st_ino))
+
+
+@lru_cache(maxsize=8)
+def _read_config(path: Path, state: tuple[int, int, int] | None) -> CodecConfig:
+    """What a file holds, read once for each of its states: the arms of a grid share a codec."""
+    stored = read_config(path)
     config: dict[str, Any]
     config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-    with building(folder / CONFIG_FILE):
+    with building(path):
         return CodecConfig(**config)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 
 from fp_lab.lab.base_origin import toy_base
 from fp_lab.lab.compute import shape_of, strides_of, training_shapes
@@ -17,7 +16,8 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
     """Each remark once, with the first of the arms that it is about."""
     about: dict[str, list[str]] = {}
     for arm in arms:
-        base = toy_base(asdict(arm.config))
+        model, data = arm.config.model, arm.config.data
+        base = toy_base({"model": {"base": model.base}, "data": {"kind": data.kind}})
         of_config = (
             *length_remarks(arm.config),
             *kernel_remarks(arm.config),

@@ -13,7 +13,7 @@ from typing import Any
 from fp_data.damaged import DamagedFile, taking_apart
 from fp_lab.lab.atomic import read_json, write_text
 from fp_lab.lab.config import ExperimentConfig, flatten, load
-from fp_lab.lab.keys import stage_keys
+from fp_lab.lab.keys import StageKeys, stage_keys
 from fp_lab.lab.locking import only_one
 from fp_lab.lab.stages import STAGES, RunFolder
 
@@ -47,13 +47,18 @@ class Identity:
     redone: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: ExperimentConfig) -> "Identity":
+    def of(cls, config: ExperimentConfig, keys: StageKeys | None = None) -> "Identity":
         """Of a config, less its training seed.
+
+        Args:
+            config: of an arm.
+            keys: of the config, where they are known; those of another seed than 0 are not asked.
 
         Raises:
             ValueError: the codec or the base is not there.
         """
-        keys = stage_keys(replace(config, seed=0))
+        if keys is None or config.seed:
+            keys = stage_keys(replace(config, seed=0))
         settings = json.loads(json.dumps(flatten(asdict(config)), default=str))
         return cls(keys.score, keys.train, settings, keys.made_of)
 
@@ -144,7 +149,8 @@ def _recognised(run: RunFolder) -> Identity:
     """What a run without `ARM_FILE` depends on, if the records of its stages agree with its config."""
     try:
         config = load(run.config)
-        identity, keys = Identity.of(config), stage_keys(config)
+        keys = stage_keys(config)
+        identity = Identity.of(config, keys)
         records = {stage: run.record_of(stage) for stage in STAGES}
     except (ValueError, OSError):
         return Identity()

@@ -82,7 +82,8 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
             process is at them or as they have other seeds too.
     """
     names = {arm.name for arm in grid.arms}
-    identities = [Identity.of(arm.config) for arm in grid.arms]
+    fresh = [stage_keys(arm.config) for arm in grid.arms]
+    identities = [Identity.of(arm.config, keys) for arm, keys in zip(grid.arms, fresh, strict=True)]
     known: dict[str, Identity] = {}
     chosen: list[Arm] = []
     for arm, identity in zip(grid.arms, identities, strict=True):
@@ -97,8 +98,8 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
         known = {place: identity.redo(seeds[place]) for place, identity in known.items()}
     own = [known[arm.place] for arm in chosen]
     keys = [
-        stage_keys(arm.config).again(identity.redone.get(arm.folder.name, 0))
-        for arm, identity in zip(chosen, own, strict=True)
+        keys.again(identity.redone.get(arm.folder.name, 0))
+        for arm, identity, keys in zip(chosen, own, fresh, strict=True)
     ]
     placed = Placed(
         replace(grid, arms=tuple(chosen)),

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fp_lab.codec import Codec, CodecConfig
+from fp_lab import codec as codec_module
+from fp_lab.codec import Codec, CodecConfig, codec_config
 from fp_lab.codec_system import fit_latent_statistics
 
 TINY = CodecConfig(
@@ -55,3 +56,15 @@ def test_errors_say_what_came() -> None:
         Codec.load("/nowhere")
     with pytest.raises(ValueError, match="got 4, 3 and 4"):
         CodecConfig(encoder_layers=(0, 1, 1))
+
+
+def test_the_config_of_a_codec_is_read_once_for_each_of_its_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    real = codec_module.read_config
+    monkeypatch.setattr(codec_module, "read_config", lambda path: (read.append(path), real(path))[1])
+    for channels in (4, 8):
+        Codec(CodecConfig(channels, (4, 4, 8, 8), (0, 1, 1, 1), (0, 1, 1, 1))).save(tmp_path)
+        assert [codec_config(tmp_path).latent_channels for _ in range(3)] == [channels] * 3
+    assert len(read) == 2

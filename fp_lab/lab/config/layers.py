@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_origin
 
 from fp_lab.lab.config.making import make
 from fp_lab.lab.config.reading import read_value, read_yaml
-from fp_lab.lab.config.texts import settings_class, takes_null
+from fp_lab.lab.config.texts import field_types, settings_class, takes_null
 from fp_lab.lab.experiments import find_experiment
 from fp_lab.lab.recipes import PARTS
 
@@ -139,7 +140,7 @@ def typed(kind: type[Settings], layers: Sequence[Layer]) -> Settings:
     Raises:
         ValueError: names the key, its place, what came and what was expected.
     """
-    known = [*PARTS, *BASELINE_KEYS, *_known_paths(kind)]
+    known = _known(kind)  # type: ignore[arg-type]  # a class is hashable
     leaves = [leaf for layer in layers for leaf in _leaves(layer, layer.values, kind, known)]
     values: dict[str, Any] = {}
     for leaf in leaves:
@@ -182,7 +183,7 @@ def _leaves(
     layer: Layer, values: Mapping[str, Any], kind: type, known: Sequence[str], prefix: str = ""
 ) -> Iterator[_Leaf]:
     """Every value of a layer with its dotted path; refuses keys that do not exist."""
-    hints = get_type_hints(kind)
+    hints = field_types(kind)
     for key, value in values.items():
         path = f"{prefix}{key}"
         line = f" (line {layer.lines[path]})" if path in layer.lines else ""
@@ -218,8 +219,14 @@ def _hint(path: str, known: Sequence[str]) -> str:
     )
 
 
+@cache
+def _known(kind: type) -> tuple[str, ...]:
+    """Everything that can be set, for "did you mean"."""
+    return (*PARTS, *BASELINE_KEYS, *_known_paths(kind))
+
+
 def _known_paths(kind: type, prefix: str = "") -> Iterator[str]:
-    for name, hint in get_type_hints(kind).items():
+    for name, hint in field_types(kind).items():
         yield f"{prefix}{name}"
         if inner := settings_class(hint):
             yield from _known_paths(inner, f"{prefix}{name}.")

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, make_dataclass, replace
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fp_lab.lab.config.texts import settings_class
+from fp_lab.lab.config.texts import field_types, settings_class
 
 
 def make(kind: type, values: Mapping[str, Any], path: str = "", default: Any = None) -> Any:
@@ -24,7 +24,7 @@ def make(kind: type, values: Mapping[str, Any], path: str = "", default: Any = N
     Raises:
         ValueError: begins with the dotted key of the value that does not fit.
     """
-    hints, known = get_type_hints(kind), {part.name: part for part in fields(kind)}
+    hints, known = field_types(kind), {part.name: part for part in fields(kind)}
     given = {}
     for name, value in values.items():
         key = f"{path}.{name}" if path else name
@@ -52,7 +52,7 @@ def value_of(kind: type, key: str, value: Any) -> Any:
     hint: Any = kind
     for name in key.split("."):
         settings = settings_class(hint)
-        hint = get_type_hints(settings).get(name) if settings else None
+        hint = field_types(settings).get(name) if settings else None
     if (settings := settings_class(hint)) and isinstance(value, Mapping):
         return make(settings, value, key)
     return value if hint is None else convert(hint, value, key)

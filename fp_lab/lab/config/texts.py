@@ -26,6 +26,12 @@ def text_settings(kind: type) -> Mapping[str, Any]:
     return _BESIDE | dict(_texts(kind))
 
 
+@cache
+def field_types(kind: type) -> Mapping[str, Any]:
+    """The types of the fields of a dataclass, by their names; to evaluate annotations takes its time."""
+    return get_type_hints(kind)
+
+
 def settings_class(hint: Any) -> type | None:
     """The dataclass that a field holds, be it or null; None for other fields."""
     return next((part for part in (hint, *get_args(hint)) if is_dataclass(part)), None)  # type: ignore[return-value]
@@ -45,7 +51,7 @@ def takes_null(hint: Any) -> bool:
 
 
 def _texts(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, hint in get_type_hints(kind).items():
+    for name, hint in field_types(kind).items():
         if inner := settings_class(hint):
             yield from _texts(inner, f"{prefix}{name}.")
         elif is_text(hint) or (get_origin(hint) is tuple and is_text(get_args(hint)[0])):

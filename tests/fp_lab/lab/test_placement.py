@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from fixtures import tiny_experiment
+from fp_lab.lab import identity, placement
 from fp_lab.lab import keys as keys_module
+from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.grid import Grid, load_grid
 from fp_lab.lab.identity import ARM_FILE, TakenByOthers, hold
 from fp_lab.lab.locking import only_one
@@ -196,3 +198,22 @@ def test_arms_of_one_grid_do_not_take_each_others_folders(folder: Path) -> None:
     finish(claim_arms(grid(folder), folder))
     axis = grid(folder, arms="{training.steps: 6}, {training.steps: 4}")
     assert places(place_arms(axis, folder)) == [f"{MORE_STEPS}/seed0", f"{ARM}--training.steps=4/seed0"]
+
+
+def test_what_an_arm_depends_on_is_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run of a thousand arms spends its time there; another seed has another training, hence twice."""
+    asked = grid(folder, arms="{training.steps: 1}, {training.steps: 2}", seeds="[0, 1]")
+    counted: list[int] = []
+    real = keys_module.stage_keys
+
+    def counting(config: ExperimentConfig) -> keys_module.StageKeys:
+        counted.append(config.seed)
+        return real(config)
+
+    for module in (placement, identity):
+        monkeypatch.setattr(module, "stage_keys", counting)
+    placed = place_arms(asked, folder)
+    assert sorted(counted) == [0, 0, 0, 0, 1, 1]
+    assert list(placed.keys) == [real(arm.config) for arm in asked.arms]
+    first, second = placed.identities[:2]
+    assert first == second, "seeds of one arm share a folder"
