@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from fp_data.display import EXACT_SCALING, Display
 from fp_data.mp4 import write_mp4
-from fp_data.video_file import open_video, require_whole
+from fp_data.video_file import open_video, require_size, require_whole
 
 __all__ = [
     "READING",
@@ -110,15 +110,17 @@ def probe(path: str | Path) -> VideoInfo:
     """Decode a video once, keeping nothing, and say what it is.
 
     Raises:
-        ValueError: The file cannot be opened or decoded, holds no picture, a frame of it is damaged, or it is
-            cut off.
+        ValueError: The file cannot be opened or decoded, holds no picture, a frame of it is damaged or too
+            large (see `MEGAPIXELS`), or it is cut off.
     """
     times: list[int | None] = []
     keyframes, size, partial = [], (0, 0), False
     with open_video(path) as (container, stream):
+        require_size(path, stream.codec_context.height, stream.codec_context.width)
         for packet in container.demux(stream):
             partial |= packet.size > 0 and packet.is_corrupt
             for frame in packet.decode():
+                require_size(path, frame.height, frame.width)
                 if frame.is_corrupt:
                     raise ValueError(f"{path}: frame {len(times)} is damaged")
                 if frame.key_frame and frame.pts is not None:

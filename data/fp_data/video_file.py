@@ -11,6 +11,10 @@ import av
 _LARGE, _ON_DISK = 1 << 30, 0.05  # a large file of which less than this share is on disk has nothing inside
 
 
+MEGAPIXELS = 16.8
+"""Of a frame, at most: 4096x4096. A decoder holds several; scoring takes about 0.2 GB of memory for each."""
+
+
 def fault_of(path: str | Path) -> str:
     """Why a file is not even opened: it cannot be, it is no file, or it is a hole; "" where nothing is wrong.
 
@@ -71,6 +75,19 @@ def require_whole(path: str | Path, stream: av.VideoStream, *, partial: bool) ->
     if partial or end > size:
         told = f", its index reaches to {end}" if end > size else ""
         raise ValueError(f"{path}: the file is cut off: it has {size} bytes{told}")
+
+
+def require_size(path: str | Path, height: int, width: int) -> None:
+    """Refuse frames that would take more memory than most machines have, see `MEGAPIXELS`.
+
+    Raises:
+        ValueError: They have more pixels.
+    """
+    if height * width > MEGAPIXELS * 1e6:
+        raise ValueError(
+            f"{path}: its frames of {width}x{height} are {height * width / 1e6:.0f} megapixels, expected "
+            f"{MEGAPIXELS:g} at most; scale it down, such as with ffmpeg -vf scale=1920:-2"
+        )
 
 
 def _kind(mode: int) -> str:

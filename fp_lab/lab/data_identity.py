@@ -11,6 +11,7 @@ from fp_carriers import cache_folder
 from fp_data.carriers import get_clips
 from fp_data.clips import ClipsConfig, caption_path, caption_text, video_paths
 from fp_data.video import READING
+from fp_data.video_file import fault_of
 from fp_data.worlds import VOCABULARY
 from fp_lab.lab.config import CARRIED, DataConfig
 from fp_lab.lab.digests import digests_of
@@ -40,6 +41,8 @@ def clip_digests(clips: ClipsConfig) -> dict[str, str]:
     videos: list[Path] = []
     captions: dict[Path, str] = {}
     for video in video_paths(folder):
+        if fault_of(video):  # no file, or a hole: to read it would take hours, or have no end
+            continue
         with suppress(ValueError):
             text = caption_text(video)
             videos.append(video)

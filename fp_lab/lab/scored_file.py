@@ -19,6 +19,7 @@ from torch import Tensor
 from fp_data.atomic import replacing
 from fp_data.damaged import DamagedFile, parse_json, taking_apart
 from fp_data.video import READING, glance, probe, read_video
+from fp_data.video_file import MEGAPIXELS
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.inputs import VideoFile
 from fp_lab.lab.measured import Row
@@ -30,9 +31,6 @@ from fp_metrics.observer import USUAL_FPS
 from fp_metrics.suite import CHUNK
 
 _SHOWN, _TILE = 10, 96  # frames in a strip, and their height in pixels
-
-MEGAPIXELS = 16.8
-"""Of a frame, at most: 4096x4096. Scoring takes about 0.2 GB of memory for each."""
 
 _FACTS = {"frames": int, "width": int, "height": int, "fps": float}
 """What is known of every file that was scored."""

@@ -280,3 +280,14 @@ def test_a_caption_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
     os.truncate(tmp_path / "a.txt", 1 << 30)
     with pytest.raises(ValueError, match=r"a\.txt: the caption has 1073741824 bytes, expected 1048576"):
         caption(tmp_path / "a.mp4")
+
+
+def test_frames_of_too_many_pixels_are_refused_before_they_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mp4(tmp_path / "small.mp4", moving_square(8), 8)
+    write_mp4(tmp_path / "vast.mp4", moving_square(8, 128, 256), 8)
+    monkeypatch.setattr("fp_data.video_file.MEGAPIXELS", 0.02)
+    with pytest.warns(UserWarning, match=r"vast.mp4: its frames of 256x128 are .* megapixels, expected 0.02"):
+        found = scan(ClipsConfig(str(tmp_path), size=32, frames=2))
+    assert [Path(video.path).name for video in found.usable] == ["small.mp4"]

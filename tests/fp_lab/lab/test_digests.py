@@ -160,3 +160,14 @@ def test_videos_without_captions_are_known_by_content_and_not_by_seed(tmp_path: 
     assert all(prompt.startswith("sha256:") for prompt in one + other)
     (tmp_path / "one" / "clip.txt").write_text("a clip")
     assert prompts(tmp_path / "one", tmp_path) == ("a clip", "a clip")
+
+
+def test_what_is_no_file_and_what_is_a_hole_is_not_read(tmp_path: Path) -> None:
+    """To read a pipe waits for a writer, a device has no end, and a sparse terabyte takes hours."""
+    (tmp_path / "good.mp4").write_bytes(b"a video")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "zero.mp4").symlink_to("/dev/zero")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    (tmp_path / "sparse.mp4").touch()
+    os.truncate(tmp_path / "sparse.mp4", 1 << 40)
+    assert list(clip_digests(ClipsConfig(str(tmp_path)))) == ["good.mp4"]
