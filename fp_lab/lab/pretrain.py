@@ -154,19 +154,19 @@ class _Curve(Callback):
     As it reads the value of every step, it stops the training at the first one that is not finite.
     """
 
-    def __init__(self, path: Path, metric: str, every: int = 10) -> None:
-        self.path, self.metric, self.every = path, metric, every
+    def __init__(self, path: Path, metric: str, done: int, every: int = 10) -> None:
+        self.path, self.metric, self.done, self.every = path, metric, done, every
         self.values: list[float] = []
         self.started = 0.0
         self.learning_rate = 0.0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep what an interrupted training wrote before its checkpoint."""
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep what an interrupted training wrote before its checkpoint, also where no step is left to do."""
         rows = [["step", self.metric, "seconds"]]
         if self.path.is_file():
             with self.path.open(newline="") as file:
                 kept = filter(_is_row, csv.reader(file))
-                rows += [row for row in kept if int(row[0]) <= trainer.global_step]
+                rows += [row for row in kept if int(row[0]) <= self.done]
         with self.path.open("w", newline="") as file:
             csv.writer(file).writerows(rows)
         self.started = perf_counter() - (float(rows[-1][2]) if len(rows) > 1 else 0.0)
@@ -361,7 +361,7 @@ def _fit(
             enable_model_summary=False,
             gradient_clip_val=gradient_clip,
             plugins=[CheckpointFiles()],
-            callbacks=[*callbacks, _Curve(folder / CURVE_FILE, metric)],
+            callbacks=[*callbacks, _Curve(folder / CURVE_FILE, metric, batches.first_batch)],
         )
         trainer.fit(
             system,

@@ -103,6 +103,11 @@ def test_an_interrupted_codec_goes_on_to_the_same_bits(
     monkeypatch.undo()
     stopped = torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)
     assert stopped["global_step"] == 16
+    with (tmp_path / "stopped" / CURVE_FILE).open("a") as file:
+        file.write("20,1.0,1.0\n")
+    shorter = replace(config, training=replace(config.training, steps=16))
+    train_codec(shorter, tmp_path / "clips", tmp_path / "stopped", "")
+    assert steps_of(tmp_path / "stopped") == [10], "the curve ends where the weights are from"
     assert train_codec(config, tmp_path / "clips", tmp_path / "stopped", "").sha256 == whole.sha256
     assert steps_of(tmp_path / "stopped") == [10, 20]
 
@@ -193,8 +198,7 @@ def test_trainings_that_diverge_stop_at_the_step_and_leave_no_weights(tmp_path: 
 def test_a_curve_that_was_cut_off_while_it_was_written_is_continued(tmp_path: Path) -> None:
     path = tmp_path / CURVE_FILE
     trainer = create_autospec(Trainer, instance=True)
-    trainer.global_step = 20
     for cut in ("20,0.4", "2", "\0\0\0", ""):
         path.write_text(f"step,loss,seconds\n10,0.50000,1.5\n{cut}")
-        _Curve(path, "loss").on_train_start(trainer, create_autospec(LightningModule, instance=True))
+        _Curve(path, "loss", done=20).on_fit_start(trainer, create_autospec(LightningModule, instance=True))
         assert path.read_text().split() == ["step,loss,seconds", "10,0.50000,1.5"], cut
