@@ -2,6 +2,9 @@
 
 from typing import Any
 
+THREADS = "[1, 1024]"
+"""Of a process: more are begun, and take the memory of the machine, before anything is computed."""
+
 
 def check_ranges(place: str, settings: Any, **ranges: str) -> None:
     """Refuse numbers outside their range; NaN is in none.

@@ -44,7 +44,7 @@ from fp_lab.lab.saved_training import CheckpointFiles, usable_checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
-from fp_lab.ranges import check_ranges
+from fp_lab.ranges import THREADS, check_ranges
 from fp_lab.samples import MixedSections
 from fp_lab.system import FramePackSystem
 
@@ -80,8 +80,8 @@ class CodecRunConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
-        counts = ("statistics_batches", "checkpoint_every", "threads")
-        check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), seed=f"[0, {MOST_SEED})")
+        counts = ("statistics_batches", "checkpoint_every")
+        check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS, seed=f"[0, {MOST_SEED})")
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,15 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, and videos of worlds that there are not."""
-        counts = ("batch", "steps", "checkpoint_every", "threads")
-        check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), ema="[0, 1)", gradient_clip="[0, inf)")
+        counts = ("batch", "steps", "checkpoint_every")
+        check_ranges(
+            "",
+            self,
+            **dict.fromkeys(counts, "[1, inf)"),
+            threads=THREADS,
+            ema="[0, 1)",
+            gradient_clip="[0, inf)",
+        )
         check_ranges("", self, seed=f"[0, {MOST_SEED})", first_seed=f"[{FIRST_TRAINING_SEED}, {MOST_SEED})")
         if not self.videos or min(self.videos.values()) < 0 or not any(self.videos.values()):
             raise ValueError(f"videos: got {self.videos}, expected numbers of videos of some worlds")

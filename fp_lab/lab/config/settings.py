@@ -11,7 +11,7 @@ from fp_lab.causal import Blocks
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
 from fp_lab.packing.context import ContextConfig
-from fp_lab.ranges import check_ranges
+from fp_lab.ranges import THREADS, check_ranges
 from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig
 
@@ -143,8 +143,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
-        counts = ("steps", "batch", "checkpoint_every", "threads", "devices", "nodes")
-        check_ranges("training", self, **dict.fromkeys(counts, "[1, inf)"))
+        counts = ("steps", "batch", "checkpoint_every", "devices", "nodes")
+        check_ranges("training", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS)
         check_ranges("training", self, workers="[0, inf)", ema="[0, 1)", gradient_clip="[0, inf)")
         if self.batch % self.ranks:
             raise ValueError(
