@@ -12,9 +12,9 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.keys import STAGE_VERSIONS, StageKeys, stage_keys
 
 GOLDEN = StageKeys(
-    train="f6e87bd5bc04978199d96332624d19fade293ac4043eb9ca152623703d785fb4",
-    sample="87194894875b926f565643261c289f4a589af769b32ad5ad881f033214e15122",
-    score="6aeffeab75ec8c9d78f8666e4de346bf2533d167b78640895cf41d81f96cc4ae",
+    train="48aa9ca4df8f8f4cd39ac239534b8c219ed0909977d737d90ba951ca74ba3224",
+    sample="cb220675615659bc79de279e1bed4c2a21310d2225f08347e705e941ea482f07",
+    score="5446da7f33f79c1a4441e8c23a97a80c574dd7d5c9a30572028067399291c79d",
     truth="395f76e60cff74b8d7cf3f94119364fc1f2146e2af3db1507ddc02a8ea87f9fe",
 )
 """Of the config below, for versions of 1. Other values here do stages of everybody's runs again."""
