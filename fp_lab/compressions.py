@@ -1,5 +1,6 @@
 """Recipes from their swappable parts: compression by name or by rate, order, section, tail, codebook."""
 
+import math
 from difflib import get_close_matches
 from typing import cast
 
@@ -72,6 +73,8 @@ def _compression_runs(compression: str) -> tuple[Run, ...]:
     if compression.startswith(_RATE):
         try:
             rate = float(compression.removeprefix(_RATE))
+            if not math.isfinite(rate):
+                raise ValueError
         except ValueError:
             expected = f"{_RATE} and a number, such as rate2.625"
             raise RecipeError(compression, 0, expected, len(compression)) from None

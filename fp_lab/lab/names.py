@@ -5,7 +5,15 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-IN_RUNS = ("cache", "mlartifacts", "mlflow.db", "mlflow.lock")
+IN_RUNS = (
+    "cache",
+    "mlartifacts",
+    "mlflow.db",
+    "mlflow.lock",
+    "mlflow.db-journal",
+    "mlflow.db-wal",
+    "mlflow.db-shm",
+)
 IN_GRIDS = ("truth", "report", "reports", "efficiency", "grid.yaml", "command.txt", "index.parquet")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """All but tab and newline; marks that turn the direction of text; bytes of names that are no UTF-8."""

@@ -20,6 +20,8 @@ def read_prompts(path: Path) -> dict[str, str]:
         ValueError: the file is not there, is none of these, has a row without a prompt or with a comma too
             many, or names a video twice.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError(f"{path}: no prompts can be read: it is no file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

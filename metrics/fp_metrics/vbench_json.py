@@ -158,6 +158,8 @@ def read_vbench_json(path: Path) -> VBenchResults:
     Raises:
         ValueError: for a file that is none; says where in it, what is there and what should be.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError(f"{path} is no VBench results file: it is no file")
     try:
         entries = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
         if not isinstance(entries, dict):

@@ -173,6 +173,8 @@ def test_every_part_shows_in_the_name() -> None:
         (("released", "vanilla", 0), "section: got 0"),
         (("released", "vanilla", 9, "td", 0), "codebook: got 0"),
         (("rate", "vanilla"), "rate and a number, such as rate2.625"),
+        (("rateinf", "vanilla"), "rate and a number, such as rate2.625"),
+        (("rate1e400", "vanilla"), "rate and a number, such as rate2.625"),
         (("rate2.7", "vanilla"), "rate: got 2.7, expected a positive multiple of 1/16, such as 2.6875"),
         (("released", "inverted", 9, "td", None, 2), "sink: got 2 with order 'inverted'"),
         (("released", "vanilla", 9, "ta", None, 2), "tail: got 'ta' .*, expected td or null"),

@@ -92,7 +92,7 @@ def _is_as_typed(hint: Any, value: Any) -> bool:
     """Whether a value is free text, or a list of such, which has nothing to convert."""
     if isinstance(value, list) and get_origin(hint) is tuple:
         return all(_is_as_typed(get_args(hint)[0], item) for item in value) and Ellipsis in get_args(hint)
-    return isinstance(value, str) and str in (hint, *get_args(hint))
+    return isinstance(value, str) and get_origin(hint) is not tuple and str in (hint, *get_args(hint))
 
 
 def _converted(hint: Any, value: Any) -> Any:
@@ -102,7 +102,7 @@ def _converted(hint: Any, value: Any) -> Any:
         return None if type(None) in get_args(hint) else _MISFIT
     try:
         return OmegaConf.to_object(OmegaConf.merge(_schema(hint), {"value": value})).value  # type: ignore[union-attr]
-    except OmegaConfBaseException:
+    except (OmegaConfBaseException, TypeError):  # the latter of a mapping for a list
         return _MISFIT
 
 

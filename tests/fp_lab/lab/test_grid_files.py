@@ -95,6 +95,7 @@ def test_a_name_fits_a_folder_by_its_bytes(tmp_path: Path) -> None:
         ("name: ' '\n", r"name: got ' ', nothing"),
         ("name: cache\n", r"name: got 'cache', a name that the lab needs there"),
         ("name: MLflow.db\n", r"name: got 'MLflow\.db', a name that the lab needs there"),
+        ("name: mlflow.db-journal\n", r"name: got 'mlflow\.db-journal', a name that the lab needs there"),
         ('name: "a\\eb"\n', r"name: got 'a\\x1bb', characters that are not printed"),
         ("common: {label: ..}\n", r"common: label: got '\.\.', a path"),
         ("common: {label: report}\n", r"common: label: got 'report', a name that the lab needs there"),

@@ -14,6 +14,7 @@ from fp_lab.lab.names import shown
 from fp_lab.lab.prompt_files import match_prompts, read_prompts
 from fp_lab.lab.report.scores_page import write_scores_page
 from fp_lab.lab.scored_file import Measuring, score_file
+from fp_metrics.vbench_json import read_vbench_json
 
 QUICK = Measuring(("plain",), ("aesthetic",))
 
@@ -95,6 +96,14 @@ def test_names_without_a_video_and_videos_without_a_prompt_are_told(tmp_path: Pa
     unused, silent = found.told
     assert unused.endswith(": else.mp4")
     assert silent.endswith(" b.mp4, c.mp4")
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.json", "p.txt"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for read in (read_prompts, read_vbench_json):
+        with pytest.raises(ValueError, match="it is no file"):
+            read(tmp_path / name)
 
 
 def test_strange_files_are_named_and_the_others_scored(tmp_path: Path) -> None:

@@ -107,6 +107,12 @@ def test_numbers_and_switches_are_read_as_yaml(tmp_path: Path) -> None:
     assert config.optimizer.betas == (0.5, 0.1)
 
 
+@pytest.mark.parametrize("value", ["plain", "plain,probe", "{plain: 1}", "null"])
+def test_a_list_of_texts_is_not_taken_letter_by_letter(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^command line: evaluation\.families: got .*, expected"):
+        load("base", [f"evaluation.families={value}"])
+
+
 @pytest.mark.parametrize("text", ["16:9", "${oc.env:HOME}", "???", "yes", "[1", "[" * 5000, "2024-05-01"])
 def test_what_is_no_number_is_refused_by_its_key(text: str) -> None:
     with pytest.raises(
