@@ -25,7 +25,7 @@ def find_experiment(name: str | Path, beside: Path | None = None) -> Path:
     Raises:
         ValueError: there is no such file; the message lists those that there are.
     """
-    path, shipped = Path(name).expanduser(), experiments_folder()
+    path, shipped = _path(name), experiments_folder()
     inside = Path(*path.parts[1:]) if path.parts[:1] == ("experiments",) else path
     own = beside.parent / path if beside else path
     for place in (own, shipped / inside, shipped / "grids" / inside):
@@ -49,15 +49,24 @@ def find_grids(name: str | Path) -> tuple[Path, ...]:
     Raises:
         ValueError: there is no such file or folder, or nothing in it.
     """
+    if not str(name).strip():
+        raise ValueError("grid: got an empty name, expected a grid file, or a folder of them such as .")
     try:
         return (find_experiment(name),)
     except ValueError:
-        for folder in (Path(name).expanduser(), experiments_folder() / "grids" / name):
+        for folder in (_path(name), experiments_folder() / "grids" / name):
             if files := tuple(sorted(folder.glob(f"*{SUFFIX}"))):
                 return files
             if folder.is_dir():
                 raise ValueError(f"no grid file in the folder {folder}, expected some *{SUFFIX}") from None
         raise
+
+
+def _path(name: str | Path) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # of ~somebody
+        raise ValueError(f"{name}: {error}") from None
 
 
 def available_experiments() -> list[str]:

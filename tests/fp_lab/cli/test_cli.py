@@ -203,6 +203,12 @@ def test_all_grids_of_a_folder_are_run_one_after_another(
     assert find_grids(folder) == (folder.with_suffix(".yaml"),), "a file comes before a folder of its name"
 
 
+@pytest.mark.parametrize(("name", "fault"), [("", "an empty name"), ("~nobody-there/x", "home directory")])
+def test_a_grid_that_is_no_path_is_refused(name: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        find_grids(name)
+
+
 def test_a_video_comes_out_of_a_trained_run(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     folder, out = tmp_path / "arm", tmp_path / "video.mp4"
