@@ -174,10 +174,10 @@ class Codec(nn.Module):
             ValueError: if the folder holds no codec, or weights that are not finite.
         """
         folder = own_folder("codec", source)
-        config = codec_config(source)
+        config, weights = codec_config(source), read_weights(folder / WEIGHTS_FILE)
         with building(folder / CONFIG_FILE):
             codec = cls(config)
-            codec.load_state_dict(read_weights(folder / WEIGHTS_FILE))
+            codec.load_state_dict(weights)
         check_weights(codec.state_dict(), str(folder))
         codec.sha256 = file_sha256(folder / WEIGHTS_FILE)
         return codec.eval().requires_grad_(False)

@@ -197,6 +197,7 @@ class FramePackModel(nn.Module):
             ValueError: if the folder holds no model, or weights that are not finite.
         """
         folder, config = _stored(source)
+        weights = read_weights(folder / WEIGHTS_FILE)
         with building(folder / CONFIG_FILE):
             kernels = [Kernel(*sizes) for sizes in config["kernels"]]
             if config["backbone"] is not None:
@@ -209,7 +210,7 @@ class FramePackModel(nn.Module):
             model = cls(backbone, kernels, config["output"], context, codebook)
             if config["backbone"] is None:
                 model._take_up(folder, config["transformer"])
-            missing, unexpected = model.load_state_dict(read_weights(folder / WEIGHTS_FILE), strict=False)
+            missing, unexpected = model.load_state_dict(weights, strict=False)
         elsewhere = () if config["backbone"] is not None else ("backbone.",)
         if unexpected or not all(name.startswith(elsewhere) for name in missing):
             raise ValueError(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -53,6 +54,8 @@ def building(source: Path | str) -> Iterator[None]:
     """
     try:
         yield
+    except torch.OutOfMemoryError:  # a RuntimeError that says nothing of a config
+        raise
     except UNEXPECTED as error:
         if isinstance(error, ValueError) and str(source) in str(error):
             raise
