@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,8 @@ def read_runs(grid: Path, runs: Sequence[Path]) -> Index:
         and (name not in known.runs or list(known.runs[name].state) != states[name])
     ]
     if fresh:
-        known = _joined([_without(known, {_name(run) for run in fresh}), *(_read(run) for run in fresh)])
+        read = (_read(run, states[_name(run)]) for run in fresh)
+        known = _joined([_without(known, {_name(run) for run in fresh}), *read])
         with suppress(OSError):
             _save(known, grid / INDEX_FILE)
     return _without(known, set(known.runs) - set(states))
@@ -211,9 +212,10 @@ def _without(index: Index, names: set[str]) -> Index:
     return Index(runs, settings, protocols, rows)
 
 
-def _read(folder: Path) -> Index:
+def _read(folder: Path, state: Sequence[int]) -> Index:
+    """One run; its state is of before its files are read: what changes meanwhile is read again next time."""
     run = RunFolder(folder)
-    state = _state(run)  # before the files are read: one that changes meanwhile is read again next time
+    scores = run.summary.parent
     with taking_apart(run.config, "the command that made the run writes it anew"):
         config = run_settings(run.config)
         given = min(1, config.get("evaluation", {}).get("given", 1))
@@ -238,12 +240,12 @@ def _read(folder: Path) -> Index:
         state=state,
         **made_with,
     )
-    with taking_apart(run.summary.parent / VIDEOS_FILE, _SCORED_AGAIN):
-        table = pq.read_table(run.summary.parent / VIDEOS_FILE)
+    with taking_apart(scores / VIDEOS_FILE, _SCORED_AGAIN):
+        table = pq.read_table(scores / VIDEOS_FILE)
     own = table.filter(pc.equal(table["history"], "own"))
     if not set(GIVEN_COLUMNS) <= set(own.column_names):  # scored before they were
         spans = {name: figures["span"] for name, figures in told["measures"].items()}
-        own = _add_given(own, run.summary.parent / FRAMES_FILE, size, spans)
+        own = _add_given(own, scores / FRAMES_FILE, size, spans)
     known = {"arm": pa.scalar(folder.parent.name), "training_seed": pa.scalar(training_seed(folder))}
     columns = [
         pa.repeat(known[field.name], len(own)).cast(field.type)
@@ -307,7 +309,7 @@ def _load(path: Path) -> Index:
 
 
 def _save(index: Index, path: Path) -> None:
-    runs = {name: asdict(facts) for name, facts in index.runs.items()}
+    runs = {name: vars(facts) for name, facts in index.runs.items()}
     told = {"version": _VERSION, "runs": runs, "settings": index.settings, "protocols": index.protocols}
     rows = index.rows.unify_dictionaries().combine_chunks()
     with replacing(path) as unfinished:

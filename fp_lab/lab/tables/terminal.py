@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rich.console import Console
-from rich.measure import measure_renderables
+from rich.measure import Measurement, measure_renderables
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -76,8 +76,7 @@ def print_table(console: Console, table: Table) -> None:
     """
     bold = console.color_system is not None
     whole = to_rich(table, bold=bold)
-    wanted = console.measure(whole, options=console.options.update(max_width=_NO_LIMIT)).maximum
-    if not console.is_terminal or wanted <= console.width:
+    if not console.is_terminal or _total(_measured(console, whole)) <= console.width:
         print_whole(console, whole)
         console.print()
         return
@@ -95,14 +94,39 @@ def print_whole(console: Console, table: RichTable) -> None:
     Where there is no terminal, lines are as long as they need to be. In a terminal words wrap; in one that is
     narrower than the longest words, lines are longer than it.
     """
-    options = console.options.update(max_width=_NO_LIMIT)
-    for column in table.columns:
-        words = measure_renderables(console, options, [column.header, *column.cells]).minimum
-        column.min_width = column.min_width or words
-    needed = 1 + sum((column.min_width or 0) + _AROUND for column in table.columns)
-    wanted = console.measure(table, options=options).maximum
-    table.width = min(wanted, max(needed, console.width)) if console.is_terminal else wanted
+    measured = _measured(console, table)
+    wanted = _total(measured)
+    if console.is_terminal and wanted > console.width:
+        for column, (least, _) in zip(table.columns, measured, strict=True):
+            column.min_width = least
+        needed = 1 + sum(least + _AROUND for least, _ in measured)
+        table.width = min(wanted, max(needed, console.width))
+    else:
+        for column, (_, most) in zip(table.columns, measured, strict=True):
+            column.no_wrap = column.width is None and column.max_width is None  # nothing is left to wrap
+            column.width = most  # else rich measures every cell again, several times
+        table.width = wanted
     console.print(table, crop=False)
+
+
+def _measured(console: Console, table: RichTable) -> list[Measurement]:
+    """Characters of each column's longest word, or its least width, and of its longest line."""
+    options = console.options.update(max_width=_NO_LIMIT)
+    found = []
+    for column in table.columns:
+        if column.width is not None:
+            found.append(Measurement(column.width, column.width))
+            continue
+        words, whole = measure_renderables(console, options, [column.header, *column.cells])
+        least = column.min_width or words
+        most = max(whole, least) if column.max_width is None else min(max(whole, least), column.max_width)
+        found.append(Measurement(least, most))
+    return found
+
+
+def _total(measured: Sequence[Measurement]) -> int:
+    """Width of a table no line of which wraps."""
+    return 1 + sum(most + _AROUND for _, most in measured)
 
 
 def _parts(table: Table, width: int) -> Iterator[Table]:

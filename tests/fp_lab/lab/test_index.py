@@ -30,7 +30,7 @@ def runs_of(grid: Path) -> list[Path]:
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     read: list[Path] = []
     real = index_module._read
-    monkeypatch.setattr(index_module, "_read", lambda run: (read.append(run), real(run))[1])
+    monkeypatch.setattr(index_module, "_read", lambda run, state: (read.append(run), real(run, state))[1])
     return read
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from fp_lab.lab.tables import (
     Cell,
@@ -19,6 +20,7 @@ from fp_lab.lab.tables import (
     to_html,
     to_latex,
     to_markdown,
+    to_rich,
     to_text,
 )
 from fp_lab.lab.tables.latex import escaped
@@ -110,12 +112,41 @@ def test_no_column_is_lost_whatever_the_width(width: int, *, terminal: bool) -> 
 def test_any_table_of_words_is_printed_whole(*, terminal: bool) -> None:
     words = [f"word{i}" for i in range(30)]
     table = RichTable(*words)
-    table.add_row(*(word.upper() for word in words))
+    table.add_column("narrow", max_width=12, overflow="fold")
+    table.add_row(*(word.upper() for word in words), "several words go on below")
     console = Console(width=40, force_terminal=terminal, color_system=None)
     with console.capture() as captured:
         print_whole(console, table)
     shown = re.split(r"\W+", captured.get())
-    assert set(shown) >= {*words, *(word.upper() for word in words)}
+    assert set(shown) >= {*words, *(word.upper() for word in words), "several", "below"}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_table_that_fits_is_as_rich_lays_it_out_and_cells_are_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    def cell(value: float, *, best: bool) -> Cell:
+        return Cell(value, value - 0.25, value + 0.25, best=best)
+
+    columns = tuple(Column(f"c{i}", f"head{i} of words", digits=2) for i in range(3))
+    names = ("犬 名前", "a name of many words", "td_f16k4f2k2f1k1_g9", "g9")
+    lines = tuple(
+        Line(name, "", "inverted", tuple(cell(10.0**i, best=i == 1) for i in range(3))) for name in names
+    )
+    table = Table("t", "Some title", columns, lines, ("one note", "another note"))
+    console = Console(width=500, force_terminal=terminal, color_system=None)
+    with console.capture() as expected:
+        console.print(to_rich(table, bold=False))
+    measured = []
+    real = Text.__rich_measure__
+    monkeypatch.setattr(
+        Text, "__rich_measure__", lambda text, *of: (measured.append(text), real(text, *of))[1]
+    )
+    with console.capture() as captured:
+        print_table(console, table)
+    assert captured.get() == expected.get() + "\n"
+    cells = (1 + len(lines)) * (2 + len(columns))
+    assert cells <= len(measured) <= (2 if terminal else 1) * cells
 
 
 def test_the_best_is_marked_where_there_are_no_colours(table: Table) -> None:
