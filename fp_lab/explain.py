@@ -21,6 +21,8 @@ from fp_lab.packing.schedule import (
 )
 from fp_lab.recipe import COMPRESSIONS, SHORT_KERNELS, Kernel, Order, Recipe, RecipeError, Side, parse
 
+MOST_FRAMES = 4096
+"""Of the example video, whose context is counted behind every frame: time grows with their square."""
 SPATIAL = 8
 """Pixels per latent row and column of the video codecs of HunyuanVideo and Wan."""
 Placement = Literal["adjacent", "nearest known", "planned endpoint", "first frames", "last frames"]
@@ -144,7 +146,7 @@ def explain(name: str, height: int = 60, width: int = 104, frames: int | None = 
 
     Raises:
         RecipeError: The name cannot be read.
-        ValueError: A size below 1, or the name of a part.
+        ValueError: A size below 1, more than `MOST_FRAMES`, too many levels, or the name of a part.
     """
     try:
         recipe = parse(name)
@@ -158,6 +160,11 @@ def explain(name: str, height: int = 60, width: int = 104, frames: int | None = 
     for what, value in (("height", height), ("width", width), ("frames", frames)):
         if value < 1:
             raise ValueError(f"{what}: got {value}, expected at least 1")
+    if frames > MOST_FRAMES:
+        raise ValueError(
+            f"frames: got {frames} of the example video, expected {MOST_FRAMES} at most; by default it is as "
+            "long as the recipe's levels together, --frames makes it shorter"
+        )
     fill = implied_fill(recipe)
     sections = plan(recipe, frames, fill=fill)
     note = None if sections else "no plan: every frame of the video is given"

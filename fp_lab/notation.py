@@ -13,6 +13,8 @@ TAILS: tuple[Tail, ...] = ("td", "ta", "tc")
 SHORT_KERNELS = (1, 2, 4, 8, 16)
 DEFAULT_CODEBOOK = 128
 LARGEST_NUMBER = 999_999
+MOST_LEVELS = 256
+"""Levels of a recipe. What a name means takes time with the square of them; published ones have up to six."""
 
 TAIL_PLACE = "a tail (td, ta, tc) only at the outer end of a side with one run"
 
@@ -167,10 +169,12 @@ class Recipe:
     codebook: int | None = None
 
     def __post_init__(self) -> None:
-        """Reject an empty section or codebook."""
+        """Reject an empty section or codebook, and more levels than anyone means."""
         _check_number("section", self.section)
         if self.codebook is not None:
             _check_number("codebook", self.codebook)
+        if (count := len(self.levels)) > MOST_LEVELS:
+            raise ValueError(f"recipe: got {count} levels, expected {MOST_LEVELS} at most")
 
     @property
     def order(self) -> Order:

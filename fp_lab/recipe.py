@@ -216,6 +216,7 @@ def parse(name: str) -> Recipe:
 
     Raises:
         RecipeError: The name does not follow the grammar; the message points at the token.
+        ValueError: It has more than `MOST_LEVELS` levels.
     """
     words = _words(name)
     sections = [i for i, word in enumerate(words) if isinstance(word.value, tuple)]

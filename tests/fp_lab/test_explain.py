@@ -151,6 +151,10 @@ def test_the_command_tells_of_kernels_that_do_not_fit(app: typer.Typer) -> None:
         (["g9", "--pixels", "480x832", "--latents", "60x104"], "give --pixels or"),
         (["g9", "--frames", "0"], "--frames"),
         (["g9", "--latents", "0x104"], "latents: got '0x104'"),
+        (["td_" + "f1k1" * 3000 + "_g9"], "got 3000 levels, expected 256 at most"),
+        (["f1k1_x_" * 3000 + "g9"], "got 3000 levels, expected 256 at most"),
+        (["td_f999999k1_g9"], "expected 4096 at most"),
+        (["g9", "--frames", "4097"], "frames: got 4097"),
     ],
 )
 def test_the_command_refuses_in_words(app: typer.Typer, arguments: list[str], message: str) -> None:
