@@ -46,11 +46,14 @@ def efficiency(
         from fp_lab.lab.efficiency.arms import sides_of
         from fp_lab.lab.efficiency.measure import measure
         from fp_lab.lab.efficiency.tables import efficiency_tables, write_efficiency
+        from fp_lab.lab.names import check_path_length
         from fp_lab.lab.tables import print_table
 
         def show(done: int, total: int, note: str) -> None:
             progress.update(task, completed=done, total=total, description=note)
 
+        if out is not None:
+            check_path_length("out", out)
         names = [text for text in arms or [] if "=" not in text]
         sides = sides_of(names, [text for text in arms or [] if "=" in text])
         codec = codec_of(sides[0].config.codec)

@@ -73,6 +73,7 @@ def evaluate(
     """
     from fp_lab.lab.folder_tables import summary_table
     from fp_lab.lab.folders import score_folders
+    from fp_lab.lab.names import check_path_length
     from fp_lab.lab.paired_folders import compare_folders, refuse_before_scoring
     from fp_lab.lab.report.scores_page import write_scores_page
     from fp_lab.lab.results import Results
@@ -83,6 +84,8 @@ def evaluate(
     from fp_metrics.vbench_json import read_vbench_json
 
     console = Console()
+    if out is not None:
+        check_path_length("out", out)
     chosen = None if metrics is None else tuple(metrics.split(","))
     measuring = Measuring(tuple(family.split(",")), chosen, device, megapixels)
     other = None if against is None else Results.load(against)

@@ -120,8 +120,10 @@ def generate(
     from fp_lab.lengths import not_whole
     from fp_lab.video_codec import latent_frames, pixel_frames
 
-    check_output(out)
     console, seeds = Console(), seed or [0]
+    files = [out if len(seeds) == 1 else out.with_name(f"{out.stem}-{one}{out.suffix}") for one in seeds]
+    for file in (out, *files):
+        check_output(file)
     loaded = ready(checkpoint, recipe, config, overrides or [])
     if prompt and image is video is None and 0 not in (loaded.begins or (0,)):
         console.print(
@@ -135,8 +137,7 @@ def generate(
         codec = codec_of(loaded.config.codec)
     shared = _opening(loaded, codec, image, video, prompt or [], pixels)
     section, fps = loaded.config.parsed_recipe.section, loaded.config.evaluation.fps
-    for number in seeds:
-        file = out if len(seeds) == 1 else out.with_stem(f"{out.stem}-{number}")
+    for number, file in zip(seeds, files, strict=True):
         opening = shared or opening_from_seed(loaded.config, number)
         given = latent_frames(len(opening.frames), codec.temporal) if len(opening.frames) else 0
         length = length_of(loaded.config, codec, given, seconds, frames)

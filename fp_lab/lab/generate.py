@@ -22,6 +22,7 @@ from fp_lab.lab.build import codec_of
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
 from fp_lab.lab.kept_sections import KeptSections
+from fp_lab.lab.names import check_path_length
 from fp_lab.lab.offload import Offload, in_turns, place_model
 from fp_lab.lab.openings import Opening
 from fp_lab.lab.provenance import environment, git_state
@@ -230,6 +231,7 @@ def check_output(out: Path) -> None:
     Raises:
         ValueError: a folder, the name of a file beside it, or too long a name.
     """
+    check_path_length("out", out)
     if out.is_dir() or out.suffix.lower() in (".txt", ".json", ".sections"):
         raise ValueError(f"got out={str(out)!r}, expected the name of an mp4 file; its captions go beside it")
     if (length := len(os.fsencode(out.stem))) > _LONGEST_STEM:
