@@ -106,21 +106,25 @@ def glance(path: str | Path) -> Glance:
     return Glance(len(times), fps, steady, stored)
 
 
-def probe(path: str | Path) -> VideoInfo:
+def probe(path: str | Path, megapixels: float | None = None) -> VideoInfo:
     """Decode a video once, keeping nothing, and say what it is.
+
+    Args:
+        path: of the video.
+        megapixels: of a frame, at most; None for `fp_data.video_file.MEGAPIXELS`.
 
     Raises:
         ValueError: The file cannot be opened or decoded, holds no picture, a frame of it is damaged or too
-            large (see `MEGAPIXELS`), or it is cut off.
+            large, or it is cut off.
     """
     times: list[int | None] = []
     keyframes, size, partial = [], (0, 0), False
     with open_video(path) as (container, stream):
-        require_size(path, stream.codec_context.height, stream.codec_context.width)
+        require_size(path, stream.codec_context.height, stream.codec_context.width, megapixels)
         for packet in container.demux(stream):
             partial |= packet.size > 0 and packet.is_corrupt
             for frame in packet.decode():
-                require_size(path, frame.height, frame.width)
+                require_size(path, frame.height, frame.width, megapixels)
                 if frame.is_corrupt:
                     raise ValueError(f"{path}: frame {len(times)} is damaged")
                 if frame.key_frame and frame.pts is not None:

@@ -77,16 +77,30 @@ def require_whole(path: str | Path, stream: av.VideoStream, *, partial: bool) ->
         raise ValueError(f"{path}: the file is cut off: it has {size} bytes{told}")
 
 
-def require_size(path: str | Path, height: int, width: int) -> None:
-    """Refuse frames that would take more memory than most machines have, see `MEGAPIXELS`.
+def require_size(
+    path: str | Path,
+    height: int,
+    width: int,
+    megapixels: float | None = None,
+    advice: str = "scale it down, such as with ffmpeg -vf scale=1920:-2",
+) -> None:
+    """Refuse frames that would take more memory than most machines have.
+
+    Args:
+        path: of the video.
+        height: of a frame, in pixels.
+        width: of a frame, in pixels.
+        megapixels: of a frame, at most; None for `MEGAPIXELS`.
+        advice: what to do, for the end of the message.
 
     Raises:
         ValueError: They have more pixels.
     """
-    if height * width > MEGAPIXELS * 1e6:
+    most = MEGAPIXELS if megapixels is None else megapixels
+    if height * width > most * 1e6:
         raise ValueError(
             f"{path}: its frames of {width}x{height} are {height * width / 1e6:.0f} megapixels, expected "
-            f"{MEGAPIXELS:g} at most; scale it down, such as with ffmpeg -vf scale=1920:-2"
+            f"{most:g} at most; {advice}"
         )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from fp_data.atomic import replacing
 from fp_data.damaged import DamagedFile, parse_json, taking_apart
 from fp_data.video import READING, glance, probe, read_video
-from fp_data.video_file import MEGAPIXELS
+from fp_data.video_file import MEGAPIXELS, require_size
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.inputs import VideoFile
 from fp_lab.lab.measured import Row
@@ -59,6 +59,15 @@ class Measuring:
         """A hash of the protocol: equal where figures may be compared."""
         described = protocol(self.families, self.metrics)
         return digest({name: part for name, part in described.items() if name != "versions"})
+
+    def require_size(self, path: Path, height: int, width: int) -> None:
+        """Refuse frames of more than `megapixels`.
+
+        Raises:
+            ValueError: they have more pixels.
+        """
+        advice = "--megapixels allows more, which takes 0.2 GB of memory each"
+        require_size(path, height, width, self.megapixels, advice)
 
 
 @dataclass(frozen=True)
@@ -124,19 +133,6 @@ def _in_words(error: Exception, file: VideoFile) -> str:
     return shown(f"{type(error).__name__}: {error}")
 
 
-def _require_size(height: int, width: int, measuring: Measuring) -> None:
-    """Refuse frames that would take more memory than most machines have.
-
-    Raises:
-        ValueError: they have more pixels than is allowed.
-    """
-    if height * width > measuring.megapixels * 1e6:
-        raise ValueError(
-            f"its frames of {width}x{height} are {height * width / 1e6:.0f} megapixels, expected "
-            f"{measuring.megapixels:g} at most; --megapixels allows more, which takes 0.2 GB of memory each"
-        )
-
-
 def strip_path(file: VideoFile, folder: Path) -> Path:
     """Where the strip of a file's frames is kept."""
     return _place(file, folder).with_suffix(".jpg")
@@ -158,7 +154,7 @@ def _measure(
     file: VideoFile, measuring: Measuring, advance: Callable[[int], None]
 ) -> tuple[VideoScores, dict[str, Any], tuple[str, ...], bytes]:
     seen = glance(file.path)
-    _require_size(*seen.stored, measuring)
+    measuring.require_size(file.path, *seen.stored)
     notes = [] if seen.steady else [f"its frame rate varies: scored at its mean of {seen.fps:.4g} per second"]
     if not seen.fps > 0:
         notes.append(f"says no frame rate: taken as {USUAL_FPS:g} per second")
@@ -174,7 +170,7 @@ def _measure(
         scores = scored(seen.frames)
     except WrongLength:  # packets that show no frame: count what decodes, and look once more
         advance(-frames.count)
-        scores = scored(probe(file.path).frames)
+        scores = scored(probe(file.path, measuring.megapixels).frames)
     height, width = frames.size
     facts = {"frames": frames.count, "width": width, "height": height, "fps": about.fps}
     return scores, facts, tuple(notes), frames.strip()
@@ -201,7 +197,7 @@ class _Frames:
                     f"frame {index} is {came_width}x{came_height}, the ones before are {width}x{height}"
                 )
             self.size = frame.shape[0], frame.shape[1]
-            _require_size(*self.size, self._measuring)  # as shown, which no header need say
+            self._measuring.require_size(self._path, *self.size)  # as shown, which no header need say
             if index in self._shown:
                 self._tiles.append(_tile(frame))
             waiting.append(frame)

@@ -1,13 +1,14 @@
 """Files and prompts as people have them: one that is strange never stops the others."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import bad_videos
-from fp_data.video import write_mp4
+from fp_data.video import glance, write_mp4
 from fp_lab.lab.folders import FolderScores, score_folders
 from fp_lab.lab.inputs import find_videos
 from fp_lab.lab.names import shown
@@ -162,6 +163,19 @@ def test_frames_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_path:
     assert "--megapixels allows more" in scores.skipped["vast.mp4"]
     assert Measuring(("plain",), megapixels=1).key == Measuring(("plain",)).key
     assert score(tmp_path).skipped == {}
+
+
+def test_a_file_that_promises_more_frames_is_counted_within_the_limit_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "v.mp4"
+    write_mp4(path, np.zeros((6, 128, 256, 3), np.uint8), 8)
+    monkeypatch.setattr("fp_data.video_file.MEGAPIXELS", 0.02)
+    monkeypatch.setattr("fp_lab.lab.scored_file.glance", lambda path: replace(glance(path), frames=9))
+    (file,) = find_videos([path]).files
+    larger = Measuring(("plain",), ("aesthetic",), megapixels=1.0)
+    scores = score_file(file, larger, tmp_path, lambda _: None)
+    assert (scores.failure, scores.facts["frames"]) == ("", 6)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] not enough memory")])
