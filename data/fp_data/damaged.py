@@ -72,3 +72,28 @@ def taking_apart(path: Path, advice: str = "") -> Iterator[None]:
     except _UNREADABLE as error:
         what = f"no {error}" if isinstance(error, KeyError) else f"{error}"
         raise DamagedFile(f"{path}: {damage_of(path)} ({what}){advice and '; '}{advice}") from error
+
+
+@contextmanager
+def taking_apart_format(path: Path, version: int, advice: str) -> Iterator[Any]:
+    """The same of a JSON object that says by which version of its format it was written.
+
+    Args:
+        path: the file.
+        version: that is understood.
+        advice: what to do with a damaged one, for the end of the message.
+
+    Yields:
+        The object.
+
+    Raises:
+        DamagedFile: see `taking_apart`.
+        ValueError: it is of another version.
+    """
+    with taking_apart(path, advice):
+        stored = parse_json(path.read_bytes())
+        found = stored["format"]
+    if found != version:
+        raise ValueError(f"{path}: has format {found!r}, expected {version}; encode the data anew")
+    with taking_apart(path, advice):
+        yield stored

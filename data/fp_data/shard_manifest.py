@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from fp_data.buckets import Bucket
-from fp_data.damaged import parse_json, taking_apart
+from fp_data.damaged import taking_apart_format
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -139,12 +139,7 @@ class Manifest:
         path = folder / MANIFEST
         if not path.is_file():
             raise ValueError(f"no latent cache in {folder}: expected {MANIFEST} there")
-        with taking_apart(path, "run the command that made the cache again"):
-            stored = parse_json(path.read_bytes())
-            version = stored["format"]
-        if version != _FORMAT:
-            raise ValueError(f"{path}: has format {version!r}, expected {_FORMAT}; encode the data anew")
-        with taking_apart(path, "run the command that made the cache again"):
+        with taking_apart_format(path, _FORMAT, "run the command that made the cache again") as stored:
             shards = tuple(map(_shard, stored["shards"]))
             settings = stored["dtype"], stored["per_shard"], stored["complete"]
             return cls(Origin(**stored["origin"]), *settings, shards)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
 from fp_data.atomic import replacing
-from fp_data.damaged import damage_of
+from fp_data.damaged import taking_apart
 from fp_lab.codec import tensors_sha256
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.shapes import EncodedText
@@ -41,12 +41,9 @@ def read_empty(cache: Path) -> EncodedText:
     path = cache / EMPTY
     if not path.is_file():
         raise ValueError(f"{path}: is missing; {_AGAIN}")
-    try:
-        with safe_open(path, "pt") as file:
-            expected = (file.metadata() or {})[_ENTRY]
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dict
-    except (OSError, SafetensorError, KeyError) as error:
-        raise ValueError(f"{path}: {damage_of(path)}; {_AGAIN}") from error
+    with taking_apart(path, _AGAIN), safe_open(path, "pt") as file:
+        expected = (file.metadata() or {})[_ENTRY]
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dict
     if (found := tensors_sha256(tensors)) != expected:
         raise ValueError(f"{path}: is damaged: sha256 {found}, expected {expected}; {_AGAIN}")
     return EncodedText.of(tensors)

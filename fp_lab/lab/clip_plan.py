@@ -12,7 +12,7 @@ from typing import Any
 
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest
 from fp_data.clips import Skipped, caption, video_paths
-from fp_data.damaged import parse_json, taking_apart
+from fp_data.damaged import taking_apart_format
 from fp_data.video import KeyFrame, VideoInfo, probe
 from fp_lab.codec import file_sha256
 from fp_lab.lab.atomic import write_text
@@ -199,12 +199,7 @@ class ClipPlan:
         Raises:
             ValueError: It is damaged or of another format.
         """
-        with taking_apart(path, "run the command that made the cache again"):
-            stored = parse_json(path.read_bytes())
-            version = stored["format"]
-        if version != _FORMAT:
-            raise ValueError(f"{path}: has format {version!r}, expected {_FORMAT}; encode the data anew")
-        with taking_apart(path, "run the command that made the cache again"):
+        with taking_apart_format(path, _FORMAT, "run the command that made the cache again") as stored:
             cutting = stored["cutting"] | {"buckets": BucketsConfig(**stored["cutting"]["buckets"])}
             skipped, unread = (
                 tuple(Skipped(**skip) for skip in stored[key]) for key in ("skipped", "unread")

@@ -76,8 +76,9 @@ def print_table(console: Console, table: Table) -> None:
     """
     bold = console.color_system is not None
     whole = to_rich(table, bold=bold)
-    if not console.is_terminal or _total(_measured(console, whole)) <= console.width:
-        print_whole(console, whole)
+    measured = _measured(console, whole)
+    if not console.is_terminal or _total(measured) <= console.width:
+        _print_measured(console, whole, measured)
         console.print()
         return
     for part in _parts(table, console.width):
@@ -94,7 +95,10 @@ def print_whole(console: Console, table: RichTable) -> None:
     Where there is no terminal, lines are as long as they need to be. In a terminal words wrap; in one that is
     narrower than the longest words, lines are longer than it.
     """
-    measured = _measured(console, table)
+    _print_measured(console, table, _measured(console, table))
+
+
+def _print_measured(console: Console, table: RichTable, measured: Sequence[Measurement]) -> None:
     wanted = _total(measured)
     if console.is_terminal and wanted > console.width:
         for column, (least, _) in zip(table.columns, measured, strict=True):
