@@ -32,11 +32,12 @@ def pretrain(
       fp-lab pretrain pretrain/base steps=200 videos.plain=64 --to runs/quick-base
     """
     from fp_lab.lab.config import load_settings
-    from fp_lab.lab.pretrain import PretrainConfig, pretrain_base
+    from fp_lab.lab.pretrain import PretrainConfig, pretrain_base, this_rank
 
     settings = load_settings(PretrainConfig, config, overrides or [])
     model = pretrain_base(settings, to, runs / "cache", typed_command())
-    Console().print(f"Base: {to}  (sha256 {model.sha256})", highlight=False, soft_wrap=True)
+    if this_rank() == 0:
+        Console().print(f"Base: {to}  (sha256 {model.sha256})", highlight=False, soft_wrap=True)
 
 
 @codec_app.command("train")

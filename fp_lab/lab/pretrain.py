@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import platform
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from fp_data.atomic import replacing_files
@@ -105,7 +107,8 @@ class PretrainConfig:
         checkpoint_every: steps between checkpoints to resume from.
         codec: where latents come from.
         seed: of everything random.
-        threads: intra-op threads.
+        threads: intra-op threads, of each device.
+        devices: GPUs, or processes on the CPU, that share each batch; further ones are started by the first.
         compile: compile the transformer's blocks.
     """
 
@@ -128,20 +131,19 @@ class PretrainConfig:
     codec: str = "shipped"
     seed: int = 0
     threads: int = 2
+    devices: int = 1
     compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, and videos of worlds that there are not."""
-        counts = ("batch", "steps", "checkpoint_every")
-        check_ranges(
-            "",
-            self,
-            **dict.fromkeys(counts, "[1, inf)"),
-            threads=THREADS,
-            ema="[0, 1)",
-            gradient_clip="[0, inf)",
-        )
-        check_ranges("", self, seed=f"[0, {MOST_SEED})", first_seed=f"[{FIRST_TRAINING_SEED}, {MOST_SEED})")
+        counts = ("batch", "steps", "checkpoint_every", "devices")
+        check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS)
+        check_ranges("", self, ema="[0, 1)", gradient_clip="[0, inf)", seed=f"[0, {MOST_SEED})")
+        check_ranges("", self, first_seed=f"[{FIRST_TRAINING_SEED}, {MOST_SEED})")
+        if self.batch % self.devices:
+            raise ValueError(
+                f"batch: got {self.batch}, expected a multiple of devices ({self.devices}), which share it"
+            )
         if not self.videos or min(self.videos.values()) < 0 or not any(self.videos.values()):
             raise ValueError(f"videos: got {self.videos}, expected numbers of videos of some worlds")
         if unknown := [variant for variant in self.videos if variant not in VARIANTS]:
@@ -192,12 +194,12 @@ class _Curve(Callback):
         Raises:
             NotFinite: the value is not, or the norm of the gradient where it is known.
         """
-        figures = {self.metric: float(trainer.callback_metrics[self.metric])}
+        figures = {self.metric: float(trainer.strategy.reduce(trainer.callback_metrics[self.metric]))}
         if isinstance(pl_module, FramePackSystem):
             figures["gradient norm"] = float(pl_module.gradient_norm)
         check_step(trainer.global_step, self.learning_rate, **figures)
         self.values.append(figures[self.metric])
-        if trainer.global_step % self.every == 0:
+        if trainer.is_global_zero and trainer.global_step % self.every == 0:
             row = [trainer.global_step, f"{fmean(self.values):.5f}", f"{perf_counter() - self.started:.1f}"]
             with self.path.open("a", newline="") as file:
                 csv.writer(file).writerow(row)
@@ -295,18 +297,25 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
     system = FramePackSystem(
         model, config.sections, config.objective, config.optimizer, steps=config.steps, seed=config.seed
     )
-    batches = LatentBatches(videos, config.batch, config.seed)
+    batches = LatentBatches(videos, config.batch, config.seed, rank=this_rank(), ranks=config.devices)
     averaging = EMAWeightAveraging(decay=config.ema)
     _fit(
         system, batches, folder, "train/loss", config.steps,
         callbacks=[averaging, _checkpoints(folder, config.checkpoint_every)],
-        gradient_clip=config.gradient_clip,
+        gradient_clip=config.gradient_clip, devices=config.devices,
     )  # fmt: skip
-    with replacing_files(folder) as unfinished:
-        model.eval().save(unfinished)
-    known = {"encoder_sha256": codec.encoder_sha256}
-    _write_provenance(folder, command, config, model.sha256, known)
+    model.eval()
+    if this_rank() == 0:
+        with replacing_files(folder) as unfinished:
+            model.save(unfinished)
+        known = {"encoder_sha256": codec.encoder_sha256}
+        _write_provenance(folder, command, config, model.sha256, known)
     return model
+
+
+def this_rank() -> int:
+    """Which of the processes that share each batch this one is; only the first writes."""
+    return int(os.environ.get("LOCAL_RANK", 0))  # set by lightning for the processes that it starts
 
 
 def _start_from(model: FramePackModel, other: FramePackModel) -> None:
@@ -354,6 +363,7 @@ def _fit(
     *,
     callbacks: list[Callback],
     gradient_clip: float,
+    devices: int = 1,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
@@ -363,7 +373,10 @@ def _fit(
         trainer = Trainer(
             max_steps=steps,
             accelerator="auto",
-            devices=1,
+            devices=devices,
+            # the first process runs the command again for every further one; a section's context leaves some
+            # projections out, which then have no gradient
+            strategy=DDPStrategy(find_unused_parameters=True) if devices > 1 else "auto",
             logger=False,
             enable_model_summary=False,
             gradient_clip_val=gradient_clip,

@@ -3,17 +3,21 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
 import torch
+import yaml
 from lightning import LightningModule, Trainer
 
 from fixtures import real_clip, tiny_codec
 from fp_data.crops import Crops, CropsConfig, FrameCrops
+from fp_data.latents import LatentBatches, together
 from fp_data.worlds import WorldConfig
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.codec import Codec, CodecConfig
@@ -27,12 +31,14 @@ from fp_lab.lab.pretrain import (
     _Curve,
     pretrain_base,
     train_codec,
+    world_latents,
 )
 from fp_lab.model import FramePackModel
 from fp_lab.optimizer import OptimizerConfig
 from fp_lab.packing.packer import interpolate_projection
 from fp_lab.recipe import Kernel
 from fp_lab.samples import FreeSections, MixedSections
+from fp_lab.system import FramePackSystem, step_generator
 
 CODEC = CodecRunConfig(
     codec=CodecConfig(4, (4, 4, 8, 8), (0, 1, 1, 1), (0, 1, 1, 1)),
@@ -129,6 +135,40 @@ def test_an_interrupted_base_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert not same(whole, stopped)
     assert same(whole, pretrained(tmp_path / "stopped", codec)), "the constant phase ends where one asks"
     assert FramePackModel.load(tmp_path / "whole").sha256 == whole.sha256
+
+
+def test_devices_share_a_batch_and_average_their_gradients(tmp_path: Path) -> None:
+    codec = tiny_codec(tmp_path / "codec")
+    start = pretrained(tmp_path / "start", codec, steps=1)
+    config = replace(BASE, codec=str(codec), start=str(tmp_path / "start"), steps=1, ema=0.0, devices=2)
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config)))))
+    command = [sys.executable, "-m", "fp_lab", "pretrain", "two.yaml", "--to", "two", "--runs", "."]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("sha256") == 1, "one process writes and tells"
+
+    system = FramePackSystem(
+        start.train(), config.sections, config.objective, config.optimizer, steps=1, seed=config.seed
+    )
+    seeds = range(config.first_seed, config.first_seed + 2)
+    worlds = [replace(config.world, variant=variant) for variant in config.videos]
+    parts = [world_latents(world, seeds, Codec.load(codec), tmp_path / "cache") for world in worlds]
+    losses = [
+        system.section_loss(
+            LatentBatches(together(parts), 2, config.seed, rank=rank, ranks=2).batch(0),
+            step_generator(0, rank, 0),
+        )
+        for rank in range(2)
+    ]
+    (sum(losses) / 2).backward()
+    torch.nn.utils.clip_grad_norm_(start.parameters(), config.gradient_clip)
+    optimizer = system.configure_optimizers()["optimizer"]
+    learning_rate = optimizer.param_groups[0]["lr"]
+    optimizer.step()
+    trained = FramePackModel.load(tmp_path / "two").state_dict()
+    for name, value in start.state_dict().items():
+        # Adam's first step is the gradient's sign: a few that are nearly zero may fall the other way
+        assert (trained[name] - value).abs().mean() < 0.05 * learning_rate, name
 
 
 def test_a_training_goes_on_in_a_folder_that_was_moved_and_needs_no_room_elsewhere(
