@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.places import folder_to_write
 
 
 def claims(
@@ -18,7 +19,9 @@ def claims(
     only: Annotated[
         list[str] | None, typer.Option(help="Only this claim, or those that begin so: M9, table1.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write index.html and claims.json here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=folder_to_write, help="Write index.html and claims.json here.")
+    ] = None,
 ) -> None:
     """Check what the paper and its project claim: reproduced (toy: at this scale), not, or inconclusive.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.places import folder_to_write
 
 Format = Literal["md", "latex", "csv", "html"]
 
@@ -30,7 +31,10 @@ def compare(
         typer.Option("--format", help="Print all tables as md, latex, csv or html, nothing else."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write table.md, .tex, .csv and .html and the verdict here.")
+        Path | None,
+        typer.Option(
+            callback=folder_to_write, help="Write table.md, .tex, .csv and .html and the verdict here."
+        ),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Write the page of a grid again.")] = False,
 ) -> None:

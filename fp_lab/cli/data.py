@@ -7,6 +7,7 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import positive
+from fp_lab.cli.places import folder_to_write
 
 _MOST_SEED = 2**32 - 1
 Variant = Literal["plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist"]
@@ -54,7 +55,9 @@ def render(
         float, typer.Option(min=0, max=1, help="Share of the captions that tell speed and direction.")
     ] = 1.0,
     fps: Annotated[float, typer.Option(max=1000, callback=positive, help="Frames per second.")] = 16.0,
-    to: Annotated[Path, typer.Option(help="Folder for the mp4 files and their captions.")] = Path("world"),
+    to: Annotated[
+        Path, typer.Option(callback=folder_to_write, help="Folder for the mp4 files and their captions.")
+    ] = Path("world"),
 ) -> None:
     """Render videos of a synthetic world as mp4, their captions beside them.
 
@@ -82,9 +85,10 @@ def make(
     fps: Annotated[
         float, typer.Option(max=1000, callback=positive, help="Frames per second of the files.")
     ] = 16.0,
-    to: Annotated[Path, typer.Option(help="Folder for the mp4 files, their captions and poses.")] = Path(
-        "vizdoom"
-    ),
+    to: Annotated[
+        Path,
+        typer.Option(callback=folder_to_write, help="Folder for the mp4 files, their captions and poses."),
+    ] = Path("vizdoom"),
 ) -> None:
     """Film scripted walks, with turns and returns, as mp4; captions and the pose of every frame beside them.
 

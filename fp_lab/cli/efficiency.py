@@ -7,6 +7,7 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import positive
+from fp_lab.cli.places import folder_to_write
 
 
 def efficiency(
@@ -22,7 +23,9 @@ def efficiency(
     memory_gb: Annotated[
         float, typer.Option(callback=positive, help="Budget of the largest batch, GiB.")
     ] = 1.0,
-    out: Annotated[Path | None, typer.Option(help="Write JSON, CSV and Markdown here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=folder_to_write, help="Write JSON, CSV and Markdown here.")
+    ] = None,
 ) -> None:
     """Measure step time, share of the matmul peak, memory, and sampling speed of arms on this machine.
 
@@ -46,14 +49,11 @@ def efficiency(
         from fp_lab.lab.efficiency.arms import sides_of
         from fp_lab.lab.efficiency.measure import measure
         from fp_lab.lab.efficiency.tables import efficiency_tables, write_efficiency
-        from fp_lab.lab.names import check_path_length
         from fp_lab.lab.tables import print_table
 
         def show(done: int, total: int, note: str) -> None:
             progress.update(task, completed=done, total=total, description=note)
 
-        if out is not None:
-            check_path_length("out", out)
         names = [text for text in arms or [] if "=" not in text]
         sides = sides_of(names, [text for text in arms or [] if "=" in text])
         codec = codec_of(sides[0].config.codec)

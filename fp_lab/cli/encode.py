@@ -69,9 +69,11 @@ def encode(
     from fp_data.buckets import BucketsConfig
     from fp_lab.lab.clip_plan import Cutting
     from fp_lab.lab.encode import EncodeConfig, encode_folder
+    from fp_lab.lab.places import check_folder
     from fp_lab.lab.quiet import quiet_loading
     from fp_lab.lab.stage_bars import StageBars
 
+    check_folder("OUT", out)
     cutting = Cutting(frames, stride, BucketsConfig(_pixels(area), unit))
     config = EncodeConfig(model, image_encoder, cutting, dtype, per_shard, device, tiling)
     with quiet_loading(), StageBars(console) as bars:

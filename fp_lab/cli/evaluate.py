@@ -7,6 +7,7 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import positive
+from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def evaluate(
         str | None, typer.Option(help="Scores or estimators, separated by commas.", show_default="all")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write.", show_default="scores in the first folder")
+        Path | None,
+        typer.Option(
+            callback=folder_to_write, help="Where to write.", show_default="scores in the first folder"
+        ),
     ] = None,
     against: Annotated[
         Path | None,
@@ -56,7 +60,10 @@ def evaluate(
         ),
     ] = 16.8,
     mlflow: Annotated[
-        Path | None, typer.Option(help="Folder of runs whose MLflow store gets the figures and the page.")
+        Path | None,
+        typer.Option(
+            callback=folder_to_write, help="Folder of runs whose MLflow store gets the figures and the page."
+        ),
     ] = None,
 ) -> None:
     """Score videos of any model: seven scores, the drift of each with its interval, curves, a page.
@@ -73,7 +80,6 @@ def evaluate(
     """
     from fp_lab.lab.folder_tables import summary_table
     from fp_lab.lab.folders import score_folders
-    from fp_lab.lab.names import check_path_length
     from fp_lab.lab.paired_folders import compare_folders, refuse_before_scoring
     from fp_lab.lab.report.scores_page import write_scores_page
     from fp_lab.lab.results import Results
@@ -84,8 +90,6 @@ def evaluate(
     from fp_metrics.vbench_json import read_vbench_json
 
     console = Console()
-    if out is not None:
-        check_path_length("out", out)
     chosen = None if metrics is None else tuple(metrics.split(","))
     measuring = Measuring(tuple(family.split(",")), chosen, device, megapixels)
     other = None if against is None else Results.load(against)

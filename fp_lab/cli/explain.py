@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fp_lab.cli.places import file_to_write
 from fp_lab.lab.names import visible
 
 
@@ -30,7 +31,8 @@ def explain(
     ] = "paper",
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw its structure into this .png or .svg instead.")
+        Path | None,
+        typer.Option(callback=file_to_write, help="Draw its structure into this .png or .svg instead."),
     ] = None,
     page: Annotated[
         Path | None,

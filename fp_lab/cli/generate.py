@@ -7,6 +7,7 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import positive
+from fp_lab.cli.places import file_to_write
 
 if TYPE_CHECKING:
     from fp_lab.codec import Codec
@@ -89,7 +90,10 @@ def generate(
         ),
     ] = "none",
     out: Annotated[
-        Path, typer.Option(help="The mp4 file; further seeds' have their number in the name.")
+        Path,
+        typer.Option(
+            callback=file_to_write, help="The mp4 file; further seeds' have their number in the name."
+        ),
     ] = Path("generated.mp4"),
 ) -> None:
     """Generate videos section by section; interrupted, the same command goes on.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
 from fp_lab.lab.ending import ending
 from fp_lab.lab.experiments import find_grids
@@ -57,7 +58,7 @@ def grid(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help=REPLACE_HELP)] = False,
     redo: Annotated[bool, typer.Option("--redo", help=REDO_HELP)] = False,
-    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(callback=folder_to_write, help="Folder of runs.")] = Path("runs"),
 ) -> None:
     """Run a grid: what is done is found again, what is missing is done, then all arms are compared.
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
 
 Overrides = Annotated[
@@ -20,8 +21,12 @@ def pretrain(
         str, typer.Argument(help="Settings file, or its name under experiments/.")
     ] = "pretrain/base",
     overrides: Overrides = None,
-    to: Annotated[Path, typer.Option(help="Folder of the model and its checkpoints.")] = Path("runs/base"),
-    runs: Annotated[Path, typer.Option(help="Folder whose cache holds the encoded videos.")] = Path("runs"),
+    to: Annotated[
+        Path, typer.Option(callback=folder_to_write, help="Folder of the model and its checkpoints.")
+    ] = Path("runs/base"),
+    runs: Annotated[
+        Path, typer.Option(callback=folder_to_write, help="Folder whose cache holds the encoded videos.")
+    ] = Path("runs"),
 ) -> None:
     """Train the base that arms fine-tune from; interrupted, the same command continues.
 
@@ -46,7 +51,9 @@ def train(
         str, typer.Argument(help="Settings file, or its name under experiments/.")
     ] = "pretrain/codec",
     overrides: Overrides = None,
-    to: Annotated[Path, typer.Option(help="Folder of the codec.")] = Path("runs/codec"),
+    to: Annotated[Path, typer.Option(callback=folder_to_write, help="Folder of the codec.")] = Path(
+        "runs/codec"
+    ),
 ) -> None:
     """Train a codec on the worlds and on the real clips (fetched when missing); interrupted, it continues.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.places import folder_to_write
 
 probe_app = typer.Typer(
     no_args_is_help=True, help="Train the probe, which scores videos of the synthetic world."
@@ -15,9 +16,10 @@ probe_app = typer.Typer(
 
 @probe_app.command("train")
 def train(
-    to: Annotated[Path, typer.Option(help="Folder of the probe; one that is there is replaced.")] = Path(
-        "runs/probe"
-    ),
+    to: Annotated[
+        Path,
+        typer.Option(callback=folder_to_write, help="Folder of the probe; one that is there is replaced."),
+    ] = Path("runs/probe"),
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps.", show_default="as shipped")
     ] = None,

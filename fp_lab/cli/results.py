@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fp_lab.cli.places import folder_to_write
+
 
 def results(
     sources: Annotated[
@@ -15,7 +17,9 @@ def results(
     ],
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder of the pages; by default docs/results, of a file its own."),
+        typer.Option(
+            callback=folder_to_write, help="Folder of the pages; by default docs/results, of a file its own."
+        ),
     ] = None,
 ) -> None:
     """Write one page per grid with its tables, plots and claims, and the values behind it as a small file.

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.places import folder_to_write
 
 INTERRUPTED = 130
 
@@ -21,7 +22,10 @@ def track(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the page.", show_default="track/ in the grid's folder")
+        Path | None,
+        typer.Option(
+            callback=folder_to_write, help="Folder of the page.", show_default="track/ in the grid's folder"
+        ),
     ] = None,
 ) -> None:
     """Follow scores and drift over a training: what is missing is scored, then all of it is shown.

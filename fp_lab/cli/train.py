@@ -7,6 +7,7 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.grid import INTERRUPTED, REDO_HELP, REPLACE_HELP, end_halted
+from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
 from fp_lab.lab.stages import STAGES, Stage
 
@@ -24,7 +25,7 @@ def train(
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help=REPLACE_HELP)] = False,
     redo: Annotated[bool, typer.Option("--redo", help=REDO_HELP)] = False,
-    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(callback=folder_to_write, help="Folder of runs.")] = Path("runs"),
 ) -> None:
     """Fine-tune one arm; interrupted, the same command continues.
 

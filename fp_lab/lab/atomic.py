@@ -7,7 +7,10 @@ from typing import Any
 from fp_data.atomic import replacing
 from fp_data.damaged import DamagedFile, damage_of, parse_json
 
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENAMETOOLONG)
+CANNOT_WRITE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
 """What the system says where a folder cannot be written to, whoever tries."""
 
 

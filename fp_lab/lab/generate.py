@@ -22,9 +22,9 @@ from fp_lab.lab.build import codec_of
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
 from fp_lab.lab.kept_sections import KeptSections
-from fp_lab.lab.names import check_path_length
 from fp_lab.lab.offload import Offload, in_turns, place_model
 from fp_lab.lab.openings import Opening
+from fp_lab.lab.places import check_file
 from fp_lab.lab.provenance import environment, git_state
 from fp_lab.lab.real import embedder, told
 from fp_lab.lab.stages import digest
@@ -229,10 +229,10 @@ def check_output(out: Path) -> None:
     """Refuse a place that the video, or a file beside it, could not have: before it is made, not after.
 
     Raises:
-        ValueError: a folder, the name of a file beside it, or too long a name.
+        ValueError: a folder, the name of a file beside it, too long a name, or nothing that can be written.
     """
-    check_path_length("out", out)
-    if out.is_dir() or out.suffix.lower() in (".txt", ".json", ".sections"):
+    check_file("out", out)
+    if out.suffix.lower() in (".txt", ".json", ".sections"):
         raise ValueError(f"got out={str(out)!r}, expected the name of an mp4 file; its captions go beside it")
     if (length := len(os.fsencode(out.stem))) > _LONGEST_STEM:
         raise ValueError(

@@ -4,7 +4,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Collection
-from pathlib import Path
 
 IN_RUNS = (
     "cache",
@@ -18,7 +17,6 @@ IN_RUNS = (
 IN_GRIDS = ("truth", "report", "reports", "efficiency", "grid.yaml", "command.txt", "index.parquet")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """All but tab and newline; marks that turn the direction of text; bytes of names that are no UTF-8."""
-_LONGEST_PART = 255  # bytes
 _LONGEST = 200  # bytes; file systems take 255, and more is put behind a name
 
 
@@ -50,21 +48,6 @@ def check_folder_name(what: str, name: str, taken: Collection[str]) -> str:
     if fault:
         raise ValueError(f"{what}: got {name!r}, {fault}; expected the name of one folder, such as warmup_3")
     return name
-
-
-def check_path_length(what: str, path: Path) -> Path:
-    """A path no part of which is longer than file systems take: for what is written after hours of work.
-
-    Raises:
-        ValueError: a part of more than 255 bytes.
-    """
-    for part in path.parts:
-        if (length := len(os.fsencode(part))) > _LONGEST_PART:
-            raise ValueError(
-                f"{what}: got a name of {length} bytes, {part[:24]!r} and so on; file systems take "
-                f"{_LONGEST_PART} at most"
-            )
-    return path
 
 
 def shown(name: str) -> str:

@@ -1,0 +1,49 @@
+"""Places of results: whether they can be written to, asked before hours of work, not after."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryFile
+
+_LONGEST_NAME = 255  # bytes, of most file systems
+
+
+def check_folder(what: str, folder: Path) -> Path:
+    """A folder that can be written to, or can be made; nothing is left there.
+
+    Args:
+        what: it is, for the message.
+        folder: as it was given.
+
+    Raises:
+        ValueError: a name in it is too long, something in the way is no folder, or the system refuses a file.
+    """
+    for name in folder.parts:
+        _check_length(what, name)
+    nearest = next(place for place in (folder, *folder.parents, Path()) if os.path.lexists(place))
+    try:
+        with TemporaryFile(dir=nearest):  # permissions alone say nothing to root, or of /proc
+            return folder
+    except OSError as error:
+        wanted = "a folder that can be written to, or can be made"
+        raise ValueError(f"{what}: got {folder}, expected {wanted}; {nearest}: {error.strerror}") from error
+
+
+def check_file(what: str, file: Path) -> Path:
+    """A file that can be written: its folder can, and it is no folder itself.
+
+    Raises:
+        ValueError: see `check_folder`.
+    """
+    check_folder(what, file.parent)
+    _check_length(what, file.name)
+    if file.is_dir():
+        raise ValueError(f"{what}: got {file}, expected the name of a file; it is a folder")
+    return file
+
+
+def _check_length(what: str, name: str) -> None:
+    if (length := len(os.fsencode(name))) > _LONGEST_NAME:
+        raise ValueError(
+            f"{what}: got a name of {length} bytes, {name[:24]!r} and so on; file systems take "
+            f"{_LONGEST_NAME} at most"
+        )
