@@ -4,6 +4,7 @@ import math
 from difflib import get_close_matches
 from typing import cast
 
+from fp_lab.notation import LARGEST_NUMBER
 from fp_lab.recipe import (
     BASE,
     COMPRESSIONS,
@@ -28,7 +29,7 @@ def _choice(what: str, got: str, choices: tuple[str, ...]) -> str:
         return got
     close = get_close_matches(got, choices, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise RecipeError(got, 0, f"{what}: one of {', '.join(choices)}{hint}", len(got))
+    raise ValueError(f"{what}: got {got!r}, expected one of {', '.join(choices)}{hint}")
 
 
 def run_of_rate(rate: float, deepest: int = 4) -> Run:
@@ -70,6 +71,17 @@ def run_of_rate(rate: float, deepest: int = 4) -> Run:
 
 def _compression_runs(compression: str) -> tuple[Run, ...]:
     """The run beside the section, and before it one for the start of the video where there is one."""
+    named = COMPRESSIONS.get(compression, compression)
+    if not named.startswith(_RATE) and not (named[:1] == "f" and named[1:2].isdigit()):
+        choices = (*COMPRESSIONS, "levels such as f16k4f2k2f1k1", "rate2.625")
+        _choice("compression", compression, choices)
+    try:
+        return _runs_of(named)
+    except ValueError as error:
+        raise ValueError(f"compression: {error}") from error
+
+
+def _runs_of(compression: str) -> tuple[Run, ...]:
     if compression.startswith(_RATE):
         try:
             rate = float(compression.removeprefix(_RATE))
@@ -79,12 +91,10 @@ def _compression_runs(compression: str) -> tuple[Run, ...]:
             expected = f"{_RATE} and a number, such as rate2.625"
             raise RecipeError(compression, 0, expected, len(compression)) from None
         return (run_of_rate(rate),)
-    text = COMPRESSIONS.get(compression, compression)
-    if not (text[:1] == "f" and text[1:2].isdigit()):
-        _choice("a compression (or levels such as f16k4f2k2f1k1, or rate2.625)", text, tuple(COMPRESSIONS))
-    runs = tuple(map(parse_run, text.split("_x_")))
+    runs = tuple(map(parse_run, compression.split("_x_")))
     if len(runs) > 2:
-        raise RecipeError(text, 0, "at most one run before another, such as f1k1_x_f16k4f2k2f1k1", len(text))
+        expected = "at most one run before another, such as f1k1_x_f16k4f2k2f1k1"
+        raise RecipeError(compression, 0, expected, len(compression))
     return runs
 
 
@@ -114,9 +124,9 @@ def from_parts(
         for the start), ``f1k1_x_gN_<mirrored run>[_tail]`` for inverted, ``gN`` for none.
 
     Raises:
-        RecipeError: An unknown compression, order or tail, or levels that cannot be read.
-        ValueError: A section or codebook below 1, order ``planned``, which has no parts, or a start that
-            cannot be had together with others of the parts.
+        ValueError: An unknown compression, order or tail, levels that cannot be read, a section or codebook
+            below 1, order ``planned``, which has no parts, or a start that cannot be had together with others
+            of the parts. The message begins with the part.
     """
     runs = _compression_runs(compression)
     if order == "planned":
@@ -124,9 +134,11 @@ def from_parts(
             "order: got 'planned', expected none, vanilla, endpoint or inverted; a planned recipe has a "
             "right run per endpoint, so write its name out, such as recipe: f16k4f2k2f1k1_x_g9_x_f1k1_x_f1k1"
         )
-    _choice("an order", order, ("none", "vanilla", "endpoint", "inverted"))
-    kind = None if tail is None else cast(Tail, _choice("a tail", tail, tuple(map(str, TAILS))))
+    _choice("order", order, ("none", "vanilla", "endpoint", "inverted"))
+    kind = None if tail is None else cast(Tail, _choice("tail", tail, tuple(map(str, TAILS))))
     one = Run((Level(1, BASE),))
+    if not 0 <= sink <= LARGEST_NUMBER:
+        raise ValueError(f"sink: got {sink}, expected an integer from 0 to {LARGEST_NUMBER}")
     if sink:
         if order not in ("vanilla", "endpoint") or len(runs) > 1:
             raise ValueError(

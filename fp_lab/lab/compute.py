@@ -154,8 +154,8 @@ def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
         ratio = step_flops(_with_recipe(config, wanted)) / step_flops(config)
     except ValueError as error:
         raise ValueError(
-            f"training.compute_of: got {wanted}, but the operations of this arm cannot be counted: {error}; "
-            "say training.steps instead"
+            f"training.compute_of: got {wanted}, expected training.steps instead: the operations of this arm "
+            f"cannot be counted: {error}"
         ) from error
     steps = max(1, round(config.training.steps * ratio))
     return replace(config, training=replace(config.training, steps=steps, compute_of=None))

@@ -23,15 +23,20 @@ def find_experiment(name: str | Path, beside: Path | None = None) -> Path:
         beside: a file that names this one: its own folder is looked into first.
 
     Raises:
-        ValueError: there is no such file; the message lists those that there are.
+        ValueError: there is no such file, and the message lists those that there are; or it is `beside`.
     """
     path, shipped = _path(name), experiments_folder()
     inside = Path(*path.parts[1:]) if path.parts[:1] == ("experiments",) else path
     own = beside.parent / path if beside else path
+    itself = False
     for place in (own, shipped / inside, shipped / "grids" / inside):
         for candidate in (place, place.with_name(f"{place.name}{SUFFIX}")):
-            if candidate.is_file() and (beside is None or not candidate.samefile(beside)):
-                return candidate
+            if candidate.is_file():
+                if beside is None or not candidate.samefile(beside):
+                    return candidate
+                itself = True
+    if itself:
+        raise ValueError(f"{beside}: base: got {name}, which is this file itself; expected another one")
     available = available_experiments()
     stems = {file.removesuffix(SUFFIX): file for file in available}
     asked = inside.with_suffix("") if inside.suffix == SUFFIX else inside

@@ -19,6 +19,7 @@ from fp_lab.lab.config import (
     override_layer,
     read_layers,
     read_yaml,
+    with_origin,
     yaml_of,
 )
 from fp_lab.lab.experiments import find_experiment
@@ -138,7 +139,11 @@ def _name(path: Path, origin: object, values: Mapping[str, Any]) -> str:
 
 def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> Arm:
     seeded = layers if seed is None else [*layers, Layer("seeds", {"seed": seed})]
-    config = at_equal_compute(merge(seeded))
+    config = merge(seeded)
+    try:
+        config = at_equal_compute(config)
+    except ValueError as error:
+        raise ValueError(with_origin(str(error), seeded)) from error
     apart = {k: v for k, v in flatten(own).items() if k not in (*PARTS, "recipe", "baseline", "like")}
     name = folder_name(config.label or config.recipe, apart)
     said = next((layer.origin for layer in reversed(layers) if "label" in layer.values), "recipe")
@@ -162,7 +167,7 @@ def _check_keys(path: Path, file: Document) -> None:
     for key in file.values:
         if key not in GRID_KEYS:
             close = get_close_matches(key, GRID_KEYS, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; the keys are {', '.join(GRID_KEYS)}"
+            hint = f"; did you mean {close[0]}?" if close else f"; the keys are {', '.join(GRID_KEYS)}."
             raise ValueError(
                 f"{path}: unknown key {key!r} in a grid{hint} Settings of all arms go under common."
                 f"{file.line(key)}"

@@ -1,7 +1,6 @@
 """Recipe or swappable parts: both resolve to one ablation name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fp_lab.compressions import from_parts
@@ -18,40 +17,31 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class RecipeRequest:
-    """What one place (a file, the command line) says of the recipe: ``recipe`` and parts by their key."""
-
-    origin: str
-    values: Mapping[str, Any]
-
-
-def resolve_recipe(requests: Sequence[RecipeRequest]) -> str:
-    """The ablation name that a chain of places asks for.
+def resolve_recipe(requests: Sequence[Mapping[str, Any]]) -> str:
+    """The ablation name that a chain of places (files, the command line) asks for.
 
     A later ``recipe`` replaces all that came before; later parts replace an earlier recipe, or the same
     parts of an earlier place.
 
+    Args:
+        requests: ``recipe`` and parts by their key, as each place has them.
+
     Raises:
-        ValueError: nothing or too little is given, or one place gives a recipe and parts that differ from it.
+        ValueError: nothing or too little is given, something that cannot be read, or one place gives a recipe
+            and parts that differ from it. The message begins with the key.
     """
-    recipe: str | None = None
+    recipe: Mapping[str, Any] | None = None
     parts: dict[str, Any] = {}
     for request in requests:
-        given = {name: value for name, value in request.values.items() if name in PARTS}
-        for name, value in given.items():
-            _check_type(request.origin, name, value)
-        named = request.values.get("recipe")
-        if named is not None:
-            recipe, parts = _named(named, given, request.origin), {}
-        elif given:
+        if request.get("recipe") is not None:
+            recipe, parts = request, {}
+        elif given := {name: value for name, value in request.items() if name in PARTS}:
             recipe, parts = None, parts | given
-    if recipe is not None:
-        return recipe
-    return str(_from_parts(parts))
+    return str(_from_parts(parts) if recipe is None else _named(recipe))
 
 
 def _from_parts(parts: Mapping[str, Any]) -> Recipe:
+    _check_types(parts)
     complete = dict(parts)
     if complete.get("order") == "none":
         complete.setdefault("compression", next(iter(COMPRESSIONS)))  # it does not show
@@ -59,17 +49,18 @@ def _from_parts(parts: Mapping[str, Any]) -> Recipe:
     if missing:
         got = ", ".join(f"{name}={value}" for name, value in parts.items()) or "none of them"
         raise ValueError(
-            f"recipe: got {got}, expected recipe=NAME or at least the parts compression and order "
-            f"(missing: {', '.join(missing)}); an order alone does not change a recipe that is given by name"
+            f"{[*parts, 'recipe'][0]}: got {got}, expected recipe=NAME or at least the parts compression and "
+            f"order (missing: {', '.join(missing)}); an "
+            "order alone does not change a recipe that is given by name"
         )
     return from_parts(**complete)
 
 
-def _named(name: Any, given: Mapping[str, Any], origin: str) -> str:
+def _named(request: Mapping[str, Any]) -> Recipe:
+    name, given = request["recipe"], {key: value for key, value in request.items() if key in PARTS}
     if not isinstance(name, str):
-        raise ValueError(
-            f"{origin}: recipe: got {name!r} ({type(name).__name__}), expected a name such as g9"
-        )
+        raise ValueError(f"recipe: got {name!r} ({type(name).__name__}), expected a name such as g9")
+    _check_types(given)
     recipe = parse(name)
     runs = recipe.left.runs
     starts = len(runs) == 2 and str(runs[0]) == f"f{runs[0].frames}k1"
@@ -87,20 +78,21 @@ def _named(name: Any, given: Mapping[str, Any], origin: str) -> str:
         made = from_parts(*parts, sink=given.get("sink", 0))
         if made != recipe:
             raise ValueError(
-                f"{origin}: got recipe {recipe} and compression {given['compression']!r}, "
-                f"which makes {made}; give the recipe or the parts"
+                f"compression: got {given['compression']!r}, which makes {made}, and recipe {recipe}; give "
+                "the recipe or the parts"
             )
     compared = ("compression", "sink") if "compression" in given else ()
     for part, value in given.items():
         if part not in compared and value != found[part]:
             raise ValueError(
-                f"{origin}: got recipe {recipe}, whose {part} is {found[part]!r}, and {part}={value!r}; "
-                "give the recipe or the parts"
+                f"{part}: got {value!r}, and recipe {recipe}, whose {part} is {found[part]!r}; give the "
+                "recipe or the parts"
             )
-    return str(recipe)
+    return recipe
 
 
-def _check_type(origin: str, name: str, value: Any) -> None:
-    if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
-        expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in _TYPES[name])
-        raise ValueError(f"{origin}: {name}: got {value!r} ({type(value).__name__}), expected {expected}")
+def _check_types(parts: Mapping[str, Any]) -> None:
+    for name, value in parts.items():
+        if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
+            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in _TYPES[name])
+            raise ValueError(f"{name}: got {value!r} ({type(value).__name__}), expected {expected}")

@@ -10,6 +10,7 @@ from fp_lab.lab.config.layers import (
     flatten,
     override_layer,
     read_layers,
+    with_origin,
 )
 from fp_lab.lab.config.making import value_of
 from fp_lab.lab.config.merging import load, load_settings, merge, to_yaml
@@ -48,5 +49,6 @@ __all__ = [
     "read_yaml",
     "to_yaml",
     "value_of",
+    "with_origin",
     "yaml_of",
 ]

@@ -1,5 +1,6 @@
 """Values from files and from the command line, in layers, made into typed settings."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -36,6 +37,10 @@ class Layer:
     origin: str
     values: Mapping[str, Any]
     lines: Mapping[str, int] = field(default_factory=dict)
+
+    def line(self, key: str) -> str:
+        """Where a key is, as the end of a message; empty where it is in no file."""
+        return f" (line {self.lines[key]})" if key in self.lines else ""
 
 
 def read_layers(path: Path, kind: type) -> list[Layer]:
@@ -143,66 +148,65 @@ def typed(kind: type[Settings], layers: Sequence[Layer]) -> Settings:
     known = _known(kind)  # type: ignore[arg-type]  # a class is hashable
     leaves = [leaf for layer in layers for leaf in _leaves(layer, layer.values, kind, known)]
     values: dict[str, Any] = {}
-    for leaf in leaves:
-        *parents, last = leaf.path.split(".")
+    for path, value in leaves:
+        *parents, last = path.split(".")
         place = values
         for parent in parents:
             if not isinstance(place.get(parent), dict):
                 place[parent] = {}
             place = place[parent]
-        if leaf.value != {} or not isinstance(place.get(last), dict):
-            place[last] = leaf.value
+        if value != {} or not isinstance(place.get(last), dict):
+            place[last] = value
     try:
         settings = make(kind, values)
     except ValueError as error:
-        raise ValueError(_with_origin(str(error), leaves)) from error
+        raise ValueError(with_origin(str(error), layers)) from error
     assert isinstance(settings, kind)
     return settings
 
 
-def _with_origin(fault: str, leaves: Sequence["_Leaf"]) -> str:
-    """What is wrong with a key, behind the place that has set it last, or else one beside it."""
-    key = fault.partition(":")[0]
+def with_origin(fault: str, layers: Sequence[Layer]) -> str:
+    """What is wrong with a key, behind the place that has set it last, or else one beside it, and its line.
+
+    Args:
+        fault: begins with the dotted key.
+        layers: later ones lie over earlier ones.
+    """
+    begin = re.match(r"[\w.]+", fault)
+    key = begin[0] if begin else ""
     while key:
-        found = [leaf for leaf in leaves if f"{leaf.path}.".startswith(f"{key}.")]
-        if found:
-            return f"{found[-1].origin}: {fault}{found[-1].line}"
+        for layer in reversed(layers):
+            paths = [path for path in flatten(layer.values) if f"{path}.".startswith(f"{key}.")]
+            if paths:
+                first, *others = fault.split("\n")
+                return "\n".join([f"{layer.origin}: {first}{layer.line(paths[-1])}", *others])
         key = key.rpartition(".")[0]
     return fault
 
 
-@dataclass(frozen=True)
-class _Leaf:
-    origin: str
-    path: str
-    value: Any
-    line: str
-
-
 def _leaves(
     layer: Layer, values: Mapping[str, Any], kind: type, known: Sequence[str], prefix: str = ""
-) -> Iterator[_Leaf]:
+) -> Iterator[tuple[str, Any]]:
     """Every value of a layer with its dotted path; refuses keys that do not exist."""
     hints = field_types(kind)
     for key, value in values.items():
         path = f"{prefix}{key}"
-        line = f" (line {layer.lines[path]})" if path in layer.lines else ""
         if key not in hints:
             inner = next(iter(flatten({path: value})))
-            raise ValueError(f"{layer.origin}: unknown key {inner!r}{_hint(inner, known)}{line}")
+            raise ValueError(f"{layer.origin}: unknown key {inner!r}{_hint(inner, known)}{layer.line(path)}")
         settings, may_be_null = settings_class(hints[key]), takes_null(hints[key])
         if settings and isinstance(value, Mapping):
             if may_be_null:
-                yield _Leaf(layer.origin, path, {}, line)
+                yield path, {}
             yield from _leaves(layer, value, settings, known, f"{path}.")
         elif settings and not (value is None and may_be_null):
             keys = ", ".join(part.name for part in fields(settings))
             fault = f"{path}: got {value!r}, expected a mapping with keys among {keys}"
-            raise ValueError(f"{layer.origin}: {fault}{line}")
+            raise ValueError(f"{layer.origin}: {fault}{layer.line(path)}")
         elif get_origin(hints[key]) is dict and isinstance(value, Mapping):
-            yield from (_Leaf(layer.origin, f"{path}.{name}", own, line) for name, own in value.items())
+            yield from ((f"{path}.{name}", own) for name, own in value.items())
         else:
-            yield _Leaf(layer.origin, path, value, line)
+            yield path, value
 
 
 def _hint(path: str, known: Sequence[str]) -> str:

@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from fp_lab.baselines import PACKED, Baseline, baseline
-from fp_lab.lab.config.layers import Layer, Settings, dotted_layer, override_layer, read_layers, typed
+from fp_lab.lab.config.layers import (
+    Layer,
+    Settings,
+    dotted_layer,
+    override_layer,
+    read_layers,
+    typed,
+    with_origin,
+)
 from fp_lab.lab.config.reading import yaml_of
 from fp_lab.lab.config.settings import ExperimentConfig
 from fp_lab.lab.experiments import find_experiment
-from fp_lab.lab.recipes import PARTS, RecipeRequest, resolve_recipe
+from fp_lab.lab.recipes import PARTS, resolve_recipe
 from fp_lab.lab.weights import latent_stride
 
 
@@ -56,38 +64,43 @@ def _with_baselines(layers: Sequence[Layer]) -> list[Layer]:
         if named and (made or "baseline" in values):
             raise ValueError(
                 f"{layer.origin}: got {', '.join(named)} with a baseline, expected one of them: "
-                "a baseline has a recipe of its own"
+                f"a baseline has a recipe of its own{layer.line(named[0])}"
             )
         if "baseline" not in values:
             stray = [key for key in ("protocol", "like") if key in values]
             if stray and "label" not in values:
                 raise ValueError(
                     f"{layer.origin}: got {', '.join(stray)} without a baseline, expected both in one place, "
-                    "such as {baseline: causal_attention, protocol: equal_tokens}"
+                    f"such as {{baseline: causal_attention, protocol: equal_tokens}}{layer.line(stray[0])}"
                 )
             spelled.append(layer)
             continue
         name, protocol = str(values.pop("baseline")), str(values.pop("protocol", "paper"))
         like = str(values.pop("like", PACKED))
         videos: dict[str, Any] = {key: values[key] for key in ("data", "evaluation") if key in values}
-        about = _merged([*spelled, replace(layer, values={**videos, "recipe": like})])
+        lines = {"recipe" if key == "like" else key: line for key, line in layer.lines.items()}
+        about = _merged([*spelled, replace(layer, values={**videos, "recipe": like}, lines=lines)])
         side = about.data.size // latent_stride(about.codec.source)
         frames = about.evaluation.frames
-        made = baseline(name, protocol, packed=like, frames=frames, rows=side, columns=side)
+        try:
+            made = baseline(name, protocol, packed=like, frames=frames, rows=side, columns=side)
+        except ValueError as error:
+            raise ValueError(with_origin(str(error), [layer])) from error
         own = {"recipe": str(made.recipe), "label": name, "protocol": protocol, **made.settings}
         spelled += [dotted_layer(own, layer.origin), replace(layer, values=values)]
     return spelled
 
 
 def _merged(layers: Sequence[Layer]) -> ExperimentConfig:
-    own, requests = [], []
-    for layer in layers:
-        values = {key: value for key, value in layer.values.items() if key not in (*PARTS, "recipe")}
-        own.append(replace(layer, values=values))
-        requests.append(
-            RecipeRequest(layer.origin, {k: v for k, v in layer.values.items() if k not in values})
-        )
-    return typed(ExperimentConfig, [*own, Layer("recipe", {"recipe": resolve_recipe(requests)})])
+    try:
+        recipe = resolve_recipe([layer.values for layer in layers])
+    except ValueError as error:
+        raise ValueError(with_origin(str(error), layers)) from error
+    own = [
+        replace(layer, values={k: v for k, v in layer.values.items() if k not in (*PARTS, "recipe")})
+        for layer in layers
+    ]
+    return typed(ExperimentConfig, [*own, Layer("recipe", {"recipe": recipe})])
 
 
 def to_yaml(config: ExperimentConfig) -> str:

@@ -70,13 +70,16 @@ def read_yaml(path: Path, kind: type) -> Document:
     """A YAML file with settings of a kind, or a grid of them.
 
     Raises:
-        ValueError: no YAML, or one without keys; the message names the file and the line.
+        ValueError: no file that can be read, no YAML, or one without keys; the message names the file and the
+            line.
     """
     lines: dict[str, int] = {}
     try:
         content = _plain(path.read_text(encoding="utf-8-sig"), "", kind, lines)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: cannot be read as YAML: expected text in UTF-8 ({error})") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{path}: cannot be read as YAML: {error}") from error
     if content is None:

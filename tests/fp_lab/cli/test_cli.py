@@ -87,6 +87,7 @@ def test_every_command_is_there_and_helps() -> None:
     [
         (["grid", "dmo"], "did you mean"),
         (["grid", "demo", "trainig.steps=3", "--dry-run"], "did you mean training.steps"),
+        (["grid", "/proc/self/mem"], "/proc/self/mem: cannot be read: Input/output error"),
         (["train", "base", "order=inverse"], "did you mean 'inverted'"),
         (["data", "get", "films"], "expected clips"),
         (["data", "make", "films"], "expected vizdoom"),

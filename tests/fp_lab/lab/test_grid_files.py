@@ -97,6 +97,18 @@ def test_a_name_fits_a_folder_by_its_bytes(tmp_path: Path) -> None:
         ("name: MLflow.db\n", r"name: got 'MLflow\.db', a name that the lab needs there"),
         ("name: mlflow.db-journal\n", r"name: got 'mlflow\.db-journal', a name that the lab needs there"),
         ('name: "a\\eb"\n', r"name: got 'a\\x1bb', characters that are not printed"),
+        ("base: wrong\narms: [{recipe: g9}]\n", r"base: got wrong, which is this file itself"),
+        ("bse: base\n", r"unknown key 'bse' in a grid; did you mean base\? Settings"),
+        ("common:\n  compression: nope\narms: [{order: vanilla}]\n",
+         r"common: compression: got 'nope', expected one of .*, released, .* \(line 2\)"),
+        ("common: {order: vanilla, compression: released}\naxes:\n  section: [9, 0]\n",
+         r"arm \{'section': 0\}: section: got 0, expected .* \(line 3\)"),
+        ("arms:\n  - {recipe: g9}\n  - compression: released\n    order: inverse\n",
+         r"order: got 'inverse', .*; did you mean 'inverted'\? \(line 4\)"),
+        ("arms:\n  - recipe: g9\n    order: inverted\n", r"order: got 'inverted', .*'none'; .* \(line 3\)"),
+        ("arms:\n  - tail: ta\n    sink: -1\n    compression: released\n    order: vanilla\n",
+         r"sink: got -1, expected an integer from 0 .* \(line 3\)"),
+        ("arms:\n  - baseline: anchor_frams\n", r"baseline: got 'anchor_frams', .* \(line 2\)"),
         ("common: {label: ..}\n", r"common: label: got '\.\.', a path"),
         ("common: {label: report}\n", r"common: label: got 'report', a name that the lab needs there"),
     ],
@@ -107,6 +119,22 @@ def test_a_grid_that_cannot_be_meant_names_its_file_and_key(tmp_path: Path, text
         load_grid(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arm",
+    ["recipe: g9x9", "{baseline: no_history, like: g9x9}", "{recipe: g9, training.compute_of: g9x9}"],
+)
+def test_a_recipe_that_cannot_be_read_names_its_file_and_line_and_keeps_its_caret(
+    tmp_path: Path, arm: str
+) -> None:
+    path = write(tmp_path / "wrong.yaml", f"arms:\n  - recipe: g9\n  - {arm}\n")
+    with pytest.raises(ValueError, match=r"recipe 'g9x9': got 'x' at position 2") as caught:
+        load_grid(path)
+    first, name, caret = str(caught.value).split("\n")
+    assert first.startswith(f"{path}: arm ")
+    assert first.endswith(" (line 3)")
+    assert (name, caret) == ("  g9x9", "    ^")
 
 
 def test_a_name_of_the_command_line_is_one_folder_too() -> None:
