@@ -16,10 +16,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from fp_data.video import VideoInfo, glance, probe, read_video, write_mp4
+from fp_data.video_file import fault_of
 
 __all__ = [
     "Clip",
     "ClipsConfig",
+    "NoVideos",
     "Scan",
     "Skipped",
     "VideoInfo",
@@ -87,6 +89,10 @@ class ClipsConfig:
         return (self.frames - 1) * self.stride + 1
 
 
+class NoVideos(ValueError):
+    """A folder of clips that is not there, or in which nothing is called a video."""
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A file that is not used, and why."""
@@ -131,13 +137,12 @@ def scan(config: ClipsConfig, progress: Callable[[str], None] | None = None) -> 
         progress: Called with each file's path before it is looked at.
 
     Raises:
-        ValueError: There is no such folder, or no usable video in it.
+        NoVideos: There is no such folder, or no video in it.
+        ValueError: None of its videos can be used.
     """
     folder = Path(config.folder)
     if not folder.is_dir():
-        raise ValueError(
-            f"got folder={config.folder!r}, expected a folder of video files: there is none there"
-        )
+        raise NoVideos(f"got folder={config.folder!r}, expected a folder of video files: there is none there")
     files = video_paths(folder)
     usable: list[VideoInfo] = []
     skipped: list[Skipped] = []
@@ -152,7 +157,7 @@ def scan(config: ClipsConfig, progress: Callable[[str], None] | None = None) -> 
         except ValueError as error:
             skipped.append(Skipped(str(file), str(error).removeprefix(f"{file}: ")))
     if not usable:
-        raise ValueError(_nothing_usable(folder, skipped))
+        raise (ValueError if files else NoVideos)(_nothing_usable(folder, skipped))
     if skipped:
         warnings.warn(_some_skipped(folder, skipped, len(files)), stacklevel=2)
     return Scan(tuple(usable), tuple(skipped))
@@ -254,12 +259,14 @@ def caption_text(path: str | Path) -> str | None:
     """The same text as it is written, less a byte order mark; None if there is none.
 
     Raises:
-        ValueError: The text is not UTF-8, cannot be read, or is longer than any caption.
+        ValueError: The text is not UTF-8, cannot be read, is longer than any caption, or no file.
     """
     text = caption_path(path)
+    if not os.path.lexists(text):
+        return None
+    if fault := fault_of(text):
+        raise ValueError(f"{text}: the caption {fault}")
     try:
-        if not text.is_file():
-            return None
         if (size := text.stat().st_size) > _LONGEST_CAPTION:
             raise ValueError(f"{text}: the caption has {size} bytes, expected {_LONGEST_CAPTION} at most")
         content = text.read_bytes()

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import psutil
 
-from fp_data.clips import ClipsConfig, require_window
+from fp_data.clips import ClipsConfig, NoVideos, require_window
 from fp_lab.lab.build import clips_of
 from fp_lab.lab.compute import shape_of, strides_of
 from fp_lab.lab.config import ExperimentConfig
@@ -67,6 +67,8 @@ def _check_windows(windows: ClipsConfig, setting: str) -> None:
     """Clips have to be long enough for the windows that are cut from them."""
     try:
         require_window(windows)
+    except NoVideos as error:
+        raise ValueError(f"data.clips.folder: {error}") from error
     except ValueError as error:
         raise ValueError(f"{setting}: got {windows.frames} frames: {error}") from error
 

@@ -240,6 +240,15 @@ def test_captions_lie_beside_the_video(tmp_path: Path) -> None:
         caption(tmp_path / "v.mp4")
 
 
+def test_a_caption_that_is_no_file_is_said_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match=r"a\.txt: the caption is a pipe, expected a file"):
+        caption(tmp_path / "a.mp4")
+    (tmp_path / "b.txt").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"b\.txt: the caption cannot be read: No such file"):
+        caption(tmp_path / "b.mp4")
+
+
 @pytest.mark.parametrize("wrong", [{"frames": 0}, {"stride": 0}, {"zoom": 0.5}, {"held_out": 1.0}])
 def test_a_config_that_cannot_be_meant_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"got .*{next(iter(wrong))}="):

@@ -50,6 +50,16 @@ def test_windows_that_no_clip_is_long_enough_for_are_refused_without_a_warning(
             check_feasible([arm_of(tmp_path, *own, *fitting, *settings)])
 
 
+@pytest.mark.parametrize(
+    ("folder", "fault"), [("nope", "got folder='.*nope', expected"), (".", "no usable video")]
+)
+def test_a_folder_without_clips_is_the_fault_of_the_folder(tmp_path: Path, folder: str, fault: str) -> None:
+    own = ["data.kind=clips", f"data.clips.folder={tmp_path / folder}", "data.clips.size=16"]
+    arm = arm_of(tmp_path / "experiment", *own)
+    with pytest.raises(ValueError, match=rf"^data\.clips\.folder: {fault}"):
+        check_feasible([arm])
+
+
 def test_clips_that_are_passed_over_are_told_in_one_warning(clips: Path) -> None:
     with pytest.warns(UserWarning, match=r"skipped 5 of 6 videos in .*0\.mp4: has 9 .*; and 2 more$") as told:
         found = scan(ClipsConfig(str(clips), size=16, frames=15))
