@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import platform
+import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -155,6 +156,14 @@ def _is_row(fields: Sequence[str]) -> bool:
     with suppress(ValueError):
         return len([float(text) for text in fields]) == 3
     return False
+
+
+class _Ended(Callback):
+    """Lets SIGTERM end the process: in lightning's handler ranks can wait for each other without end."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the handler away that lightning has set by now."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Curve(Callback):
@@ -381,7 +390,11 @@ def _fit(
             enable_model_summary=False,
             gradient_clip_val=gradient_clip,
             plugins=[CheckpointFiles()],
-            callbacks=[*callbacks, _Curve(folder / CURVE_FILE, metric, batches.first_batch)],
+            callbacks=[
+                *callbacks,
+                *([_Ended()] if devices > 1 else []),
+                _Curve(folder / CURVE_FILE, metric, batches.first_batch),
+            ],
         )
         trainer.fit(
             system,
