@@ -122,6 +122,15 @@ def test_a_seed_gives_the_same_bytes_and_whole_walks_are_left_alone(tmp_path: Pa
         list(make_walks(tmp_path / "two", [4], MakeConfig(13, SMALL.size)))
 
 
+def test_a_damaged_record_of_a_walk_is_named_with_what_to_do(tmp_path: Path, game: Game) -> None:
+    for ending in ("mp4", "txt"):
+        (tmp_path / f"walk-000003.{ending}").touch()
+    for text in ("", "[" * 100_000, "3"):
+        (tmp_path / "walk-000003.json").write_text(text)
+        with pytest.raises(ValueError, match=r"walk-000003\.json: is damaged: .* anew where it is gone"):
+            next(make_walks(tmp_path, [3]))
+
+
 def test_other_sizes_are_cut_from_the_next_larger_screen(tmp_path: Path, game: Game) -> None:
     (small,) = make_walks(tmp_path, [0], MakeConfig(2, Bucket(64, 64)))
     (large,) = make_walks(tmp_path / "large", [0], MakeConfig(2, Bucket(120, 160)))

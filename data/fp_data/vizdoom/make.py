@@ -14,11 +14,12 @@ from jaxtyping import UInt8
 from fp_data.atomic import replacing
 from fp_data.buckets import Bucket, place
 from fp_data.clips import caption_path
+from fp_data.damaged import parse_json, taking_apart
 from fp_data.video import scaled, write_mp4
 from fp_data.vizdoom.film import film
 from fp_data.vizdoom.floor_plan import free_ways
 from fp_data.vizdoom.game import LEVEL, Game, screen_sizes
-from fp_data.vizdoom.poses import Pose, poses_path
+from fp_data.vizdoom.poses import AGAIN, Pose, poses_path
 from fp_data.vizdoom.script import Move, Script, caption, write_script
 
 LANDSCAPE = Bucket(480, 832)
@@ -127,12 +128,13 @@ def _is_there(folder: Path, seed: int, config: MakeConfig) -> bool:
     path = _path(folder, seed)
     if not (path.is_file() and caption_path(path).is_file() and poses_path(path).is_file()):
         return False
-    stored = json.loads(poses_path(path).read_text(encoding="utf-8"))
-    differing = [
-        f"{name} {stored.get(name)}, not {value}"
-        for name, value in _settings(seed, config).items()
-        if stored.get(name) != value
-    ]
+    with taking_apart(poses_path(path), AGAIN):
+        stored = parse_json(poses_path(path).read_bytes())
+        differing = [
+            f"{name} {stored.get(name)}, not {value}"
+            for name, value in _settings(seed, config).items()
+            if stored.get(name) != value
+        ]
     if differing:
         raise ValueError(
             f"{path} was made with {'; '.join(differing)}. Take another folder, or remove this one's walks"

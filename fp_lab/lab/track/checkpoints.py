@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fp_data.atomic import replacing_folder
-from fp_data.damaged import set_aside
+from fp_data.damaged import parse_json, set_aside, taking_apart
 from fp_lab.codec import WEIGHTS_FILE, file_sha256
 from fp_lab.lab.atomic import read_json, write_text
 from fp_lab.lab.stages import RunFolder
@@ -47,12 +47,16 @@ class Checkpoint(RunFolder):
     @property
     def train_key(self) -> str:
         """Of the training that it belongs to."""
-        return str(json.loads(self.record.read_text(encoding="utf-8"))["train_key"])
+        return self._recorded("train_key")
 
     @property
     def sha256(self) -> str:
         """Of the weights as they were saved."""
-        return str(json.loads(self.record.read_text(encoding="utf-8"))["sha256"])
+        return self._recorded("sha256")
+
+    def _recorded(self, what: str) -> str:
+        with taking_apart(self.record):
+            return str(parse_json(self.record.read_bytes())[what])
 
     def check_weights(self) -> None:
         """Refuse weights that are not those that were saved.

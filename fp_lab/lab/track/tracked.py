@@ -1,6 +1,5 @@
 """What the checkpoints of a run score, as one tidy table: ``tracked.parquet`` in the run's folder."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fp_data.atomic import replacing
+from fp_data.damaged import parse_json, taking_apart
 from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE
 from fp_lab.lab.track.checkpoints import Checkpoint, tracked_path
@@ -62,14 +62,15 @@ def _floors(truth: Path) -> dict[str, float]:
 
 
 def _rows(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    summary = json.loads(checkpoint.summary.read_text(encoding="utf-8"))
-    shared = {
-        "step": checkpoint.step,
-        "videos": int(summary["videos"]),
-        "protocol": _protocol(summary),
-        "model_sha256": checkpoint.sha256,
-    }
-    return [_row(name, told) | shared for name, told in summary["estimators"].items()]
+    with taking_apart(checkpoint.summary, "fp-lab track scores it again where it is gone"):
+        summary = parse_json(checkpoint.summary.read_bytes())
+        shared = {
+            "step": checkpoint.step,
+            "videos": int(summary["videos"]),
+            "protocol": _protocol(summary),
+            "model_sha256": checkpoint.sha256,
+        }
+        return [_row(name, told) | shared for name, told in summary["estimators"].items()]
 
 
 def _row(name: str, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from fp_lab.lab.results import Results
 from fp_lab.lab.run_config import run_settings
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.summary import headline_of
+from fp_lab.lab.track.checkpoints import Checkpoint
+from fp_lab.lab.track.tracked import write_tracked
 from fp_lab.model import FramePackModel
 from fp_lab.pipelines import require_used
 from made_up_scores import Figures, made_up_grid
@@ -77,6 +79,19 @@ def test_a_summary_that_is_none_is_named_and_scored_again(tmp_path: Path) -> Non
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"fps": "x"}))
     with pytest.raises(ValueError, match=r"summary.json: is damaged.*got 'x'.*scores it again"):
         read_runs(grid, [run])
+
+
+def test_the_record_and_the_scores_of_a_checkpoint_that_are_none_are_named(tmp_path: Path) -> None:
+    place = Checkpoint(tmp_path / "train" / "checkpoints" / "step00000003")
+    place.summary.parent.mkdir(parents=True)
+    place.record.write_text(json.dumps({"train_key": "key", "sha256": "0"}))
+    assert refusals(place.record, lambda: (place.train_key, place.sha256)) == 7 + 2
+    own = {"value": {"mean": 0.5, "reliable": True}, "drift": {"mean_absolute": {}, "signed": {}}}
+    figures = {"own": own, "score": "clarity", "family": "plain", "unit": "", "higher_is_better": True}
+    size = {"videos": 2, "frames": 9, "height": 8, "width": 8}
+    how = {"protocol": "world", "segments": 4, "estimators": {}}
+    place.summary.write_text(json.dumps(size | {"protocol": how, "estimators": {"plain/x": figures}}))
+    assert refusals(place.summary, lambda: write_tracked(RunFolder(tmp_path), [place], None)) >= 7 + 6
 
 
 @pytest.mark.parametrize(
