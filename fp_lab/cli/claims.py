@@ -47,9 +47,14 @@ def claims(
     console.print(f"{claims}: {counted(checked)}.", highlight=False)
     if evidence.scope:
         console.print(f"Empirical ones are {evidence.scope}.", markup=False, highlight=False, soft_wrap=True)
+    left_out = evidence.comparison.left_out if evidence.comparison else ()
+    for line in left_out:
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     if out is not None:
         from fp_lab.lab.report.claims_page import write_claims_page
 
         write_claims(evidence, checked, out)
         page = write_claims_page(evidence, checked, out)
         console.print(f"Page: {page}", markup=False, highlight=False, soft_wrap=True)
+    if left_out:
+        raise typer.Exit(1)

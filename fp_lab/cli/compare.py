@@ -67,6 +67,8 @@ def compare(
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     for run in comparison.gathered.waiting:
         console.print(f"Not scored yet: {run}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    for line in comparison.left_out:
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     if out is not None:
         comparison.write(out)
         console.print(f"Written: {out}", markup=False, highlight=False, soft_wrap=True)
@@ -75,3 +77,5 @@ def compare(
 
         for folder in folders:
             console.print(f"Report: {write_report(folder)}", markup=False, highlight=False, soft_wrap=True)
+    if comparison.left_out:
+        raise typer.Exit(1)

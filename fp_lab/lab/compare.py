@@ -77,7 +77,13 @@ class Comparison:
         waiting = ", ".join(str(run) for run in self.gathered.waiting)
         parts = [f"{said}\n" for said in (*self.gathered.cautions, self.verdict.text)]
         parts += [*(to_markdown(table) for table in self.tables)]
-        return "\n".join([*parts, *([f"Not scored yet: {waiting}\n"] if waiting else [])])
+        parts += [f"Not scored yet: {waiting}\n"] if waiting else []
+        return "\n".join([*parts, *(f"{line}\n" for line in self.left_out)])
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Runs that are not compared because they are damaged, a line each."""
+        return tuple(f"Left out: {why}" for why in self.gathered.damaged.values())
 
     @property
     def text(self) -> str:

@@ -4,13 +4,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
+from fp_data.damaged import DamagedFile, taking_apart
 from fp_lab.compressions import from_parts
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.basis import Basis
@@ -85,6 +86,7 @@ class Gathered:
         protocol: how the figures were made, the same for all arms.
         truths: folders of the ground truth.
         waiting: run folders that have no scores yet.
+        damaged: run folders that are left out because a file there cannot be read -> the file and its fault.
         cautions: what is to be said of the arms' bases and kernels before any figure is read.
         differing: what arms differ in beside what their names tell, in a sentence; else empty.
         index: all this as it was read: a run's facts under ``<arm>/seed<k>``.
@@ -102,6 +104,7 @@ class Gathered:
     cautions: tuple[str, ...] = ()
     differing: str = ""
     index: Index = NOTHING
+    damaged: Mapping[Path, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -163,9 +166,7 @@ class Gathered:
         """One row per arm, training seed, video, estimator, history and frame: read when it is asked for."""
         runs = [run for arm in self.arms for run in arm.folders]
         tables = [
-            pd.read_parquet(run / "scores" / FRAMES_FILE).assign(
-                arm=run.parent.name, training_seed=training_seed(run)
-            )
+            _table(run / "scores" / FRAMES_FILE).assign(arm=run.parent.name, training_seed=training_seed(run))
             for run in runs
         ]
         return pd.concat(tables, ignore_index=True)
@@ -222,12 +223,16 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
         settings: ``key=value`` entries; only runs that have these settings are read.
 
     Raises:
-        ValueError: no scores there, or scores of different protocols: they cannot share a table.
+        ValueError: no scores there that can be read, or scores of different protocols: they cannot share a
+            table.
     """
     runs = _runs_below(paths)
     runs = list(_having(runs, settings)) if settings else runs
     parts = {grid: read_runs(grid, own) for grid, own in _by_grid(runs).items()}
     scored = {grid / name: facts for grid, part in parts.items() for name, facts in part.runs.items()}
+    damaged = {grid / name: why for grid, part in parts.items() for name, why in part.damaged.items()}
+    if damaged and not scored:
+        raise DamagedFile(next(iter(damaged.values())))
     if not scored:
         listed = ", ".join(str(path) for path in paths)
         those = f" with {', '.join(settings)}" if settings else ""
@@ -236,8 +241,8 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
     scored = {run: scored[run] for run in runs if run in scored}
     truths = sorted({(run / facts.truth).resolve() for run, facts in scored.items() if facts.truth})
     floor_videos = _floor(truths, next(iter(scored.values())).size, index.measures())
-    waiting = tuple(run for run in runs if run not in scored)
-    return Gathered.of(index, scored, floor_videos, truths=tuple(truths), waiting=waiting)
+    waiting = tuple(run for run in runs if run not in scored and run not in damaged)
+    return Gathered.of(index, scored, floor_videos, truths=tuple(truths), waiting=waiting, damaged=damaged)
 
 
 def _runs_below(paths: Sequence[Path]) -> list[Path]:
@@ -252,12 +257,18 @@ def _by_grid(runs: Sequence[Path]) -> dict[Path, list[Path]]:
 
 
 def by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
-    """Scored runs below some folders by the length of their videos in frames, the shortest first."""
+    """Scored runs below some folders by the length of their videos in frames, the shortest first.
+
+    Damaged ones, whose length nobody knows, are with each.
+    """
     found: dict[int, list[Path]] = {}
+    damaged: list[Path] = []
     for grid, own in _by_grid(_runs_below(paths)).items():
-        for name, facts in read_runs(grid, own).runs.items():
+        index = read_runs(grid, own)
+        damaged += [grid / name for name in index.damaged]
+        for name, facts in index.runs.items():
             found.setdefault(int(facts.size["frames"]), []).append(grid / name)
-    return dict(sorted(found.items()))
+    return {frames: [*runs, *damaged] for frames, runs in sorted(found.items())}
 
 
 def _cautions(runs: Mapping[Path, RunFacts]) -> Iterator[str]:
@@ -289,15 +300,21 @@ def _having(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:
     from fp_lab.lab.config.layers import BASELINE_KEYS
 
     configs = {run: path for run in runs if (path := RunFolder(run).config).is_file()}
-    if not configs:
+    told = {}
+    for run, path in configs.items():
+        try:
+            told[run] = run_settings(path)
+        except DamagedFile:
+            yield run  # said where it is read
+    if not told:
         return
     stand_ins = dict.fromkeys(PARTS, "recipe") | dict.fromkeys(BASELINE_KEYS, "label")
     keys = {stand_ins.get(key, key) for key in flatten(override_layer(settings, ExperimentConfig).values)}
-    wanted = plain(flatten(asdict(load(next(iter(configs.values())), settings))))
+    wanted = plain(flatten(asdict(load(configs[next(iter(told))], settings))))
     usual = plain(flatten(asdict(ExperimentConfig("g9"))))
-    for run, path in configs.items():
-        told = usual | flatten(run_settings(path))
-        if all(told.get(key) == wanted.get(key) for key in keys):
+    for run, own in told.items():
+        whole = usual | flatten(own)
+        if all(whole.get(key) == wanted.get(key) for key in keys):
             yield run
 
 
@@ -408,13 +425,18 @@ def _floor(
 
 
 def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:
-    tables = [pd.read_parquet(path) for truth in truths if (path := truth / "scores" / name).is_file()]
+    tables = [_table(path) for truth in truths if (path := truth / "scores" / name).is_file()]
     if not tables:
         return pd.DataFrame(
             columns=["video", "prompt", "seed", "history", "estimator", "score", "family", "value"]
         )
     table = pd.concat(tables, ignore_index=True)
     return table.assign(arm=NOISE_FLOOR, training_seed=0)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    with taking_apart(path, "the command that made it scores it again"):
+        return pd.read_parquet(path)
 
 
 def _frozen(videos: pd.DataFrame) -> dict[str, Frozen]:

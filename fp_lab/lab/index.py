@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fp_data.atomic import replacing
-from fp_data.damaged import parse_json, taking_apart
+from fp_data.damaged import DamagedFile, parse_json, taking_apart
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.base_origin import is_toy, toy_base
 from fp_lab.lab.differing import compared_settings
@@ -103,12 +103,14 @@ class Index:
         settings: key -> what runs were made with, see `compared_settings`; runs of one arm share a key.
         protocols: key -> how figures were made (``protocol``) and of what kind they are (``measures``).
         rows: one per run, video and estimator, from own history.
+        damaged: name of each scored run that cannot be read -> the file and its fault.
     """
 
     runs: Mapping[str, RunFacts]
     settings: Mapping[str, Mapping[str, Any]]
     protocols: Mapping[str, Mapping[str, Any]]
     rows: pa.Table
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     def measures(self) -> dict[str, Measure]:
         """Every estimator by name."""
@@ -133,6 +135,8 @@ def training_seed(run: Path) -> int | None:
 def read_runs(grid: Path, runs: Sequence[Path]) -> Index:
     """The scored runs among some runs of a grid, from its index as far as it is up to date.
 
+    Those with a damaged file are told apart, and leave the others as they are.
+
     Args:
         grid: folder.
         runs: folders ``<arm>/seed<k>`` below it.
@@ -145,12 +149,18 @@ def read_runs(grid: Path, runs: Sequence[Path]) -> Index:
         if (name := _name(run)) in states
         and (name not in known.runs or list(known.runs[name].state) != states[name])
     ]
+    damaged: dict[str, str] = {}
     if fresh:
-        read = (_read(run, states[_name(run)]) for run in fresh)
-        known = _joined([_without(known, {_name(run) for run in fresh}), *read])
+        parts = [_without(known, {_name(run) for run in fresh})]
+        for run in fresh:
+            try:
+                parts.append(_read(run, states[_name(run)]))
+            except DamagedFile as error:
+                damaged[_name(run)] = str(error)
+        known = _joined(parts)
         with suppress(OSError):
             _save(known, grid / INDEX_FILE)
-    return _without(known, set(known.runs) - set(states))
+    return replace(_without(known, set(known.runs) - set(states)), damaged=damaged)
 
 
 def joined(parts: Sequence[Index]) -> Index:
@@ -175,7 +185,8 @@ def _joined(parts: Sequence[Index]) -> Index:
     runs = {name: facts for part in parts for name, facts in part.runs.items()}
     settings = {key: told for part in parts for key, told in part.settings.items()}
     protocols = {key: told for part in parts for key, told in part.protocols.items()}
-    return Index(runs, settings, protocols, pa.concat_tables([part.rows for part in parts]))
+    damaged = {name: why for part in parts for name, why in part.damaged.items()}
+    return Index(runs, settings, protocols, pa.concat_tables([part.rows for part in parts]), damaged)
 
 
 def _name(run: Path) -> str:
@@ -242,10 +253,11 @@ def _read(folder: Path, state: Sequence[int]) -> Index:
     )
     with taking_apart(scores / VIDEOS_FILE, _SCORED_AGAIN):
         table = pq.read_table(scores / VIDEOS_FILE)
-    own = table.filter(pc.equal(table["history"], "own"))
+        own = table.filter(pc.equal(table["history"], "own"))
     if not set(GIVEN_COLUMNS) <= set(own.column_names):  # scored before they were
         spans = {name: figures["span"] for name, figures in told["measures"].items()}
-        own = _add_given(own, scores / FRAMES_FILE, size, spans)
+        with taking_apart(scores / FRAMES_FILE, _SCORED_AGAIN):
+            own = _add_given(own, scores / FRAMES_FILE, size, spans)
     known = {"arm": pa.scalar(folder.parent.name), "training_seed": pa.scalar(training_seed(folder))}
     columns = [
         pa.repeat(known[field.name], len(own)).cast(field.type)

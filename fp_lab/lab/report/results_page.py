@@ -32,12 +32,14 @@ def write_results(source: Path, folder: Path) -> Path:
         The page.
 
     Raises:
-        ValueError: no scores there, runs that wait for theirs, or a file of something else.
+        ValueError: no scores there, damaged ones, runs that wait for theirs, or a file of something else.
     """
     name = source.resolve().with_suffix("").name if source.is_file() else source.resolve().name
     stored = folder / f"{name}.parquet"
     if not source.is_file():
         gathered = gather([source])
+        if gathered.damaged:
+            raise ValueError(next(iter(gathered.damaged.values())))
         if gathered.waiting:
             listed = ", ".join(str(run) for run in gathered.waiting[:_MOST])
             raise ValueError(

@@ -1,5 +1,6 @@
 """``fp-lab compare``: formats on standard output, and no torch on the way."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,18 @@ def test_unknown_names_are_refused_with_those_that_are_known(
     done = CliRunner().invoke(app, ["compare", str(grid), *option])
     assert done.exit_code == 2
     assert message in done.output
+
+
+def test_a_damaged_run_is_told_of_and_in_the_exit_status(grid: Path, tmp_path: Path) -> None:
+    shutil.copytree(grid, own := tmp_path / "grid")
+    (own / VANILLA / "seed0" / "scores" / "summary.json").write_text("{")
+    done = CliRunner().invoke(app, ["compare", str(own), "--format", "csv"])
+    assert done.exit_code == 1, done.output
+    assert "seed0/scores/summary.json: is damaged" in done.stderr
+    assert done.stdout.startswith("arm,label,order")
+    done = CliRunner().invoke(app, ["claims", str(own), "--only", "M3"])
+    assert done.exit_code == 1, done.output
+    assert "Left out: " in done.stdout
 
 
 def test_out_writes_every_format(grid: Path, tmp_path: Path) -> None:

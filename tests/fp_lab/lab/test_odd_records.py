@@ -11,9 +11,11 @@ import pytest
 from fixtures import tiny_base, tiny_codec
 from fp_data.damaged import parse_json
 from fp_lab.codec import Codec
+from fp_lab.lab.compare import compare
 from fp_lab.lab.engines.journal import JOURNAL_FILE, JournalReader
+from fp_lab.lab.gathered import by_length, gather
 from fp_lab.lab.identity import occupant
-from fp_lab.lab.index import read_runs
+from fp_lab.lab.report.results_page import write_results
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.results import Results
 from fp_lab.lab.run_config import run_settings
@@ -69,16 +71,35 @@ def test_a_summary_that_is_none_is_named_and_scored_again(tmp_path: Path) -> Non
     grid = made_up_grid(tmp_path / "grid", {"g5": Figures(0.5)}, videos=2)
     run = grid / "g5" / "seed0"
     summary = run / "scores" / "summary.json"
-    refused = refusals(summary, lambda: read_runs(grid, [run]))
+    refused = refusals(summary, lambda: gather([grid]))
     assert refused >= 7 + 4 * len(("frames", "height", "width", "fps", "videos"))
     figures = {"own": {}, "family": "plain", "score": "clarity"}
     told = tmp_path / "summary.json"
     told.write_text(json.dumps({"estimators": {"plain/x": figures}, "flags": {}}))
     assert refusals(told, lambda: headline_of(told)) >= 7 + 5
-    assert refusals(run / "efficiency.json", lambda: read_runs(grid, [run])) >= 7
+    assert refusals(run / "efficiency.json", lambda: gather([grid])) >= 7
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"fps": "x"}))
     with pytest.raises(ValueError, match=r"summary.json: is damaged.*got 'x'.*scores it again"):
-        read_runs(grid, [run])
+        gather([grid])
+
+
+@pytest.mark.parametrize(
+    "file", ["config.yaml", "scores/summary.json", "scores/videos.parquet", "efficiency.json"]
+)
+def test_a_damaged_run_is_left_out_by_name_and_the_others_are_read(tmp_path: Path, file: str) -> None:
+    grid = made_up_grid(tmp_path / "grid", {"g5": Figures(0.5), "g9": Figures(0.4)}, videos=2)
+    whole, bad = (grid / arm / "seed0" for arm in ("g5", "g9"))
+    gather([grid])
+    (bad / file).write_bytes(b"{[")
+    found = gather([grid], ["seed=0"])
+    assert [arm.name for arm in found.arms] == ["g5"]
+    assert found.waiting == ()
+    assert list(found.damaged) == [bad]
+    assert found.damaged[bad].startswith(f"{bad / file}: is damaged: ")
+    assert f"Left out: {bad / file}: is damaged" in compare(found).markdown
+    assert list(by_length([grid]).values()) == [[whole, bad]]
+    with pytest.raises(ValueError, match="is damaged"):
+        write_results(grid, tmp_path)
 
 
 def test_the_record_and_the_scores_of_a_checkpoint_that_are_none_are_named(tmp_path: Path) -> None:
