@@ -54,7 +54,9 @@ def render(
     motion_told: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the captions that tell speed and direction.")
     ] = 1.0,
-    fps: Annotated[float, typer.Option(max=1000, callback=positive, help="Frames per second.")] = 16.0,
+    fps: Annotated[
+        float, typer.Option(min=0.01, max=1000, callback=positive, help="Frames per second.")
+    ] = 16.0,
     to: Annotated[
         Path, typer.Option(callback=folder_to_write, help="Folder for the mp4 files and their captions.")
     ] = Path("world"),
@@ -83,7 +85,7 @@ def make(
     frames: Annotated[int, typer.Option(min=1, help="Length.")] = 145,
     size: Annotated[str, typer.Option(help="Height x width, pixels.")] = "480x832",
     fps: Annotated[
-        float, typer.Option(max=1000, callback=positive, help="Frames per second of the files.")
+        float, typer.Option(min=0.01, max=1000, callback=positive, help="Frames per second of the files.")
     ] = 16.0,
     to: Annotated[
         Path,

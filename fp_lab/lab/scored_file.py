@@ -26,6 +26,7 @@ from fp_lab.lab.measured import Row
 from fp_lab.lab.names import shown
 from fp_lab.lab.stages import digest
 from fp_lab.lab.summary import plain
+from fp_lab.ranges import check_once
 from fp_metrics import About, VideoScores, WrongLength, protocol, score_video
 from fp_metrics.observer import USUAL_FPS
 from fp_metrics.suite import CHUNK
@@ -53,6 +54,11 @@ class Measuring:
     metrics: tuple[str, ...] | None = None
     device: str = "cpu"
     megapixels: float = MEGAPIXELS
+
+    def __post_init__(self) -> None:
+        """Refuse a family or metric that is named twice."""
+        check_once("family", self.families)
+        check_once("metrics", self.metrics or ())
 
     @cached_property
     def key(self) -> str:

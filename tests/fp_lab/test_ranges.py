@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fp_lab.ranges import check_ranges
+from fp_lab.ranges import check_once, check_ranges
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Numbers:
     [
         ("[0, 1)", [0, 0.5], [-0.1, 1, math.inf]),
         ("(0, 1]", [0.1, 1], [0, 1.1]),
-        ("[1, inf)", [1, 10**30], [0, math.inf]),
+        ("[1, inf)", [1, 10**9, 1e30], [0, 10**9 + 1, math.inf]),
     ],
 )
 def test_an_interval_holds_what_mathematics_says(
@@ -31,3 +31,9 @@ def test_an_interval_holds_what_mathematics_says(
         with pytest.raises(ValueError, match=r"^several: got "):
             check_ranges("", Numbers(several=(inside[0], number)), several=interval)
     check_ranges("of", Numbers(), value=interval)
+
+
+def test_a_name_that_is_there_twice_is_told() -> None:
+    check_once("family", ("plain", "world"))
+    with pytest.raises(ValueError, match="family: got plain 2 times, expected it once"):
+        check_once("family", ("plain", "world", "plain"))

@@ -11,7 +11,7 @@ from fp_lab.causal import Blocks
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
 from fp_lab.packing.context import ContextConfig
-from fp_lab.ranges import THREADS, check_ranges
+from fp_lab.ranges import FPS, THREADS, check_once, check_ranges
 from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig
 
@@ -219,7 +219,8 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         """Keep evaluation seeds apart from training seeds."""
         check_ranges("evaluation", self, videos="[1, inf)", frames="[2, inf)", first_seed="[0, inf)")
-        check_ranges("evaluation", self, batch="[1, inf)", strips="[0, inf)", fps="(0, 1000]")
+        check_ranges("evaluation", self, batch="[1, inf)", strips="[0, inf)", fps=FPS)
+        check_once("evaluation.families", self.families)
         if not self.families:
             raise ValueError("evaluation.families: got none, expected at least one, such as plain")
         if not 0 <= self.given < self.frames:

@@ -95,6 +95,8 @@ def test_every_command_is_there_and_helps() -> None:
         (["generate", "--image", "a.png", "--video", "b.mp4"], "got --image and --video, expected one"),
         (["generate", "--seconds", "5", "--frames", "9"], "got --seconds and --frames, expected one"),
         (["generate", "--checkpoint", "nowhere"], "got nowhere and no recipe"),
+        (["evaluate", "videos", "--family", "plain,plain"], "family: got plain 2 times"),
+        (["data", "render", "--fps", "1e-300"], "--fps"),
         (["explain", "f1k3_g9"], "expected"),
         (["explain", "causal_attention", "--protocol", "papers"], "expected one of paper, equal_tokens"),
     ],
