@@ -44,6 +44,7 @@ class ArmsAtWork:
         self.halted = ""
         self.unsent: list[Job] = []
         self._numbers = {job.folder: number for number, job in enumerate(jobs, start=1)}
+        self._tracker = tracker
         children = tracker.children(parent)
         _close_strays(tracker, children)
         self._known = {child.folder: child for child in children}
@@ -83,6 +84,8 @@ class ArmsAtWork:
             self.unsent = [job for job in self.unsent if not self._send(job)]
             if not self.unsent:
                 return
+            if self._tracker.refuses:
+                break
             self.progress.say(
                 f"Waiting for MLflow to answer: it misses {len(self.unsent)} of {len(self.jobs)} arms"
             )

@@ -43,6 +43,10 @@ class _Deleted(Exception):
     """The experiment was deleted, and may be restored; the argument is its id."""
 
 
+class _NoAddress(Exception):
+    """MLflow makes no client for the address; the argument says why."""
+
+
 class Store:
     """A tracking store.
 
@@ -60,6 +64,8 @@ class Store:
         self._experiment = ""
         self._told = ""
         self._ask_at = 0.0
+        self.refuses = False
+        """Whether the last call failed by what no waiting helps: the address, or a deleted experiment."""
 
     @property
     def exists(self) -> bool:
@@ -80,6 +86,7 @@ class Store:
             answer = question(self._client)
         except Exception as error:  # of the network, the data base, the server: work goes on all the same
             self._ask_at = time.monotonic() + _ASK_AGAIN
+            self.refuses = isinstance(error, _NoAddress | _Deleted)
             reason = _reason(self.uri, error)
             if not self._told:
                 self._say(
@@ -127,6 +134,7 @@ class Store:
         with warnings.catch_warnings(), only_one(self._runs / "mlflow.lock"):
             warnings.simplefilter("ignore")  # of MLflow's tables and settings: none of a user's business
             from mlflow import MlflowClient
+            from mlflow.exceptions import MlflowException
 
             for name in ("alembic", "mlflow"):
                 logging.getLogger(name).setLevel(logging.WARNING)
@@ -145,7 +153,10 @@ class Store:
                     )
                 _make_database(self._database)
                 _follow_a_move(self._database)
-            client = MlflowClient(self.uri)
+            try:
+                client = MlflowClient(self.uri)
+            except MlflowException as error:
+                raise _NoAddress(_line(error)) from error
             # a server knows best where artifacts go; our own store would put them into the working directory
             location = None if self._shared else _artifacts(self._database)
             self._experiment = _experiment(client, location)
@@ -222,8 +233,15 @@ def _reason(uri: str, error: Exception) -> str:
             f"MLflow's experiment {EXPERIMENT} at {uri} is deleted; this restores it: "
             f"{_URI_VARIABLE}={shlex.quote(uri)} {restore}"
         )
-    line = (str(error).splitlines() or [""])[0][:200]
-    return f"MLflow at {uri} does not answer ({type(error).__name__}: {line})"
+    if isinstance(error, _NoAddress):
+        wanted = "such as http://server:5000 or sqlite:////folder/mlflow.db"
+        return f"{_URI_VARIABLE}: got {uri!r}, expected an address that MLflow takes, {wanted} ({error})"
+    return f"MLflow at {uri} does not answer ({type(error).__name__}: {_line(error)})"
+
+
+def _line(error: Exception) -> str:
+    """The first line of a message, not all of it where that is long."""
+    return (str(error).strip().splitlines() or [""])[0][:200]
 
 
 def _experiment(client: Any, location: str | None) -> str:

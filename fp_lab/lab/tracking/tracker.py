@@ -53,6 +53,11 @@ class Tracker:
     def __init__(self, runs: Path, say: Callable[[str], None] = lambda line: None) -> None:
         self._store = Store(runs, say)
 
+    @property
+    def refuses(self) -> bool:
+        """Whether no waiting for the store helps, see `Store`."""
+        return self._store.refuses
+
     def grid(self, name: str, folder: Path) -> TrackedRun:
         """The parent run of a grid: the one that it had before, if there is one."""
         return TrackedRun(self._store, (GRID_TAG, str(folder.resolve())), name)

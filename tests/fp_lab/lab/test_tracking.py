@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from rich.console import Console
 
+from fp_lab.lab.arms_at_work import ArmsAtWork
 from fp_lab.lab.ending import mlflow_command
+from fp_lab.lab.engines import Here
+from fp_lab.lab.progress import GridProgress
 from fp_lab.lab.reporter import Step
 from fp_lab.lab.tracking import RESULTS_TAG, TrackedRun, Tracker, Unreachable
 from fp_lab.lab.tracking import store as store_module
@@ -196,6 +200,24 @@ def test_a_data_base_that_cannot_be_opened_is_given_up_in_a_moment(
         store_module.Store(tmp_path, said.append).ask(lambda client: client.search_experiments())
     assert sum(naps) < 5
     assert ["does not answer" in line for line in said] == [True]
+
+
+@pytest.mark.parametrize("address", ["not a uri", "nowhere://server"])
+def test_what_is_no_address_is_told_once_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    said: list[str] = []
+    tracker = Tracker(tmp_path, said.append)
+    parent = tracker.grid("grid", tmp_path)
+    with GridProgress(Console(quiet=True), 1) as progress:
+        work = ArmsAtWork([], Here(tmp_path / "cache"), tracker, parent, progress)
+        work.unsent = ["an arm"]  # type: ignore[list-item]
+        monkeypatch.setattr(ArmsAtWork, "_send", lambda self, job: parent.open())
+        monkeypatch.setattr("fp_lab.lab.arms_at_work.time.sleep", lambda _: pytest.fail("it waits"))
+        work.catch_up()
+    (line,) = said
+    assert line.startswith(f"MLFLOW_TRACKING_URI: got {address!r}, expected an address that MLflow takes")
 
 
 @pytest.mark.parametrize("name", ["a?b", "a%20b", "a b#c", "ä+b@c:d"])
