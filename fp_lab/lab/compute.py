@@ -124,7 +124,7 @@ def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> fl
 
         return training_flops(config, shape)
     size = (shape.frames, shape.rows, shape.columns)
-    return BACKWARD * section_flops(config.parsed_recipe, _backbone(config), *size)
+    return BACKWARD * section_flops(config.parsed_recipe, own_backbone(config), *size)
 
 
 def training_tflop(config: ExperimentConfig, shape: LatentShape | None = None) -> float:
@@ -168,8 +168,8 @@ def _with_recipe(config: ExperimentConfig, recipe: str) -> ExperimentConfig:
     return replace(config, recipe=recipe, context=context)
 
 
-def _backbone(config: ExperimentConfig) -> TinyDiTConfig:
-    """Of the base, or of what is trained from random weights."""
+def own_backbone(config: ExperimentConfig) -> TinyDiTConfig:
+    """Of the base, or of what is trained from random weights; of an arm over the lab's own backbone."""
     if config.model.base is None:
         return config.model.backbone
     return stored_backbone(config.model.base)

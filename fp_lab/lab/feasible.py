@@ -7,14 +7,17 @@ import psutil
 
 from fp_data.clips import ClipsConfig, NoVideos, require_window
 from fp_lab.lab.build import clips_of
-from fp_lab.lab.compute import shape_of, strides_of
+from fp_lab.lab.compute import LatentShape, own_backbone, shape_of, strides_of
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.evaluate import applying_families, left_out
 from fp_lab.lab.grid import Arm
+from fp_lab.lab.real import is_real
 from fp_lab.lab.track.best import Goal, check_measured
+from fp_lab.packing.schedule import level_tokens
 from fp_lab.video_codec import pixel_frames
 
 _LATENT = 4  # bytes of a channel, in memory
+_EMBEDDED = 4  # bytes of a channel of a token
 _COPIES = 3  # of the evaluation videos: true ones, generated ones, those from true history
 
 
@@ -46,21 +49,34 @@ def _check_families(config: ExperimentConfig) -> None:
 
 
 def _check_memory(config: ExperimentConfig) -> None:
-    """Latents of the training videos and pixels of the evaluation videos are held in memory as a whole."""
+    """Latents of training videos, pixels of evaluation videos and a context are held in memory as a whole."""
     data, evaluation = config.data, config.evaluation
-    here = psutil.virtual_memory().total
+    here, needed, fault = psutil.virtual_memory().total, 0, ""
     with suppress(ValueError):  # a codec that is not there is named by who needs it
         shape, channels = shape_of(config, data.frames), config.model.backbone.channels
         latents = data.train_videos * channels * shape.frames * shape.rows * shape.columns * _LATENT
         frames = pixel_frames(evaluation.frames, strides_of(config).temporal)
         pixels = evaluation.videos * frames * data.size**2 * 3 * _COPIES
         if data.cache is None and latents > here:
-            fault = f"data.train_videos: got {data.train_videos}, whose latents take"
+            fault, needed = f"data.train_videos: got {data.train_videos}, whose latents take", latents
         elif pixels > here:
-            fault, latents = f"evaluation.videos: got {evaluation.videos}, whose frames take", pixels
-        else:
-            return
-    raise ValueError(f"{fault} {latents / 2**30:.0f} GiB; expected what fits into {here / 2**30:.0f} GiB")
+            fault, needed = f"evaluation.videos: got {evaluation.videos}, whose frames take", pixels
+        elif (packed := _packed(config, shape)) > here:
+            fault, needed = f"recipe: got {config.recipe}, the context of a batch takes", packed
+    if fault:
+        raise ValueError(f"{fault} {needed / 2**30:.0f} GiB; expected what fits into {here / 2**30:.0f} GiB")
+
+
+def _packed(config: ExperimentConfig, shape: LatentShape) -> int:
+    """Bytes of the context of a training batch at the input of the backbone, the least that it takes.
+
+    Frames that a video does not have are embedded too, and left out afterwards where they are dropped: levels
+    of a million frames take their memory whatever the videos' length.
+    """
+    if is_real(config):
+        return 0
+    tokens = sum(level_tokens(config.parsed_recipe, shape.rows, shape.columns))
+    return config.training.batch * tokens * own_backbone(config).width * _EMBEDDED
 
 
 def _check_windows(windows: ClipsConfig, setting: str) -> None:

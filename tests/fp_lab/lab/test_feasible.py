@@ -88,6 +88,17 @@ def test_arms_that_nothing_can_come_of_are_refused(
         check_feasible([arm_of(tmp_path, *settings)])
 
 
+def test_frames_of_levels_count_whatever_the_length_of_the_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a training asked for 1,023,998,976 bytes to embed the first 999,999 frames of two videos."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"total": 1_023_998_975}))
+    parts = ["compression=f1k1", "order=vanilla"]
+    check_feasible([arm_of(tmp_path, *parts, "sink=10000")])
+    with pytest.raises(ValueError, match=r"^arm: recipe: got f999999k1_x_f1k1_g9, the context of a batch"):
+        check_feasible([arm_of(tmp_path, *parts, "sink=999999")])
+
+
 def test_a_family_that_is_left_out_is_told_before_anything_is_done(tmp_path: Path) -> None:
     arm = arm_of(tmp_path, "data.world.variant=curtain", "evaluation.families=[plain, world]")
     said = [line for line in cautions([arm]) if line.startswith("evaluation.families")]
