@@ -1,0 +1,111 @@
+"""What a base can do before arms are built on it: motion, shape and look of objects, and memory."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from fp_data.latents import to_frames, to_pixels
+from fp_data.worlds import WorldConfig, render
+from fp_lab.codec import Codec
+from fp_lab.lab.forgotten import truly_shown
+from fp_lab.lab.measured import pixels
+from fp_lab.lab.truth import scene_truths, world_truths
+from fp_lab.model import FramePackModel
+from fp_lab.recipe import parse
+from fp_lab.rollout import SamplingConfig, rollout
+from fp_lab.solvers import SolverConfig
+from fp_metrics import About, score_video
+from fp_metrics.forgetting import Forgetting, ForgettingMeter
+
+GAPS = range(8, 13)
+REACH = range(1, 20)
+"""Gaps that 19 frames of history reach."""
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """Agreement of what comes back with what was hidden, means over videos.
+
+    Attributes:
+        psnr: against the truth, of pixels that were shown truly and then hidden for some frames, in dB.
+        told: share of objects that the probe tells right, of those that were hidden no longer than `REACH`.
+    """
+
+    psnr: float
+    told: float
+
+
+class Judge:
+    """Samples and measures with one model.
+
+    Args:
+        model: the base.
+        codec: of its latents.
+        seeds: of the videos of every figure.
+        steps: of the Euler solver.
+    """
+
+    def __init__(self, model: FramePackModel, codec: Codec, seeds: Sequence[int], steps: int) -> None:
+        self.model, self.codec, self.seeds = model, codec, seeds
+        self.sampling = SamplingConfig(SolverConfig("euler", steps))
+
+    @torch.no_grad()
+    def sampled(
+        self, recipe: str, world: WorldConfig, *, true_history: bool
+    ) -> tuple[Tensor, list[tuple[int, ...]]]:
+        """Videos, uint8 ``b t h w c``, and their sections; the first frame is given."""
+        true = render(world, self.seeds)
+        latents = self.codec.encode(to_pixels(true.frames))
+        made, sections = latents.clone(), []
+        for rolled in rollout(
+            self.model, parse(recipe), latents[:, :, :1], frames=world.frames, captions=true.captions,
+            seeds=self.seeds, sampling=self.sampling, history=latents if true_history else None,
+        ):  # fmt: skip
+            made[:, :, list(rolled.section.targets)] = rolled.latents
+            sections.append(rolled.section.targets)
+        return to_frames(self.codec.decode(made)), sections
+
+    def moving(
+        self, recipe: str, frames: int, *stretches: range, true_history: bool
+    ) -> list[dict[str, float]]:
+        """Estimators of family world in videos of so many frames, means over videos and a stretch of frames.
+
+        Returns:
+            Estimator -> mean, for each stretch.
+        """
+        world = WorldConfig(frames=frames)
+        made, _ = self.sampled(recipe, world, true_history=true_history)
+        found: list[dict[str, list[float]]] = [{} for _ in stretches]
+        for video, truth in zip(made, world_truths(world, self.seeds), strict=True):
+            scored = score_video(
+                iter(pixels(video)), families=("world",), length=frames, about=About(truth=truth)
+            )
+            for row in scored.to_rows():
+                for stretch, values in zip(stretches, found, strict=True):
+                    if row["frame"] in stretch and math.isfinite(row["value"]):
+                        values.setdefault(row["estimator"], []).append(row["value"])
+        return [{name: fmean(values) for name, values in each.items()} for each in found]
+
+    def recalled(self, recipe: str, frames: int, gaps: range = GAPS, *, true_history: bool) -> Recalled:
+        """What comes back behind the curtain in videos of so many frames: 28 or more, 64 for a slow one."""
+        world = WorldConfig(frames=frames, variant="curtain")
+        made, sections = self.sampled(recipe, world, true_history=true_history)
+        shown = truly_shown(sections, world.frames, true_history=true_history)
+        found: list[Forgetting] = []
+        for video, truth in zip(made, scene_truths(world, self.seeds), strict=True):
+            meter = ForgettingMeter(truth, shown)
+            meter.update(pixels(video))
+            found.append(meter.compute())
+        return Recalled(
+            _mean(f.mean("recall", "psnr", gaps) for f in found),
+            _mean(f.mean("told", gaps=REACH) for f in found),
+        )
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return fmean(known) if known else math.nan
