@@ -28,7 +28,7 @@ from fp_lab.system import FramePackSystem, step_generator
 from fp_metrics import score_video
 
 RECIPE = parse("td_f8k8f4k4f2k2f1k1_g9")
-BATCH, FRAMES = 16, 64
+BATCH, FRAMES, SIDE = 16, 64, 16
 CAPTION = "a red plain ball starting slowly left over a wavy grey background"
 
 
@@ -58,7 +58,7 @@ def training_step(*, compiled: bool) -> Callable[[], None]:
     system = FramePackSystem(model, source, ObjectiveConfig(), OptimizerConfig(), steps=100, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
     batch = {
-        "latents": torch.randn(BATCH, model.backbone.channels, FRAMES, 8, 8),
+        "latents": torch.randn(BATCH, model.backbone.channels, FRAMES, SIDE, SIDE),
         "captions": [CAPTION] * BATCH,
     }
 
@@ -74,7 +74,7 @@ def sampling(steps: int = 8) -> tuple[Callable[[], None], Callable[[], None]]:
     """Denoising of one late section, prepared once with its context, and at every step."""
     model = FramePackModel.load("shipped").with_kernels(kernels_of(RECIPE)).eval()
     section = plan(RECIPE, FRAMES)[-1]
-    latents = torch.randn(BATCH, model.backbone.channels, FRAMES, 8, 8)
+    latents = torch.randn(BATCH, model.backbone.channels, FRAMES, SIDE, SIDE)
     sample = assemble(latents, [arrange(RECIPE, section, FRAMES)])
     text = model.backbone.encode_text([CAPTION] * BATCH)
     noisy, levels = sample.target, torch.full((BATCH,), 0.5)
@@ -82,7 +82,7 @@ def sampling(steps: int = 8) -> tuple[Callable[[], None], Callable[[], None]]:
 
     def once() -> None:
         with torch.no_grad():
-            section = model.prepare(sample.times, (8, 8), text, model.pack(sample.context))
+            section = model.prepare(sample.times, (SIDE, SIDE), text, model.pack(sample.context))
             for _ in range(steps):
                 model.denoise(noisy, levels, section)
 
@@ -117,7 +117,7 @@ def main() -> None:
     eager = training_step(compiled=False)
     backbone = FramePackModel.load("shipped").backbone.config
     flops = (
-        3 * BATCH * section_flops(RECIPE, backbone, FRAMES, 8, 8)
+        3 * BATCH * section_flops(RECIPE, backbone, FRAMES, SIDE, SIDE)
     )  # a backward pass costs two forward ones
     eager_time = seconds(eager)
     compiled_time = seconds(training_step(compiled=True))

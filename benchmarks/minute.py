@@ -48,7 +48,7 @@ def sections(model: FramePackModel, recipe: str, frames: int) -> Iterator[Sectio
         held.append(sum(latent.numel() * latent.element_size() for latent in self.kept.values()))
         return result
 
-    first = torch.zeros(1, model.backbone.channels, 1, 8, 8)
+    first = torch.zeros(1, model.backbone.channels, 1, 16, 16)
     sampling = SamplingConfig(SolverConfig("euler", 4))
     with patch.object(PackedHistory, "attended", watched):
         started = time.perf_counter()

@@ -38,10 +38,10 @@ class CodecConfig:
         decoder_layers: the same for the decoder.
     """
 
-    latent_channels: int = 8
-    channels: tuple[int, ...] = (16, 32, 64, 64)
-    encoder_layers: tuple[int, ...] = (0, 1, 1, 1)
-    decoder_layers: tuple[int, ...] = (0, 2, 2, 2)
+    latent_channels: int = 4
+    channels: tuple[int, ...] = (16, 32, 64)
+    encoder_layers: tuple[int, ...] = (0, 1, 1)
+    decoder_layers: tuple[int, ...] = (0, 2, 2)
 
     @property
     def spatial(self) -> int:

@@ -25,7 +25,7 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
-    """Train the probe on renders with known damage and measure it on others; about two minutes.
+    """Train the probe on renders with known damage and measure it on others; about three minutes.
 
     For example:
 

@@ -54,8 +54,8 @@ def test_errors_say_what_came() -> None:
         Codec(TINY).encode(torch.zeros(1, 3, 1, 20, 16))
     with pytest.raises(ValueError, match="fp-lab codec train"):
         Codec.load("/nowhere")
-    with pytest.raises(ValueError, match="got 4, 3 and 4"):
-        CodecConfig(encoder_layers=(0, 1, 1))
+    with pytest.raises(ValueError, match="got 3, 2 and 3"):
+        CodecConfig(encoder_layers=(0, 1))
 
 
 def test_the_config_of_a_codec_is_read_once_for_each_of_its_states(

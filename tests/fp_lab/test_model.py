@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.compressions import from_parts
 from fp_lab.conditions import WordsConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig, ImportanceConfig
 from fp_lab.packing.packer import kernels_of
-from fp_lab.recipe import BASE, parse
+from fp_lab.recipe import BASE, COMPRESSIONS, parse
 
 CONFIG = TinyDiTConfig(
     channels=4, width=32, depth=1, head_width=16, words=WordsConfig(words=("red",), buckets=3)
@@ -58,5 +59,6 @@ def test_a_folder_without_a_model_is_named() -> None:
 
 def test_the_shipped_base_loads() -> None:
     model = FramePackModel.load("shipped")
-    assert model.kernels == (BASE,)
+    presets = [from_parts(name, "vanilla") for name in COMPRESSIONS]
+    assert set(model.kernels) >= {BASE, *(kernel for recipe in presets for kernel in kernels_of(recipe))}
     assert "striped" in model.backbone.config.words.words

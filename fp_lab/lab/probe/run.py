@@ -51,7 +51,7 @@ def train_probe(
     """Train a probe, measure it and write it with its provenance and curve.
 
     Nothing is written before all is measured, so an interrupted training leaves what was there; it begins
-    anew, it takes about a minute. A probe that is there is replaced.
+    anew, it takes a few minutes. A probe that is there is replaced.
 
     Args:
         config: of the training; the same one gives the same bits on the same machine.

@@ -145,7 +145,8 @@ def test_a_report_on_clips_from_such_a_base_begins_with_that(tmp_path: Path) -> 
 def test_a_remark_about_many_arms_names_the_first_of_them(tmp_path: Path) -> None:
     path = tmp_path / "many.yaml"
     rates = ", ".join(f"{rate / 1000}" for rate in range(1, 101))
-    path.write_text(f"base: base\naxes: {{optimizer.learning_rate: [{rates}]}}\n", encoding="utf-8")
+    axes = f"axes: {{optimizer.learning_rate: [{rates}]}}"
+    path.write_text(f"base: base\ncommon: {{compression: temporal}}\n{axes}\n", encoding="utf-8")
     (said,) = [line for line in cautions(load_grid(path).arms) if "whole frames" in line]
     assert len(said) < 400
     assert "and 97 more" in said

@@ -211,7 +211,7 @@ def test_a_config_on_disk_is_the_preset_that_wrote_it(folder: Path, tmp_path: Pa
 def test_the_shape_is_that_of_the_arms_codec(folder: Path) -> None:
     wan = config_of(folder, "wan", "data.world.size=64")
     assert list(training_shapes(wan)) == [LatentShape(7, 8, 8)]
-    assert list(training_shapes(replace(wan, codec=load("base").codec))) == [LatentShape(25, 8, 8)]
+    assert list(training_shapes(replace(wan, codec=load("base").codec))) == [LatentShape(25, 16, 16)]
     assert step_flops(wan, LatentShape(7, 4, 4)) == step_flops(config_of(folder, "wan"))
 
 

@@ -56,10 +56,10 @@ def relative_errors(latents: Tensor, sizes: tuple[int, ...]) -> list[float]:
 
 @pytest.fixture(scope="module")
 def world() -> tuple[Codec, Tensor]:
-    """The shipped codec and latents ``8 8 16 8 8`` of rendered worlds."""
+    """The shipped codec and latents ``8 c 16 8 8`` of rendered worlds."""
     codec = Codec.load("shipped")
     with torch.no_grad():
-        return codec, codec.encode(to_pixels(render(WorldConfig(frames=16), range(8)).frames))
+        return codec, codec.encode(to_pixels(render(WorldConfig(size=32, frames=16), range(8)).frames))
 
 
 def test_one_centroid_is_the_mean_of_all_pixels_so_history_carries_nothing() -> None:
@@ -116,7 +116,7 @@ def test_the_fit_is_as_good_as_lloyds_algorithm_and_better_than_pixels_at_random
     error = codebook_stats(fitted, [latents]).error
     lloyd = KMeans(64, n_init=1, random_state=0).fit(pixels.numpy())
     assert error < 1.04 * lloyd.inertia_ / pixels.numel()
-    drawn = Codebook(64, 8)
+    drawn = Codebook(64, latents.shape[1])
     drawn.load_state_dict(
         {"centroids": pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:64]]}
     )

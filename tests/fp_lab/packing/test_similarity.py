@@ -134,7 +134,7 @@ def test_after_a_cut_the_frames_before_it_come_last() -> None:
 
 
 def latents_of(variant: Literal["camera", "revisit"], seeds: range) -> torch.Tensor:
-    world = render(WorldConfig(frames=64, variant=variant), seeds)
+    world = render(WorldConfig(size=32, frames=64, variant=variant), seeds)
     pixels = world.frames.movedim(-1, 1).float() / 127.5 - 1
     with torch.no_grad():
         return Codec.load("shipped").encode(pixels)
