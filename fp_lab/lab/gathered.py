@@ -1,23 +1,21 @@
 """What grids and runs have left in their folders, read into tidy tables; nothing is asked of a tracker."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
 from fp_data.damaged import DamagedFile, taking_apart
-from fp_lab.compressions import from_parts
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.basis import Basis
 from fp_lab.lab.differing import differing, refuse_pooled
 from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.index import NOTHING, PROTOCOL, Index, Measure, RunFacts, joined, read_runs, training_seed
+from fp_lab.lab.labels import compression_of, short_labels
 from fp_lab.lab.recipes import PARTS
 from fp_lab.lab.run_config import run_settings
 from fp_lab.lab.stages import RunFolder
@@ -26,7 +24,6 @@ from fp_lab.packing.kernel_fit import misfits
 from fp_lab.packing.schedule import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
-_USUAL_SECTION = 9
 _Kind = TypeVar("_Kind", bound="Gathered")
 
 
@@ -362,18 +359,12 @@ def _arms(runs: Mapping[Path, RunFacts]) -> tuple[Arm, ...]:
     for run in runs:
         by_name.setdefault(run.parent.name, []).append(run)
     recipes = {name: parse(runs[folders[0]].recipe) for name, folders in by_name.items()}
-    labels = {}
-    for name, recipe in recipes.items():
-        own, _, options = name.partition("--")
-        label = short_label(recipe) if own == str(recipe) else own.replace("_", " ")
-        labels[name] = label + (f", {options}" if options else "")
-    counts = Counter(labels.values())
+    labels = short_labels(recipes)
     arms = []
     for name, folders in by_name.items():
         limit = context_limit(recipes[name], *_latent_size(runs[folders[0]]))
-        label = labels[name] if counts[labels[name]] == 1 else name
         seeds = tuple(training_seed(folder) or 0 for folder in folders)
-        arms.append(Arm(name, recipes[name], label, limit, seeds, tuple(folders)))
+        arms.append(Arm(name, recipes[name], labels[name], limit, seeds, tuple(folders)))
     return tuple(sorted(arms, key=_rank))
 
 
@@ -382,8 +373,8 @@ _ORDERS = ("vanilla", "endpoint", "inverted", "planned", "none")
 
 def _rank(arm: Arm) -> tuple[int, int, int, int, str]:
     """Orders together, compressions in the order of their table, sizes as numbers; the control last."""
-    compression = arm.label.partition(",")[0]
-    known = list(COMPRESSIONS)
+    compression = compression_of(arm.recipe).partition(" + ")[0]
+    known = [name.replace("_", " ") for name in COMPRESSIONS]
     return (
         _ORDERS.index(arm.recipe.order),
         known.index(compression) if compression in known else len(known),
@@ -391,27 +382,6 @@ def _rank(arm: Arm) -> tuple[int, int, int, int, str]:
         -arm.recipe.section,
         arm.name,
     )
-
-
-@lru_cache
-def short_label(recipe: Recipe) -> str:
-    """A recipe in plain words: its compression and order where they have names, else the notation itself."""
-    if recipe.order == "none":
-        return "no history"
-    tail = recipe.left.tail or recipe.right.tail
-    for compression in COMPRESSIONS if recipe.order != "planned" else ():
-        with suppress(ValueError):  # not every tail goes with every compression
-            if from_parts(compression, recipe.order, recipe.section, tail, recipe.codebook) == recipe:
-                parts = [compression, recipe.order, *_apart(recipe, tail)]
-                return ", ".join(parts)
-    return str(recipe)
-
-
-def _apart(recipe: Recipe, tail: str | None) -> list[str]:
-    """What sets a recipe apart from others of its compression and order."""
-    section = [] if recipe.section == _USUAL_SECTION else [f"g{recipe.section}"]
-    kept = [tail] if tail in ("ta", "tc") else []
-    return [*section, *kept, *([] if recipe.codebook is None else [f"+D{recipe.codebook}"])]
 
 
 def _floor(

@@ -11,7 +11,9 @@ from fp_lab.lab.atomic import write_text
 from fp_lab.lab.capacity.plan import BRIEF_BATCH, BRIEF_HOURS
 from fp_lab.lab.efficiency.matmul import LARGE
 from fp_lab.lab.efficiency.measure import ArmEfficiency, Efficiency
+from fp_lab.lab.labels import short_labels
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_markdown
+from fp_lab.recipe import parse
 
 _MIB = 2**20
 _HEADS = ("arm", "order")
@@ -93,8 +95,11 @@ def ratio_table(measured: Efficiency) -> Table:
         for other in compared
         for kind in ("batch", "time")
     ]
+    labels = _labels(measured)
     lines = [
-        Line(arm.name, arm.recipe, arm.order, tuple(c for other in compared for c in _ratios(arm, other)))
+        Line(
+            arm.name, labels[arm.name], arm.order, tuple(c for other in compared for c in _ratios(arm, other))
+        )
         for arm in measured.arms
         if not arm.compared
     ]
@@ -125,10 +130,11 @@ def _table(
     figures: _Figures,
     notes: tuple[str, ...],
 ) -> Table:
+    labels = _labels(measured)
     lines = tuple(
         Line(
             arm.name,
-            arm.recipe if arm.recipe != arm.name else "",
+            labels.get(arm.name, ""),
             arm.order,
             tuple(map(Cell, figures(arm))),
             "control" if arm.compared else "arm",
@@ -150,3 +156,8 @@ def write_efficiency(measured: Efficiency, folder: Path) -> None:
     write_text(folder / "efficiency.json", json.dumps(content, indent=2) + "\n")
     write_text(folder / "efficiency.csv", to_csv(tables))
     write_text(folder / "efficiency.md", "\n".join(map(to_markdown, tables)))
+
+
+def _labels(measured: Efficiency) -> dict[str, str]:
+    """Of the arms alone, not of what they are compared with."""
+    return short_labels({arm.name: parse(arm.recipe) for arm in measured.arms if not arm.compared})

@@ -177,8 +177,8 @@ def _videos(gathered: Gathered, folder: Path) -> str:
 
 
 def _name(arm: Arm) -> str:
-    label = "" if arm.label == arm.name else f" <small>{escape(arm.label)}</small>"
-    return f"<code>{escape(arm.name)}</code>{label}"
+    name = f"<code>{escape(arm.name)}</code>"
+    return name if arm.label == arm.name else f"{escape(arm.label)} <small>{name}</small>"
 
 
 def _truth(gathered: Gathered) -> Videos | None:

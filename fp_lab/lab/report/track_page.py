@@ -1,7 +1,6 @@
 """The page of tracked trainings: the best checkpoints, scores and drift against the step, losses."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -10,7 +9,8 @@ import pandas as pd
 
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.basis import Basis
-from fp_lab.lab.gathered import Arm, short_label
+from fp_lab.lab.gathered import Arm
+from fp_lab.lab.labels import short_labels
 from fp_lab.lab.panels import Panels
 from fp_lab.lab.report.html import Picture, document, pictures_html
 from fp_lab.lab.report.style import Look, looks
@@ -70,14 +70,12 @@ _LOSS = (
 
 
 def _arms(runs: Sequence[TrackedRun]) -> tuple[Arm, ...]:
-    labels = {run.arm: short_label(run.config.parsed_recipe) for run in runs}
-    counts = Counter(labels.values())
+    labels = short_labels({run.arm: run.config.parsed_recipe for run in runs})
     arms = {}
     for run in runs:
-        label = labels[run.arm] if counts[labels[run.arm]] == 1 else run.arm
         own = [other for other in runs if other.arm == run.arm]
         seeds, folders = tuple(o.seed for o in own), tuple(o.run.path for o in own)
-        arms[run.arm] = Arm(run.arm, run.config.parsed_recipe, label, None, seeds, folders)
+        arms[run.arm] = Arm(run.arm, run.config.parsed_recipe, labels[run.arm], None, seeds, folders)
     return tuple(arms.values())
 
 

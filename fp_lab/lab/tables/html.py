@@ -45,7 +45,10 @@ def _html_line(table: Table, line: Line) -> str:
         cells.append(f'<td class="{marks}"{title}>{value}<small>{escape(small)}</small></td>')
     badges = (*(["control"] if line.kind == "control" else []), *([line.flag] if line.flag else []))
     badge = "".join(f' <span class="badge">{escape(text)}</span>' for text in badges)
-    name = f"<code>{escape(line.name)}</code>" if line.kind != "floor" else escape(line.name)
-    label = f"<small>{escape(line.label)}</small>" if line.label else ""
-    head = f'<th scope="row">{name}{badge}{label}</th><td class="order">{escape(line.order)}</td>'
+    title = (
+        escape(line.title) if line.full_name or line.kind == "floor" else f"<code>{escape(line.name)}</code>"
+    )
+    below = f"<code>{escape(line.full_name)}</code>" if line.full_name else escape(line.label)
+    small = f"<small>{below}</small>" if line.label else ""
+    head = f'<th scope="row">{title}{badge}{small}</th><td class="order">{escape(line.order)}</td>'
     return f'<tr class="{line.kind}">{head}{"".join(cells)}</tr>'

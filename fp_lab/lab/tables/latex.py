@@ -3,7 +3,7 @@
 import math
 
 from fp_lab.lab.names import visible
-from fp_lab.lab.tables.model import TIE, Column, Line, Table, cell_text
+from fp_lab.lab.tables.model import FULL_NAME, TIE, Column, Line, Table, cell_text
 
 _ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
@@ -26,6 +26,7 @@ def to_latex(table: Table) -> str:
     The document needs ``\usepackage{booktabs}``; everything else is plain LaTeX.
     """
     heads = [*map(escaped, table.heads), *(_head(column) for column in table.columns)]
+    heads += [FULL_NAME] if table.named else []
     rows = [_row(table, line) for line in table.lines]
     subtitles = "; ".join(f"{c.title}: {c.subtitle}" for c in table.columns if c.subtitle)
     notes = [escaped(note) for note in (subtitles, *table.footnotes) if note]
@@ -35,7 +36,7 @@ def to_latex(table: Table) -> str:
             r"\centering",
             rf"\caption{{{escaped(table.title)}}}",
             rf"\label{{tab:{table.key}}}",
-            rf"\begin{{tabular}}{{ll{'r' * len(table.columns)}}}",
+            rf"\begin{{tabular}}{{ll{'r' * len(table.columns)}{'l' * table.named}}}",
             r"\toprule",
             f"{' & '.join(heads)} \\\\",
             r"\midrule",
@@ -54,11 +55,17 @@ def _head(column: Column) -> str:
 
 
 def _row(table: Table, line: Line) -> str:
-    name = rf"\texttt{{{escaped(line.name)}}}" if line.kind != "floor" else rf"\emph{{{escaped(line.name)}}}"
-    cells = [name + escaped(line.marks), escaped(line.order)]
+    title = escaped(line.label) or _code(line.name)
+    title = title if line.kind != "floor" else rf"\emph{{{escaped(line.name)}}}"
+    cells = [title + escaped(line.marks), escaped(line.order)]
     for column, cell in zip(table.columns, line.cells, strict=True):
         text = escaped(cell_text(table, column, cell))
         raised = (TIE if cell.tie else "") + cell.stars
         text = rf"\textbf{{{text}}}" if cell.best and not math.isnan(cell.value) else text
         cells.append(f"{text}$^{{{raised}}}$" if raised else text)
-    return " & ".join(cells)
+    full = [_code(line.full_name) if line.full_name else ""] if table.named else []
+    return " & ".join([*cells, *full])
+
+
+def _code(name: str) -> str:
+    return rf"\texttt{{{escaped(name)}}}"

@@ -9,6 +9,8 @@ TIE = "="
 """Written behind a figure that cannot be told from the best of its column."""
 STARS = (0.05, 0.01, 0.001)
 """Adjusted p-values below which a figure gets one, two and three stars."""
+FULL_NAME = "full name"
+"""Head of the last column of tables whose first one has labels."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Line:
         cells: one per column.
         kind: an arm, the positive control, or the ground truth.
         flag: a warning that belongs to the whole row, such as ``frozen: 2 of 2 videos``; shown behind the
-            name.
+            title.
     """
 
     name: str
@@ -85,6 +87,16 @@ class Line:
     cells: tuple[Cell, ...]
     kind: Literal["arm", "control", "floor"] = "arm"
     flag: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a reader meets first: the label where there is one."""
+        return self.label if self.label and self.kind != "floor" else self.name
+
+    @property
+    def full_name(self) -> str:
+        """The name, where the title is another."""
+        return "" if self.title == self.name else self.name
 
     @property
     def marks(self) -> str:
@@ -120,6 +132,11 @@ class Table:
             for cell in line.cells:
                 if cell.reason and math.isnan(cell.value):
                     self.reasons.setdefault(cell.reason, len(self.reasons) + 1)
+
+    @property
+    def named(self) -> bool:
+        """Whether some line has a full name beside its title."""
+        return any(line.full_name for line in self.lines)
 
     @property
     def footnotes(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from rich.measure import Measurement, measure_renderables
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fp_lab.lab.tables.model import TIE, Cell, Column, Table, cell_text, number
+from fp_lab.lab.tables.model import FULL_NAME, TIE, Cell, Column, Table, cell_text, number
 
 _NAME = 16
 """Narrowest column of names, which go on in the next line."""
@@ -28,7 +28,7 @@ def to_text(table: Table, *, intervals: bool = False) -> str:
         shown = [(c, cell) for c, cell in zip(table.columns, line.cells, strict=True)]
         marks = ["*" if cell.best else TIE if cell.tie else " " for _, cell in shown]
         values = [number(cell.value, column.digits) for column, cell in shown]
-        name = line.label if line.label and line.kind != "floor" else line.name
+        name = line.title
         name += f" ({line.flag})" if line.flag else ""
         if intervals:
             values = [cell_text(table, column, cell) for column, cell in shown]
@@ -56,15 +56,17 @@ def to_rich(table: Table, *, bold: bool = True) -> RichTable:
     shown.add_column(table.heads[1], min_width=_order_width(table))
     for index, column in enumerate(table.columns):
         shown.add_column(_head(column), justify="right", min_width=_column_width(table, index))
+    if table.named:
+        shown.add_column(FULL_NAME, overflow="fold", min_width=_NAME, style="dim")
     for line in table.lines:
-        name = Text(line.name, style="dim" if line.kind == "floor" else "")
+        name = Text(line.title, style="dim" if line.kind == "floor" else "")
         name.append(line.marks, style="yellow")
         cells = []
         for column, cell in zip(table.columns, line.cells, strict=True):
             text = _figure(table, column, cell)
             text = f"**{text}**" if cell.best and not bold else text
             cells.append(Text(text, style="bold green" if cell.best else ""))
-        shown.add_row(name, line.order, *cells)
+        shown.add_row(name, line.order, *cells, *([line.full_name] if table.named else []))
     return shown
 
 
@@ -135,7 +137,8 @@ def _total(measured: Sequence[Measurement]) -> int:
 
 def _parts(table: Table, width: int) -> Iterator[Table]:
     """The table in parts of as many columns as a width has room for, at least one; notes are in the last."""
-    room = width - 1 - (_NAME + _AROUND) - (_order_width(table) + _AROUND)
+    names = 2 if table.named else 1  # labels, full names
+    room = width - 1 - names * (_NAME + _AROUND) - (_order_width(table) + _AROUND)
     begin, used = 0, 0
     for index in range(len(table.columns)):
         used += (needed := _column_width(table, index) + _AROUND)

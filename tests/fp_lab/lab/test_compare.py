@@ -13,7 +13,7 @@ from fake_runs import CONTROL, INVERTED, VANILLA
 from fp_lab.compressions import from_parts
 from fp_lab.lab.claims import check_claims
 from fp_lab.lab.compare import Comparison, compare_runs
-from fp_lab.lab.gathered import short_label
+from fp_lab.lab.labels import short_label, short_labels
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_markdown
 from fp_lab.recipe import COMPRESSIONS, parse
 from fp_metrics import holm, paired_permutation
@@ -162,7 +162,7 @@ def test_the_verdict_names_the_arms_that_are_no_better_than_no_history(tmp_path:
     arms[VANILLA] = arms[TWIN] = GOOD
     verdict = compare_runs([made_up_grid(tmp_path, arms, videos=16)]).verdict
     assert f"({CONTROL}) scores worse than 2 of 3 arms in" in verdict.control
-    assert "it is not told apart there from “temporal, inverted, g5”" in verdict.control
+    assert "it is not told apart there from “inverted · temporal”" in verdict.control
 
 
 def test_training_seeds_are_pooled_and_paired(tmp_path: Path) -> None:
@@ -337,15 +337,35 @@ def test_other_protocols_do_not_share_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["vanilla", "endpoint", "inverted"])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_recipes_with_a_name_are_called_by_it(compression: str, order: str) -> None:
-    name, _, told = short_label(from_parts(compression, order)).partition(", ")
+    told, _, name = short_label(from_parts(compression, order)).partition(" · ")
     assert told == order
+    name = name.replace(" ", "_")
     assert from_parts(name, order) == from_parts(compression, order)  # an inverted one may have two names
 
 
-def test_other_recipes_are_called_by_their_notation() -> None:
+def test_other_recipes_are_called_by_their_levels_or_their_notation() -> None:
     assert short_label(parse("g4")) == "no history"
-    for name in ("td_f4k4f1k1_g9", "tc_f4k4f1k1_g9"):
-        assert short_label(parse(name)) == name
+    assert short_label(parse("td_f4k4f1k1_g9")) == "vanilla · f4k4f1k1"
+    assert short_label(parse("td_f19k1_g9")) == "vanilla · 19 uncompressed frames"
+    assert short_label(parse("f1k1_x_g9_f1k1_td")) == "inverted · 1 uncompressed frame"
+    assert short_label(parse("f2k1_x_f16k4f2k2f1k1_g9")) == "vanilla · released + sink 2"
+    planned = "f16k4f2k2f1k1_x_g9_x_f1k1_x_f1k1"
+    assert short_label(parse(planned)) == planned
+
+
+def test_labels_tell_what_differs_and_nothing_else() -> None:
+    sections = {
+        "td_f16k4f2k2f1k1_g9": "vanilla · released, g9",
+        "tc_f16k4f2k2f1k1_g9": "vanilla · released, g9, tc",
+        "td_f16k4f2k2f1k1_g4": "vanilla · released, g4",
+        "td_f16k4f2k2f1k1_g4+D": "vanilla · released + D",
+        "f1k1_x_g4_f1k1f2k2f16k4_td": "inverted · released",
+        "g9": "no history",
+        "g4--training.steps=6": "no history, training.steps=6",
+        "anchor_frames": "anchor frames",
+    }
+    recipes = {name: parse("f1k1_g9" if name[0] == "a" else name.partition("--")[0]) for name in sections}
+    assert short_labels(recipes) == sections
 
 
 def test_markup_in_names_does_not_break_a_page() -> None:
@@ -381,8 +401,8 @@ def test_arms_of_one_compression_stand_in_the_order_of_their_numbers(tmp_path: P
     sizes = ("+D16", "+D1024", "", "+D256")
     arms = {f"td_f16k4f2k2f1k1_g5{size}": GOOD for size in sizes}
     labels = [arm.label for arm in compare_runs([made_up_grid(tmp_path, arms, videos=2)]).gathered.arms]
-    start = "released, vanilla, g5"
-    assert labels == [start, f"{start}, +D16", f"{start}, +D256", f"{start}, +D1024"]
+    start = "vanilla · released"
+    assert labels == [start, f"{start} + D16", f"{start} + D256", f"{start} + D1024"]
 
 
 def test_stars_say_what_differs_from_the_reference(comparison: Comparison, grid: Path) -> None:

@@ -154,3 +154,26 @@ def test_the_best_is_marked_where_there_are_no_colours(table: Table) -> None:
     with console.capture() as captured:
         print_table(console, table)
     assert "**1.25 ±0.25*****" in captured.get(), "and three stars"
+
+
+def test_a_label_is_met_first_and_the_full_name_stands_behind() -> None:
+    lines = (
+        Line("td_f1k1_g9", "vanilla · f1k1", "vanilla", (Cell(1.0),)),
+        Line("ground truth", "true videos", "", (Cell(0.5),), "floor"),
+    )
+    table = Table("t", "T", (Column("x", "x"),), lines)
+    heads, _, row, floor = [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in to_markdown(table).splitlines()
+        if line.startswith("|")
+    ]
+    assert (heads[0], heads[-1]) == ("arm", "full name")
+    assert (row[0], row[-1]) == ("vanilla · f1k1", "`td_f1k1_g9`")
+    assert floor[0] == "*ground truth*"
+    assert re.search(r"vanilla · f1k1.*<small><code>td_f1k1_g9</code></small>", to_html(table))
+    assert r"vanilla $\cdot$ f1k1 & vanilla" in to_latex(table)
+    assert r"\texttt{td\_f1k1\_g9} \\" in to_latex(table)
+    text = io.StringIO()
+    Console(width=100, file=text).print(to_rich(table))
+    (shown,) = [line for line in text.getvalue().splitlines() if "td_f1k1_g9" in line]
+    assert shown.index("vanilla · f1k1") < shown.index("1.000") < shown.index("td_f1k1_g9")

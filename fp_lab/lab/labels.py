@@ -1,0 +1,93 @@
+"""Short labels of arms: ``<order> · <compression>``, and what tells those apart that share both."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+
+from fp_lab.compressions import from_parts
+from fp_lab.recipe import BASE, COMPRESSIONS, Recipe, Run
+
+_SINKS = range(4)  # frames that are always kept, as far as they have a name
+
+
+def short_labels(arms: Mapping[str, Recipe]) -> dict[str, str]:
+    """Labels that are unique among some arms.
+
+    Args:
+        arms: name -> recipe. A name is its recipe or a label, then ``--`` and the settings that it tells.
+
+    Returns:
+        Such as ``inverted · released``, ``vanilla · released + D``, ``no history``; section and tail only
+        where arms would have the same label without, the size of codebooks where there are several. An arm
+        that has a label of its own keeps it, one that cannot be told apart is called by its name.
+    """
+    sized = len({recipe.codebook for recipe in arms.values()} - {None}) > 1
+    told = {name: _label(name, recipe, sized=sized) for name, recipe in arms.items()}
+    for trait in (_section, _tail):
+        for label in [label for label, count in Counter(told.values()).items() if count > 1]:
+            same = {name: trait(arms[name]) for name in told if told[name] == label}
+            if len(set(same.values())) > 1:
+                told |= {name: label + what for name, what in same.items()}
+    counts = Counter(told.values())
+    return {name: label if counts[label] == 1 else name for name, label in told.items()}
+
+
+def _label(name: str, recipe: Recipe, *, sized: bool) -> str:
+    own, _, options = name.partition("--")
+    label = short_label(recipe, sized=sized) if own == str(recipe) else own.replace("_", " ")
+    return label + (f", {options.replace('--', ', ')}" if options else "")
+
+
+@lru_cache
+def short_label(recipe: Recipe, *, sized: bool = False) -> str:
+    """Order and compression of a recipe; the notation itself where it is not made of such parts.
+
+    Args:
+        recipe: to be named.
+        sized: tell the size of its codebook.
+    """
+    if recipe.order == "none":
+        return "no history"
+    discrete = "" if recipe.codebook is None else f" + D{recipe.codebook if sized else ''}"
+    found = next(_compressions(recipe), None)
+    return str(recipe) if found is None else f"{recipe.order} · {found}{discrete}"
+
+
+def compression_of(recipe: Recipe) -> str:
+    """The compression's name, else its levels; empty of no history and of what has neither."""
+    return "" if recipe.order == "none" else next(_compressions(recipe), "")
+
+
+def _compressions(recipe: Recipe) -> Iterator[str]:
+    """Names by which `from_parts` makes the recipe, then its levels."""
+    if recipe.order in ("none", "planned"):
+        return
+    tail = recipe.left.tail or recipe.right.tail
+    runs = (recipe.right if recipe.order == "inverted" else recipe.left).runs
+    nearest = runs[-1].mirrored if recipe.order == "inverted" else runs[-1]
+    levels = str(nearest)
+    for sink in _SINKS if len(runs) > 1 else _SINKS[:1]:
+        for compression in (*COMPRESSIONS, levels):
+            with suppress(ValueError):  # not every tail and start goes with every compression
+                made = from_parts(compression, recipe.order, recipe.section, tail, recipe.codebook, sink)
+                if made == recipe:
+                    name = _uncompressed(nearest) or compression.replace("_", " ")
+                    yield name + (f" + sink {sink}" if sink else "")
+
+
+def _uncompressed(run: Run) -> str:
+    """Such as ``19 uncompressed frames``; empty where a level is compressed."""
+    if {level.kernel for level in run.levels} != {BASE}:
+        return ""
+    frames = sum(level.frames for level in run.levels)
+    return f"{frames} uncompressed frame{'s' if frames > 1 else ''}"
+
+
+def _section(recipe: Recipe) -> str:
+    return f", g{recipe.section}"
+
+
+def _tail(recipe: Recipe) -> str:
+    tail = recipe.left.tail or recipe.right.tail
+    return "" if tail == "td" else f", {tail or 'no tail'}"
