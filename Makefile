@@ -15,8 +15,8 @@ help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
 	@echo '  Another Python: make PYTHON=/path/to/python3.12 demo'
 
-demo: $(READY)  ## Train a small grid, measure its drift, print the comparison table (minutes)
-	@$(BIN)/fp-lab grid experiments/grids/demo.yaml --efficiency
+demo: $(READY)  ## Two small grids: what compressions remember, which order drifts (minutes)
+	@$(BIN)/fp-lab grid demo
 
 models-demo: $(READY)  ## Fine-tune tiny HunyuanVideo and Wan pipelines, generate, score, compare (minutes; random weights)
 	@$(BIN)/python -m fp_lab.lab.tiny_checkpoints $(MODELS) hunyuan_video wan

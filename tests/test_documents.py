@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from fp_lab.cli import app
 from fp_lab.lab.config import load_settings
-from fp_lab.lab.experiments import find_experiment
+from fp_lab.lab.experiments import find_experiment, find_grids
 from fp_lab.lab.grid import load_grid, single
 from fp_lab.lab.pretrain import CodecRunConfig, PretrainConfig
 
@@ -132,7 +132,7 @@ def check_lab(words: tuple[str, ...], folder: Path, *, complete: bool) -> None:
 @cache
 def check_grid(file: str, overrides: tuple[str, ...], folder: Path) -> None:
     if not PLACEHOLDER.search(file):
-        assert load_grid(file, overrides).arms
+        assert all(load_grid(path, overrides).arms for path in find_grids(file))
         return
     own = folder / "own.yaml"
     own.write_text(GRID, encoding="utf-8")

@@ -40,15 +40,15 @@ def compare(
 ) -> None:
     """Compare scored runs: drift, scores, exposure-bias gap and cost, paired by prompt and seed.
 
-    Such as: fp-lab compare runs/demo
+    Such as: fp-lab compare runs/demo_drift
 
-    or: fp-lab compare runs/demo/g9 runs/other --out comparison/
+    or: fp-lab compare runs/demo_drift/g9 runs/other --out comparison/
 
-    or: fp-lab compare runs/demo runs/more training.steps=60 seed=0
+    or: fp-lab compare runs/demo_drift runs/more training.steps=60 seed=0
 
     or: fp-lab compare runs/table1 --paper table1 --format latex > table1.tex
 
-    or: fp-lab compare runs/demo --report
+    or: fp-lab compare runs/demo_drift --report
     """
     from fp_lab.lab.compare import compare_runs
     from fp_lab.lab.tables import print_table

@@ -33,7 +33,7 @@ def efficiency(
 
       fp-lab efficiency
 
-      fp-lab efficiency demo training.batch=4 --out efficiency/
+      fp-lab efficiency demo/drift training.batch=4 --out efficiency/
 
       fp-lab efficiency td_f8k8f4k4f2k2f1k1_g9 sliding_window --memory-gb 8
 

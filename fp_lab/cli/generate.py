@@ -100,7 +100,7 @@ def generate(
 
     From a picture, a text or the end of a clip, by a trained run or a released model. For example:
 
-      fp-lab generate --checkpoint runs/demo/g9/seed0 --seed 3 --frames 100
+      fp-lab generate --checkpoint runs/demo_drift/g9/seed0 --seed 3 --frames 100
 
       fp-lab generate --config released/framepack --image dog.png --prompt "it runs" --seconds 5
 

@@ -36,9 +36,9 @@ def track(
 
       fp-lab train base track.every=20        then: fp-lab track runs/base
 
-      fp-lab track runs/demo --best world/anatomy.drift
+      fp-lab track runs/demo_drift --best world/anatomy.drift
 
-      fp-lab track runs/demo/g9/seed0 runs/demo/td_f16k4f2k2f1k1_g9/seed0 --out comparison/
+      fp-lab track runs/demo_drift/g9/seed0 runs/demo_drift/td_f16k4f2k2f1k1_g9/seed0 --out comparison/
     """
     console = Console()
     with console.status("Starting (importing torch takes a while)"):

@@ -319,7 +319,7 @@ def _run_folders(path: Path) -> Iterable[Path]:
     """Folders ``<arm>/seed<k>`` at or below a path that hold samples, scores or a training."""
     if not path.is_dir():
         raise ValueError(
-            f"no folder {path}; name a grid folder (runs/demo) or a run folder (runs/demo/g9/seed0)"
+            f"no folder {path}; name a grid folder (runs/drift) or a run folder (runs/drift/g9/seed0)"
         )
     folder = path.resolve()
     if training_seed(folder) is not None:

@@ -81,7 +81,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[RunFolder, ...]:
     found: set[Path] = set()
     for path in paths:
         if not path.is_dir():
-            raise ValueError(f"no folder {path}; name a grid (runs/demo) or a run (runs/demo/g9/seed0)")
+            raise ValueError(f"no folder {path}; name a grid (runs/drift) or a run (runs/drift/g9/seed0)")
         found |= {config.parent.resolve() for config in path.rglob("config.yaml")}
     runs = tuple(RunFolder(path) for path in sorted(found) if (path / "train").is_dir())
     if not runs:

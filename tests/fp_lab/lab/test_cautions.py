@@ -30,7 +30,7 @@ from made_up_scores import Figures, made_up_grid
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("name", ["demo", "clips", "quickstart", "memory", "drift"])
+@pytest.mark.parametrize("name", ["demo/memory", "demo/drift", "clips", "quickstart", "memory", "drift"])
 def test_documented_grids_are_of_whole_sections(name: str) -> None:
     assert [length_remarks(arm.config) for arm in load_grid(name).arms if length_remarks(arm.config)] == []
 

@@ -64,7 +64,7 @@ def test_a_chain_that_comes_back_to_itself_is_refused(tmp_path: Path) -> None:
         ("training.steps", r"got 'training.steps', expected key=value"),
         ("data.first_seed=9999", r"data.first_seed: got 9999, expected a value in \[10000, "),
         ("evaluation.first_seed=9990", r"seeds up to 10005, expected them below 10000"),
-        ("data.train_videos=8", r"training.batch: got 16, expected at most data.train_videos \(8\)"),
+        ("data.train_videos=4", r"training.batch: got 8, expected at most data.train_videos \(4\)"),
         ("data.world.size=20", r"command line: data.world: .*multiple of 8"),
         ("optimizer.learning_rate=.nan", r"command line: optimizer.learning_rate: got nan, expected finite"),
         ("optimizer.weight_decay=.inf", r"command line: optimizer.weight_decay: got inf, expected finite"),
@@ -116,16 +116,16 @@ def test_a_value_out_of_range_names_the_file_that_has_set_it_last(tmp_path: Path
 def test_a_missing_file_lists_those_that_there_are() -> None:
     with pytest.raises(ValueError, match=re.escape("did you mean base.yaml?")) as caught:
         load("bsae")
-    assert "grids/demo.yaml" in str(caught.value)
-    assert (experiments_folder() / "grids" / "demo.yaml").is_file()
+    assert "grids/table1.yaml" in str(caught.value)
+    assert (experiments_folder() / "grids" / "table1.yaml").is_file()
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
         ("nope", r"no experiment file nope\. In "),
-        ("dmeo", r"no experiment file dmeo; did you mean grids/demo\.yaml\?"),
-        ("experiments/grids/demoo.yaml", r"did you mean grids/demo\.yaml\?"),
+        ("tabel1", r"no experiment file tabel1; did you mean grids/table1\.yaml\?"),
+        ("experiments/grids/drifft.yaml", r"did you mean grids/drift\.yaml\?"),
     ],
 )
 def test_a_name_is_held_against_names_not_endings(name: str, hint: str) -> None:

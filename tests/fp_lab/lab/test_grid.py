@@ -15,6 +15,7 @@ from fp_lab.lab import run as run_module
 from fp_lab.lab.build import Materials
 from fp_lab.lab.dry_run import plan_table
 from fp_lab.lab.estimate import estimate
+from fp_lab.lab.experiments import find_grids
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs, run_grid
 from fp_lab.lab.reporter import Reporter
@@ -43,19 +44,18 @@ def tracked(runs: Path) -> dict[str, Run]:
     return {run.info.run_name: run for run in found}
 
 
-def test_the_demo_grid_has_its_arms_and_sizes() -> None:
-    grid = load_grid("demo")
-    assert len(grid.arms) == 8
-    orders = [arm.config.parsed_recipe.order for arm in grid.arms]
-    assert {order: orders.count(order) for order in orders} == {
-        "vanilla": 3, "inverted": 3, "endpoint": 1, "none": 1,
-    }  # fmt: skip
-    assert grid.arms[-1].name == "g9"
-    for arm in grid.arms:
-        assert arm.config.evaluation.videos >= 16
-        assert arm.config.evaluation.frames >= 64
-        assert arm.config.evaluation == grid.arms[0].config.evaluation
-        assert arm.config.data == grid.arms[0].config.data
+def test_the_demo_has_both_halves_with_their_controls() -> None:
+    drift, memory = (load_grid(path) for path in find_grids("demo"))
+    orders = {arm.config.parsed_recipe.order for arm in drift.arms}
+    assert orders == {"vanilla", "endpoint", "inverted", "none"}
+    assert {"g9", "td_f1k1_g9", "td_f19k1_g9"} < {arm.name for arm in memory.arms}
+    assert {arm.config.data.world.variant for arm in memory.arms} == {"curtain"}
+    for grid in (drift, memory):
+        for arm in grid.arms:
+            assert arm.config.evaluation.videos >= 16
+            assert arm.config.evaluation == grid.arms[0].config.evaluation
+            assert arm.config.data == grid.arms[0].config.data
+            assert arm.config.training.threads == 1
 
 
 def test_axes_make_a_product_less_what_is_excluded(folder: Path) -> None:

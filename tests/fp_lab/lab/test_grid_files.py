@@ -139,4 +139,4 @@ def test_a_recipe_that_cannot_be_read_names_its_file_and_line_and_keeps_its_care
 
 def test_a_name_of_the_command_line_is_one_folder_too() -> None:
     with pytest.raises(ValueError, match=r"^command line: name: got '\.\./x', a path"):
-        load_grid("demo", ["name=../x"])
+        load_grid("drift", ["name=../x"])
