@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from statistics import fmean
 
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims import check_on, counted
@@ -16,12 +17,13 @@ from fp_lab.lab.report.protocol import protocol_html
 from fp_lab.lab.report.scatters import forgetting, quality_and_cost
 from fp_lab.lab.report.strips import arm_strips, overview_strips
 from fp_lab.lab.report.style import Look, looks
+from fp_lab.lab.summary import NOISE_FLOOR
 from fp_lab.lab.tables import to_html
 from fp_lab.lab.videos import Videos
 
 REPORT_FOLDER = "report"
 PROMPTS = 3
-"""Videos that are shown: the first ones of the evaluation set, not chosen by their looks."""
+"""Videos that are shown: chosen by what happens in the true ones, not by their looks."""
 _DRIFTS = {"drift": "Drift", "drift-given": "Drift against the given frame"}
 _PLAYER = 'loop muted playsinline preload="metadata"'
 _HISTORY_SCORES = ("anatomy", "identity", "clarity", "psnr")
@@ -134,7 +136,7 @@ def _claims(comparison: Comparison) -> str:
 def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) -> str:
     truth = _truth(gathered)
     owns = {arm.name: Videos.load(arm.folders[0] / "samples" / "own.safetensors") for arm in gathered.arms}
-    shown = range(min(PROMPTS, min(len(videos.seeds) for videos in owns.values())))
+    shown = _shown(gathered, min(len(videos.seeds) for videos in owns.values()))
     labelled = {arm.label: owns[arm.name] for arm in gathered.arms}
     colours = {arm.label: arms_looks[arm.name].colour for arm in gathered.arms}
     legend = "The bar below a frame tells in which call it was made, 1 first (light early, dark late)."
@@ -156,8 +158,21 @@ def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
             path, f"frames of {arm.label}", f"{arm.name}, training seed {arm.seeds[0]}. {legend}", photo=True
         )
         folded.append(f"<details open><summary>{_name(arm)}</summary>{picture.html}</details>")
-    note = f"<p>The first {len(shown)} videos of the evaluation set, first training seed.</p>"
+    note = (
+        f"<p>{len(shown)} videos of the evaluation set, first training seed: the first, or those in which "
+        "hidden objects come back soonest.</p>"
+    )
     return "\n".join([note, pictures_html(pictures), *folded])
+
+
+def _shown(gathered: Gathered, count: int) -> list[int]:
+    """Of so many videos the first ones; those come first in which hidden objects are soonest to come back."""
+    gaps = dict.fromkeys(range(count), math.inf)
+    for _, content in gathered.returned.get(NOISE_FLOOR, [])[:1]:
+        for index, rows in zip(range(count), content["histories"][NOISE_FLOOR], strict=False):
+            hidden = [row["gap"] for row in rows if row["kind"] in ("object", "told") and row["gap"]]
+            gaps[index] = fmean(hidden) if hidden else math.inf
+    return sorted(gaps, key=lambda index: gaps[index])[:PROMPTS]
 
 
 def _videos(gathered: Gathered, folder: Path) -> str:

@@ -23,6 +23,7 @@ _GAP, _BAR, _HEAD = (
     74,
 )  # pixels: between frames; the bar that tells when a frame was made; a block's title
 _LABEL = 9  # points
+_GREY = "#666666"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +87,11 @@ def draw(blocks: Mapping[str, Sequence[Strip]], path: Path) -> Path:
         top = 0
         for title, strips in blocks.items():
             _text(figure, canvas, left, top + 24, title, size=_LABEL + 1, weight="bold", ha="left")
+            numbers = top + _HEAD - 14
+            _text(figure, canvas, left - 10, numbers, "frame", size=7.5, color=_GREY, ha="right")
             for column, time in enumerate(times):
                 centre = left + column * (tile.width + _GAP) + tile.width / 2
-                _text(figure, canvas, centre, top + _HEAD - 14, f"{time}", size=7.5, color="#666666")
+                _text(figure, canvas, centre, numbers, f"{time}", size=7.5, color=_GREY)
             top += _HEAD
             for strip in strips:
                 _strip(figure, canvas, strip, times, tile, left, top)
@@ -141,6 +144,9 @@ def _strip(
     middle = top + tile.height / 2
     _text(figure, canvas, left - 10, middle, strip.label, size=_LABEL, color=strip.colour, ha="right")
     calls = max(strip.order) + 1 if strip.order is not None else 0
+    bar = top + tile.height + 3
+    if strip.order is not None:
+        _text(figure, canvas, left - 10, bar + (_BAR - 5) / 2, "call", size=6.5, color=_GREY, ha="right")
     for column, time in enumerate(times):
         x = left + column * (tile.width + _GAP)
         canvas[top : top + tile.height, x : x + tile.width] = tile.draw(strip.frames[time])
@@ -149,7 +155,6 @@ def _strip(
         section = strip.order[time]
         late = section / max(1, calls - 1)
         shade = to_rgb("#111111") if section == GIVEN else colormaps["viridis"](0.95 - 0.85 * late)[:3]
-        bar = top + tile.height + 3
         canvas[bar : bar + _BAR - 5, x : x + tile.width] = np.round(np.array(shade) * 255)
         ink = "white" if section == GIVEN or late > 0.5 else "#111111"
         label = "given" if section == GIVEN else f"{section + 1}"

@@ -1,5 +1,6 @@
 """The page of a grid: complete, self-contained, and its pictures are there."""
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -75,6 +76,18 @@ def test_everything_the_page_refers_to_is_there(grid: Path, page: Page) -> None:
     assert len([link for link in pictures if link.startswith("strip-overview")]) == 3
     assert len([link for link in pictures if link.startswith("strip-arm")]) == 3
     assert not page.open
+
+
+def test_videos_are_shown_in_which_hidden_objects_are_soonest_to_come_back(tmp_path: Path) -> None:
+    grid = made_up_grid(tmp_path, {VANILLA: Figures()}, videos=4, families=())
+    row = {"agreement": 1.0, "psnr": 20.0, "weight": 1.0, "reason": None}
+    gaps = ([], [9, 15], [3, 5], [11, 12])
+    videos = [[row | {"kind": "told", "gap": gap} for gap in video] for video in gaps]
+    content = {"clusters": ["a"] * 4, "histories": {"truth": videos}}
+    (grid / "truth" / "scores" / "forgetting.json").write_text(json.dumps(content))
+    write_report(grid)
+    shown = {path.stem for path in (grid / "report").glob("strip-overview-*.png")}
+    assert shown == {"strip-overview-01", "strip-overview-02", "strip-overview-03"}
 
 
 def test_anchors_lead_somewhere(grid: Path, page: Page) -> None:
