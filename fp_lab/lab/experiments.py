@@ -39,6 +39,7 @@ def find_experiment(name: str | Path, beside: Path | None = None) -> Path:
         raise ValueError(f"{beside}: base: got {name}, which is this file itself; expected another one")
     available = available_experiments()
     stems = {file.removesuffix(SUFFIX): file for file in available}
+    stems |= {folder: folder for file in available if "/" in (folder := str(Path(file).parent))}
     asked = inside.with_suffix("") if inside.suffix == SUFFIX else inside
     close = get_close_matches(str(asked), stems, n=1) or [
         stem for stem in stems if get_close_matches(asked.name, [Path(stem).name], n=1)
@@ -59,7 +60,8 @@ def find_grids(name: str | Path) -> tuple[Path, ...]:
     try:
         return (find_experiment(name),)
     except ValueError:
-        for folder in (_path(name), experiments_folder() / "grids" / name):
+        shipped = experiments_folder()
+        for folder in (_path(name), shipped / name, shipped / "grids" / name):
             if files := tuple(sorted(folder.glob(f"*{SUFFIX}"))):
                 return files
             if folder.is_dir():
