@@ -18,6 +18,7 @@ from fp_lab.lab.arm_tables import (
 )
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.efficiency_table import efficiency_table, grid_folder, measured_efficiency
+from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting
 from fp_lab.lab.gathered import Gathered, gather
 from fp_lab.lab.measured_efficiency import measuring_command
 from fp_lab.lab.panels import Panels
@@ -58,7 +59,9 @@ class Comparison:
         return tuple(
             make()
             for place, (key, make) in enumerate(self.makers.items())
-            if place < 3 or key in ("efficiency", "drift-probe", "score-probe") or key.startswith("paper-")
+            if place < 3
+            or key in ("efficiency", "drift-probe", "score-probe", "forgetting")
+            or key.startswith("paper-")
         )
 
     def table(self, key: str) -> Table:
@@ -156,6 +159,8 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
         makers |= made
     for table in _paper_tables(gathered, beside):
         makers[f"paper-{table.key}"] = cache(partial(paper_table, compared, table))
+    if gathered.returned:
+        makers["forgetting"] = cache(lambda: forgetting_table(gathered, gather_forgetting(gathered)))
     verdict = judge(gathered, compared.panels, compared.reference, compared.floor)
     return Comparison(gathered, compared.panels, makers, verdict)
 

@@ -8,6 +8,7 @@ from fp_lab.lab.contrasts import LEVEL, Contrast, adjust, contrasts
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.index import Measure
 from fp_lab.lab.panels import Panel, Panels
+from fp_lab.lab.recalled import memory_verdict
 from fp_lab.lab.start_falls import StartFall, start_falls, told
 from fp_lab.lab.summary import COMPANION_FAMILY
 from fp_metrics.significance import least_p
@@ -32,6 +33,8 @@ class Verdict:
         control_contrasts: control less each arm, per score.
         arm_contrasts: each pair of arms with history, per drift.
         start_falls: what `start` tells, and more of it.
+        memory: which arms recall more of what comes back into view; empty where nothing does.
+        memory_contrasts: each pair of arms, in what they recall.
     """
 
     family: str
@@ -42,11 +45,18 @@ class Verdict:
     arm_contrasts: tuple[Contrast, ...]
     start: str = ""
     start_falls: tuple[StartFall, ...] = ()
+    memory: str = ""
+    memory_contrasts: tuple[Contrast, ...] = ()
 
     @property
     def text(self) -> str:
         """All of it as one paragraph."""
-        return " ".join(part for part in (self.control, self.arms, self.start, self.caveat) if part)
+        return " ".join([*self.findings, self.caveat])
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What can be said, without the caveat; memory first, where something comes back into view."""
+        return tuple(part for part in (self.memory, self.control, self.arms, self.start) if part)
 
 
 def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | None = None) -> Verdict:
@@ -82,6 +92,7 @@ def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | No
     between = _tested(drifts, pairs)
     labels = {arm.name: arm.label for arm in gathered.arms}
     falls = start_falls(gathered, panels, floor, family)
+    memory, memory_contrasts = memory_verdict(gathered)
     return Verdict(
         family=family,
         control=_on_control(controls, arms, against, better, gathered.measures),
@@ -91,6 +102,8 @@ def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | No
         arm_contrasts=tuple(between),
         start=told(falls, gathered, family),
         start_falls=tuple(falls),
+        memory=memory,
+        memory_contrasts=memory_contrasts,
     )
 
 

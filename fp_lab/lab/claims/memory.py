@@ -1,21 +1,20 @@
 """Claims about memory, decided by what comes back in the still scenes of the worlds curtain and walk."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fp_lab.lab.claims.decisions import SMALL, all_hold, all_negligible, difference, mean_of, resampled
 from fp_lab.lab.claims.empirical import missing, settled
 from fp_lab.lab.claims.model import Check, Difference, Evidence, Outcome
-from fp_lab.lab.forgetting_table import kinds_of, read_forgetting
+from fp_lab.lab.forgetting_table import kinds_of
 from fp_lab.lab.gathered import Gathered
-from fp_lab.lab.panels import Panel, Panels
-from fp_lab.lab.summary import NOISE_FLOOR
+from fp_lab.lab.panels import Panel
+from fp_lab.lab.recalled import recall
 from fp_lab.recipe import BASE, Recipe, Side, parse
 from fp_metrics.forgetting import OPEN
 from fp_metrics.statistics import CLAIM_CLUSTERS
@@ -23,28 +22,6 @@ from fp_metrics.statistics import CLAIM_CLUSTERS
 ONE_FRAME, UNCOMPRESSED = parse("td_f1k1_g9"), parse("td_f19k1_g9")
 """The lower and the upper control of memory: one frame, and as many frames as they are."""
 _SIMILARITY = "--context.importance.kind=similarity"
-
-
-def recall(gathered: Gathered, gaps: Collection[int] = range(1, OPEN), history: str = "true") -> Panel:
-    """PSNR in dB of what comes back after some gaps, against the truth; NaN where nothing does."""
-    rows = [
-        {
-            "arm": arm,
-            "training_seed": training,
-            "prompt": prompt,
-            "seed": index,
-            "estimator": "recall",
-            "value": read_forgetting(video).mean("recall", "psnr", gaps),
-            "reason": "nothing comes back",
-        }
-        for arm, runs in gathered.returned.items()
-        if arm != NOISE_FLOOR
-        for training, content in runs
-        for index, (prompt, video) in enumerate(
-            zip(content["clusters"], content["histories"].get(history, []), strict=False)
-        )
-    ]
-    return Panels(pd.DataFrame(rows), gathered.basis).panel("recall", "value")
 
 
 def from_memory(find: Callable[[Evidence], Outcome]) -> Check:

@@ -68,8 +68,7 @@ def write_report(grid_folder: Path, runs: Sequence[Path] | None = None, reported
 def _page(name: str, comparison: Comparison, sections: Mapping[str, str]) -> str:
     verdict, waiting = comparison.verdict, comparison.gathered.waiting
     note = f"{len(waiting)} runs have no scores yet and are not in this report." if waiting else ""
-    lead = (*comparison.gathered.cautions, verdict.control, verdict.arms, verdict.start, note)
-    lead += comparison.left_out
+    lead = (*comparison.gathered.cautions, *verdict.findings, note, *comparison.left_out)
     return document(name, lead, verdict.caveat, sections)
 
 

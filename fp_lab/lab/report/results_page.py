@@ -8,7 +8,7 @@ from fp_data.atomic import replacing
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims import Checked, Evidence, check_on, counted
 from fp_lab.lab.compare import Comparison, compare
-from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting
+from fp_lab.lab.forgetting_table import gather_forgetting
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.report.claims_page import CAVEAT
 from fp_lab.lab.report.html import Picture
@@ -71,7 +71,7 @@ def _sections(comparison: Comparison, results: StoredResults, folder: Path, name
     if found:
         yield "## What comes back\n"
         yield from _shown(forgetting_pictures(comparison, found, arms_looks, pictures), name)
-        yield to_markdown(forgetting_table(results, found))
+        yield to_markdown(comparison.table("forgetting"))
     yield "## Drift and scores\n"
     caption = (
         "Change of each score since the first twelfth of the video, own history, mean over an order's arms, "

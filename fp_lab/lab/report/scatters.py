@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Literal
 
 from fp_lab.lab.compare import Comparison
-from fp_lab.lab.forgetting_table import ArmForgetting, as_interval, forgetting_table, gather_forgetting
+from fp_lab.lab.forgetting_table import ArmForgetting, as_interval, gather_forgetting
 from fp_lab.lab.report.forgetting_curves import draw_forgetting
 from fp_lab.lab.report.html import Picture, pictures_html
 from fp_lab.lab.report.scatter import Axis, Point, scatter
 from fp_lab.lab.report.style import Look
-from fp_lab.lab.tables import Cell, Column, Line, Table, to_html
+from fp_lab.lab.tables import Cell, Column, Line, Table
 
 _QUALITIES = ("clarity", "motion", "semantic", "anatomy", "identity", "psnr")
 
@@ -57,9 +57,7 @@ def forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: P
     found = gather_forgetting(comparison.gathered)
     if not found:
         return {}
-    pictures = forgetting_pictures(comparison, found, arms_looks, folder)
-    table = forgetting_table(comparison.gathered, found)
-    return {"Forgetting": to_html(table) + pictures_html(pictures)}
+    return {"Forgetting": pictures_html(forgetting_pictures(comparison, found, arms_looks, folder))}
 
 
 def forgetting_pictures(

@@ -1,6 +1,7 @@
 """Claims about memory on made-up returns, and claims over several horizons."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from fp_lab.lab.claims import check_claims
 from fp_lab.lab.claims.model import Outcome
+from fp_lab.lab.compare import compare_runs
 from made_up_scores import Figures, made_up_grid
 
 ONE, MANY, RELEASED = "td_f1k1_g9", "td_f19k1_g9", "td_f16k4f2k2f1k1_g9"
@@ -77,6 +79,22 @@ def test_what_is_packed_is_remembered_or_is_not(tmp_path: Path) -> None:
     assert outcome(grid(tmp_path / "2", forgotten), "memory/packing").status == "not reproduced"
     same = REMEMBERED | {RELEASED: {8: 10.0}}
     assert outcome(grid(tmp_path / "3", same), "memory/packing").status == "inconclusive"
+
+
+def test_the_verdict_ranks_arms_by_what_they_recall(tmp_path: Path) -> None:
+    # released and one frame differ by less than the noise, all others by 3 dB and more
+    comparison = compare_runs([grid(tmp_path / "still", REMEMBERED | {RELEASED: {8: 10.0}})])
+    ranked = re.findall(r"([>=]?) ?“([^”]+)” ([\d.]+)", comparison.verdict.memory)
+    (_, first, most), (sign, *_), (same, *_), (below, last, least) = ranked
+    assert (sign, same, below) == (">", "=", ">")
+    assert (first, last) == ("vanilla · 19 uncompressed frames", "no history")
+    assert (float(most), float(least)) == pytest.approx((16, 8), abs=0.3)
+    assert "over 6 paired differences" in comparison.verdict.memory
+    assert comparison.verdict.text.startswith(comparison.verdict.memory)
+    assert comparison.markdown.count("### Forgetting") == 1
+    moving = compare_runs([made_up_grid(tmp_path / "moving", {RELEASED: GOOD, CONTROL: GOOD}, videos=32)])
+    assert moving.verdict.memory == ""
+    assert "Forgetting" not in moving.markdown
 
 
 def test_runs_that_do_not_tell_their_controls_decide_nothing_about_memory(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""How much each arm recalls of what comes back into view, for the verdict and the claims about memory."""
+
+from collections.abc import Collection, Sequence
+from itertools import combinations, pairwise
+
+import numpy as np
+import pandas as pd
+
+from fp_lab.lab.contrasts import Contrast, adjust, contrasts
+from fp_lab.lab.forgetting_table import kinds_of, read_forgetting
+from fp_lab.lab.gathered import Arm, Gathered
+from fp_lab.lab.panels import Panel, Panels
+from fp_lab.lab.summary import NOISE_FLOOR
+from fp_metrics.forgetting import OPEN
+
+
+def recall(gathered: Gathered, gaps: Collection[int] = range(1, OPEN), history: str = "true") -> Panel:
+    """PSNR in dB of what comes back after some gaps, against the truth; NaN where nothing does."""
+    rows = [
+        {
+            "arm": arm,
+            "training_seed": training,
+            "prompt": prompt,
+            "seed": index,
+            "estimator": "recall",
+            "value": read_forgetting(video).mean("recall", "psnr", gaps),
+            "reason": "nothing comes back",
+        }
+        for arm, runs in gathered.returned.items()
+        if arm != NOISE_FLOOR
+        for training, content in runs
+        for index, (prompt, video) in enumerate(
+            zip(content["clusters"], content["histories"].get(history, []), strict=False)
+        )
+    ]
+    return Panels(pd.DataFrame(rows), gathered.basis).panel("recall", "value")
+
+
+def memory_verdict(gathered: Gathered) -> tuple[str, tuple[Contrast, ...]]:
+    """Which arms recall more than others, from true history.
+
+    Returns:
+        The arms in the order of what they recall, and the paired differences between all of them, corrected
+        by Holm; empty where fewer than two arms have something that comes back.
+    """
+    if "recall" not in kinds_of(gathered):
+        return "", ()
+    panel = recall(gathered)
+    means = {arm: _mean(panel, arm) for arm in gathered.arms if arm.name in panel.rows}
+    ranked = sorted((arm for arm in means if np.isfinite(means[arm])), key=lambda arm: -means[arm])
+    if len(ranked) < 2:
+        return "", ()
+    pairs = list(combinations([arm.name for arm in ranked], 2))
+    made = adjust(contrasts(panel, pairs, "recall"))
+    told = {(c.first, c.second) for c in made if c.significant and c.difference.mean > 0}
+    return _told(ranked, means, told, len(made)), tuple(made)
+
+
+def _mean(panel: Panel, arm: Arm) -> float:
+    values = panel.by_prompt(panel.of([arm.name]))
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _told(
+    ranked: Sequence[Arm], means: dict[Arm, float], told: Collection[tuple[str, str]], pairs: int
+) -> str:
+    parts = [f"“{ranked[0].label}” {means[ranked[0]]:.1f}"]
+    for one, other in pairwise(ranked):
+        sign = ">" if (one.name, other.name) in told else "="
+        parts.append(f"{sign} “{other.label}” {means[other]:.1f}")
+    return (
+        "Recall of what comes back into view (PSNR against the truth in dB, true history): "
+        f"{' '.join(parts)}; > survives Holm's correction at 5 % over {pairs} paired differences, = does not."
+    )
