@@ -85,12 +85,13 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
         | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
         | {"version": STAGE_VERSIONS["train"]}
     )
-    scored = ("families", "perceptual", "fps", "strips")
-    evaluation = {k: v for k, v in content["evaluation"].items() if k not in scored}
+    not_true = ("families", "perceptual", "fps", "strips", "shuffled")
+    evaluation = {k: v for k, v in content["evaluation"].items() if k not in not_true}
     videos = {"data": data, "codec": codec, "evaluation": evaluation}
     written = {"fps": config.evaluation.fps, "strips": config.evaluation.strips}
     sample = digest(
         {"train": train, "sampling": content["sampling"], "videos": videos, "written": written}
+        | ({"shuffled": True} if config.evaluation.shuffled else {})
         | {"version": STAGE_VERSIONS["sample"]}
     )
     measured = measured_by(config) | {"perceptual": config.evaluation.perceptual}

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from itertools import combinations, pairwise
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,26 @@ from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.panels import Panel, Panels
 from fp_lab.lab.summary import NOISE_FLOOR
 from fp_metrics.forgetting import OPEN
+from fp_metrics.returning import Kind
 
 
-def recall(gathered: Gathered, gaps: Collection[int] = range(1, OPEN), history: str = "true") -> Panel:
-    """PSNR in dB of what comes back after some gaps, against the truth; NaN where nothing does."""
+def recall(
+    gathered: Gathered,
+    gaps: Collection[int] = range(1, OPEN),
+    history: str = "true",
+    *,
+    by_probe: bool = False,
+) -> Panel:
+    """PSNR in dB of what comes back after some gaps, against the truth; NaN where nothing does.
+
+    Args:
+        gathered: the runs.
+        gaps: in frames.
+        history: that videos were made from, ``true`` or ``own``.
+        by_probe: the share of objects that the probe tells right instead.
+    """
+    kind: Kind = "told" if by_probe else "recall"
+    figure: Literal["agreement", "psnr"] = "agreement" if by_probe else "psnr"
     rows = [
         {
             "arm": arm,
@@ -23,7 +40,7 @@ def recall(gathered: Gathered, gaps: Collection[int] = range(1, OPEN), history: 
             "prompt": prompt,
             "seed": index,
             "estimator": "recall",
-            "value": read_forgetting(video).mean("recall", "psnr", gaps),
+            "value": read_forgetting(video).mean(kind, figure, gaps),
             "reason": "nothing comes back",
         }
         for arm, runs in gathered.returned.items()

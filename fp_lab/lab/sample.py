@@ -97,6 +97,9 @@ def _generate(
     given = config.evaluation.given
     latents[:, :, :given] = true[:, :, :given]
     images = evaluation.images if given else None
+    past = true
+    if config.evaluation.shuffled:
+        past = evaluation.latents.roll(-1, 0)[list(batch)].to(true)
     started = time.perf_counter()
     for rolled in rollout(
         model,
@@ -106,7 +109,7 @@ def _generate(
         captions=[evaluation.truth.captions[index] for index in batch],
         seeds=[evaluation.truth.seeds[index] for index in batch],
         sampling=config.sampling,
-        history=true if history == "true" else None,
+        history=past if history == "true" else None,
         images=None if images is None else images[list(batch)].to(true),
     ):
         latents[:, :, list(rolled.section.targets)] = rolled.latents

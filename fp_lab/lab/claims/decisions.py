@@ -95,20 +95,23 @@ def at_least(differences: Sequence[Difference], least: int, of: int) -> Outcome:
 
 
 def all_negligible(
-    panels: Sequence[tuple[str, Panel, NDArray[np.float64], NDArray[np.float64], float]],
+    panels: Sequence[tuple[str, Panel, NDArray[np.float64], NDArray[np.float64]]],
 ) -> Outcome:
-    """See `EQUIVALENCE`.
+    """See `EQUIVALENCE`; what has no spread between prompts, or no video of both sides, is left out.
 
     Args:
-        panels: name, panel, values of both sides ``(training seeds, videos)`` and margin of each effect.
+        panels: name, panel, and values of both sides ``(training seeds, videos)``, the second of which
+            gives the margin.
     """
+    margins = [_margin(panel, first, second) for _, panel, first, second in panels]
+    kept = [(*one, margin) for one, margin in zip(panels, margins, strict=True) if margin > 0]
     found, equivalent, outside = [], [], []
-    for name, panel, first, second, margin in panels:
+    for name, panel, first, second, margin in kept:
         both = panel.compared(first[None], second[None])
         equivalent.append(bool(both.negligible(margin)[0] < 1 - LEVEL))
-        (strict,) = both.intervals(1 - (1 - LEVEL) / len(panels), resamples=_RESAMPLES)
+        (strict,) = both.intervals(1 - (1 - LEVEL) / len(kept), resamples=_RESAMPLES)
         outside.append(strict.low > margin or strict.high < -margin)
-        found.append(difference(panel, first, second, f"{name} (margin {margin:.3g})", len(panels)))
+        found.append(difference(panel, first, second, f"{name} (margin {margin:.3g})", len(kept)))
     status: Status = "inconclusive"
     if any(outside):
         status = "not reproduced"
@@ -116,6 +119,15 @@ def all_negligible(
         status = "reproduced"
     words = f"{sum(equivalent)} of {len(found)} shown to be negligible; {told(found)}"
     return Outcome(status, words, tuple(found))
+
+
+def _margin(panel: Panel, first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """`SMALL` standard deviations of the second side's prompts; 0 where nothing can be compared."""
+    spread = panel.effects(second[None]).by_prompt
+    spread = spread[np.isfinite(spread)]
+    if not panel.shared(first[None], second[None]).any() or len(spread) < 2:
+        return 0.0
+    return SMALL * float(spread.std(ddof=1))
 
 
 def resampled(

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fp_lab.lab.claims.decisions import (
-    SMALL,
     all_hold,
     all_negligible,
     at_least,
@@ -221,16 +220,12 @@ def tails_negligible(evidence: Evidence) -> Outcome:
     ]
     if not pairs:
         return missing("arms that differ in their tail alone")
-    found = []
-    for score in evidence.scores:
-        panel = evidence.panel(score, "value")
-        for label, one, other in pairs:
-            first, second = panel.of([one, other])
-            spread = panel.effects(second[None]).by_prompt
-            spread = spread[np.isfinite(spread)]
-            if panel.shared(first[None], second[None]).any() and len(spread) > 1 and np.ptp(spread) > 0:
-                margin = SMALL * float(spread.std(ddof=1))
-                found.append((f"{score}, {label}", panel, first, second, margin))
+    panels = {score: evidence.panel(score, "value") for score in evidence.scores}
+    found = [
+        (f"{score}, {label}", panel, *panel.of([one, other]))
+        for score, panel in panels.items()
+        for label, one, other in pairs
+    ]
     return all_negligible(found)
 
 

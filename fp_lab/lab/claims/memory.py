@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fp_lab.lab.claims.decisions import SMALL, all_hold, all_negligible, difference, mean_of, resampled
+from fp_lab.lab.claims.decisions import all_hold, all_negligible, difference, mean_of, resampled
 from fp_lab.lab.claims.empirical import missing, settled
 from fp_lab.lab.claims.model import Check, Difference, Evidence, Outcome
 from fp_lab.lab.forgetting_table import kinds_of
@@ -22,6 +22,7 @@ from fp_metrics.statistics import CLAIM_CLUSTERS
 ONE_FRAME, UNCOMPRESSED = parse("td_f1k1_g9"), parse("td_f19k1_g9")
 """The lower and the upper control of memory: one frame, and as many frames as they are."""
 _SIMILARITY = "--context.importance.kind=similarity"
+_SHUFFLED = "--evaluation.shuffled=true"
 
 
 def from_memory(find: Callable[[Evidence], Outcome]) -> Check:
@@ -82,12 +83,8 @@ def nothing_beyond_reach(evidence: Evidence) -> Outcome:
         panel = _panel(evidence, reach + 1)
         if ONE_FRAME not in arms or not panel.rows.keys() >= {name, arms[ONE_FRAME]}:
             continue
-        first, second = panel.of([name, arms[ONE_FRAME]])
-        spread = panel.effects(second[None]).by_prompt
-        spread = spread[np.isfinite(spread)]
-        if panel.shared(first[None], second[None]).any() and len(spread) > 1 and np.ptp(spread) > 0:
-            margin = SMALL * float(spread.std(ddof=1))
-            found.append((f"{name}, gaps above {reach}", panel, first, second, margin))
+        found.append((f"{name}, gaps above {reach}", panel, *panel.of([name, arms[ONE_FRAME]])))
+    found = [one for one in found if one[1].shared(one[2][None], one[3][None]).any()]
     if not found:
         return Outcome(
             "not measured", f"nothing comes back beyond the reach of a schedule beside {ONE_FRAME}"
@@ -135,36 +132,67 @@ def similarity_recalls_more(evidence: Evidence) -> Outcome:
     return all_hold(_effects(evidence, pairs))
 
 
+def shuffled_recalls_nothing(evidence: Evidence) -> Outcome:
+    """Arms whose history is that of another video against no history at all."""
+    assert evidence.comparison is not None
+    controls = [arm.name for arm in evidence.comparison.gathered.arms if arm.control]
+    shuffled = [arm.name for arm in evidence.arms if arm.name.endswith(_SHUFFLED)]
+    panel = _panel(evidence)
+    found = [
+        (f"{name} less no history", panel, *panel.of([name, control]))
+        for name in shuffled
+        for control in controls
+        if panel.rows.keys() >= {name, control}
+    ]
+    if not found:
+        return missing("arm with evaluation.shuffled=true beside one without history")
+    return all_negligible(found)
+
+
+def measures_agree(evidence: Evidence) -> Outcome:
+    """Kendall's tau over arms: what pixels say is recalled, and what the probe tells right."""
+    assert evidence.comparison is not None
+    gathered = evidence.comparison.gathered
+    return _same_rank(evidence, ("recall", recall(gathered)), ("told", recall(gathered, by_probe=True)))
+
+
 def dilemma(evidence: Evidence) -> Outcome:
     """Kendall's tau over arms: who recalls more from its own history drifts more in clarity."""
     assert evidence.comparison is not None
-    recalled = recall(evidence.comparison.gathered, history="own")
     if "clarity" not in evidence.scores:
         return missing("clarity score")
-    drift = evidence.panel("clarity", "drift_size")
-    arms = [arm.name for arm in evidence.packed if {arm.name} <= recalled.rows.keys() & drift.rows.keys()]
+    recalled = recall(evidence.comparison.gathered, history="own")
+    return _same_rank(
+        evidence, ("recall", recalled), ("drift of clarity", evidence.panel("clarity", "drift_size"))
+    )
+
+
+def _same_rank(evidence: Evidence, first: tuple[str, Panel], second: tuple[str, Panel]) -> Outcome:
+    """Kendall's tau of two figures over packed arms, on the prompts that have both."""
+    (one_name, one), (other_name, other) = first, second
+    arms = [arm.name for arm in evidence.packed if {arm.name} <= one.rows.keys() & other.rows.keys()]
     if len(arms) < 4:
-        return missing("four packed arms with recall and drift")
-    prompts = [prompt for prompt in recalled.prompts if prompt in drift.prompts]
+        return missing(f"four packed arms with {one_name} and {other_name}")
+    prompts = [prompt for prompt in one.prompts if prompt in other.prompts]
 
     def cells(panel: Panel) -> NDArray[np.float64]:
         return panel.by_prompt(panel.of(arms))[..., [panel.prompts.index(prompt) for prompt in prompts]]
 
     both = Panel(
-        (*(f"recall {arm}" for arm in arms), *(f"drift {arm}" for arm in arms)),
+        (*(f"{one_name} {arm}" for arm in arms), *(f"{other_name} {arm}" for arm in arms)),
         tuple(prompts),
-        np.concatenate((cells(recalled), cells(drift))),
+        np.concatenate((cells(one), cells(other))),
         np.arange(len(prompts)),
-        recalled.over_seeds,
+        one.over_seeds,
     )
-    one, other = np.triu_indices(len(arms), 1)
+    upper, lower = np.triu_indices(len(arms), 1)
 
     def concordance(means: NDArray[np.float64]) -> float:
-        memory, drifts = means[: len(arms)], means[len(arms) :]
-        return float((np.sign(memory[one] - memory[other]) * np.sign(drifts[one] - drifts[other])).mean())
+        left, right = means[: len(arms)], means[len(arms) :]
+        return float((np.sign(left[upper] - left[lower]) * np.sign(right[upper] - right[lower])).mean())
 
     mean, low, high = resampled(both, both.arms, concordance)
-    label = f"Kendall's tau of recall and drift of clarity over {len(arms)} arms"
+    label = f"Kendall's tau of {one_name} and {other_name} over {len(arms)} arms"
     whole = Difference(label, mean, low, high, low > 0, high < 0, math.nan, len(both.prompts))
     return all_hold([whole])
 

@@ -46,7 +46,7 @@ _SPREAD = (
     "resampled; reproduced when most 95 % intervals lie above 0 and none below; the reverse likewise"
 )
 _TAU = (
-    "reproduced when the 95 % interval of Kendall's tau between recall and drift lies above 0; not "
+    "reproduced when the 95 % interval of Kendall's tau between both figures lies above 0; not "
     "reproduced when it lies below"
 )
 _ORDER = "reproduced when the 95 % interval of Kendall's tau with the paper's order lies above 0"
@@ -212,6 +212,22 @@ CLAIMS: tuple[Claim, ...] = (
         "Beyond its reach a schedule that drops its tail recalls what one frame does.",
         from_memory(memory.nothing_beyond_reach),
         EQUIVALENCE,
+        _MEMORY,
+    ),
+    _empirical(
+        "memory/shuffled",
+        _LAB,
+        "The history of another video recalls what no history does.",
+        from_memory(memory.shuffled_recalls_nothing),
+        EQUIVALENCE,
+        _MEMORY,
+    ),
+    _empirical(
+        "memory/measures",
+        _LAB,
+        "Pixels and probe agree on which arm recalls more.",
+        from_memory(memory.measures_agree),
+        _TAU,
         _MEMORY,
     ),
     _empirical(

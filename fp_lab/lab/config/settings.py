@@ -204,6 +204,8 @@ class EvaluationConfig:
         fps: of the mp4 files that are written.
         batch: videos generated at once.
         strips: how many videos are also written as mp4.
+        shuffled: whether what is called true history is that of the next video: a control, which can
+            recall no more than no history does.
     """
 
     videos: int = 16
@@ -215,6 +217,7 @@ class EvaluationConfig:
     fps: float = 16.0
     batch: int = 16
     strips: int = 4
+    shuffled: bool = False
 
     def __post_init__(self) -> None:
         """Keep evaluation seeds apart from training seeds."""
@@ -228,6 +231,8 @@ class EvaluationConfig:
                 f"evaluation.given: got {self.given}, expected from 0 to {self.frames - 1}, less than "
                 "evaluation.frames"
             )
+        if self.shuffled and self.videos == 1:
+            raise ValueError("evaluation.shuffled: got one video, expected two or more to take history from")
         last = self.first_seed + self.videos - 1
         if last >= FIRST_TRAINING_SEED:
             raise ValueError(

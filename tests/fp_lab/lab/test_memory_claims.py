@@ -19,6 +19,7 @@ KEPT, INVERTED = "f1k1_x_f16k4f2k2f1k1_g9", "f1k1_x_g9_f1k1f2k2f16k4_td"
 CONTROL = "g9"
 GOOD, DRIFTING = Figures(0.8), Figures(0.8, -0.4)
 SIMILAR = f"{RELEASED}--context.importance.kind=similarity"
+SHUFFLED = f"{MANY}--evaluation.shuffled=true"
 Gaps = Mapping[int, float]
 """Gap in frames -> PSNR in dB of what comes back after it."""
 
@@ -28,13 +29,20 @@ def grid(
     recalled: Mapping[str, Gaps],
     *,
     figures: Mapping[str, Figures] | None = None,
+    told: Mapping[str, float] | None = None,
+    scenes: float = 0.0,
     videos: int = 32,
 ) -> Path:
-    """Arms that drift like `figures` and recall so much, with half a decibel of noise per video."""
+    """Arms that drift like `figures` and recall so much, with half a decibel of noise per video.
+
+    Scenes differ by so many decibels for all arms alike. The probe tells what comes back right with the
+    probabilities in `told`, by default in half of the videos.
+    """
     drifts = {arm: (figures or {}).get(arm, GOOD) for arm in (*recalled, CONTROL)}
     made_up_grid(folder, drifts, videos=videos)
-    random = np.random.default_rng(0)
-    for arm, gaps in (recalled | {CONTROL: {8: 8.0}}).items():
+    random, probing = np.random.default_rng(0), np.random.default_rng(1)
+    easy = np.random.default_rng(2).standard_normal(videos)
+    for arm, gaps in ({CONTROL: {8: 8.0}} | recalled).items():
         scores = folder / arm / "seed0" / "scores"
         prompts = _prompts(scores)
         returns = [
@@ -43,13 +51,24 @@ def grid(
                     "kind": "recall",
                     "gap": gap,
                     "agreement": 0.5,
-                    "psnr": psnr + 0.5 * random.standard_normal(),
+                    "psnr": psnr + scenes * ease + 0.5 * random.standard_normal(),
                     "weight": 1.0,
                     "reason": None,
                 }
                 for gap, psnr in gaps.items()
             ]
-            for _ in prompts
+            + [
+                {
+                    "kind": "told",
+                    "gap": gap,
+                    "agreement": float(probing.random() < (told or {}).get(arm, 0.5)),
+                    "psnr": None,
+                    "weight": 1.0,
+                    "reason": None,
+                }
+                for gap in gaps
+            ]
+            for _, ease in zip(prompts, easy, strict=False)
         ]
         content = {"clusters": prompts, "histories": {"own": returns, "true": returns}}
         (scores / "forgetting.json").write_text(json.dumps(content))
@@ -132,6 +151,27 @@ def test_arms_are_compared_with_the_same_without(claim: str, arm: str, tmp_path:
     assert better.differences[0].mean == pytest.approx(2, abs=0.4)
     worse = grid(tmp_path / "3", REMEMBERED | {arm: {8: 11.0}})
     assert outcome(worse, claim).status == "not reproduced"
+
+
+def test_the_history_of_another_video_is_none(tmp_path: Path) -> None:
+    still = REMEMBERED | {CONTROL: {8: 8.0}}
+    assert outcome(grid(tmp_path / "1", still), "memory/shuffled").status == "not measured"
+    nothing = grid(tmp_path / "2", still | {SHUFFLED: {8: 8.0}}, scenes=3.0)
+    assert outcome(nothing, "memory/shuffled").status == "toy"
+    something = grid(tmp_path / "3", still | {SHUFFLED: {8: 10.0}}, scenes=3.0)
+    assert outcome(something, "memory/shuffled").status == "not reproduced"
+
+
+def test_pixels_and_probe_agree_or_do_not(tmp_path: Path) -> None:
+    recalled = {ONE: {8: 10.0}, RELEASED: {8: 12.0}, KEPT: {8: 14.0}, MANY: {8: 16.0}}
+    rising = dict(zip(recalled, (0.05, 0.35, 0.65, 0.95), strict=True))
+    found = outcome(grid(tmp_path / "1", recalled, told=rising), "memory/measures")
+    assert (found.status, found.differences[0].mean) == ("toy", 1.0)
+    falling = dict(zip(recalled, (0.95, 0.65, 0.35, 0.05), strict=True))
+    found = outcome(grid(tmp_path / "2", recalled, told=falling), "memory/measures")
+    assert (found.status, found.differences[0].mean) == ("not reproduced", -1.0)
+    found = outcome(grid(tmp_path / "3", recalled), "memory/measures")
+    assert found.status == "inconclusive"
 
 
 def test_the_dilemma_is_the_rank_of_recall_with_that_of_drift(tmp_path: Path) -> None:

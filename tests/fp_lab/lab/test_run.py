@@ -1,7 +1,9 @@
 """A run's stages: the same bits whatever interrupts them, and nothing is done twice."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 
 from fixtures import tiny_config
 from fp_lab.codec import file_sha256
+from fp_lab.lab import sample
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.keys import stage_keys
@@ -17,6 +20,7 @@ from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.videos import Videos
+from fp_lab.rollout import rollout
 
 
 class Interrupting(Reporter):
@@ -111,6 +115,30 @@ def test_samples_hold_what_the_contract_says(whole: RunFolder, config: Experimen
     assert own.frames[:, :4].equal(true.frames[:, :4])  # the first section sees the same history
     assert not own.frames[:, 4:].equal(true.frames[:, 4:])
     assert {path.name for path in whole.samples.glob("*.mp4")} == {"own-00.mp4", "true-00.mp4"}
+
+
+def test_shuffled_history_is_that_of_the_next_video(
+    tmp_path: Path,
+    config: ExperimentConfig,
+    materials: Materials,
+    whole: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = RunFolder(shutil.copytree(whole.path, tmp_path / "arm"))
+    shuffled = replace(config, evaluation=replace(config.evaluation, shuffled=True))
+    spied = create_autospec(rollout, side_effect=rollout)
+    monkeypatch.setattr(sample, "rollout", spied)
+    assert run(place.path, shuffled, materials, Reporter(), stages=("sample",)) == ["sample"]
+    own, true = (call.kwargs["history"] for call in spied.call_args_list)
+    given = spied.call_args_list[0].args[2]
+    assert own is None
+    assert true[:, :, :1].equal(given.flip(0)), "of two videos the next one is the other"
+    same, other = (Videos.load(place.samples / f"{history}.safetensors") for history in ("own", "true"))
+    before = [Videos.load(whole.samples / f"{history}.safetensors") for history in ("own", "true")]
+    assert same.frames.equal(before[0].frames)
+    assert not other.frames.equal(before[1].frames)
+    with pytest.raises(ValueError, match="got one video"):
+        replace(shuffled.evaluation, videos=1)
 
 
 def test_costs_are_recorded(whole: RunFolder) -> None:
