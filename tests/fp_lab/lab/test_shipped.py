@@ -13,7 +13,8 @@ from fp_lab.lab.pretrain import CURVE_FILE, codec_fidelity
 from fp_lab.model import FramePackModel
 from fp_lab.shipped import shipped_folder
 
-# Held, somewhat below what four videos showed: motion and shape are not what is wanted (docs/models.md), memory is.
+# Held, somewhat below what four videos showed: memory is what is wanted of a base, motion and shape are not
+# (docs/models.md).
 SPEED_REACHED = 0.35
 SHAPE_FROM_TRUE_HISTORY, SHAPE_FROM_OWN_HISTORY = 0.65, 0.5
 LOOK_AFTER_64_FRAMES = 0.55
