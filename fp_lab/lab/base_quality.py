@@ -19,7 +19,8 @@ from fp_lab.recipe import parse
 from fp_lab.rollout import SamplingConfig, rollout
 from fp_lab.solvers import SolverConfig
 from fp_metrics import About, score_video
-from fp_metrics.forgetting import Forgetting, ForgettingMeter
+from fp_metrics.forgetting import ForgettingMeter
+from fp_metrics.returns import Forgetting
 
 GAPS = range(8, 13)
 REACH = range(1, 20)

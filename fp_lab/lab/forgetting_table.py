@@ -10,8 +10,7 @@ from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.summary import NOISE_FLOOR
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_metrics import Interval
-from fp_metrics.forgetting import Forgetting, ForgettingSummary, summarise_forgetting
-from fp_metrics.returning import Kind, Return
+from fp_metrics.returns import Forgetting, ForgettingSummary, Kind, Return, summarise_forgetting
 
 Remembered = tuple[str, Kind]
 """A history, ``own`` or ``true``, and what comes back in videos made from it."""

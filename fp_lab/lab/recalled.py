@@ -12,8 +12,7 @@ from fp_lab.lab.forgetting_table import kinds_of, read_forgetting
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.panels import Panel, Panels
 from fp_lab.lab.summary import NOISE_FLOOR
-from fp_metrics.forgetting import OPEN
-from fp_metrics.returning import Kind
+from fp_metrics.returns import OPEN, Kind
 
 
 def recall(

@@ -1,7 +1,7 @@
 """The results of a grid in one small Parquet file: what pages are drawn from, without any run's folder.
 
 A row is a video's score by one estimator, or what came back in it after similar gaps (family ``returned``,
-see `fp_metrics.returning.Return`: ``value`` is the agreement). How the runs were made is in the schema's
+see `fp_metrics.returns.Return`: ``value`` is the agreement). How the runs were made is in the schema's
 metadata.
 """
 
@@ -26,8 +26,7 @@ from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.index import ROWS, Index, RunFacts
 from fp_lab.lab.made_with import made_with
 from fp_lab.lab.summary import FRAMES_FILE, NOISE_FLOOR
-from fp_metrics.forgetting import GAPS
-from fp_metrics.returning import STAYED, decibels
+from fp_metrics.returns import GAPS, STAYED, decibels
 
 STEPS = 12
 """Equal parts of a video's length whose means are kept of every score of the first family."""

@@ -11,8 +11,9 @@ from .estimator import SCORES, Estimator, Score
 from .exposure_bias import ExposureBias, exposure_bias
 from .families import FAMILIES
 from .flags import Flags
-from .forgetting import ForgettingMeter, summarise_forgetting
+from .forgetting import ForgettingMeter
 from .observer import About, Observer, Unmeasurable
+from .returns import summarise_forgetting
 from .segments import Segments, segment
 from .series import Series
 from .significance import effect_size, paired_permutation

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fp_metrics.families.probe.sight import ProbeSight, Reading
 from fp_metrics.observer import About
-from fp_metrics.returning import PlaceMemory, Return
+from fp_metrics.returning import PlaceMemory
+from fp_metrics.returns import Return
 from fp_metrics.truth import MARGIN, SceneObject, SceneTruth, grown
 
 WHOLE = 0.95

@@ -1,9 +1,5 @@
 """What a video last showed of the object and of the place, and how that looks when it comes back."""
 
-import math
-from dataclasses import dataclass
-from typing import Literal
-
 import cv2
 import numpy as np
 import torch
@@ -12,9 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fp_metrics.functional.objects import Sighting, centred, likeness, look_of, sight
+from fp_metrics.returns import GONE_BEFORE, STAYED, Kind, Return, decibels
 from fp_metrics.truth import MARGIN, WorldTruth, grown
-
-Kind = Literal["object", "place", "recall", "told"]
 
 WHOLE = 0.9
 """An object that shows at least this share of itself is seen."""
@@ -25,38 +20,8 @@ HIDDEN = 0.75
 VANISHED = 0.25
 """An object of at most this share of its true size is not there."""
 
-STAYED = 0
-"""The gap of what stayed in sight."""
-
-GONE_BEFORE = "the object was gone before it was hidden"
-
 _EVERY = 4  # frames from one comparison of what stayed to the next
 _LARGEST = 2.0  # times the true object: what differs more from the background is a changed place, no object
-
-
-@dataclass(frozen=True)
-class Return:
-    """Something that came back, or stayed.
-
-    Attributes:
-        kind: the object, or a part of the place; of still scenes that were shown truly: ``recall`` is the
-            place against the truth, ``told`` an object as the probe reads it.
-        gap: frames in which it was not seen (of an object: not seen whole); 0: it stayed in sight.
-        agreement: with how it last looked. Of the object: `likeness`, 0 where it vanished; of the place: mean
-            SSIM of its pixels; told: 1 where shape, colour and texture are right, else 0. NaN where there was
-            nothing to remember.
-        psnr: dB, at most 100, of the object moved to the middle, or of the place; 0 where the object
-            vanished; NaN where it is told.
-        weight: 1 for an object; for a place the pixels that came back after this gap, in views.
-        reason: why agreement is undefined; None when it is defined.
-    """
-
-    kind: Kind
-    gap: int
-    agreement: float
-    psnr: float
-    weight: float = 1.0
-    reason: str | None = None
 
 
 class ObjectMemory:
@@ -226,11 +191,6 @@ def without_object(truth: WorldTruth, seen: Sighting, position: int) -> Tensor:
     if away <= 2 * truth.radius and seen.area <= _LARGEST * truth.area:
         mask = mask | seen.mask
     return ~grown(mask[None], MARGIN)[0]
-
-
-def decibels(error: float) -> float:
-    """PSNR of a mean squared error of values in [0, 1]: at most 100."""
-    return -10 * math.log10(max(1e-10, error))
 
 
 def cutout_psnr(first: Sighting, second: Sighting) -> float:

@@ -13,8 +13,9 @@ from torch import Tensor
 from fp_data.worlds import WorldConfig
 from fp_lab.lab.truth import world_truths
 from fp_metrics import WorldTruth, cluster_interval
-from fp_metrics.forgetting import Forgetting, ForgettingMeter, summarise_forgetting
-from fp_metrics.returning import Return, ssim_within
+from fp_metrics.forgetting import ForgettingMeter
+from fp_metrics.returning import ssim_within
+from fp_metrics.returns import Forgetting, Return, summarise_forgetting
 
 SIDE, RADIUS = 48, 8.0
 RED, BLUE = (0.9, 0.2, 0.2), (0.2, 0.2, 0.9)

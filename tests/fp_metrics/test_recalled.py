@@ -12,9 +12,10 @@ from torch import Tensor
 from fp_data.worlds import COLOURS, WorldConfig, describe, still_scenes
 from fp_lab.lab.truth import scene_truths
 from fp_metrics import SceneTruth
-from fp_metrics.forgetting import Forgetting, ForgettingMeter
+from fp_metrics.forgetting import ForgettingMeter
 from fp_metrics.recalled import ObjectMemory, tells
 from fp_metrics.returning import ssim_within
+from fp_metrics.returns import Forgetting
 
 WORLDS = {"curtain": WorldConfig(variant="curtain"), "walk": WorldConfig(variant="walk")}
 SEEDS = {"curtain": (0, 1, 2, 3), "walk": (0, 3)}

@@ -16,7 +16,7 @@ from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.panels import Panel
 from fp_lab.lab.recalled import recall
 from fp_lab.recipe import BASE, Recipe, Side, parse
-from fp_metrics.forgetting import OPEN
+from fp_metrics.returns import OPEN
 from fp_metrics.statistics import CLAIM_CLUSTERS
 
 ONE_FRAME, UNCOMPRESSED = parse("td_f1k1_g9"), parse("td_f19k1_g9")

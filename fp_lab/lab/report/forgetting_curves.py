@@ -12,8 +12,7 @@ from fp_lab.lab.forgetting_table import ArmForgetting, Remembered
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.report.plots import panel_grid
 from fp_lab.lab.report.style import TRUTH_COLOUR, Look, paper, save
-from fp_metrics.forgetting import GapBin
-from fp_metrics.returning import Kind
+from fp_metrics.returns import GapBin, Kind
 
 _FIGURES: dict[Kind, tuple[Literal["agreement", "psnr"], str, str]] = {
     "object": ("agreement", "object came back", "agreement with its last look"),
