@@ -1,4 +1,4 @@
-"""What came back in a video after it was out of sight, and its figures over videos (`ForgettingMeter` finds it)."""
+"""What came back in a video after it was out of sight, and its figures over videos; no torch is needed."""
 
 import math
 from collections import Counter
