@@ -1,6 +1,7 @@
 """How much each arm recalls of what comes back into view, for the verdict and the claims about memory."""
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Literal
 
@@ -14,10 +15,13 @@ from fp_lab.lab.panels import Panel, Panels
 from fp_lab.lab.summary import NOISE_FLOOR
 from fp_metrics.returns import OPEN, Kind
 
+EVERY_GAP = range(1, OPEN)
 
+
+@lru_cache(maxsize=8)
 def recall(
     gathered: Gathered,
-    gaps: Collection[int] = range(1, OPEN),
+    gaps: range,
     history: str = "true",
     *,
     by_probe: bool = False,
@@ -61,7 +65,7 @@ def memory_verdict(gathered: Gathered) -> tuple[str, tuple[Contrast, ...]]:
     """
     if "recall" not in kinds_of(gathered):
         return "", ()
-    panel = recall(gathered)
+    panel = recall(gathered, EVERY_GAP)
     means = {arm: _mean(panel, arm) for arm in gathered.arms if arm.name in panel.rows}
     ranked = sorted((arm for arm in means if np.isfinite(means[arm])), key=lambda arm: -means[arm])
     if len(ranked) < 2:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,8 @@ from fp_lab.lab.claims.decisions import all_hold, all_negligible, difference, me
 from fp_lab.lab.claims.empirical import missing, settled
 from fp_lab.lab.claims.model import Check, Difference, Evidence, Outcome
 from fp_lab.lab.forgetting_table import kinds_of
-from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.panels import Panel
-from fp_lab.lab.recalled import recall
+from fp_lab.lab.recalled import EVERY_GAP, recall
 from fp_lab.recipe import BASE, Recipe, Side, parse
 from fp_metrics.returns import OPEN
 from fp_metrics.statistics import CLAIM_CLUSTERS
@@ -153,7 +151,11 @@ def measures_agree(evidence: Evidence) -> Outcome:
     """Kendall's tau over arms: what pixels say is recalled, and what the probe tells right."""
     assert evidence.comparison is not None
     gathered = evidence.comparison.gathered
-    return _same_rank(evidence, ("recall", recall(gathered)), ("told", recall(gathered, by_probe=True)))
+    return _same_rank(
+        evidence,
+        ("recall", recall(gathered, EVERY_GAP)),
+        ("told", recall(gathered, EVERY_GAP, by_probe=True)),
+    )
 
 
 def dilemma(evidence: Evidence) -> Outcome:
@@ -161,7 +163,7 @@ def dilemma(evidence: Evidence) -> Outcome:
     assert evidence.comparison is not None
     if "clarity" not in evidence.scores:
         return missing("clarity score")
-    recalled = recall(evidence.comparison.gathered, history="own")
+    recalled = recall(evidence.comparison.gathered, EVERY_GAP, "own")
     return _same_rank(
         evidence, ("recall", recalled), ("drift of clarity", evidence.panel("clarity", "drift_size"))
     )
@@ -227,12 +229,7 @@ def _effects(evidence: Evidence, pairs: Sequence[tuple[str, str, str]]) -> list[
 
 def _panel(evidence: Evidence, least: int = 1) -> Panel:
     assert evidence.comparison is not None
-    return _recalled(evidence.comparison.gathered, least)
-
-
-@lru_cache(maxsize=8)
-def _recalled(gathered: Gathered, least: int) -> Panel:
-    return recall(gathered, range(least, OPEN))
+    return recall(evidence.comparison.gathered, range(least, OPEN))
 
 
 def _is_packed(recipe: Recipe) -> bool:
