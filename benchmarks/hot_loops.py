@@ -20,9 +20,9 @@ from fp_lab.lab.compute import section_flops
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
-from fp_lab.orders import plan
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
+from fp_lab.recipe.orders import plan
 from fp_lab.samples import PlannedSections, arrange, assemble
 from fp_lab.system import FramePackSystem, step_generator
 from fp_metrics import score_video

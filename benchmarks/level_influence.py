@@ -16,11 +16,11 @@ from rich.table import Table
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
-from fp_lab.compressions import from_parts
 from fp_lab.influence import LevelInfluence, level_influence
 from fp_lab.model import FramePackModel
 from fp_lab.packing.kernel_fit import misfits
 from fp_lab.recipe import COMPRESSIONS, Recipe
+from fp_lab.recipe.compressions import from_parts
 from fp_metrics import cluster_interval
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from fp_lab.baselines import Baseline, baseline
-from fp_lab.orders import Section, plan
 from fp_lab.packing.context import Attention
 from fp_lab.packing.importance import assign_by_time
 from fp_lab.recipe import BASE, Kernel, Recipe
+from fp_lab.recipe.orders import Section, plan
 
 LENGTH = 69
 """Latent frames of the video that is drawn."""

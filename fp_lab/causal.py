@@ -13,8 +13,8 @@ from operator import itemgetter
 import torch
 from torch import Generator, Tensor
 
-from fp_lab.lengths import left_over
 from fp_lab.recipe import BASE, Recipe
+from fp_lab.recipe.lengths import left_over
 from fp_lab.shapes import ContextMemory
 
 

@@ -6,8 +6,6 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from fp_lab.baselines import BASELINES
-from fp_lab.compressions import from_parts
-from fp_lab.orders import ORDERS, Fill, implied_fill, plan
 from fp_lab.packing.importance import assign_by_time, tail_by_time
 from fp_lab.packing.kernel_fit import KernelFit, kernel_fit, misfits
 from fp_lab.packing.schedule import (
@@ -20,6 +18,8 @@ from fp_lab.packing.schedule import (
     with_history,
 )
 from fp_lab.recipe import COMPRESSIONS, SHORT_KERNELS, Kernel, Order, Recipe, RecipeError, Side, parse
+from fp_lab.recipe.compressions import from_parts
+from fp_lab.recipe.orders import ORDERS, Fill, implied_fill, plan
 
 MOST_FRAMES = 4096
 """Of the example video, whose context is counted behind every frame: time grows with their square."""

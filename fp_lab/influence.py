@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fp_lab.flow import interpolate, to_velocity
 from fp_lab.model import FramePackModel
-from fp_lab.orders import plan
 from fp_lab.recipe import Kernel, Recipe, Tail
+from fp_lab.recipe.orders import plan
 from fp_lab.samples import arrange_videos, assemble
 from fp_lab.shapes import Caption, ContextLevel
 

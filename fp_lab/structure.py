@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fp_lab.explain import Explanation, Placement, explain, placements
-from fp_lab.orders import Section, implied_fill, plan, prompts_of
 from fp_lab.packing.importance import assign_by_time, tail_by_time
 from fp_lab.packing.schedule import (
     context_length,
@@ -15,6 +14,7 @@ from fp_lab.packing.schedule import (
     tail_tokens,
 )
 from fp_lab.recipe import Kernel, Recipe, Tail, parse
+from fp_lab.recipe.orders import Section, implied_fill, plan, prompts_of
 
 BoxKind = Literal["level", "tail", "generated", "dropped", "unknown"]
 SHOWN = 6

@@ -14,8 +14,8 @@ from fp_lab.lab.config import DataConfig, EvaluationConfig, ExperimentConfig
 from fp_lab.lab.evaluate import score_run, score_truth
 from fp_lab.lab.stages import TRUTH_FOLDER
 from fp_lab.lab.videos import GIVEN, Videos
-from fp_lab.orders import plan
 from fp_lab.recipe import parse
+from fp_lab.recipe.orders import plan
 
 VANILLA = "td_f8k8f4k4f2k2f1k1_g5"
 INVERTED = "f1k1_x_g5_f1k1f2k2f4k4f8k8_td"

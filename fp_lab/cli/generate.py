@@ -121,7 +121,7 @@ def generate(
     from fp_lab.lab.quiet import quiet_loading
     from fp_lab.lab.ready import ready
     from fp_lab.lab.stage_bars import StageBars
-    from fp_lab.lengths import not_whole
+    from fp_lab.recipe.lengths import not_whole
     from fp_lab.video_codec import latent_frames, pixel_frames
 
     console, seeds = Console(), seed or [0]

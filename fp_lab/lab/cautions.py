@@ -8,8 +8,8 @@ from fp_lab.lab.compute import shape_of, strides_of, training_shapes
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.differing import listed
 from fp_lab.lab.grid import Arm
-from fp_lab.lengths import left_over, not_whole
 from fp_lab.packing.kernel_fit import misfits
+from fp_lab.recipe.lengths import left_over, not_whole
 
 
 def cautions(arms: Sequence[Arm]) -> list[str]:

@@ -12,9 +12,9 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.real import is_real
 from fp_lab.lab.weights import is_own
 from fp_lab.model import stored_backbone
-from fp_lab.orders import plan
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe
+from fp_lab.recipe.orders import plan
 
 BACKWARD = 3
 """Forward passes that a step of the lab's own backbone costs."""

@@ -25,7 +25,7 @@ from fp_lab.lab.evaluate import score_truth
 from fp_lab.lab.job import Job
 from fp_lab.lab.real import is_real
 from fp_lab.lab.sample import HISTORIES
-from fp_lab.orders import plan
+from fp_lab.recipe.orders import plan
 from fp_lab.system import LatentBatch, step_generator
 from fp_lab.video_codec import pixel_frames
 

@@ -29,10 +29,10 @@ from fp_lab.lab.provenance import environment, git_state
 from fp_lab.lab.real import embedder, told
 from fp_lab.lab.stages import digest
 from fp_lab.lab.weights import weights_sha256
-from fp_lab.lengths import sections_in
 from fp_lab.model import FramePackModel
-from fp_lab.orders import plan
 from fp_lab.packing.packer import kernels_of
+from fp_lab.recipe.lengths import sections_in
+from fp_lab.recipe.orders import plan
 from fp_lab.rollout import RolledSection, rollout
 from fp_lab.section_decoder import GIVEN, decode_sections
 from fp_lab.video_codec import VideoCodec, pixel_frames

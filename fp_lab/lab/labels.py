@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 
-from fp_lab.compressions import from_parts
 from fp_lab.recipe import BASE, COMPRESSIONS, Recipe, Run
+from fp_lab.recipe.compressions import from_parts
 
 _SINKS = range(4)  # frames that are always kept, as far as they have a name
 

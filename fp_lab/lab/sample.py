@@ -21,7 +21,7 @@ from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
-from fp_lab.orders import Section, plan
+from fp_lab.recipe.orders import Section, plan
 from fp_lab.rollout import rollout
 from fp_lab.section_decoder import decode_whole
 from fp_lab.video_codec import VideoCodec, pixel_frames

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fp_lab.orders import Section
 from fp_lab.recipe import Kernel, Recipe, Run, Side, Tail
+from fp_lab.recipe.orders import Section
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from fp_lab.orders import Section
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.importance import Assignment, LevelSlots, TailSlots
 from fp_lab.recipe import Recipe
+from fp_lab.recipe.orders import Section
 
 _LONGEST_TRUE = 4
 """Videos of more sections than this have shortened paddings in released code."""

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fp_lab.orders import Section
 from fp_lab.packing.importance import assign
 from fp_lab.recipe import BASE, Kernel, Recipe, Run, Side
+from fp_lab.recipe.orders import Section
 
 TAIL_POOL = 32
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fp_lab.orders import Section
 from fp_lab.packing.context import ImportanceConfig
+from fp_lab.recipe.orders import Section
 
 
 def cosine_similarity(frames: Tensor, reference: Tensor) -> Tensor:

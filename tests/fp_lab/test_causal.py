@@ -13,9 +13,9 @@ from fp_lab.history import HistoryConfig
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
-from fp_lab.orders import plan
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import parse
+from fp_lab.recipe.orders import plan
 from fp_lab.rollout import SamplingConfig, rollout
 from fp_lab.samples import PlannedSections
 from fp_lab.solvers import SolverConfig

@@ -15,8 +15,8 @@ from fp_lab.finite import NotFinite, check_step, is_finite
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
-from fp_lab.orders import plan
 from fp_lab.recipe import parse
+from fp_lab.recipe.orders import plan
 from fp_lab.rollout import RolledSection, rollout
 from fp_lab.samples import PlannedSections
 from fp_lab.section_decoder import decode_sections

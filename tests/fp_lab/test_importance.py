@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fp_lab.orders import Section, plan
 from fp_lab.packing.importance import LevelSlots, assign_by_time, tail_by_time
 from fp_lab.recipe import Recipe, parse
+from fp_lab.recipe.orders import Section, plan
 from strategies import names
 
 INVERTED = parse("f1k1_x_g9_f1k1f2k2f16k4_td")

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.compressions import from_parts
 from fp_lab.conditions import WordsConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig, ImportanceConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, COMPRESSIONS, parse
+from fp_lab.recipe.compressions import from_parts
 
 CONFIG = TinyDiTConfig(
     channels=4, width=32, depth=1, head_width=16, words=WordsConfig(words=("red",), buckets=3)

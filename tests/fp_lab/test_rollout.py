@@ -9,11 +9,11 @@ from fp_lab.backbones import TinyDiT, TinyDiTConfig, TinySection
 from fp_lab.conditions import WordsConfig
 from fp_lab.flow import schedule, shift_of_tokens
 from fp_lab.model import FramePackModel
-from fp_lab.orders import plan
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
+from fp_lab.recipe.orders import plan
 from fp_lab.rollout import SamplingConfig, guide, rollout
 from fp_lab.shapes import ContextLevel, PackedContext, TextCondition
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, VANILLA, model_for

@@ -11,10 +11,10 @@ from fp_lab.attended import PackedHistory
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.conditions import WordsConfig
 from fp_lab.model import FramePackModel
-from fp_lab.orders import Section, plan
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
+from fp_lab.recipe.orders import Section, plan
 from fp_lab.rollout import rollout
 from fp_lab.samples import arrange, assemble
 from fp_lab.shapes import ContextLevel, PackedContext

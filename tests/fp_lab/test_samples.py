@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from fp_lab.orders import plan
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
+from fp_lab.recipe.orders import plan
 from fp_lab.samples import Arrangement, FreeSections, PlannedSections, arrange, assemble
 
 NAMES = [

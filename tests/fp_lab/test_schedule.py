@@ -4,8 +4,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fp_lab.compressions import from_parts
-from fp_lab.orders import Section, plan
 from fp_lab.packing.schedule import (
     context_length,
     context_limit,
@@ -18,6 +16,8 @@ from fp_lab.packing.schedule import (
     with_history,
 )
 from fp_lab.recipe import Kernel, parse
+from fp_lab.recipe.compressions import from_parts
+from fp_lab.recipe.orders import Section, plan
 from strategies import names
 
 

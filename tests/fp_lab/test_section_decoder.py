@@ -17,8 +17,8 @@ from diffusers import (
 from torch import Tensor, nn
 
 from fp_lab.codec import Codec, CodecConfig
-from fp_lab.orders import plan
 from fp_lab.recipe import parse
+from fp_lab.recipe.orders import plan
 from fp_lab.rollout import RolledSection
 from fp_lab.section_decoder import GIVEN, DecodedPart, cross_fade, decode_sections, decode_whole
 from fp_lab.video_codec import VideoCodec, pixel_frames

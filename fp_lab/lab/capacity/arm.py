@@ -18,11 +18,11 @@ from fp_lab.lab.capacity.packed import Tokens
 from fp_lab.lab.capacity.step import Operations, Way, operations
 from fp_lab.lab.compute import LatentShape, Strides
 from fp_lab.lab.config import CodecSource, ExperimentConfig
-from fp_lab.orders import Section, plan
 from fp_lab.packing.importance import assign
 from fp_lab.packing.packer import K8, K16
 from fp_lab.packing.schedule import kernel_tokens, tail_tokens
 from fp_lab.recipe import BASE, Kernel
+from fp_lab.recipe.orders import Section, plan
 from fp_lab.video_codec import AUTOENCODERS, VideoCodec
 from fp_lab.weights_file import building, read_config
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fp_lab.backbones.presets import FRAME_STRIDE, Family, RealModel
 from fp_lab.lab.capacity.hardware import Hardware
 from fp_lab.lab.capacity.trace import Trace
-from fp_lab.lengths import sections_in
 from fp_lab.recipe import parse
+from fp_lab.recipe.lengths import sections_in
 
 SECONDS = (5, 60)
 """Lengths of the videos that are planned."""

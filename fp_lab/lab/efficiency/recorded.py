@@ -6,9 +6,9 @@ from statistics import fmean, median
 
 import torch
 
-from fp_lab.orders import Fill, plan
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe
+from fp_lab.recipe.orders import Fill, plan
 
 
 def reset_peak_memory() -> None:

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from fake_runs import CONTROL, INVERTED, VANILLA
-from fp_lab.compressions import from_parts
 from fp_lab.lab.claims import check_claims
 from fp_lab.lab.compare import Comparison, compare_runs
 from fp_lab.lab.labels import short_label, short_labels
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_markdown
 from fp_lab.recipe import COMPRESSIONS, parse
+from fp_lab.recipe.compressions import from_parts
 from fp_metrics import holm, paired_permutation
 from made_up_scores import Figures, made_up_grid
 

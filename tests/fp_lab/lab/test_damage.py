@@ -29,8 +29,8 @@ from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.stages import STAGES, RunFolder, Stage
 from fp_lab.lab.tracking import Tracker
 from fp_lab.model import FramePackModel
-from fp_lab.orders import plan
 from fp_lab.recipe import BASE, parse
+from fp_lab.recipe.orders import plan
 from fp_lab.rollout import RolledSection
 
 TRUTH = "truth"

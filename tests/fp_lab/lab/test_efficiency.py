@@ -30,9 +30,9 @@ from fp_lab.lab.efficiency.of_grid import efficiency_of
 from fp_lab.lab.efficiency.tables import efficiency_tables, ratio_table, write_efficiency
 from fp_lab.lab.efficiency.workload import SECTIONS, Workload
 from fp_lab.lab.grid import Arm, Grid
-from fp_lab.orders import plan
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, parse
+from fp_lab.recipe.orders import plan
 
 PACKED = "td_f2k2f1k1_g3"
 

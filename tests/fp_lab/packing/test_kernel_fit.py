@@ -2,9 +2,9 @@
 
 import pytest
 
-from fp_lab.compressions import from_parts
 from fp_lab.packing.kernel_fit import KernelFit, kernel_fit, misfits
 from fp_lab.recipe import COMPRESSIONS, Kernel, Level, parse
+from fp_lab.recipe.compressions import from_parts
 
 
 @pytest.mark.parametrize(

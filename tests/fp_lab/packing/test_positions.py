@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 
-from fp_lab.orders import Section, plan
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.positions import released_paddings
 from fp_lab.recipe import parse
+from fp_lab.recipe.orders import Section, plan
 from fp_lab.samples import Arrangement, arrange
 
 

@@ -4,10 +4,10 @@ import math
 from difflib import get_close_matches
 from typing import cast
 
-from fp_lab.notation import LARGEST_NUMBER
-from fp_lab.recipe import (
+from fp_lab.recipe.grammar import COMPRESSIONS, parse_run
+from fp_lab.recipe.notation import (
     BASE,
-    COMPRESSIONS,
+    LARGEST_NUMBER,
     TAILS,
     Kernel,
     Level,
@@ -16,7 +16,6 @@ from fp_lab.recipe import (
     Run,
     Side,
     Tail,
-    parse_run,
 )
 
 _RATE = "rate"

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
-from fp_lab.recipe import Order, Recipe
+from fp_lab.recipe.notation import Order, Recipe
 
 Fill = Literal["forward", "bisect"]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fp_lab.orders import Fill, even_scenes, implied_fill, plan, prompts_of
 from fp_lab.recipe import parse
+from fp_lab.recipe.orders import Fill, even_scenes, implied_fill, plan, prompts_of
 from strategies import names
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fp_lab.compressions import from_parts, run_of_rate
 from fp_lab.recipe import BASE, Kernel, Level, Recipe, RecipeError, Run, Side, parse
+from fp_lab.recipe.compressions import from_parts, run_of_rate
 from strategies import names
 
 

@@ -14,8 +14,7 @@ Left to right in a name is video time. The grammar is the one of the FramePack p
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from fp_lab.notation import (
-    BASE,
+from fp_lab.recipe.notation import (
     DEFAULT_CODEBOOK,
     LARGEST_NUMBER,
     SHORT_KERNELS,
@@ -23,30 +22,12 @@ from fp_lab.notation import (
     TAILS,
     Kernel,
     Level,
-    Order,
     Recipe,
     RecipeError,
     Run,
     Side,
     Tail,
 )
-
-__all__ = [
-    "BASE",
-    "COMPRESSIONS",
-    "SHORT_KERNELS",
-    "TAILS",
-    "Kernel",
-    "Level",
-    "Order",
-    "Recipe",
-    "RecipeError",
-    "Run",
-    "Side",
-    "Tail",
-    "parse",
-    "parse_run",
-]
 
 _RUN = "a run such as f16k4f2k2f1k1"
 

@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.compressions import from_parts
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
-from fp_lab.orders import plan
 from fp_lab.packing.context import ContextConfig, ImportanceConfig, Missing
 from fp_lab.packing.packer import ContextPacker, kernels_of
 from fp_lab.packing.rope import RopeConfig
 from fp_lab.packing.schedule import context_length, context_limit, context_tokens, with_history
 from fp_lab.recipe import Recipe, parse
+from fp_lab.recipe.compressions import from_parts
+from fp_lab.recipe.orders import plan
 from fp_lab.rollout import SamplingConfig, rollout
 from fp_lab.samples import PlannedSections, arrange, arrange_videos, assemble
 from fp_lab.solvers import SolverConfig
