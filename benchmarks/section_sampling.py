@@ -21,11 +21,11 @@ from torch import Tensor
 
 from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.backbones.hunyuan_video import HunyuanVideo
-from fp_lab.flow import schedule, shift_of_tokens
+from fp_lab.flow.matching import schedule, shift_of_tokens
+from fp_lab.flow.solvers import euler
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.shapes import ContextLevel
-from fp_lab.solvers import euler
 
 # The released forward layout: the start frame, 16 + 2 + 1 frames of history, nine to be made.
 LEVELS = ((Kernel(4, 8, 8), range(1, 17)), (Kernel(2, 4, 4), range(17, 19)), (BASE, (0, 19)))

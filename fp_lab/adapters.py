@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fp_lab.ranges import check_ranges
-from fp_lab.weights_file import read_weights
+from fp_lab.checks.ranges import check_ranges
+from fp_lab.weights.files import read_weights
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 """As diffusers' pipelines look for it."""

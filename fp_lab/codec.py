@@ -4,10 +4,8 @@ A codec normalises its latents exactly once, with per-channel statistics stored 
 so everything behind it sees latents of zero mean and unit variance.
 """
 
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,12 +16,18 @@ from einops import rearrange
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fp_lab.finite import check_weights
-from fp_lab.shipped import own_folder
-from fp_lab.weights_file import building, read_config, read_weights
+from fp_lab.checks.finite import check_weights
+from fp_lab.weights.files import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    building,
+    file_sha256,
+    read_config,
+    read_weights,
+    tensors_sha256,
+)
+from fp_lab.weights.shipped import own_folder
 
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 _FRAMES_AT_ONCE = 256  # bounds activation memory; the result does not depend on it
 
 
@@ -204,19 +208,3 @@ def _read_config(path: Path, state: tuple[int, int, int] | None) -> CodecConfig:
     config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     with building(path):
         return CodecConfig(**config)
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Hex digest of tensors with their names, whatever their device and order."""
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        content = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # numpy has no bfloat16
-        digest.update(name.encode())
-        digest.update(content.numpy().data)
-    return digest.hexdigest()

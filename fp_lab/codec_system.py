@@ -8,8 +8,8 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from fp_lab.checks.ranges import check_ranges
 from fp_lab.codec import Codec
-from fp_lab.ranges import check_ranges
 from fp_lab.system import step_generator
 
 

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from fp_lab.flow import interpolate
+from fp_lab.checks.ranges import check_ranges
+from fp_lab.flow.matching import interpolate
 from fp_lab.packing.context import Missing
-from fp_lab.ranges import check_ranges
 from fp_lab.shapes import ContextLevel
 
 HistoryLevel = Literal["clean", "random", "fixed"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fp_lab.flow import interpolate, to_velocity
+from fp_lab.flow.matching import interpolate, to_velocity
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import Kernel, Recipe, Tail
 from fp_lab.recipe.orders import plan

@@ -14,17 +14,16 @@ from torch import Tensor, nn
 from fp_lab.adapters import LoraConfig, add_lora, load_lora, lora_config, save_lora
 from fp_lab.backbones import Backbone, TinyDiT, TinyDiTConfig
 from fp_lab.backbones.protocol import TRANSFORMER
-from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, file_sha256
+from fp_lab.checks.finite import check_weights
 from fp_lab.conditions import WordsConfig
-from fp_lab.finite import check_weights
-from fp_lab.flow import Output
+from fp_lab.flow.matching import Output
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig, ImportanceConfig
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import Kernel
 from fp_lab.shapes import ContextLevel, ContextMemory, PackedContext, TextCondition
-from fp_lab.shipped import own_folder
-from fp_lab.weights_file import building, read_config, read_weights
+from fp_lab.weights.files import CONFIG_FILE, WEIGHTS_FILE, building, file_sha256, read_config, read_weights
+from fp_lab.weights.shipped import own_folder
 
 
 class FramePackModel(nn.Module):

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from fp_lab.flow import FlowConfig
+from fp_lab.checks.ranges import check_ranges
+from fp_lab.flow.matching import FlowConfig
 from fp_lab.history import HistoryConfig
-from fp_lab.ranges import check_ranges
 
 
 @dataclass(frozen=True)

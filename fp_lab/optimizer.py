@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from fp_lab.ranges import check_ranges
+from fp_lab.checks.ranges import check_ranges
 from fp_lab.recipe import BASE
 
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from fp_lab.attended import Attended, CachedHistory, History, PackedHistory, seeded_noise
-from fp_lab.finite import check_video
-from fp_lab.flow import Shift, schedule, shift_for, to_velocity
+from fp_lab.checks.finite import check_video
+from fp_lab.checks.ranges import check_ranges
+from fp_lab.flow.matching import Shift, schedule, shift_for, to_velocity
+from fp_lab.flow.solvers import SolverConfig, Velocity, solver_of
 from fp_lab.model import FramePackModel
-from fp_lab.ranges import check_ranges
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Fill, Section, even_scenes, plan, prompts_of
 from fp_lab.shapes import TextCondition
-from fp_lab.solvers import SolverConfig, Velocity, solver_of
 
 
 @dataclass(frozen=True)

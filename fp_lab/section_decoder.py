@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fp_lab.checks.finite import check_video
 from fp_lab.codec import Codec
-from fp_lab.finite import check_video
 from fp_lab.recipe import Recipe
 from fp_lab.rollout import RolledSection
 from fp_lab.video_codec import VideoCodec, pixel_frames

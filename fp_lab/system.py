@@ -11,8 +11,9 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from fp_lab.causal import Blocks
-from fp_lab.finite import check_checkpoint
-from fp_lab.flow import (
+from fp_lab.checks.finite import check_checkpoint
+from fp_lab.flow.loss_bins import LossBins, bin_frame_losses, bin_losses
+from fp_lab.flow.matching import (
     draw_sigmas,
     interpolate,
     shift_for,
@@ -21,7 +22,6 @@ from fp_lab.flow import (
     velocity_target,
 )
 from fp_lab.history import corrupt, draw_levels, with_noise, without
-from fp_lab.loss_bins import LossBins, bin_frame_losses, bin_losses
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig, learning_rate_share, make_optimizer

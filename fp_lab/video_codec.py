@@ -11,10 +11,10 @@ import torch
 from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
 from torch import Tensor, nn
 
-from fp_lab.codec import CONFIG_FILE, Codec, tensors_sha256
-from fp_lab.finite import check_weights
-from fp_lab.hub import load_whole, local_folder
-from fp_lab.weights_file import building, read_config
+from fp_lab.checks.finite import check_weights
+from fp_lab.codec import Codec
+from fp_lab.weights.files import CONFIG_FILE, building, read_config, tensors_sha256
+from fp_lab.weights.hub import load_whole, local_folder
 
 AUTOENCODERS = {"AutoencoderKLHunyuanVideo": AutoencoderKLHunyuanVideo, "AutoencoderKLWan": AutoencoderKLWan}
 """Classes by the `_class_name` of a config."""

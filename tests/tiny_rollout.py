@@ -3,11 +3,11 @@
 import torch
 
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
 from fp_lab.rollout import SamplingConfig
-from fp_lab.solvers import SolverConfig
 
 FRAMES = 20
 SAMPLING = SamplingConfig(SolverConfig("euler", 3))

@@ -11,9 +11,9 @@ from diffusers import HunyuanVideoTransformer3DModel
 from fp_lab.backbones.hunyuan_video import HunyuanVideo
 from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.backbones.wan import Wan
-from fp_lab.hub import load_whole
-from fp_lab.pipelines import require_used
-from fp_lab.weights_file import building
+from fp_lab.weights.files import building
+from fp_lab.weights.hub import load_whole
+from fp_lab.weights.pipelines import require_used
 
 PLAIN, PACKED, WAN = (
     "HunyuanVideoTransformer3DModel",

@@ -25,10 +25,10 @@ from fp_lab.backbones.tiny_blocks import (
     place_features,
     time_features,
 )
+from fp_lab.checks.ranges import check_ranges
 from fp_lab.conditions import WordEmbedding, WordsConfig
 from fp_lab.packing.packer import pad_to_kernel, patchify
 from fp_lab.packing.rope import RopeConfig, phases
-from fp_lab.ranges import check_ranges
 from fp_lab.recipe import BASE
 from fp_lab.shapes import Caption, ContextMemory, PackedContext, Phases, TextCondition
 

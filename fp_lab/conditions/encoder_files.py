@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fp_lab.hub import local_folder
-from fp_lab.pipelines import INDEX
-from fp_lab.weights_file import read_config
+from fp_lab.weights.files import read_config
+from fp_lab.weights.hub import local_folder
+from fp_lab.weights.pipelines import INDEX
 
 Family = Literal["hunyuan_video", "wan"]
 

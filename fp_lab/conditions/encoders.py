@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
-from fp_lab.hub import load_whole
 from fp_lab.shapes import EncodedText
+from fp_lab.weights.hub import load_whole
 
 Only = Literal["texts", "images"]
 

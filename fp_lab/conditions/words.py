@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from fp_lab.ranges import check_ranges
+from fp_lab.checks.ranges import check_ranges
 from fp_lab.shapes import TextCondition
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.run_config import run_settings
-from fp_lab.shipped import shipped_folder
+from fp_lab.weights.shipped import shipped_folder
 
 PROVENANCE_FILE = "provenance.json"
 

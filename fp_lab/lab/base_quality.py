@@ -11,13 +11,13 @@ from torch import Tensor
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.forgotten import truly_shown
 from fp_lab.lab.measured import pixels
 from fp_lab.lab.truth import scene_truths, world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
 from fp_lab.rollout import SamplingConfig, rollout
-from fp_lab.solvers import SolverConfig
 from fp_metrics import About, score_video
 from fp_metrics.forgetting import ForgettingMeter
 from fp_metrics.returns import Forgetting

@@ -7,9 +7,9 @@ from safetensors.torch import save
 
 from fp_data.atomic import replacing
 from fp_data.damaged import taking_apart
-from fp_lab.codec import tensors_sha256
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.shapes import EncodedText
+from fp_lab.weights.files import tensors_sha256
 
 EMPTY = "empty.safetensors"
 """File of the empty caption's embeddings, beside the shards."""

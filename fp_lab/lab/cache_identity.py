@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from fp_data.shards import Shards
-from fp_lab.codec import tensors_sha256
 from fp_lab.lab.cache_conditions import read_empty
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.real import is_real
 from fp_lab.lab.stages import digest
+from fp_lab.weights.files import tensors_sha256
 
 
 def cache_identity(config: ExperimentConfig) -> str:

@@ -10,10 +10,10 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from fp_lab.adapters import trainable
-from fp_lab.finite import check_step, check_weights
+from fp_lab.checks.finite import check_step, check_weights
+from fp_lab.flow.loss_bins import BINS
 from fp_lab.lab.averaging import Average
 from fp_lab.lab.reporter import Reporter, Step
-from fp_lab.loss_bins import BINS
 from fp_lab.model import FramePackModel
 from fp_lab.system import FramePackSystem
 

@@ -26,10 +26,10 @@ from fp_lab.lab.clip_reading import Clip, read_clips
 from fp_lab.lab.encoded_texts import EncodedTexts
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.weights import weights_identity
-from fp_lab.pipelines import require_used
 from fp_lab.recipe.lengths import USUAL_SECTION, not_whole
 from fp_lab.shapes import IMAGE, EncodedText
 from fp_lab.video_codec import VideoCodec, latent_frames
+from fp_lab.weights.pipelines import require_used
 
 _PATCH = 2  # latents per token, along height and along width
 

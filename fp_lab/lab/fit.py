@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from fp_data.atomic import replacing, replacing_folder
 from fp_lab.adapters import trainable
-from fp_lab.finite import NotFinite, check_checkpoint, check_weights
+from fp_lab.checks.finite import NotFinite, check_checkpoint, check_weights
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.averaging import Averaging, LearnedAveraging
 from fp_lab.lab.build import Materials, build_model, build_system

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fp_data.atomic import replacing
 from fp_data.damaged import set_aside
-from fp_lab.codec import tensors_sha256
 from fp_lab.rollout import RolledSection
+from fp_lab.weights.files import tensors_sha256
 
 _KEY, _SHA256 = "made_by", "sha256"
 

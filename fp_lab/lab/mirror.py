@@ -10,13 +10,13 @@ import pandas as pd
 from safetensors import safe_open
 
 from fp_data.damaged import taking_apart
-from fp_lab.codec import WEIGHTS_FILE, file_sha256
 from fp_lab.lab.atomic import read_json
 from fp_lab.lab.measured_efficiency import of_run
 from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import headline_of
 from fp_lab.lab.track.checkpoints import checkpoints, tracked_path
 from fp_lab.lab.tracking import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
+from fp_lab.weights.files import WEIGHTS_FILE, file_sha256
 
 
 def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:

@@ -34,10 +34,11 @@ from fp_data.latents import (
 )
 from fp_data.worlds import VARIANTS, VOCABULARY, WorldConfig, iterate, render
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.codec import Codec, CodecConfig, file_sha256
+from fp_lab.checks.finite import check_step
+from fp_lab.checks.ranges import THREADS, check_ranges
+from fp_lab.codec import Codec, CodecConfig
 from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
 from fp_lab.conditions import WordsConfig
-from fp_lab.finite import check_step
 from fp_lab.history import HistoryConfig
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.base_origin import PROVENANCE_FILE, provenance_of
@@ -47,9 +48,9 @@ from fp_lab.lab.saved_training import CheckpointFiles, usable_checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
-from fp_lab.ranges import THREADS, check_ranges
 from fp_lab.samples import MixedSections
 from fp_lab.system import FramePackSystem
+from fp_lab.weights.files import file_sha256
 
 CURVE_FILE = "curve.csv"
 

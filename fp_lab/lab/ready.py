@@ -7,7 +7,6 @@ from pathlib import Path
 
 from fp_data.buckets import Bucket
 from fp_data.shard_manifest import MANIFEST, Manifest
-from fp_lab.codec import WEIGHTS_FILE
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.quiet import quiet_loading
 from fp_lab.lab.real import is_real, weights_options
@@ -15,6 +14,7 @@ from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.weights import is_own
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
+from fp_lab.weights.files import WEIGHTS_FILE
 
 _EXPERIMENT = "base"
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fp_data.clips import write_mp4
 from fp_data.latents import to_frames
+from fp_lab.checks.finite import check_video
 from fp_lab.codec import Codec
-from fp_lab.finite import check_video
 from fp_lab.lab.build import EvaluationSet, Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
@@ -48,7 +48,7 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
         reporter: hears of every section.
 
     Raises:
-        NotFinite: naming the section whose latents or frames are not, see `fp_lab.finite`.
+        NotFinite: naming the section whose latents or frames are not, see `fp_lab.checks.finite`.
     """
     torch.set_num_threads(config.training.threads)
     reset_peak_memory()

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from fp_lab.codec import CONFIG_FILE, WEIGHTS_FILE, codec_config
-from fp_lab.hub import local_folder
+from fp_lab.codec import codec_config
 from fp_lab.lab.digests import digests_of
-from fp_lab.pipelines import require_used
-from fp_lab.shipped import own_folder
+from fp_lab.weights.files import CONFIG_FILE, WEIGHTS_FILE
+from fp_lab.weights.hub import local_folder
+from fp_lab.weights.pipelines import require_used
+from fp_lab.weights.shipped import own_folder
 
 What = Literal["codec", "base"]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from fp_lab.attended import CachedHistory
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.causal import Blocks
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.history import HistoryConfig
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
@@ -18,7 +19,6 @@ from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
 from fp_lab.rollout import SamplingConfig, rollout
 from fp_lab.samples import PlannedSections
-from fp_lab.solvers import SolverConfig
 from fp_lab.system import FramePackSystem, step_generator
 
 NAME = "f5k1_g3"

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.flow import FlowConfig
+from fp_lab.flow.matching import FlowConfig
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig, make_optimizer

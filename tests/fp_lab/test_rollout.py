@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fp_lab.backbones import TinyDiT, TinyDiTConfig, TinySection
 from fp_lab.conditions import WordsConfig
-from fp_lab.flow import schedule, shift_of_tokens
+from fp_lab.flow.matching import schedule, shift_of_tokens
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig

@@ -10,6 +10,7 @@ from torch import Tensor
 from fp_lab.attended import PackedHistory
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.conditions import WordsConfig
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
@@ -18,7 +19,6 @@ from fp_lab.recipe.orders import Section, plan
 from fp_lab.rollout import rollout
 from fp_lab.samples import arrange, assemble
 from fp_lab.shapes import ContextLevel, PackedContext
-from fp_lab.solvers import SolverConfig
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, VANILLA, model_for
 
 

@@ -95,7 +95,7 @@ def variant_tokens() -> list[Pair]:
 
 def shifts() -> list[Pair]:
     """Flow shift by section length at 480p."""
-    from fp_lab.flow import shift_of_tokens
+    from fp_lab.flow.matching import shift_of_tokens
 
     return [
         (f"g{section}", round(shift_of_tokens(section * FRAME_TOKENS), 2), claimed)

@@ -8,10 +8,10 @@ from fp_data.worlds import WorldConfig
 from fp_lab.adapters import LoraConfig
 from fp_lab.backbones import TinyDiTConfig
 from fp_lab.causal import Blocks
+from fp_lab.checks.ranges import FPS, THREADS, check_once, check_ranges
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
 from fp_lab.packing.context import ContextConfig
-from fp_lab.ranges import FPS, THREADS, check_once, check_ranges
 from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig
 

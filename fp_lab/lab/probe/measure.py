@@ -11,13 +11,13 @@ from torch import Generator, Tensor
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codec import Codec
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.probe.damage import blur, dents, tint, white_noise, with_object
 from fp_lab.lab.probe.samples import Samples, make_samples, together
 from fp_lab.lab.truth import world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
 from fp_lab.rollout import SamplingConfig, rollout
-from fp_lab.solvers import SolverConfig
 from fp_metrics import FAMILIES, About, Estimator, WorldTruth
 from fp_metrics.families.probe import read_by
 from fp_metrics.networks.probe import Probe

@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from fp_data.atomic import replacing
-from fp_lab.codec import Codec, file_sha256
-from fp_lab.finite import check_weights
+from fp_lab.checks.finite import check_weights
+from fp_lab.codec import Codec
 from fp_lab.lab.atomic import read_json, write_text
 from fp_lab.lab.probe.measure import HeldOutConfig, Report, measure_probe
 from fp_lab.lab.probe.train import ProbeRunConfig, Progress, fit
 from fp_lab.model import FramePackModel
+from fp_lab.weights.files import file_sha256
 from fp_metrics.networks.probe import PROVENANCE_FILE, WEIGHTS_FILE, Probe
 
 CURVE_FILE = "curve.csv"

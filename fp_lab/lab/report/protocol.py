@@ -7,11 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fp_lab.codec import file_sha256
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.made_with import stages_in_words
 from fp_lab.lab.measured import measures
 from fp_lab.lab.stages import RunFolder
+from fp_lab.weights.files import file_sha256
 
 
 def protocol_html(gathered: Gathered, grid_folder: Path) -> str:

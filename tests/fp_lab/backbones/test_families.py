@@ -13,7 +13,7 @@ from torch import Tensor
 
 import tiny_wan
 from fp_lab.backbones.families import load_transformer
-from fp_lab.codec import CONFIG_FILE
+from fp_lab.weights.files import CONFIG_FILE
 from tiny_hunyuan import TINY
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

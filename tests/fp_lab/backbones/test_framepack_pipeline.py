@@ -15,7 +15,8 @@ from torch import Tensor
 
 from fp_lab.attended import seeded_noise
 from fp_lab.backbones.hunyuan_condition import HunyuanCondition
-from fp_lab.flow import FlowConfig
+from fp_lab.flow.matching import FlowConfig
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
@@ -24,7 +25,6 @@ from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.rollout import SamplingConfig, rollout
 from fp_lab.samples import PlannedSections
-from fp_lab.solvers import SolverConfig
 from fp_lab.system import FramePackSystem, LatentBatch, step_generator
 from tiny_hunyuan import TINY, randomise
 

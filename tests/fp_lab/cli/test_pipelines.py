@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fp_lab.cli import app
-from fp_lab.pipelines import require_used
+from fp_lab.weights.pipelines import require_used
 
 WAN_22: dict[str, Any] = {
     "_class_name": "WanPipeline",

@@ -10,12 +10,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from fp_lab.codec import tensors_sha256
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import load
 from fp_lab.lab.fit import fit
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.stages import RunFolder
+from fp_lab.weights.files import tensors_sha256
 
 
 class Stopped(Exception):

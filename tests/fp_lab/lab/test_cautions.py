@@ -24,7 +24,7 @@ from fp_lab.lab.config import load
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.report.page import _page
-from fp_lab.shipped import shipped_folder
+from fp_lab.weights.shipped import shipped_folder
 from made_up_scores import Figures, made_up_grid
 
 ROOT = Path(__file__).parents[3]

@@ -22,6 +22,7 @@ from fp_lab.backbones.hunyuan_condition import HunyuanCondition
 from fp_lab.backbones.presets import MODELS
 from fp_lab.backbones.wan_condition import WanCondition
 from fp_lab.codec import Codec, CodecConfig
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab import compute
 from fp_lab.lab.build import build_model, build_system
 from fp_lab.lab.capacity import step as counting
@@ -45,7 +46,6 @@ from fp_lab.recipe.orders import Section, plan
 from fp_lab.rollout import rollout
 from fp_lab.samples import Arrangement, arrange_videos
 from fp_lab.shapes import TextCondition
-from fp_lab.solvers import SolverConfig
 from fp_lab.video_codec import load_codec
 from small_models import small
 

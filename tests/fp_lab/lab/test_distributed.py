@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from fixtures import tiny_config
 from fp_data.latents import LatentBatches
-from fp_lab.codec import file_sha256
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig, TrackConfig, TrainingConfig, load, to_yaml
 from fp_lab.lab.distributed import RanksFailed, launch_command, main
@@ -23,6 +22,7 @@ from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.checkpoints import checkpoints
 from fp_lab.lab.track.in_training import train_tracked
 from fp_lab.system import step_generator
+from fp_lab.weights.files import file_sha256
 
 
 class Listening(Reporter):

@@ -10,8 +10,9 @@ from lightning import Trainer
 from torch import Tensor
 
 from fixtures import tiny_config
+from fp_lab.checks.finite import NotFinite
 from fp_lab.codec import Codec
-from fp_lab.finite import NotFinite
+from fp_lab.flow.loss_bins import LossBins
 from fp_lab.lab.arm import work
 from fp_lab.lab.build import Materials, build_model
 from fp_lab.lab.callbacks import StepTable
@@ -22,7 +23,6 @@ from fp_lab.lab.grid_run import grid_jobs
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.sample import sample
 from fp_lab.lab.stages import RunFolder
-from fp_lab.loss_bins import LossBins
 from fp_lab.system import FramePackSystem
 
 GRID = """\

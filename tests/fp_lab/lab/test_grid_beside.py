@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fp_lab.codec import file_sha256
 from fp_lab.lab import provenance
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import GridResult, run_grid
 from fp_lab.lab.provenance import code_of, git_state
 from fp_lab.lab.stages import RunFolder
+from fp_lab.weights.files import file_sha256
 
 ARM, OTHER = "td_f2k2f1k1_g3", "f1k1_x_g3_f1k1f2k2_td"
 BESIDE = f"{ARM}--sampling.solver.steps=3"
@@ -116,7 +116,7 @@ def test_other_code_is_told_and_stages_are_done_again_only_when_asked(
 def test_code_is_known_by_its_commit_its_changes_or_its_version() -> None:
     version = {"environment": {"versions": {"fp_lab": "0.9"}}}
     commit = {"commit": "0123456789", "changed": [], "diff": "e3b0"}
-    changed = commit | {"changed": ["fp_lab/flow.py"], "diff": "aaaa1111"}
+    changed = commit | {"changed": ["fp_lab/flow/matching.py"], "diff": "aaaa1111"}
     other = changed | {"diff": "bbbb2222"}
     codes = [code_of(version | {"git": git}) for git in (None, commit, changed, other)]
     assert len(set(codes)) == 4

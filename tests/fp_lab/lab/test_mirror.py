@@ -13,7 +13,6 @@ from rich.console import Console
 from safetensors.numpy import save_file
 
 import fp_lab
-from fp_lab.codec import file_sha256
 from fp_lab.lab.config import load
 from fp_lab.lab.grid import single
 from fp_lab.lab.grid_run import run_grid
@@ -25,6 +24,7 @@ from fp_lab.lab.track.over_runs import find_runs, track
 from fp_lab.lab.track.progress import TrackProgress
 from fp_lab.lab.track.sent import send
 from fp_lab.lab.tracking import CHECKPOINTS_TAG, Tracker
+from fp_lab.weights.files import file_sha256
 
 STEPS = 4
 

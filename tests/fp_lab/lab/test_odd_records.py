@@ -24,7 +24,7 @@ from fp_lab.lab.summary import headline_of
 from fp_lab.lab.track.checkpoints import Checkpoint
 from fp_lab.lab.track.tracked import write_tracked
 from fp_lab.model import FramePackModel
-from fp_lab.pipelines import require_used
+from fp_lab.weights.pipelines import require_used
 from made_up_scores import Figures, made_up_grid
 
 DEEP = "[" * 100_000

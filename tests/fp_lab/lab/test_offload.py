@@ -20,6 +20,7 @@ from fp_lab.backbones import TinyDiT, TinyDiTConfig
 from fp_lab.backbones.hunyuan_video import HunyuanVideo
 from fp_lab.backbones.wan import Wan
 from fp_lab.codec import Codec, CodecConfig
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.offload import in_turns, place_model
 from fp_lab.model import FramePackModel
 from fp_lab.packing.context import ContextConfig
@@ -27,7 +28,6 @@ from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
 from fp_lab.recipe.orders import Section
 from fp_lab.rollout import RolledSection, SamplingConfig, rollout
-from fp_lab.solvers import SolverConfig
 from tiny_conditions import normal, told
 
 RECIPE = parse("td_f2k2f1k1_g3")

@@ -11,6 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from fp_lab.adapters import LORA_FILE
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.build import Materials
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import run_grid
@@ -21,7 +22,6 @@ from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.tiny_checkpoints import TinyFamily
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
-from fp_lab.solvers import SolverConfig
 from real_arms import FRAMES, SETTINGS, real_config
 
 FAMILIES: tuple[TinyFamily, ...] = ("hunyuan_video", "framepack", "wan", "wan_i2v")

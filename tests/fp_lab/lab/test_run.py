@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 
 from fixtures import tiny_config
-from fp_lab.codec import file_sha256
 from fp_lab.lab import sample
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
@@ -21,6 +20,7 @@ from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.videos import Videos
 from fp_lab.rollout import rollout
+from fp_lab.weights.files import file_sha256
 
 
 class Interrupting(Reporter):

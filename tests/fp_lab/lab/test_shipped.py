@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from fp_lab.codec import WEIGHTS_FILE, Codec, file_sha256
+from fp_lab.codec import Codec
 from fp_lab.lab.base_origin import provenance_of
 from fp_lab.lab.base_quality import Judge
 from fp_lab.lab.pretrain import CURVE_FILE, codec_fidelity
 from fp_lab.model import FramePackModel
-from fp_lab.shipped import shipped_folder
+from fp_lab.weights.files import WEIGHTS_FILE, file_sha256
+from fp_lab.weights.shipped import shipped_folder
 
 # Held, somewhat below what four videos showed: memory is what is wanted of a base, motion and shape are not
 # (docs/models.md).

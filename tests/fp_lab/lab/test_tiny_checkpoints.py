@@ -12,9 +12,9 @@ from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import D
 from PIL import Image
 from torch import Tensor
 
-from fp_lab.codec import file_sha256
 from fp_lab.lab.tiny_checkpoints import build_tiny
 from fp_lab.lab.tiny_checkpoints.tokenizers import CAPTIONS, clip_tokenizer, llama_tokenizer, umt5_tokenizer
+from fp_lab.weights.files import file_sha256
 
 SIZE = {"height": 32, "width": 48, "num_inference_steps": 2, "output_type": "latent"}
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8))

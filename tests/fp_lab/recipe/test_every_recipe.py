@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
@@ -23,7 +24,6 @@ from fp_lab.recipe.compressions import from_parts
 from fp_lab.recipe.orders import plan
 from fp_lab.rollout import SamplingConfig, rollout
 from fp_lab.samples import PlannedSections, arrange, arrange_videos, assemble
-from fp_lab.solvers import SolverConfig
 from fp_lab.system import FramePackSystem, step_generator
 from strategies import names
 

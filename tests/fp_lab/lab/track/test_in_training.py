@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file
 
 from fixtures import tiny_config
-from fp_lab.codec import file_sha256
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, TrackConfig
 from fp_lab.lab.reporter import Reporter, Step
@@ -23,6 +22,7 @@ from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.checkpoints import checkpoints, prune
 from fp_lab.lab.track.in_training import train_tracked, undisturbed
 from fp_lab.lab.track.tracked import COLUMNS, tracked_path
+from fp_lab.weights.files import file_sha256
 
 
 class Listening(Reporter):

@@ -2,8 +2,8 @@
 
 import torch
 
-from fp_lab.flow import velocity_loss
-from fp_lab.loss_bins import BINS, bin_frame_losses, bin_losses
+from fp_lab.flow.loss_bins import BINS, bin_frame_losses, bin_losses
+from fp_lab.flow.matching import velocity_loss
 
 
 def test_losses_are_sorted_into_four_equal_bins() -> None:

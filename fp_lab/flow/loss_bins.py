@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from fp_lab.flow import velocity_loss
+from fp_lab.flow.matching import velocity_loss
 
 BINS = 4
 """Equal parts of the noise levels [0, 1]."""

@@ -1,7 +1,8 @@
-"""Weights and configs of a model's folder, as they are read from disk: what is damaged is named."""
+"""Weights and configs of a model's folder: how they are read, and their sha256."""
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
 UNEXPECTED = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 """Errors by which classes answer settings that are not theirs; too deep JSON is a RuntimeError."""
 
@@ -63,6 +66,22 @@ def building(source: Path | str) -> Iterator[None]:
             f"{source}: describes no model that can be built ({type(error).__name__}: {error}); it was "
             "changed or is of another version, so write or download it again"
         ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Hex digest of tensors with their names, whatever their device and order."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        content = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # numpy has no bfloat16
+        digest.update(name.encode())
+        digest.update(content.numpy().data)
+    return digest.hexdigest()
 
 
 def _state(path: Path) -> str:

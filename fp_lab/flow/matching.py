@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from fp_lab.ranges import check_ranges
+from fp_lab.checks.ranges import check_ranges
 
 Output = Literal["velocity", "clean"]
 Shift = Literal["section", "full", "none"]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fp_lab.hub import local_folder
-from fp_lab.weights_file import read_config
+from fp_lab.weights.files import read_config
+from fp_lab.weights.hub import local_folder
 
 INDEX = "model_index.json"
 """File of a pipeline's folder that names its parts."""

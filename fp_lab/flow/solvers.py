@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fp_lab.ranges import check_ranges
+from fp_lab.checks.ranges import check_ranges
 
 Velocity = Callable[[Tensor, float], Tensor]
 """(x at sigma, sigma) -> dx/dsigma."""
@@ -94,7 +94,7 @@ def unipc(
         variant: B(h).
         variable: that h is a step of.
     """
-    from fp_lab.unipc import InLogSigma, InLogSNR  # slow to import
+    from fp_lab.flow.unipc import InLogSigma, InLogSNR  # slow to import
 
     kind = InLogSNR if variable == "log_snr" else InLogSigma
     scheduler = kind(

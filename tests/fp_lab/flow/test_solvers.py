@@ -7,9 +7,9 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from fp_lab.flow import schedule
+from fp_lab.flow.matching import schedule
+from fp_lab.flow.solvers import SOLVERS, SolverConfig, Variant, euler, solver_of
 from fp_lab.lab.config import load
-from fp_lab.solvers import SOLVERS, SolverConfig, Variant, euler, solver_of
 
 MEAN, STD = 0.7, 0.5
 OFFICIAL = SolverConfig("unipc", 25, order=3, variant="bh1", variable="log_sigma")

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fp_lab.ranges import check_once, check_ranges
+from fp_lab.checks.ranges import check_once, check_ranges
 
 
 @dataclass(frozen=True)

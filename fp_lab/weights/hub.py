@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 
-from fp_lab.weights_file import UNEXPECTED
+from fp_lab.weights.files import UNEXPECTED
 
 
 def local_folder(source: str | Path, patterns: Sequence[str], advice: str) -> Path:

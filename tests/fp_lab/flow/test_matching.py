@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from fp_lab.flow import (
+from fp_lab.flow.matching import (
     SMALLEST_SIGMA,
     FlowConfig,
     Output,

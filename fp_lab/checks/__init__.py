@@ -1,0 +1,1 @@
+"""Checks that stop work early: ranges of settings, numbers that have to stay finite."""

@@ -1,0 +1,1 @@
+"""Flow matching: interpolation, targets and loss, solvers, the loss by noise level."""

@@ -1,0 +1,1 @@
+"""Files of weights: reading and hashing, folders in diffusers' format, the shipped models."""
