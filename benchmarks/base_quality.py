@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from rich.console import Console
 
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.base_quality import Judge
 from fp_lab.model import FramePackModel
 

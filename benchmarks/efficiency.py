@@ -9,7 +9,7 @@ At demo size packed arms are then compared with the full history and with full-s
 import argparse
 from dataclasses import dataclass
 
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.efficiency.arms import sides_of
 from fp_lab.lab.efficiency.measure import measure
 from fp_lab.lab.efficiency.tables import ratio_table

@@ -13,7 +13,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.flow.matching import schedule, shift_of_tokens, to_velocity
 from fp_lab.flow.solvers import euler
 from fp_lab.model import FramePackModel

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.influence import LevelInfluence, level_influence
 from fp_lab.model import FramePackModel
 from fp_lab.packing.kernel_fit import misfits

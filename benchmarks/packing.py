@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.packing.schedule import with_history

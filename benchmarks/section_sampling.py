@@ -19,8 +19,8 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoFramepackTransformer3DModel
 from torch import Tensor
 
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
-from fp_lab.backbones.hunyuan_video import HunyuanVideo
+from fp_lab.backbones.hunyuan.condition import HunyuanCondition
+from fp_lab.backbones.hunyuan.model import HunyuanVideo
 from fp_lab.flow.matching import schedule, shift_of_tokens
 from fp_lab.flow.solvers import euler
 from fp_lab.packing.packer import ContextPacker

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from fp_lab.checks.ranges import check_ranges
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.system import step_generator
 
 

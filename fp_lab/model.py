@@ -11,11 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fp_lab.adapters import LoraConfig, add_lora, load_lora, lora_config, save_lora
-from fp_lab.backbones import Backbone, TinyDiT, TinyDiTConfig
-from fp_lab.backbones.protocol import TRANSFORMER
+from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora, load_lora, lora_config, save_lora
+from fp_lab.backbones.protocol import TRANSFORMER, Backbone
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.checks.finite import check_weights
-from fp_lab.conditions import WordsConfig
 from fp_lab.flow.matching import Output
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig, ImportanceConfig
@@ -310,7 +309,7 @@ def _resolved(source: str | Path) -> str:
 
 
 def _transformer(source: str | Path, options: dict[str, Any]) -> Any:
-    from fp_lab.backbones.families import load_transformer  # slow to import
+    from fp_lab.backbones.diffusers.families import load_transformer  # slow to import
 
     return load_transformer(source, **options)
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from fp_lab.checks.finite import check_video
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.recipe import Recipe
 from fp_lab.rollout import RolledSection
-from fp_lab.video_codec import VideoCodec, pixel_frames
 
 GIVEN = -1
 """Index of a part that no section made: given frames."""

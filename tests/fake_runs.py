@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fp_data.worlds import World, WorldConfig, render
-from fp_lab.codec import Codec, CodecConfig
+from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.config import DataConfig, EvaluationConfig, ExperimentConfig
 from fp_lab.lab.evaluate import score_run, score_truth
 from fp_lab.lab.stages import TRUTH_FOLDER

@@ -11,9 +11,8 @@ import torch
 from fp_data.carriers import get_clips
 from fp_data.manifest import CLIPS
 from fp_data.worlds import VOCABULARY
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.codec import Codec, CodecConfig
-from fp_lab.conditions import WordsConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
+from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import BASE

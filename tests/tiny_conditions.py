@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
-from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.backbones.hunyuan.condition import HunyuanCondition
+from fp_lab.backbones.wan.condition import WanCondition
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

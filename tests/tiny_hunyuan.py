@@ -10,8 +10,8 @@ import torch
 from diffusers import HunyuanVideoFramepackTransformer3DModel
 from torch import Tensor
 
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
-from fp_lab.backbones.hunyuan_video import HunyuanVideo
+from fp_lab.backbones.hunyuan.condition import HunyuanCondition
+from fp_lab.backbones.hunyuan.model import HunyuanVideo
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.shapes import ContextLevel, PackedContext

@@ -2,7 +2,7 @@
 
 import torch
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of

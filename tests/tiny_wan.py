@@ -9,8 +9,8 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from fp_lab.backbones.wan import Wan
-from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.backbones.wan.condition import WanCondition
+from fp_lab.backbones.wan.model import Wan
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.shapes import ContextLevel, PackedContext

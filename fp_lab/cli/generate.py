@@ -10,10 +10,10 @@ from fp_lab.cli.numbers import positive
 from fp_lab.cli.places import file_to_write
 
 if TYPE_CHECKING:
-    from fp_lab.codec import Codec
+    from fp_lab.codecs.tiny import Codec
+    from fp_lab.codecs.video import VideoCodec
     from fp_lab.lab.openings import Opening
     from fp_lab.lab.ready import Ready
-    from fp_lab.video_codec import VideoCodec
 
 
 def generate(
@@ -114,6 +114,7 @@ def generate(
         raise ValueError("got --image and --video, expected one of them: the clip has a first frame")
     if seconds is not None and frames is not None:
         raise ValueError("got --seconds and --frames, expected one of them")
+    from fp_lab.codecs.video import latent_frames, pixel_frames
     from fp_lab.lab.build import codec_of
     from fp_lab.lab.generate import check_output, length_of
     from fp_lab.lab.generate import generate as made
@@ -122,7 +123,6 @@ def generate(
     from fp_lab.lab.ready import ready
     from fp_lab.lab.stage_bars import StageBars
     from fp_lab.recipe.lengths import not_whole
-    from fp_lab.video_codec import latent_frames, pixel_frames
 
     console, seeds = Console(), seed or [0]
     files = [out if len(seeds) == 1 else out.with_name(f"{out.stem}-{one}{out.suffix}") for one in seeds]

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
-from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.backbones.hunyuan.condition import HunyuanCondition
+from fp_lab.backbones.wan.condition import WanCondition
 from fp_lab.conditions.encoder_files import Family
 from fp_lab.shapes import EncodedText, TextCondition
 

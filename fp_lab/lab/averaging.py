@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fp_lab.adapters import trainable
+from fp_lab.backbones.diffusers.lora import trainable
 from fp_lab.model import FramePackModel
 from fp_lab.system import FramePackSystem
 

@@ -12,9 +12,10 @@ from torch import Tensor
 from fp_data.clips import ClipsConfig, sample, scan
 from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_pixels
 from fp_data.worlds import VOCABULARY, iterate
-from fp_lab.backbones import TinyDiT
+from fp_lab.backbones.tiny import TinyDiT
 from fp_lab.causal import Blocks
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import VideoCodec, load_codec, pixel_frames
 from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import CodecSource, DataConfig, ExperimentConfig
 from fp_lab.lab.data_identity import clips_folder, data_identity
@@ -32,7 +33,6 @@ from fp_lab.packing.codebook import Codebook, CodebookStats, codebook_stats, fit
 from fp_lab.packing.packer import kernels_of
 from fp_lab.samples import PlannedSections
 from fp_lab.system import FramePackSystem
-from fp_lab.video_codec import VideoCodec, load_codec, pixel_frames
 
 _CLIPS_AT_ONCE = 8
 _VIDEOS_AT_ONCE = 16

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from fp_lab.adapters import trainable
+from fp_lab.backbones.diffusers.lora import trainable
 from fp_lab.checks.finite import check_step, check_weights
 from fp_lab.flow.loss_bins import BINS
 from fp_lab.lab.averaging import Average

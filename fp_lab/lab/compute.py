@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import fmean
 
 from fp_data.shard_manifest import Manifest
-from fp_lab.backbones import TinyDiTConfig
-from fp_lab.codec import codec_config
+from fp_lab.backbones.tiny import TinyDiTConfig
+from fp_lab.codecs.tiny import codec_config
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.real import is_real
 from fp_lab.lab.weights import is_own
@@ -74,7 +74,7 @@ def training_shapes(config: ExperimentConfig) -> dict[LatentShape, int]:
     if config.data.cache is not None:
         shapes = Manifest.load(Path(config.data.cache)).shapes
         return {LatentShape(*shape): count for shape, count in shapes.items()}
-    from fp_lab.video_codec import latent_frames  # slow to import
+    from fp_lab.codecs.video import latent_frames  # slow to import
 
     frames = latent_frames(config.data.frames, strides_of(config).temporal)
     return {shape_of(config, frames): config.data.train_videos}

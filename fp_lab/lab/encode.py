@@ -18,6 +18,7 @@ from fp_data.latents import to_pixels
 from fp_data.shard_manifest import MANIFEST, Manifest, Origin
 from fp_data.shard_writer import Progress, write_shards
 from fp_data.shards import Fault, Sample, check
+from fp_lab.codecs.video import VideoCodec, latent_frames
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders
 from fp_lab.lab.cache_conditions import EMPTY, image_maker, read_empty, text_maker, write_empty
@@ -28,7 +29,6 @@ from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.weights import weights_identity
 from fp_lab.recipe.lengths import USUAL_SECTION, not_whole
 from fp_lab.shapes import IMAGE, EncodedText
-from fp_lab.video_codec import VideoCodec, latent_frames
 from fp_lab.weights.pipelines import require_used
 
 _PATCH = 2  # latents per token, along height and along width

@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.build import Materials, build_model, build_system, evaluation_videos
 from fp_lab.lab.compute import BACKWARD, shape_of, step_flops, strides_of
 from fp_lab.lab.config import ExperimentConfig, TrackConfig
@@ -27,7 +28,6 @@ from fp_lab.lab.real import is_real
 from fp_lab.lab.sample import HISTORIES
 from fp_lab.recipe.orders import plan
 from fp_lab.system import LatentBatch, step_generator
-from fp_lab.video_codec import pixel_frames
 
 SHARE = 0.4
 """Of the rate of a large product that a transformer of diffusers is taken to reach, as in `fp-lab plan`."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import VideoCodec
 from fp_lab.lab.compute import strides_of
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.forgotten import returns_of, truly_shown, write_forgetting
@@ -26,7 +27,6 @@ from fp_lab.lab.summarise import summarise
 from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables
 from fp_lab.lab.truth import follows_one_object, scene_truths, world_truths
 from fp_lab.lab.videos import GIVEN, Videos
-from fp_lab.video_codec import VideoCodec
 from fp_metrics import About, SceneTruth, WorldTruth, protocol
 
 WORLD_ONLY = ("world", "probe")

@@ -6,6 +6,7 @@ from contextlib import suppress
 import psutil
 
 from fp_data.clips import ClipsConfig, NoVideos, require_window
+from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.build import clips_of
 from fp_lab.lab.compute import LatentShape, own_backbone, shape_of, strides_of
 from fp_lab.lab.config import ExperimentConfig
@@ -14,7 +15,6 @@ from fp_lab.lab.grid import Arm
 from fp_lab.lab.real import is_real
 from fp_lab.lab.track.best import Goal, check_measured
 from fp_lab.packing.schedule import level_tokens
-from fp_lab.video_codec import pixel_frames
 
 _LATENT = 4  # bytes of a channel, in memory
 _EMBEDDED = 4  # bytes of a channel of a token

@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Str
 from torch.utils.data import DataLoader
 
 from fp_data.atomic import replacing, replacing_folder
-from fp_lab.adapters import trainable
+from fp_lab.backbones.diffusers.lora import trainable
 from fp_lab.checks.finite import NotFinite, check_checkpoint, check_weights
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.averaging import Averaging, LearnedAveraging

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from fp_data.clips import write_mp4
 from fp_data.latents import to_frames, to_pixels
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import codec_of
 from fp_lab.lab.config import ExperimentConfig
@@ -35,7 +36,6 @@ from fp_lab.recipe.lengths import sections_in
 from fp_lab.recipe.orders import plan
 from fp_lab.rollout import RolledSection, rollout
 from fp_lab.section_decoder import GIVEN, decode_sections
-from fp_lab.video_codec import VideoCodec, pixel_frames
 from fp_lab.weights.files import tensors_sha256
 
 USUAL_LENGTH = 64

@@ -6,11 +6,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from fp_lab.backbones import TinyDiT
-from fp_lab.codec import Codec
+from fp_lab.backbones.tiny import TinyDiT
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import VideoCodec
 from fp_lab.model import FramePackModel
 from fp_lab.rollout import RolledSection
-from fp_lab.video_codec import VideoCodec
 
 Offload = Literal["none", "parts", "blocks"]
 """What is on the device: everything; model and codec in turns (`in_turns`); of the blocks, one or two."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest, place, read_bucket
 from fp_data.clips import VideoInfo, read_video
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.lab.build import videos_of
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.video_codec import VideoCodec, pixel_frames
 
 _LANDSCAPE = Bucket(480, 832)
 _TIMED = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.*)", re.DOTALL)

@@ -33,12 +33,11 @@ from fp_data.latents import (
     together,
 )
 from fp_data.worlds import VARIANTS, VOCABULARY, WorldConfig, iterate, render
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.checks.finite import check_step
 from fp_lab.checks.ranges import THREADS, check_ranges
-from fp_lab.codec import Codec, CodecConfig
 from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
-from fp_lab.conditions import WordsConfig
+from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.history import HistoryConfig
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.base_origin import PROVENANCE_FILE, provenance_of

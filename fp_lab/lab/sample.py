@@ -11,7 +11,8 @@ from torch import Tensor
 from fp_data.clips import write_mp4
 from fp_data.latents import to_frames
 from fp_lab.checks.finite import check_video
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.lab.build import EvaluationSet, Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
@@ -24,7 +25,6 @@ from fp_lab.model import FramePackModel
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.rollout import rollout
 from fp_lab.section_decoder import decode_whole
-from fp_lab.video_codec import VideoCodec, pixel_frames
 
 HISTORIES = ("own", "true")
 

@@ -11,8 +11,8 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from fp_lab.adapters import trainable
-from fp_lab.backbones.tiny_blocks import Block
+from fp_lab.backbones.diffusers.lora import trainable
+from fp_lab.backbones.tiny.blocks import Block
 from fp_lab.model import FramePackModel
 from fp_lab.system import FramePackSystem, LatentBatch
 

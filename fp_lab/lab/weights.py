@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from fp_lab.codec import codec_config
+from fp_lab.codecs.tiny import codec_config
 from fp_lab.lab.digests import digests_of
 from fp_lab.weights.files import CONFIG_FILE, WEIGHTS_FILE
 from fp_lab.weights.hub import local_folder

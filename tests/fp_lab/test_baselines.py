@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from fixtures import tiny_config
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.baselines import BASELINES, PACKED, WINDOW, baseline
 from fp_lab.lab.build import build_system
 from fp_lab.lab.config import ExperimentConfig

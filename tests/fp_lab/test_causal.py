@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fp_lab.attended import CachedHistory
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.causal import Blocks
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.history import HistoryConfig

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.influence import LevelInfluence, level_influence
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse

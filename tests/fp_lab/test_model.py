@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.conditions import WordsConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig, ImportanceConfig

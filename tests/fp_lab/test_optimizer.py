@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches, LatentVideos
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.flow.matching import FlowConfig
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig

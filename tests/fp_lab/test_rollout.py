@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig, TinySection
-from fp_lab.conditions import WordsConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, TinySection, WordsConfig
 from fp_lab.flow.matching import schedule, shift_of_tokens
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from fp_lab.attended import PackedHistory
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.conditions import WordsConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.context import ContextConfig

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab import system as system_module
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.flow.matching import FlowConfig
 from fp_lab.history import HistoryConfig, HistoryLevel, corrupt
 from fp_lab.model import FramePackModel

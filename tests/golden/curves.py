@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from fixtures import tiny_config, tiny_experiment
 from fp_data.crops import CropsConfig, FrameCrops
-from fp_lab.codec import Codec, CodecConfig
 from fp_lab.codec_system import CodecSystem, CodecTrainingConfig
+from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.quiet import quiet_lightning

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from fp_lab.backbones.families import class_of, new_transformer
-from fp_lab.backbones.presets import CLASSES, RealModel
+from fp_lab.backbones.diffusers.families import class_of, new_transformer
+from fp_lab.backbones.diffusers.presets import CLASSES, RealModel
 from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.causal import Blocks
+from fp_lab.codecs.video import AUTOENCODERS, VideoCodec
 from fp_lab.lab.capacity.packed import Tokens
 from fp_lab.lab.capacity.step import Operations, Way, operations
 from fp_lab.lab.compute import LatentShape, Strides
@@ -22,7 +23,6 @@ from fp_lab.packing.packer import K8, K16
 from fp_lab.packing.schedule import kernel_tokens, tail_tokens
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.recipe.orders import Section, plan
-from fp_lab.video_codec import AUTOENCODERS, VideoCodec
 from fp_lab.weights.files import CONFIG_FILE, building, read_config
 
 _WORDS = {"hunyuan": 256, "framepack": 256, "wan": 512}

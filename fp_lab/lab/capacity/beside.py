@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from fp_lab.backbones.presets import RealModel, build_transformer
+from fp_lab.backbones.diffusers.presets import RealModel, build_transformer
 
 Kind = Literal["text", "image", "vae"]
 

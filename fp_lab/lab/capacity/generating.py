@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fp_lab.backbones.presets import FRAME_STRIDE, Family, RealModel
+from fp_lab.backbones.diffusers.presets import FRAME_STRIDE, Family, RealModel
 from fp_lab.lab.capacity.hardware import Hardware
 from fp_lab.lab.capacity.trace import Trace
 from fp_lab.recipe import parse

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
-from fp_lab.backbones.presets import RealModel, build_transformer
-from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.backbones.diffusers.presets import RealModel, build_transformer
+from fp_lab.backbones.hunyuan.condition import HunyuanCondition
+from fp_lab.backbones.wan.condition import WanCondition
 from fp_lab.packing.packer import ContextPacker, kernels_of
 from fp_lab.recipe import BASE, parse
 from fp_lab.shapes import ContextMemory, PackedContext, Phases, TextCondition

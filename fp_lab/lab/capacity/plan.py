@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from fp_lab.backbones.presets import LATENT_CHANNELS, RealModel, model_of
+from fp_lab.backbones.diffusers.presets import LATENT_CHANNELS, RealModel, model_of
 from fp_lab.explain import latent_size
 from fp_lab.lab.capacity.beside import Beside, beside
 from fp_lab.lab.capacity.generating import Generating, Generation, generation

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fp_lab.adapters import LoraConfig, add_lora
-from fp_lab.backbones.presets import RealModel
+from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora
+from fp_lab.backbones.diffusers.presets import RealModel
 from fp_lab.lab.capacity.packed import DEPTHS, Packed, Tokens, of_depth
 
 Counts = npt.NDArray[np.object_]

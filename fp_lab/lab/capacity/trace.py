@@ -13,8 +13,8 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from fp_lab.adapters import LoraConfig, targeted
-from fp_lab.backbones.presets import RealModel
+from fp_lab.backbones.diffusers.lora import LoraConfig, targeted
+from fp_lab.backbones.diffusers.presets import RealModel
 from fp_lab.lab.capacity.packed import DEPTHS, Packed, Tokens, of_depth
 from fp_lab.lab.capacity.saved import Activations, watched
 from fp_lab.recipe import parse
@@ -31,7 +31,7 @@ class Trace:
         blocks: of all blocks.
         largest_block: of the largest one.
         packer: of the packer, which is trained whole beside adapters.
-        low_rank: that adapters of rank 1 add, on the layers of `fp_lab.adapters.LoraConfig`.
+        low_rank: that adapters of rank 1 add, on the layers of `fp_lab.backbones.diffusers.lora.LoraConfig`.
         matmul_flops: floating-point operations of linear layers and convolutions.
         attention_flops: of attention, 4 n m D per layer for n queries and m keys.
         activations: bytes kept for the backward pass, without checkpointing.
@@ -60,7 +60,7 @@ def trace(model: RealModel, tokens: Tokens) -> Trace:
     """Trace a model in bfloat16 on fake tensors; recipes with one packer share a trace.
 
     Args:
-        model: from `fp_lab.backbones.presets`.
+        model: from `fp_lab.backbones.diffusers.presets`.
         tokens: of the sample.
     """
     any_section = replace(parse(model.recipe), section=1)  # the tokens tell its length

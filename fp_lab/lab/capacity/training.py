@@ -12,7 +12,7 @@ class Training:
 
     Attributes:
         method: ``full``, or ``lora``: adapters on the attention and MLP of all blocks, as
-            `fp_lab.adapters.LoraConfig` has them by default, and the packer whole.
+            `fp_lab.backbones.diffusers.lora.LoraConfig` has them by default, and the packer whole.
         sharding: what is divided among the cards, see `SHARDED`.
         checkpointing: whether each block is done again in the backward pass.
         rank: of LoRA.

@@ -5,8 +5,8 @@ from typing import Literal
 
 from fp_data.clips import ClipsConfig
 from fp_data.worlds import WorldConfig
-from fp_lab.adapters import LoraConfig
-from fp_lab.backbones import TinyDiTConfig
+from fp_lab.backbones.diffusers.lora import LoraConfig
+from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.causal import Blocks
 from fp_lab.checks.ranges import FPS, THREADS, check_once, check_ranges
 from fp_lab.objective import ObjectiveConfig

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fp_lab.backbones import TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiTConfig
 
 LARGE = 2048
 """Rows, columns and depth of a product that is large for any machine that trains tiny models."""

@@ -10,7 +10,8 @@ from torch import Generator, Tensor, nn
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from fp_lab.causal import Blocks
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import VideoCodec
 from fp_lab.lab.build import build_model, build_system
 from fp_lab.lab.capacity.saved import watched
 from fp_lab.lab.config import ExperimentConfig
@@ -22,7 +23,6 @@ from fp_lab.recipe.orders import Section, plan
 from fp_lab.rollout import rollout
 from fp_lab.samples import Arrangement, arrange_videos
 from fp_lab.system import LatentBatch, step_generator
-from fp_lab.video_codec import VideoCodec
 
 SECTIONS = 4
 """At most so many sections of a plan are timed, spread over it evenly."""

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from fp_data.worlds import SceneAttributes, WorldConfig, render
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.probe.damage import (
     bites,
     blocks,

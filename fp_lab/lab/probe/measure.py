@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.probe.damage import blur, dents, tint, white_noise, with_object
 from fp_lab.lab.probe.samples import Samples, make_samples, together

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from fp_data.worlds import COLOURS, SHAPES, TEXTURES
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.probe.drafts import damage_objects, damage_pictures, rendered, through_codec
 
 FIRST_SEED = 10_000

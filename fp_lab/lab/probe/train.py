@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fp_lab.checks.finite import check_step
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.probe.samples import Samples, draw_samples
 from fp_metrics.networks.probe import Probe, ProbeOutput
 

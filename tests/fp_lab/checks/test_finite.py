@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fixtures import tiny_base, tiny_codec
 from fp_lab.checks.finite import NotFinite, check_step, is_finite
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fixtures import tiny_experiment
-from fp_lab.backbones.presets import MODELS
+from fp_lab.backbones.diffusers.presets import MODELS
 from fp_lab.cli import app
 
 SETTINGS = {

@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
-from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.backbones.hunyuan.condition import HunyuanCondition
+from fp_lab.backbones.wan.condition import WanCondition
 from fp_lab.conditions.collate import collate, hunyuan_condition, wan_condition
 from fp_lab.conditions.encoder_files import find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 import tiny_wan
 from fp_data.latents import LatentBatches, LatentVideos
-from fp_lab.adapters import LoraConfig, add_lora, trainable
-from fp_lab.backbones.wan import Wan
-from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora, trainable
+from fp_lab.backbones.wan.condition import WanCondition
+from fp_lab.backbones.wan.model import Wan
 from fp_lab.flow.matching import FlowConfig
 from fp_lab.lab.averaging import Average, Averaging, LearnedAveraging
 from fp_lab.lab.callbacks import SavePoint

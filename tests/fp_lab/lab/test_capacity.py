@@ -15,8 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from fp_lab.adapters import LoraConfig, add_lora
-from fp_lab.backbones.presets import MODELS, RealModel
+from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora
+from fp_lab.backbones.diffusers.presets import MODELS, RealModel
 from fp_lab.lab.capacity import Hardware, Training, plan
 from fp_lab.lab.capacity.memory import GIB, float32_state, largest_batch, mixed_state
 from fp_lab.lab.capacity.packed import Packed, Tokens

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fp_lab.backbones.presets import MODELS
+from fp_lab.backbones.diffusers.presets import MODELS
 from fp_lab.lab.capacity import closed_form, full_tokens, packed_tokens
 from fp_lab.lab.capacity.beside import (
     CLIP_TEXT,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fp_lab.backbones.presets import MODELS
+from fp_lab.backbones.diffusers.presets import MODELS
 from fp_lab.lab.capacity import Generating, Hardware, plan
 from fp_lab.lab.capacity.generating import generation, sections_of
 from fp_lab.lab.capacity.tables import as_json, plan_tables

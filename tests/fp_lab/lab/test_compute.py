@@ -17,11 +17,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fixtures import TINY, tiny_config
-from fp_lab.adapters import LoraConfig
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
-from fp_lab.backbones.presets import MODELS
-from fp_lab.backbones.wan_condition import WanCondition
-from fp_lab.codec import Codec, CodecConfig
+from fp_lab.backbones.diffusers.lora import LoraConfig
+from fp_lab.backbones.diffusers.presets import MODELS
+from fp_lab.backbones.hunyuan.condition import HunyuanCondition
+from fp_lab.backbones.wan.condition import WanCondition
+from fp_lab.codecs.tiny import Codec, CodecConfig
+from fp_lab.codecs.video import load_codec
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab import compute
 from fp_lab.lab.build import build_model, build_system
@@ -46,7 +47,6 @@ from fp_lab.recipe.orders import Section, plan
 from fp_lab.rollout import rollout
 from fp_lab.samples import Arrangement, arrange_videos
 from fp_lab.shapes import TextCondition
-from fp_lab.video_codec import load_codec
 from small_models import small
 
 FAMILIES: tuple[TinyFamily, ...] = ("hunyuan_video", "framepack", "wan", "wan_i2v")

@@ -13,8 +13,8 @@ import torch
 from rich.console import Console
 
 from fixtures import tiny_base, tiny_codec, tiny_config, tiny_experiment
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.codec import Codec
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.arm import work
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fixtures import tiny_config
 from fp_lab.checks.finite import NotFinite
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.flow.loss_bins import LossBins
 from fp_lab.lab.arm import work
 from fp_lab.lab.build import Materials, build_model

@@ -12,8 +12,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fixtures import tiny_config
-from fp_lab.backbones import TinyDiTConfig
-from fp_lab.codec import Codec
+from fp_lab.backbones.tiny import TinyDiTConfig
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.compute import forward_flops
 from fp_lab.lab.efficiency.arms import (
     FULL_HISTORY,

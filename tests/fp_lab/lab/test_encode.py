@@ -18,6 +18,7 @@ from fp_data.latents import to_pixels
 from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_data.shards import Place, Sample, Shards
 from fp_data.video import probe, write_mp4
+from fp_lab.codecs.video import VideoCodec
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab import encode
@@ -27,7 +28,6 @@ from fp_lab.lab.encode import EncodeConfig, check_cache, encode_folder
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import build_tiny
 from fp_lab.shapes import EncodedText
-from fp_lab.video_codec import VideoCodec
 
 CUTTING = Cutting(frames=5, buckets=BucketsConfig(area=16 * 32, unit=16))
 CAPTIONS = {"a.mp4": "a red ball", "deep/b.mp4": "waves roll onto the beach"}

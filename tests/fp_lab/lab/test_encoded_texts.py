@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.fabric.utilities import move_data_to_device
 
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
+from fp_lab.backbones.hunyuan.condition import HunyuanCondition
 from fp_lab.conditions.encoder_files import find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders
 from fp_lab.lab import encoded_texts

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fp_data.buckets import Bucket
 from fp_data.clips import probe, write_mp4
+from fp_lab.codecs.video import pixel_frames
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab import encoded_texts, real
 from fp_lab.lab import generate as making
@@ -35,7 +36,6 @@ from fp_lab.lab.ready import Ready, ready
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.run import run
 from fp_lab.model import FramePackModel
-from fp_lab.video_codec import pixel_frames
 from real_arms import FRAMES, LATENTS, real_config
 
 SIZE = Bucket(32, 64)

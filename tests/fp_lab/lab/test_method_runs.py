@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fixtures import tiny_config
 from fp_data.buckets import Bucket
 from fp_data.latents import to_frames
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.lab.build import Materials, build_model
 from fp_lab.lab.compute import at_equal_compute, forward_flops, section_flops
 from fp_lab.lab.config import load, to_yaml

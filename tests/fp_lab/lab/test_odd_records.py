@@ -10,7 +10,7 @@ import pytest
 
 from fixtures import tiny_base, tiny_codec
 from fp_data.damaged import parse_json
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.compare import compare
 from fp_lab.lab.engines.journal import JOURNAL_FILE, JournalReader
 from fp_lab.lab.gathered import by_length, gather

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 import tiny_hunyuan
 import tiny_wan
-from fp_lab.adapters import LoraConfig, add_lora
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
-from fp_lab.backbones.hunyuan_video import HunyuanVideo
-from fp_lab.backbones.wan import Wan
-from fp_lab.codec import Codec, CodecConfig
+from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora
+from fp_lab.backbones.hunyuan.model import HunyuanVideo
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.wan.model import Wan
+from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.offload import in_turns, place_model
 from fp_lab.model import FramePackModel

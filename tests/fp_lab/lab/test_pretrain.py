@@ -19,10 +19,10 @@ from fixtures import real_clip, tiny_codec
 from fp_data.crops import Crops, CropsConfig, FrameCrops
 from fp_data.latents import LatentBatches, together
 from fp_data.worlds import WorldConfig
-from fp_lab.backbones import TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.checks.finite import NotFinite
-from fp_lab.codec import Codec, CodecConfig
 from fp_lab.codec_system import CodecTrainingConfig
+from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.base_origin import PROVENANCE_FILE
 from fp_lab.lab.pretrain import (
     CURVE_FILE,

@@ -13,7 +13,7 @@ from torchvision.transforms.functional import gaussian_blur
 from fixtures import tiny_codec
 from fp_data.worlds import WorldConfig, render
 from fp_lab.checks.finite import NotFinite
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.probe import HeldOutConfig, ProbeRunConfig, fit, measure_probe, train_probe
 from fp_lab.lab.probe.damage import blocks, blur, cut_out, moved, scaling, tint, white_noise, with_object
 from fp_lab.lab.probe.drafts import KINDS, known_clarity

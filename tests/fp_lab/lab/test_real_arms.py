@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from fp_lab.adapters import LORA_FILE
+from fp_lab.backbones.diffusers.lora import LORA_FILE
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.build import Materials
 from fp_lab.lab.grid import load_grid

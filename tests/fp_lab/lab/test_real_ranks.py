@@ -14,7 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from fp_lab.adapters import LORA_FILE, trainable
+from fp_lab.backbones.diffusers.lora import LORA_FILE, trainable
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig, to_yaml
 from fp_lab.lab.real import told

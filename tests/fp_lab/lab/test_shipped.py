@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.base_origin import provenance_of
 from fp_lab.lab.base_quality import Judge
 from fp_lab.lab.pretrain import CURVE_FILE, codec_fidelity

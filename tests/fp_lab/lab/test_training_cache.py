@@ -21,7 +21,7 @@ from fp_data.buckets import Bucket, BucketsConfig, read_bucket
 from fp_data.latents import to_pixels
 from fp_data.shard_manifest import MANIFEST
 from fp_data.video import probe, write_mp4
-from fp_lab.adapters import LORA_FILE
+from fp_lab.backbones.diffusers.lora import LORA_FILE
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab import encoded_texts, training_videos
 from fp_lab.lab.build import Materials, build_model, build_system

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fp_data.latents import to_pixels
 from fp_data.worlds import WorldConfig, render
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.packing import codebook as codebook_module
 from fp_lab.packing.codebook import Codebook, codebook_stats, fit_codebook
 

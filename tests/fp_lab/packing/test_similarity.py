@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fp_data.worlds import WorldConfig, render
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.packing.context import ContextConfig, ImportanceConfig
 from fp_lab.packing.importance import LevelSlots, assign, assign_by_importance, assign_by_time
 from fp_lab.packing.similarity import cosine_similarity, importance_of, time_similarity

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from fp_lab.backbones import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fp_lab.backbones.wan_attention import AttentionCalls, Words
+from fp_lab.backbones.wan.attention import AttentionCalls, Words
 from fp_lab.shapes import PackedContext
 
 

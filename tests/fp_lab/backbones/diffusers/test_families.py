@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import tiny_wan
-from fp_lab.backbones.families import load_transformer
+from fp_lab.backbones.diffusers.families import load_transformer
 from fp_lab.weights.files import CONFIG_FILE
 from tiny_hunyuan import TINY
 

@@ -12,10 +12,10 @@ from diffusers import HeliosTransformer3DModel, WanTransformer3DModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fp_lab.backbones import Backbone
-from fp_lab.backbones.families import load_transformer
-from fp_lab.backbones.wan import Wan
-from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.backbones.diffusers.families import load_transformer
+from fp_lab.backbones.protocol import Backbone
+from fp_lab.backbones.wan.condition import WanCondition
+from fp_lab.backbones.wan.model import Wan
 from fp_lab.packing.packer import ContextPacker, projection_name
 from fp_lab.recipe import BASE, Kernel
 from tiny_wan import (

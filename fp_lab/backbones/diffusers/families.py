@@ -8,9 +8,9 @@ from typing import Any
 import diffusers
 from diffusers import HunyuanVideoTransformer3DModel
 
-from fp_lab.backbones.hunyuan_video import HunyuanVideo
+from fp_lab.backbones.hunyuan.model import HunyuanVideo
 from fp_lab.backbones.protocol import TRANSFORMER
-from fp_lab.backbones.wan import Wan
+from fp_lab.backbones.wan.model import Wan
 from fp_lab.weights.files import building
 from fp_lab.weights.hub import load_whole
 from fp_lab.weights.pipelines import require_used

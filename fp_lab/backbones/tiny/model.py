@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fp_lab.backbones.masks import joined
 from fp_lab.backbones.patches import require_shape, unpatchify
-from fp_lab.backbones.tiny_blocks import (
+from fp_lab.backbones.tiny.blocks import (
     MOMENT_FEATURES,
     PLACE_FEATURES,
     TIME_FEATURES,
@@ -25,8 +25,8 @@ from fp_lab.backbones.tiny_blocks import (
     place_features,
     time_features,
 )
+from fp_lab.backbones.tiny.words import WordEmbedding, WordsConfig
 from fp_lab.checks.ranges import check_ranges
-from fp_lab.conditions import WordEmbedding, WordsConfig
 from fp_lab.packing.packer import pad_to_kernel, patchify
 from fp_lab.packing.rope import RopeConfig, phases
 from fp_lab.recipe import BASE

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
 from torch import Tensor, nn
 
 from fp_lab.checks.finite import check_weights
-from fp_lab.codec import Codec
+from fp_lab.codecs.tiny import Codec
 from fp_lab.weights.files import CONFIG_FILE, building, read_config, tensors_sha256
 from fp_lab.weights.hub import load_whole, local_folder
 

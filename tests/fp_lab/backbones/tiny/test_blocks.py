@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from fp_lab.backbones.tiny_blocks import squared_relu
+from fp_lab.backbones.tiny.blocks import squared_relu
 
 
 def test_the_squared_relu_is_the_square_of_the_relu_and_so_is_its_gradient() -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fp_lab.backbones.wan import Wan
-from fp_lab.backbones.wan_attention import PackedAttention
-from fp_lab.backbones.wan_condition import WanCondition
+from fp_lab.backbones.wan.attention import PackedAttention
+from fp_lab.backbones.wan.condition import WanCondition
+from fp_lab.backbones.wan.model import Wan
 from fp_lab.causal import Blocks, keep_last
 from fp_lab.shapes import PackedContext, TextCondition
 from tiny_wan import Inputs, adapter, assert_equal, diffusers_model, draw

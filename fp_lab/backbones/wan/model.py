@@ -20,9 +20,9 @@ from torch.utils.checkpoint import checkpoint
 from fp_lab.backbones.masks import joined
 from fp_lab.backbones.patches import require_shape, unpatchify
 from fp_lab.backbones.phasors import joint_phasors
-from fp_lab.backbones.wan_attention import AttentionCall, AttentionCalls, PackedAttention, Words
-from fp_lab.backbones.wan_condition import WanCondition
-from fp_lab.backbones.wan_section import WanSection, joint_modulation, key_scales, spread
+from fp_lab.backbones.wan.attention import AttentionCall, AttentionCalls, PackedAttention, Words
+from fp_lab.backbones.wan.condition import WanCondition
+from fp_lab.backbones.wan.section import WanSection, joint_modulation, key_scales, spread
 from fp_lab.packing.packer import ContextPacker, pad_to_kernel
 from fp_lab.packing.rope import RopeConfig, phases
 from fp_lab.recipe import BASE

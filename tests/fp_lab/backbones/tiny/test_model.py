@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fp_lab.backbones import Backbone, TinyDiT, TinyDiTConfig
-from fp_lab.conditions import WordsConfig
+from fp_lab.backbones.protocol import Backbone
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import BASE
 from fp_lab.shapes import ContextLevel, EncodedText, PackedContext

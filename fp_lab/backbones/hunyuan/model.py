@@ -17,8 +17,8 @@ from diffusers import HunyuanVideoFramepackTransformer3DModel, HunyuanVideoTrans
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fp_lab.backbones.hunyuan_attention import JointAttention, PerItemPhases
-from fp_lab.backbones.hunyuan_condition import (
+from fp_lab.backbones.hunyuan.attention import JointAttention, PerItemPhases
+from fp_lab.backbones.hunyuan.condition import (
     HunyuanCondition,
     HunyuanSection,
     HunyuanText,

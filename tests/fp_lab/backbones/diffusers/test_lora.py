@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import tiny_hunyuan
 import tiny_wan
-from fp_lab.adapters import LORA_FILE, LoraConfig, has_lora, load_lora, merge_lora, targeted
+from fp_lab.backbones.diffusers.lora import LORA_FILE, LoraConfig, has_lora, load_lora, merge_lora, targeted
 from fp_lab.flow.matching import FlowConfig
 from fp_lab.model import FramePackModel
 from fp_lab.objective import ObjectiveConfig

@@ -1,7 +1,7 @@
 import torch
 
 from fp_data.worlds import VOCABULARY
-from fp_lab.conditions import WordEmbedding, WordsConfig
+from fp_lab.backbones.tiny import WordEmbedding, WordsConfig
 from fp_lab.model import FramePackModel
 
 CONFIG = WordsConfig(words=("red", "ball"), buckets=8, longest=4)

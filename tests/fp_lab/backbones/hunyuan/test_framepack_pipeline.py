@@ -14,7 +14,7 @@ from diffusers import (
 from torch import Tensor
 
 from fp_lab.attended import seeded_noise
-from fp_lab.backbones.hunyuan_condition import HunyuanCondition
+from fp_lab.backbones.hunyuan.condition import HunyuanCondition
 from fp_lab.flow.matching import FlowConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel

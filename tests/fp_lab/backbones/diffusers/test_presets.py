@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fp_lab.backbones import Backbone
-from fp_lab.backbones.hunyuan_video import HunyuanVideo
-from fp_lab.backbones.presets import LATENT_CHANNELS, MODELS, build_transformer, model_of
-from fp_lab.backbones.wan import Wan
+from fp_lab.backbones.diffusers.presets import LATENT_CHANNELS, MODELS, build_transformer, model_of
+from fp_lab.backbones.hunyuan.model import HunyuanVideo
+from fp_lab.backbones.protocol import Backbone
+from fp_lab.backbones.wan.model import Wan
 from fp_lab.packing.rope import RopeConfig
 from tiny_wan import TEXT
 

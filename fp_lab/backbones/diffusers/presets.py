@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from fp_lab.backbones.families import new_transformer
-from fp_lab.backbones.hunyuan_video import HunyuanVideo
-from fp_lab.backbones.wan import Wan
+from fp_lab.backbones.diffusers.families import new_transformer
+from fp_lab.backbones.hunyuan.model import HunyuanVideo
+from fp_lab.backbones.wan.model import Wan
 
 Family = Literal["hunyuan", "framepack", "wan"]
 

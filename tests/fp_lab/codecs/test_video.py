@@ -11,8 +11,8 @@ from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fp_lab.codec import Codec, CodecConfig
-from fp_lab.video_codec import VideoCodec, latent_frames, load_codec, pixel_frames
+from fp_lab.codecs.tiny import Codec, CodecConfig
+from fp_lab.codecs.video import VideoCodec, latent_frames, load_codec, pixel_frames
 
 
 def hunyuan() -> AutoencoderKLHunyuanVideo:

@@ -1,0 +1,1 @@
+"""What transformers of diffusers have in common: families, presets, low-rank adapters."""

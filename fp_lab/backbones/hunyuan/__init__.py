@@ -1,0 +1,1 @@
+"""HunyuanVideo with packed history."""
