@@ -18,13 +18,13 @@ from fp_data.manifest import CLIPS
 from fp_data.worlds import WorldConfig, iterate
 from fp_lab.lab.compute import section_flops
 from fp_lab.model import FramePackModel
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig
+from fp_lab.packing.assemble import PlannedSections, arrange, assemble
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
-from fp_lab.samples import PlannedSections, arrange, assemble
-from fp_lab.system import FramePackSystem, step_generator
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.system import FramePackSystem, step_generator
 from fp_metrics import score_video
 
 RECIPE = parse("td_f8k8f4k4f2k2f1k1_g9")

@@ -17,11 +17,11 @@ from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.flow.matching import schedule, shift_of_tokens, to_velocity
 from fp_lab.flow.solvers import euler
 from fp_lab.model import FramePackModel
+from fp_lab.packing.assemble import arrange, assemble
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.packing.schedule import with_history
 from fp_lab.recipe import parse
-from fp_lab.samples import arrange, assemble
 from fp_lab.shapes import ContextMemory, PackedContext
 
 NAME, CHANNELS, SIDE = "td_f16k4f2k2f1k1_g1", 8, 32

@@ -35,7 +35,7 @@ from fp_lab.lab.progress import ArmProgress, GridProgress
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.tracking import Tracker
-from fp_lab.system import step_generator
+from fp_lab.training.system import step_generator
 
 WARM_UP = 5
 STEPS = 30

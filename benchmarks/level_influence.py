@@ -1,9 +1,9 @@
 """Which levels a base reads: python benchmarks/level_influence.py --base runs/base --codec runs/codec.
 
 Of every level of every preset, in the vanilla, endpoint and inverted order: how much the prediction of a
-section changes when that level comes from another video (R, see `fp_lab.influence`), and how much when it
-comes from a second round trip of the same video through the codec, which is the noise. A level whose R is
-no more than its noise is not read.
+section changes when that level comes from another video (R, see `fp_lab.sampling.influence`), and how much
+when it comes from a second round trip of the same video through the codec, which is the noise. A level whose
+R is no more than its noise is not read.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from rich.table import Table
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codecs.tiny import Codec
-from fp_lab.influence import LevelInfluence, level_influence
 from fp_lab.model import FramePackModel
 from fp_lab.packing.kernel_fit import misfits
 from fp_lab.recipe import COMPRESSIONS, Recipe
 from fp_lab.recipe.compressions import from_parts
+from fp_lab.sampling.influence import LevelInfluence, level_influence
 from fp_metrics import cluster_interval
 
 

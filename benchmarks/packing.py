@@ -16,10 +16,10 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.model import FramePackModel
+from fp_lab.packing.assemble import arrange, assemble
 from fp_lab.packing.packer import kernels_of
 from fp_lab.packing.schedule import with_history
 from fp_lab.recipe import parse
-from fp_lab.samples import arrange, assemble
 
 SHORT, LONG = 64, 1024
 CHANNELS, SIDE = 8, 16

@@ -51,10 +51,10 @@ def explain(
 
       fp-lab explain causal_attention --protocol equal_tokens
     """
-    from fp_lab.attention_blocks import LENGTH
     from fp_lab.baselines import BASELINES, baseline
     from fp_lab.cli.explained import show
     from fp_lab.explain import explain as explain_name
+    from fp_lab.explain.masks import LENGTH
 
     try:
         size = _size(latents, pixels)

@@ -29,10 +29,10 @@ from fp_lab.lab.unchanged import input_digests, require_unchanged
 from fp_lab.lab.videos import GIVEN, Videos, contents_of
 from fp_lab.lab.weights import weights_sha256
 from fp_lab.model import FramePackModel
+from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.codebook import Codebook, CodebookStats, codebook_stats, fit_codebook
 from fp_lab.packing.packer import kernels_of
-from fp_lab.samples import PlannedSections
-from fp_lab.system import FramePackSystem
+from fp_lab.training.system import FramePackSystem
 
 _CLIPS_AT_ONCE = 8
 _VIDEOS_AT_ONCE = 16

@@ -15,7 +15,7 @@ from fp_lab.flow.loss_bins import BINS
 from fp_lab.lab.averaging import Average
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.model import FramePackModel
-from fp_lab.system import FramePackSystem
+from fp_lab.training.system import FramePackSystem
 
 
 class StepTable(Callback):

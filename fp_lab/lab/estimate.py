@@ -27,7 +27,7 @@ from fp_lab.lab.job import Job
 from fp_lab.lab.real import is_real
 from fp_lab.lab.sample import HISTORIES
 from fp_lab.recipe.orders import plan
-from fp_lab.system import LatentBatch, step_generator
+from fp_lab.training.system import LatentBatch, step_generator
 
 SHARE = 0.4
 """Of the rate of a large product that a transformer of diffusers is taken to reach, as in `fp-lab plan`."""

@@ -33,7 +33,7 @@ from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.training_videos import TrainingVideos, data_loader
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import CodebookStats
-from fp_lab.system import FramePackSystem
+from fp_lab.training.system import FramePackSystem
 
 Take = Callable[[FramePackModel, int], None]
 """Gets the averaged model and the step."""

@@ -34,8 +34,8 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe.lengths import sections_in
 from fp_lab.recipe.orders import plan
-from fp_lab.rollout import RolledSection, rollout
-from fp_lab.section_decoder import GIVEN, decode_sections
+from fp_lab.sampling.decode_sections import GIVEN, decode_sections
+from fp_lab.sampling.rollout import RolledSection, rollout
 from fp_lab.weights.files import tensors_sha256
 
 USUAL_LENGTH = 64

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fp_data.atomic import replacing
 from fp_data.damaged import set_aside
-from fp_lab.rollout import RolledSection
+from fp_lab.sampling.rollout import RolledSection
 from fp_lab.weights.files import tensors_sha256
 
 _KEY, _SHA256 = "made_by", "sha256"

@@ -10,7 +10,7 @@ from fp_lab.backbones.tiny import TinyDiT
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec
 from fp_lab.model import FramePackModel
-from fp_lab.rollout import RolledSection
+from fp_lab.sampling.rollout import RolledSection
 
 Offload = Literal["none", "parts", "blocks"]
 """What is on the device: everything; model and codec in turns (`in_turns`); of the blocks, one or two."""

@@ -36,19 +36,19 @@ from fp_data.worlds import VARIANTS, VOCABULARY, WorldConfig, iterate, render
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.checks.finite import check_step
 from fp_lab.checks.ranges import THREADS, check_ranges
-from fp_lab.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
 from fp_lab.codecs.tiny import Codec, CodecConfig
-from fp_lab.history import HistoryConfig
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.base_origin import PROVENANCE_FILE, provenance_of
 from fp_lab.lab.config.settings import FIRST_TRAINING_SEED, MOST_SEED
 from fp_lab.lab.quiet import quiet_lightning
 from fp_lab.lab.saved_training import CheckpointFiles, usable_checkpoint
 from fp_lab.model import FramePackModel
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig
-from fp_lab.samples import MixedSections
-from fp_lab.system import FramePackSystem
+from fp_lab.packing.assemble import MixedSections
+from fp_lab.training.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
+from fp_lab.training.history import HistoryConfig
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.system import FramePackSystem
 from fp_lab.weights.files import file_sha256
 
 CURVE_FILE = "curve.csv"

@@ -23,8 +23,8 @@ from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.videos import GIVEN, Videos
 from fp_lab.model import FramePackModel
 from fp_lab.recipe.orders import Section, plan
-from fp_lab.rollout import rollout
-from fp_lab.section_decoder import decode_whole
+from fp_lab.sampling.decode_sections import decode_whole
+from fp_lab.sampling.rollout import rollout
 
 HISTORIES = ("own", "true")
 

@@ -62,7 +62,7 @@ class TrainingVideos(Protocol):
 
 
 class CachedBatch(TypedDict):
-    """A `fp_lab.system.LatentBatch` out of a cache: videos of one size, their captions as embeddings.
+    """A `LatentBatch` out of a cache: videos of one size, their captions as embeddings.
 
     Attributes:
         latents: float32 ``b c t h w``.

@@ -17,8 +17,8 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.packing.schedule import level_tokens, section_tokens
 from fp_lab.recipe import Recipe, parse
-from fp_lab.rollout import rollout
-from fp_lab.system import step_generator
+from fp_lab.sampling.rollout import rollout
+from fp_lab.training.system import step_generator
 
 CONTROLS = ("full_history", "sliding_window", "no_history")
 

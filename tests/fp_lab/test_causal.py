@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from fp_lab.attended import CachedHistory
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.causal import Blocks
 from fp_lab.flow.solvers import SolverConfig
-from fp_lab.history import HistoryConfig
 from fp_lab.model import FramePackModel
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig
+from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
-from fp_lab.rollout import SamplingConfig, rollout
-from fp_lab.samples import PlannedSections
-from fp_lab.system import FramePackSystem, step_generator
+from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.section_context import CachedHistory
+from fp_lab.training.history import HistoryConfig
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.system import FramePackSystem, step_generator
 
 NAME = "f5k1_g3"
 RECIPE, BLOCKS = parse(NAME), Blocks(section=3, history=5)

@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader
 
 from fixtures import tiny_config, tiny_experiment
 from fp_data.crops import CropsConfig, FrameCrops
-from fp_lab.codec_system import CodecSystem, CodecTrainingConfig
 from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
@@ -28,6 +27,7 @@ from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.run import run
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.tiny_checkpoints import TinyFamily
+from fp_lab.training.codec_system import CodecSystem, CodecTrainingConfig
 from real_arms import real_config
 
 STORED = Path(__file__).with_name("curves.json")

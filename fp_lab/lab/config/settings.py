@@ -9,11 +9,11 @@ from fp_lab.backbones.diffusers.lora import LoraConfig
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.causal import Blocks
 from fp_lab.checks.ranges import FPS, THREADS, check_once, check_ranges
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
-from fp_lab.rollout import SamplingConfig
+from fp_lab.sampling.rollout import SamplingConfig
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig
 
 FIRST_TRAINING_SEED = 10_000
 """Seeds below are for evaluation, this one and those above for training: no video is in both."""

@@ -9,10 +9,10 @@ from fp_lab.lab.config import ExperimentConfig, Layer, merge, override_layer, re
 from fp_lab.lab.experiments import find_experiment
 from fp_lab.lab.grid import Grid, load_grid
 from fp_lab.lab.real import is_real
-from fp_lab.objective import ObjectiveConfig
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
 from fp_lab.recipe.notation import RecipeError
+from fp_lab.training.objective import ObjectiveConfig
 
 FULL_HISTORY = "full_history"
 FULL_SEQUENCE = "full_sequence"

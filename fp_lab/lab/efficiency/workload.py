@@ -16,13 +16,13 @@ from fp_lab.lab.build import build_model, build_system
 from fp_lab.lab.capacity.saved import watched
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.device import device_of
+from fp_lab.packing.assemble import Arrangement, arrange_videos
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Section, plan
-from fp_lab.rollout import rollout
-from fp_lab.samples import Arrangement, arrange_videos
-from fp_lab.system import LatentBatch, step_generator
+from fp_lab.sampling.rollout import rollout
+from fp_lab.training.system import LatentBatch, step_generator
 
 SECTIONS = 4
 """At most so many sections of a plan are timed, spread over it evenly."""

@@ -17,7 +17,7 @@ from fp_lab.lab.probe.samples import Samples, make_samples, together
 from fp_lab.lab.truth import world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
-from fp_lab.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import SamplingConfig, rollout
 from fp_metrics import FAMILIES, About, Estimator, WorldTruth
 from fp_metrics.families.probe import read_by
 from fp_metrics.networks.probe import Probe

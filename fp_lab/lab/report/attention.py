@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from fp_lab.attention_blocks import Reading
+from fp_lab.explain.masks import Reading
 from fp_lab.lab.report.sheet import (
     DROPPED,
     GENERATED,
@@ -34,7 +34,7 @@ def draw_reading(shown: Reading, path: Path) -> Path:
     """Draw the video as one call sees it, and its mask: rows are queries, columns keys.
 
     Args:
-        shown: of `fp_lab.attention_blocks.reading`.
+        shown: of `fp_lab.explain.masks.reading`.
         path: of a ``.png`` or ``.svg``.
 
     Raises:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from fp_lab.attention_blocks import reading
 from fp_lab.baselines import BASELINES
+from fp_lab.explain.calls import structure
+from fp_lab.explain.masks import reading
 from fp_lab.lab.report.attention import draw_reading
 from fp_lab.lab.report.structure import draw_structure
-from fp_lab.structure import structure
 
 _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 

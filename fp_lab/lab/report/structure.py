@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from fp_lab.explain.calls import LONGEST_HISTORY, Box, Structure
 from fp_lab.lab.report.sheet import (
     DISCRETE,
     DROPPED,
@@ -24,7 +25,6 @@ from fp_lab.lab.report.sheet import (
     sheet,
 )
 from fp_lab.lab.report.style import INK
-from fp_lab.structure import LONGEST_HISTORY, Box, Structure
 
 _ROW, _TOP, _AXIS = 0.36, 0.86, 0.52  # inches: a call, title and given frame, the time axis
 _LEFT, _VIDEO, _GAP, _BARS = 0.75, 5.2, 0.22, 1.15  # inches: the calls' numbers, frames, space, token bars
@@ -41,7 +41,7 @@ def draw_structure(shown: Structure, path: Path) -> Path:
     """Draw the calls of a recipe, one per row, a legend, and the length of the context.
 
     Args:
-        shown: of `fp_lab.structure.structure`.
+        shown: of `fp_lab.explain.calls.structure`.
         path: of a ``.png`` or ``.svg``.
 
     Raises:

@@ -13,14 +13,14 @@ from fixtures import tiny_base, tiny_codec
 from fp_lab.checks.finite import NotFinite, check_step, is_finite
 from fp_lab.codecs.tiny import Codec
 from fp_lab.model import FramePackModel
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig
+from fp_lab.packing.assemble import PlannedSections
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
-from fp_lab.rollout import RolledSection, rollout
-from fp_lab.samples import PlannedSections
-from fp_lab.section_decoder import decode_sections
-from fp_lab.system import FramePackSystem
+from fp_lab.sampling.decode_sections import decode_sections
+from fp_lab.sampling.rollout import RolledSection, rollout
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.system import FramePackSystem
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, VANILLA, model_for
 
 NAN, INFINITE = float("nan"), float("inf")

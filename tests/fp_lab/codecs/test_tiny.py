@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fp_lab.codec_system import fit_latent_statistics
 from fp_lab.codecs import tiny as codec_module
 from fp_lab.codecs.tiny import Codec, CodecConfig, codec_config
+from fp_lab.training.codec_system import fit_latent_statistics
 
 TINY = CodecConfig(
     latent_channels=4, channels=(8, 8, 8, 8), encoder_layers=(0, 1, 1, 1), decoder_layers=(0, 1, 1, 1)

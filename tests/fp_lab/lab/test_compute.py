@@ -42,10 +42,10 @@ from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.tiny_checkpoints import TinyFamily, build_tiny
 from fp_lab.lab.tiny_checkpoints.parts import WIDTH
 from fp_lab.model import FramePackModel
+from fp_lab.packing.assemble import Arrangement, arrange_videos
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe.orders import Section, plan
-from fp_lab.rollout import rollout
-from fp_lab.samples import Arrangement, arrange_videos
+from fp_lab.sampling.rollout import rollout
 from fp_lab.shapes import TextCondition
 from small_models import small
 

@@ -31,7 +31,7 @@ from fp_lab.lab.tracking import Tracker
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import BASE, parse
 from fp_lab.recipe.orders import plan
-from fp_lab.rollout import RolledSection
+from fp_lab.sampling.rollout import RolledSection
 
 TRUTH = "truth"
 PLAN = plan(parse("td_f2k2f1k1_g3"), 9, given=frozenset())

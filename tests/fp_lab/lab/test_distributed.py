@@ -21,7 +21,7 @@ from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.checkpoints import checkpoints
 from fp_lab.lab.track.in_training import train_tracked
-from fp_lab.system import step_generator
+from fp_lab.training.system import step_generator
 from fp_lab.weights.files import file_sha256
 
 

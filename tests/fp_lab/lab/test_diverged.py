@@ -23,7 +23,7 @@ from fp_lab.lab.grid_run import grid_jobs
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.sample import sample
 from fp_lab.lab.stages import RunFolder
-from fp_lab.system import FramePackSystem
+from fp_lab.training.system import FramePackSystem
 
 GRID = """\
 name: nan

@@ -21,7 +21,6 @@ from fp_data.latents import LatentBatches, together
 from fp_data.worlds import WorldConfig
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.checks.finite import NotFinite
-from fp_lab.codec_system import CodecTrainingConfig
 from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.base_origin import PROVENANCE_FILE
 from fp_lab.lab.pretrain import (
@@ -34,11 +33,12 @@ from fp_lab.lab.pretrain import (
     world_latents,
 )
 from fp_lab.model import FramePackModel
-from fp_lab.optimizer import OptimizerConfig
+from fp_lab.packing.assemble import FreeSections, MixedSections
 from fp_lab.packing.packer import interpolate_projection
 from fp_lab.recipe import Kernel
-from fp_lab.samples import FreeSections, MixedSections
-from fp_lab.system import FramePackSystem, step_generator
+from fp_lab.training.codec_system import CodecTrainingConfig
+from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.system import FramePackSystem, step_generator
 
 CODEC = CodecRunConfig(
     codec=CodecConfig(4, (4, 4, 8, 8), (0, 1, 1, 1), (0, 1, 1, 1)),

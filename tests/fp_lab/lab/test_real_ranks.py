@@ -22,8 +22,8 @@ from fp_lab.lab.sharded import ShardedSystem
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.tiny_checkpoints import TinyFamily
 from fp_lab.model import FramePackModel
-from fp_lab.optimizer import OptimizerConfig
-from fp_lab.system import step_generator
+from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.system import step_generator
 from real_arms import real_config
 
 STEPS, BATCH, RANKS, DECAY = 3, 4, 2, 0.5

@@ -19,7 +19,7 @@ from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.videos import Videos
-from fp_lab.rollout import rollout
+from fp_lab.sampling.rollout import rollout
 from fp_lab.weights.files import file_sha256
 
 

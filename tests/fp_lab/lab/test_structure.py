@@ -13,10 +13,11 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from typer.testing import CliRunner
 
-from fp_lab.attention_blocks import reading
 from fp_lab.baselines import BASELINES, baseline
 from fp_lab.cli import app
 from fp_lab.explain import explain
+from fp_lab.explain.calls import structure
+from fp_lab.explain.masks import reading
 from fp_lab.lab.report.attention import draw_reading
 from fp_lab.lab.report.pictures import draw, linked
 from fp_lab.lab.report.sheet import DROPPED, GENERATED, UNKNOWN, frame_height, level_colour, noise_colour
@@ -24,7 +25,6 @@ from fp_lab.lab.report.structure import draw_structure, stretches
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import COMPRESSIONS, Kernel, RecipeError, parse
 from fp_lab.recipe.compressions import from_parts
-from fp_lab.structure import structure
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = DOCS / "recipes.md"

@@ -16,7 +16,7 @@ from fp_lab.lab.efficiency import tokens_per_sample
 from fp_lab.lab.reporter import Reporter, Step
 from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.train import train
-from fp_lab.system import step_generator
+from fp_lab.training.system import step_generator
 
 BINS = ["loss_sigma_0_25", "loss_sigma_25_50", "loss_sigma_50_75", "loss_sigma_75_100"]
 

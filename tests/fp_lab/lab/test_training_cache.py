@@ -40,7 +40,7 @@ from fp_lab.lab.tiny_checkpoints import build_tiny
 from fp_lab.lab.training_videos import CachedVideos, data_loader
 from fp_lab.packing.codebook import codebook_stats
 from fp_lab.shapes import EncodedText
-from fp_lab.system import LatentBatch, step_generator
+from fp_lab.training.system import LatentBatch, step_generator
 
 FRAMES = 13
 BUCKETS = {"wide.mp4": Bucket(16, 64), "broad.mp4": Bucket(16, 64), "square.mp4": Bucket(32, 32)}

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 
+from fp_lab.packing.assemble import Arrangement, arrange
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.positions import released_paddings
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import Section, plan
-from fp_lab.samples import Arrangement, arrange
 
 
 def span(first: int, last: int) -> tuple[int, ...]:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codecs.tiny import Codec
+from fp_lab.packing.assemble import arrange_videos
 from fp_lab.packing.context import ContextConfig, ImportanceConfig
 from fp_lab.packing.importance import LevelSlots, assign, assign_by_importance, assign_by_time
 from fp_lab.packing.similarity import cosine_similarity, importance_of, time_similarity
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import Section, plan
-from fp_lab.samples import arrange_videos
 from strategies import names
 
 RECIPE = parse("td_f4k2f2k1h4w4f1k1_g3")

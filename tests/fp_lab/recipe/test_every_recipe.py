@@ -13,8 +13,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig
+from fp_lab.packing.assemble import PlannedSections, arrange, arrange_videos, assemble
 from fp_lab.packing.context import ContextConfig, ImportanceConfig, Missing
 from fp_lab.packing.packer import ContextPacker, kernels_of
 from fp_lab.packing.rope import RopeConfig
@@ -22,9 +21,10 @@ from fp_lab.packing.schedule import context_length, context_limit, context_token
 from fp_lab.recipe import Recipe, parse
 from fp_lab.recipe.compressions import from_parts
 from fp_lab.recipe.orders import plan
-from fp_lab.rollout import SamplingConfig, rollout
-from fp_lab.samples import PlannedSections, arrange, arrange_videos, assemble
-from fp_lab.system import FramePackSystem, step_generator
+from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.system import FramePackSystem, step_generator
 from strategies import names
 
 ROPE = RopeConfig(256.0, (2, 2, 4))

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from fp_lab.causal import Blocks
+from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.importance import assign
 from fp_lab.packing.positions import place, released_paddings
 from fp_lab.recipe import parse
 from fp_lab.recipe.lengths import left_over, nearest_whole, not_whole, sections_in
 from fp_lab.recipe.orders import plan
-from fp_lab.samples import PlannedSections
 
 INVERTED = "f1k1_x_g9_f1k1f2k2f16k4_td"
 FRAMES = {1: 1, 37: 10, 73: 19, 81: 21, 145: 37}

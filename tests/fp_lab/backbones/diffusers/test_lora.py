@@ -14,13 +14,13 @@ import tiny_wan
 from fp_lab.backbones.diffusers.lora import LORA_FILE, LoraConfig, has_lora, load_lora, merge_lora, targeted
 from fp_lab.flow.matching import FlowConfig
 from fp_lab.model import FramePackModel
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig
+from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
-from fp_lab.samples import PlannedSections
 from fp_lab.shapes import TextCondition
-from fp_lab.system import FramePackSystem, LatentBatch, step_generator
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.system import FramePackSystem, LatentBatch, step_generator
 from tiny_conditions import normal, told
 
 RECIPE = parse("td_f2k2f1k1_g3")

@@ -13,19 +13,19 @@ from diffusers import (
 )
 from torch import Tensor
 
-from fp_lab.attended import seeded_noise
 from fp_lab.backbones.hunyuan.condition import HunyuanCondition
 from fp_lab.flow.matching import FlowConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig
+from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
-from fp_lab.rollout import SamplingConfig, rollout
-from fp_lab.samples import PlannedSections
-from fp_lab.system import FramePackSystem, LatentBatch, step_generator
+from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.section_context import seeded_noise
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.system import FramePackSystem, LatentBatch, step_generator
 from tiny_hunyuan import TINY, randomise
 
 SECTION, STEPS, SEED, SIZE = 9, 3, 5, (8, 12)

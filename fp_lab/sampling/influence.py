@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fp_lab.flow.matching import interpolate, to_velocity
 from fp_lab.model import FramePackModel
+from fp_lab.packing.assemble import arrange_videos, assemble
 from fp_lab.recipe import Kernel, Recipe, Tail
 from fp_lab.recipe.orders import plan
-from fp_lab.samples import arrange_videos, assemble
 from fp_lab.shapes import Caption, ContextLevel
 
 SIGMAS = (0.95, 0.8, 0.5)

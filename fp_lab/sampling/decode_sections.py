@@ -20,7 +20,7 @@ from fp_lab.checks.finite import check_video
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.recipe import Recipe
-from fp_lab.rollout import RolledSection
+from fp_lab.sampling.rollout import RolledSection
 
 GIVEN = -1
 """Index of a part that no section made: given frames."""

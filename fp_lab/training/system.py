@@ -21,12 +21,12 @@ from fp_lab.flow.matching import (
     velocity_loss,
     velocity_target,
 )
-from fp_lab.history import corrupt, draw_levels, with_noise, without
 from fp_lab.model import FramePackModel
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig, learning_rate_share, make_optimizer
-from fp_lab.samples import ArrangementSource, assemble, take
+from fp_lab.packing.assemble import ArrangementSource, assemble, take
 from fp_lab.shapes import Caption, ContextLevel, TextCondition
+from fp_lab.training.history import corrupt, draw_levels, with_noise, without
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig, learning_rate_share, make_optimizer
 
 
 class LatentBatch(TypedDict):

@@ -20,8 +20,8 @@ from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
-from fp_lab.rollout import RolledSection
-from fp_lab.section_decoder import GIVEN, DecodedPart, cross_fade, decode_sections, decode_whole
+from fp_lab.sampling.decode_sections import GIVEN, DecodedPart, cross_fade, decode_sections, decode_whole
+from fp_lab.sampling.rollout import RolledSection
 
 FORWARD, INVERTED = "td_f4k2f1k1_g3", "f1k1_x_g3_f1k1f4k2_td"
 SECTION = 3

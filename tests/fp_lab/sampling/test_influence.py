@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
-from fp_lab.influence import LevelInfluence, level_influence
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
+from fp_lab.sampling.influence import LevelInfluence, level_influence
 
 CAPTIONS = ["a red ball", "a blue square", ""]
 

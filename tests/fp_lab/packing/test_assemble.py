@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from fp_lab.packing.assemble import Arrangement, FreeSections, PlannedSections, arrange, assemble
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
 from fp_lab.recipe.orders import plan
-from fp_lab.samples import Arrangement, FreeSections, PlannedSections, arrange, assemble
 
 NAMES = [
     "td_f16k4f2k2f1k1_g9",

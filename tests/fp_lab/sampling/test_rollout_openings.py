@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from fp_lab.attended import PackedHistory
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
+from fp_lab.packing.assemble import arrange, assemble
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import Section, plan
-from fp_lab.rollout import rollout
-from fp_lab.samples import arrange, assemble
+from fp_lab.sampling.rollout import rollout
+from fp_lab.sampling.section_context import PackedHistory
 from fp_lab.shapes import ContextLevel, PackedContext
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, VANILLA, model_for
 

@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given
 
-from fp_lab.attention_blocks import LENGTH, mask, reading
 from fp_lab.baselines import BASELINES, baseline
+from fp_lab.explain.calls import SHOWN, Row, row_of, shown_calls, structure
+from fp_lab.explain.masks import LENGTH, mask, reading
 from fp_lab.packing.schedule import context_tokens
 from fp_lab.recipe import BASE, Kernel, parse
 from fp_lab.recipe.orders import implied_fill, plan
-from fp_lab.structure import SHOWN, Row, row_of, shown_calls, structure
 from strategies import names
 
 K2 = Kernel(2, 4, 4)

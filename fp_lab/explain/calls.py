@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from fp_lab.explain import Explanation, Placement, explain, placements
+from fp_lab.explain.explanation import Explanation, Placement, explain, placements
 from fp_lab.packing.importance import assign_by_time, tail_by_time
 from fp_lab.packing.schedule import (
     context_length,

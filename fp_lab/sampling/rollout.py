@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fp_lab.attended import Attended, CachedHistory, History, PackedHistory, seeded_noise
 from fp_lab.checks.finite import check_video
 from fp_lab.checks.ranges import check_ranges
 from fp_lab.flow.matching import Shift, schedule, shift_for, to_velocity
@@ -16,6 +15,7 @@ from fp_lab.flow.solvers import SolverConfig, Velocity, solver_of
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Fill, Section, even_scenes, plan, prompts_of
+from fp_lab.sampling.section_context import Attended, CachedHistory, History, PackedHistory, seeded_noise
 from fp_lab.shapes import TextCondition
 
 

@@ -10,20 +10,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches, LatentVideos
-from fp_lab import system as system_module
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.flow.matching import FlowConfig
-from fp_lab.history import HistoryConfig, HistoryLevel, corrupt
 from fp_lab.model import FramePackModel
-from fp_lab.objective import ObjectiveConfig
-from fp_lab.optimizer import OptimizerConfig, learning_rate_share
+from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig, ImportanceConfig, Missing, Timestep
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import Recipe, parse
-from fp_lab.samples import PlannedSections
 from fp_lab.shapes import ContextLevel
-from fp_lab.system import FramePackSystem, step_generator
+from fp_lab.training import system as system_module
+from fp_lab.training.history import HistoryConfig, HistoryLevel, corrupt
+from fp_lab.training.objective import ObjectiveConfig
+from fp_lab.training.optimizer import OptimizerConfig, learning_rate_share
+from fp_lab.training.system import FramePackSystem, step_generator
 
 RECIPE = parse("td_f4k2f1k1_g4")
 FRAMES = 17

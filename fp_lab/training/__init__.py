@@ -1,0 +1,1 @@
+"""Training logic: the LightningModule, its objective, history noise, optimizer; the codec's training."""
