@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fp_data.carriers import get_clips
 from fp_data.clips import caption
 from fp_data.video import read_video
-from fp_lab.lab.pool import Advance, pooled
+from fp_lab.lab.runtime.process_pool import Advance, pooled
 from fp_metrics import About, Series, choose, score_video
 
 Frames = NDArray[np.uint8]

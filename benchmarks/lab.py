@@ -26,14 +26,14 @@ from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.engines import Engine, Here
 from fp_lab.lab.engines.local import Local
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.fit import fit
 from fp_lab.lab.grid import Arm, Grid
 from fp_lab.lab.grid_run import grid_jobs
 from fp_lab.lab.job import Job
 from fp_lab.lab.keys import stage_keys
 from fp_lab.lab.progress import ArmProgress, GridProgress
-from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tracking import Tracker
 from fp_lab.training.system import step_generator
 

@@ -23,8 +23,8 @@ from fp_lab.cli import (
     train,
     weights,
 )
-from fp_lab.lab.atomic import CANNOT_WRITE
-from fp_lab.lab.names import visible
+from fp_lab.lab.files.atomic import CANNOT_WRITE
+from fp_lab.lab.files.names import visible
 
 
 class _Group(TyperGroup):

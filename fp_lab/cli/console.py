@@ -6,7 +6,7 @@ import rich.console
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from fp_lab.lab.names import visible
+from fp_lab.lab.files.names import visible
 
 
 class Console(rich.console.Console):

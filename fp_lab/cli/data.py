@@ -100,7 +100,7 @@ def make(
         raise ValueError(f"got {what!r}, expected vizdoom")
     from fp_data.vizdoom import MakeConfig, make_walks
     from fp_lab.lab.openings import size_of
-    from fp_lab.lab.stage_bars import StageBars
+    from fp_lab.lab.runtime.progress import StageBars
 
     config = MakeConfig(frames, size_of(size), fps)
     with StageBars(Console()) as bars:

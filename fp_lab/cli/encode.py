@@ -69,9 +69,9 @@ def encode(
     from fp_data.buckets import BucketsConfig
     from fp_lab.lab.clip_plan import Cutting
     from fp_lab.lab.encode import EncodeConfig, encode_folder
-    from fp_lab.lab.places import check_folder
-    from fp_lab.lab.quiet import quiet_loading
-    from fp_lab.lab.stage_bars import StageBars
+    from fp_lab.lab.files.places import check_folder
+    from fp_lab.lab.runtime.progress import StageBars
+    from fp_lab.lab.runtime.quiet import quiet_loading
 
     check_folder("OUT", out)
     cutting = Cutting(frames, stride, BucketsConfig(_pixels(area), unit))

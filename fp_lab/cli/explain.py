@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fp_lab.cli.places import file_to_write
-from fp_lab.lab.names import visible
+from fp_lab.lab.files.names import visible
 
 
 def explain(

@@ -119,9 +119,9 @@ def generate(
     from fp_lab.lab.generate import check_output, length_of
     from fp_lab.lab.generate import generate as made
     from fp_lab.lab.openings import opening_from_seed
-    from fp_lab.lab.quiet import quiet_loading
     from fp_lab.lab.ready import ready
-    from fp_lab.lab.stage_bars import StageBars
+    from fp_lab.lab.runtime.progress import StageBars
+    from fp_lab.lab.runtime.quiet import quiet_loading
     from fp_lab.recipe.lengths import not_whole
 
     console, seeds = Console(), seed or [0]

@@ -10,8 +10,8 @@ import typer
 from fp_lab.cli.console import Console
 from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
+from fp_lab.lab.config.find import find_grids
 from fp_lab.lab.ending import ending
-from fp_lab.lab.experiments import find_grids
 
 if TYPE_CHECKING:
     from fp_lab.lab.dry_run import Options
@@ -192,7 +192,7 @@ def _show_plan(
     from fp_lab.lab.feasible import check_feasible
     from fp_lab.lab.grid_run import placed_jobs
     from fp_lab.lab.placement import place_arms
-    from fp_lab.lab.reporter import Reporter
+    from fp_lab.lab.runtime.reporter import Reporter
     from fp_lab.lab.tables import print_whole
 
     where.make(grid, runs)

@@ -43,9 +43,9 @@ def track(
     console = Console()
     with console.status("Starting (importing torch takes a while)"):
         from fp_lab.lab.report.track_page import write_track_page
+        from fp_lab.lab.runtime.progress import TrackProgress
         from fp_lab.lab.tables import print_table
         from fp_lab.lab.track.over_runs import find_runs, page_folder, track, wanted_goal
-        from fp_lab.lab.track.progress import TrackProgress
         from fp_lab.lab.track.sent import send
         from fp_lab.lab.track.table import best_lines, steps_table
 

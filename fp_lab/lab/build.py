@@ -19,15 +19,15 @@ from fp_lab.codecs.video import VideoCodec, load_codec, pixel_frames
 from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import CodecSource, DataConfig, ExperimentConfig
 from fp_lab.lab.data_identity import clips_folder, data_identity
-from fp_lab.lab.device import device_of
-from fp_lab.lab.locking import only_one
+from fp_lab.lab.files.locking import only_one
+from fp_lab.lab.files.video_batch import GIVEN, Videos, contents_of
+from fp_lab.lab.files.weights import weights_sha256
 from fp_lab.lab.real import embedder, encoder_dtype, image_identity, is_real, real_model
-from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.runtime.device import device_of
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.training_cache import open_cache
 from fp_lab.lab.training_videos import TrainingVideos
 from fp_lab.lab.unchanged import input_digests, require_unchanged
-from fp_lab.lab.videos import GIVEN, Videos, contents_of
-from fp_lab.lab.weights import weights_sha256
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.codebook import Codebook, CodebookStats, codebook_stats, fit_codebook

@@ -14,8 +14,8 @@ from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest
 from fp_data.clips import Skipped, caption, video_paths
 from fp_data.damaged import taking_apart_format
 from fp_data.video import KeyFrame, VideoInfo, probe
-from fp_lab.lab.atomic import write_text
-from fp_lab.lab.digests import file_digests
+from fp_lab.lab.files.atomic import write_text
+from fp_lab.lab.files.digests import file_digests
 from fp_lab.weights.files import file_sha256
 
 CLIPS = "clips.json"

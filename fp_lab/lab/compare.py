@@ -16,8 +16,8 @@ from fp_lab.lab.arm_tables import (
     gap_table,
     score_table,
 )
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.efficiency_table import efficiency_table, grid_folder, measured_efficiency
+from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting
 from fp_lab.lab.gathered import Gathered, gather
 from fp_lab.lab.measured_efficiency import measuring_command

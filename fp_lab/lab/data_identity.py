@@ -14,8 +14,8 @@ from fp_data.video import READING
 from fp_data.video_file import fault_of
 from fp_data.worlds import VOCABULARY
 from fp_lab.lab.config import CARRIED, DataConfig
-from fp_lab.lab.digests import digests_of
-from fp_lab.lab.stages import digest
+from fp_lab.lab.files.digests import digests_of
+from fp_lab.lab.files.run_folder import digest
 
 
 def data_identity(data: DataConfig) -> dict[str, Any]:

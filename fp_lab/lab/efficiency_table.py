@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Literal
 
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.measured_efficiency import (
     FULL_SEQUENCE,
@@ -12,7 +13,6 @@ from fp_lab.lab.measured_efficiency import (
     measuring_command,
     of_run,
 )
-from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.tables import Cell, Column, Line, Table
 
 

@@ -25,8 +25,8 @@ from fp_lab.lab.cache_conditions import EMPTY, image_maker, read_empty, text_mak
 from fp_lab.lab.clip_plan import CLIPS, ClipPlan, Cutting, video_files
 from fp_lab.lab.clip_reading import Clip, read_clips
 from fp_lab.lab.encoded_texts import EncodedTexts
-from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.weights import weights_identity
+from fp_lab.lab.files.weights import weights_identity
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.recipe.lengths import USUAL_SECTION, not_whole
 from fp_lab.shapes import IMAGE, EncodedText
 from fp_lab.weights.pipelines import require_used

@@ -17,7 +17,7 @@ from fp_data.damaged import parse_json, set_aside, taking_apart
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.conditions.encoders import load_encoders
-from fp_lab.lab.weights import weights_identity
+from fp_lab.lab.files.weights import weights_identity
 from fp_lab.shapes import Caption, EncodedText, TextCondition
 
 _ENTRY = "text"

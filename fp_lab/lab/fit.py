@@ -2,11 +2,12 @@
 
 import copy
 import json
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
@@ -18,21 +19,22 @@ from torch.utils.data import DataLoader
 from fp_data.atomic import replacing, replacing_folder
 from fp_lab.backbones.diffusers.lora import trainable
 from fp_lab.checks.finite import NotFinite, check_checkpoint, check_weights
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.averaging import Averaging, LearnedAveraging
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.callbacks import AtCheckpoints, SavePoint, StepTable
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig
-from fp_lab.lab.efficiency import reset_peak_memory, tokens_per_sample, training_efficiency
-from fp_lab.lab.quiet import quiet_lightning
+from fp_lab.lab.files.atomic import write_text
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.real import told
-from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.runtime.peak_memory import peak_memory, reset_peak_memory
+from fp_lab.lab.runtime.quiet import quiet_lightning
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.saved_training import CheckpointFiles, begin_again, usable_checkpoint
 from fp_lab.lab.sharded import ShardedAveraging, ShardedSystem
-from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.training_videos import TrainingVideos, data_loader
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import CodebookStats
+from fp_lab.packing.schedule import tokens_per_sample
 from fp_lab.training.system import FramePackSystem
 
 Take = Callable[[FramePackModel, int], None]
@@ -168,3 +170,19 @@ def _write(
     with replacing(folder.loss) as unfinished:
         steps.to_parquet(unfinished, index=False)
     folder.record_efficiency(training_efficiency([step.seconds for step in table.steps], table.tokens))
+
+
+def training_efficiency(seconds: Sequence[float], tokens_per_step: float) -> dict[str, float]:
+    """Figures of a training from the wall time of its steps (the first ones, which warm up, left out).
+
+    With them the circumstances: threads of torch, and how many processes wanted a core in the last minute.
+    """
+    settled = seconds[min(3, len(seconds) // 2) :]
+    typical = median(settled)
+    return {
+        "step_seconds": typical,
+        "tokens_per_second": tokens_per_step / typical,
+        "threads": float(torch.get_num_threads()),
+        "machine_load": os.getloadavg()[0],
+        **peak_memory(),
+    }

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from fp_lab.lab.atomic import write_text
+from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.measured import Row, pixels
 from fp_lab.lab.summary import FORGETTING_FILE, clusters, plain
 from fp_metrics import SceneTruth, WorldTruth

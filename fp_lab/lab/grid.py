@@ -22,10 +22,10 @@ from fp_lab.lab.config import (
     with_origin,
     yaml_of,
 )
-from fp_lab.lab.experiments import find_experiment
-from fp_lab.lab.names import IN_GRIDS, IN_RUNS, check_folder_name
-from fp_lab.lab.recipes import PARTS
-from fp_lab.lab.stages import digest
+from fp_lab.lab.config.find import find_experiment
+from fp_lab.lab.config.recipe import PARTS
+from fp_lab.lab.files.names import IN_GRIDS, IN_RUNS, check_folder_name
+from fp_lab.lab.files.run_folder import digest
 
 GRID_KEYS = ("name", "base", "common", "axes", "arms", "exclude", "seeds")
 OVERRIDDEN = ("name", "seeds")

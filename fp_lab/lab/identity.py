@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fp_data.damaged import DamagedFile, taking_apart
-from fp_lab.lab.atomic import read_json, write_text
 from fp_lab.lab.config import ExperimentConfig, flatten, load
+from fp_lab.lab.files.atomic import read_json, write_text
+from fp_lab.lab.files.locking import only_one
+from fp_lab.lab.files.run_folder import STAGES, RunFolder
 from fp_lab.lab.keys import StageKeys, stage_keys
-from fp_lab.lab.locking import only_one
-from fp_lab.lab.stages import STAGES, RunFolder
 
 ARM_FILE = "arm.json"
 _NOT_IN_KEYS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fp_data.clips import EXTENSIONS, caption, video_paths
 from fp_data.video_file import fault_of
-from fp_lab.lab.names import shown
+from fp_lab.lab.files.names import shown
 from fp_lab.lab.prompt_files import match_prompts, read_prompts
 
 _NAMED = 8

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from fp_lab.lab.config import ExperimentConfig, to_yaml
+from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.identity import Identity
 from fp_lab.lab.keys import StageKeys
-from fp_lab.lab.stages import STAGES, RunFolder, Stage
 
 State = Literal["done", "failed", "busy", "halted"]
 
@@ -25,7 +25,7 @@ class Job:
         folder: of the run.
         truth: folder of the ground truth's scores.
         cache: what arms have in common on disk.
-        stages: a beginning of `fp_lab.lab.stages.STAGES`.
+        stages: a beginning of `fp_lab.lab.files.run_folder.STAGES`.
         trained: runs whose trained model is taken over if it was trained in the same way.
     """
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fp_data.damaged import DamagedFile, taking_apart
-from fp_lab.lab.atomic import read_json
-from fp_lab.lab.run_config import parse_settings
-from fp_lab.lab.stages import RunFolder, digest
+from fp_lab.lab.config.of_run import parse_settings
+from fp_lab.lab.files.atomic import read_json
+from fp_lab.lab.files.run_folder import RunFolder, digest
 
 FULL_SEQUENCE = "full_sequence"
 FILE = Path("efficiency", "efficiency.json")

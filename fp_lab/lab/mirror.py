@@ -10,9 +10,9 @@ import pandas as pd
 from safetensors import safe_open
 
 from fp_data.damaged import taking_apart
-from fp_lab.lab.atomic import read_json
+from fp_lab.lab.files.atomic import read_json
+from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.measured_efficiency import of_run
-from fp_lab.lab.stages import RunFolder, digest
 from fp_lab.lab.summary import headline_of
 from fp_lab.lab.track.checkpoints import checkpoints, tracked_path
 from fp_lab.lab.tracking import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun

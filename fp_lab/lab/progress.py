@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from fp_lab.lab.bars import Shown
-from fp_lab.lab.reporter import Reporter, Step
+from fp_lab.lab.runtime.progress import Shown
+from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tracking import TrackedRun
 
 

@@ -1,36 +1,22 @@
 """Where a run's figures come from: machine, versions, source, weights, data, protocol."""
 
-import hashlib
-import os
-import platform
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-import fp_lab
 from fp_data.damaged import DamagedFile, taking_apart
-from fp_lab.lab.atomic import read_json
 from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.data_identity import data_identity
+from fp_lab.lab.files.atomic import read_json
+from fp_lab.lab.files.run_folder import RunFolder, Stage, digest
+from fp_lab.lab.files.weights import weights_sha256
 from fp_lab.lab.keys import STAGE_VERSIONS, measured_by
-from fp_lab.lab.stages import RunFolder, Stage, digest
-from fp_lab.lab.weights import weights_sha256
+from fp_lab.lab.runtime.environment import environment, git_state
 
 if TYPE_CHECKING:
     from fp_lab.lab.job import Job
-
-_PACKAGES = (
-    *("fp_lab", "torch", "torchvision", "lightning", "diffusers", "transformers", "torchmetrics", "numpy"),
-    *("scipy", "av", "opencv-python-headless", "scikit-image", "mlflow"),
-)
 
 
 def provenance(config: ExperimentConfig, stage: Stage) -> dict[str, Any]:
@@ -78,56 +64,3 @@ def code_of(made_with: Mapping[str, Any]) -> str:
         return f"version {made_with['environment']['versions']['fp_lab']}"
     changed = f" with changes {git.get('diff', '')[:7]}".rstrip() if git["changed"] else ""
     return f"commit {git['commit'][:7]}{changed}"
-
-
-@cache
-def environment() -> dict[str, Any]:
-    """The machine and the versions of what figures depend on."""
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "gpus": gpus,
-        "versions": {name: _version(name) for name in _PACKAGES},
-    }
-
-
-@cache
-def git_state() -> dict[str, Any] | None:
-    """Commit of the source checkout, files with changes and a hash of these; None for an installed wheel."""
-    root = Path(fp_lab.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = _git(root, "rev-parse", "HEAD").strip()
-        diff = hashlib.sha256(_git(root, "diff", "--no-ext-diff", "HEAD").encode()).hexdigest()
-        changed = [
-            line[3:] for line in _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit, "changed": changed, "diff": diff}
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=10)
-    return done.stdout.decode(errors="replace")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    """The CPU's name; `platform` knows only its architecture on Linux."""
-    known = Path("/proc/cpuinfo")
-    for line in known.read_text().splitlines() if known.is_file() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

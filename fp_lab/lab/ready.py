@@ -8,10 +8,10 @@ from pathlib import Path
 from fp_data.buckets import Bucket
 from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_lab.lab.config import ExperimentConfig, load
-from fp_lab.lab.quiet import quiet_loading
+from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.real import is_real, weights_options
-from fp_lab.lab.stages import RunFolder
-from fp_lab.lab.weights import is_own
+from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.weights.files import WEIGHTS_FILE

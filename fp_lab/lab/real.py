@@ -10,10 +10,10 @@ from torch import Tensor
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.device import device_of
 from fp_lab.lab.encoded_texts import EncodedTexts
-from fp_lab.lab.quiet import quiet_loading
-from fp_lab.lab.weights import is_own, weights_identity
+from fp_lab.lab.files.weights import is_own, weights_identity
+from fp_lab.lab.runtime.device import device_of
+from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import Codebook
 from fp_lab.recipe import Kernel

@@ -15,12 +15,12 @@ from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.lab.build import EvaluationSet, Materials
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.device import device_of
-from fp_lab.lab.efficiency import peak_memory, reset_peak_memory
+from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.files.video_batch import GIVEN, Videos
 from fp_lab.lab.real import told, weights_options
-from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.stages import RunFolder
-from fp_lab.lab.videos import GIVEN, Videos
+from fp_lab.lab.runtime.device import device_of
+from fp_lab.lab.runtime.peak_memory import peak_memory, reset_peak_memory
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.model import FramePackModel
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.sampling.decode_sections import decode_whole

@@ -21,11 +21,11 @@ from fp_data.damaged import DamagedFile, parse_json, taking_apart
 from fp_data.video import READING, glance, probe, read_video
 from fp_data.video_file import MEGAPIXELS, require_size
 from fp_lab.checks.ranges import check_once
-from fp_lab.lab.atomic import write_text
+from fp_lab.lab.files.atomic import write_text
+from fp_lab.lab.files.names import shown
+from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.inputs import VideoFile
 from fp_lab.lab.measured import Row
-from fp_lab.lab.names import shown
-from fp_lab.lab.stages import digest
 from fp_lab.lab.summary import plain
 from fp_metrics import About, VideoScores, WrongLength, protocol, score_video
 from fp_metrics.observer import USUAL_FPS

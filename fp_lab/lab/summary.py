@@ -11,7 +11,7 @@ import pandas as pd
 
 from fp_data.atomic import replacing
 from fp_data.damaged import taking_apart
-from fp_lab.lab.atomic import read_json, write_text
+from fp_lab.lab.files.atomic import read_json, write_text
 from fp_metrics.statistics import Interval
 
 FRAMES_FILE = "frames.parquet"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.files.run_folder import RunFolder
 
 _LEFT_OUT = ("last.ckpt", "ranks", "samples", "scores", "error.txt", ".lock", "*.done.json")
 

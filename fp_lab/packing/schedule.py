@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from fp_lab.packing.importance import assign
 from fp_lab.recipe import BASE, Kernel, Recipe, Run, Side
-from fp_lab.recipe.orders import Section
+from fp_lab.recipe.orders import Fill, Section, plan
 
 TAIL_POOL = 32
 
@@ -213,3 +214,20 @@ def ideal_limit(section: int, rate: float, frame_tokens: float) -> float:
     if rate <= 1:
         raise ValueError(f"rate: got {rate}, expected above 1 (without compression the context has no limit)")
     return (section + rate / (rate - 1)) * frame_tokens
+
+
+def tokens_per_sample(recipe: Recipe, fill: Fill | None, frames: int, rows: int, columns: int) -> float:
+    """Mean tokens of a section with its context, over the sections of a video.
+
+    Args:
+        recipe: levels and order.
+        fill: of the endpoint order's gap, see `plan`.
+        frames: length of the video, latent frames.
+        rows: of the latents.
+        columns: of the latents.
+    """
+    return fmean(
+        kernel_tokens(len(section.targets), BASE, rows, columns)
+        + context_tokens(recipe, section, frames, rows, columns).total
+        for section in plan(recipe, frames, fill=fill)
+    )

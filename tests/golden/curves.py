@@ -22,10 +22,10 @@ from fp_data.crops import CropsConfig, FrameCrops
 from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.quiet import quiet_lightning
-from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.run import run
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.runtime.quiet import quiet_lightning
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import TinyFamily
 from fp_lab.training.codec_system import CodecSystem, CodecTrainingConfig
 from real_arms import real_config

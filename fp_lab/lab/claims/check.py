@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.table import Table as RichTable
 
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims.model import Checked, Claim, Evidence, Outcome
 from fp_lab.lab.claims.registry import CLAIMS
 from fp_lab.lab.compare import Comparison, compare_runs
+from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.gathered import by_length
 from fp_lab.lab.summary import plain
 

@@ -4,18 +4,7 @@ An experiment file is a small difference from another one (its ``base:``). The c
 ``key=value`` overrides are merged in that order into an `ExperimentConfig`.
 """
 
-from fp_lab.lab.config.layers import (
-    Layer,
-    dotted_layer,
-    flatten,
-    override_layer,
-    read_layers,
-    with_origin,
-)
-from fp_lab.lab.config.making import value_of
-from fp_lab.lab.config.merging import load, load_settings, merge, to_yaml
-from fp_lab.lab.config.reading import Document, read_yaml, yaml_of
-from fp_lab.lab.config.settings import (
+from fp_lab.lab.config.experiment import (
     CARRIED,
     FIRST_TRAINING_SEED,
     CodecSource,
@@ -26,6 +15,17 @@ from fp_lab.lab.config.settings import (
     TrackConfig,
     TrainingConfig,
 )
+from fp_lab.lab.config.layers import (
+    Layer,
+    dotted_layer,
+    flatten,
+    override_layer,
+    read_layers,
+    with_origin,
+)
+from fp_lab.lab.config.load import load, load_settings, merge, to_yaml
+from fp_lab.lab.config.making import value_of
+from fp_lab.lab.config.reading import Document, read_yaml, yaml_of
 
 __all__ = [
     "CARRIED",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fp_lab.baselines import BASELINES, baseline
 from fp_lab.lab.compute import shape_of
 from fp_lab.lab.config import ExperimentConfig, Layer, merge, override_layer, read_layers
-from fp_lab.lab.experiments import find_experiment
+from fp_lab.lab.config.find import find_experiment
 from fp_lab.lab.grid import Grid, load_grid
 from fp_lab.lab.real import is_real
 from fp_lab.packing.context import ContextConfig

@@ -15,7 +15,7 @@ from fp_lab.codecs.video import VideoCodec
 from fp_lab.lab.build import build_model, build_system
 from fp_lab.lab.capacity.saved import watched
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.device import device_of
+from fp_lab.lab.runtime.device import device_of
 from fp_lab.packing.assemble import Arrangement, arrange_videos
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import ContextConfig

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from fp_lab.lab.engines.protocol import Engine
 from fp_lab.lab.job import Job, Outcome
-from fp_lab.lab.machine import watching
-from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.runtime.system_metrics import watching
 
 if TYPE_CHECKING:
     from fp_lab.lab.build import Materials

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-from fp_lab.lab.reporter import Reporter, Step, retell
+from fp_lab.lab.runtime.reporter import Reporter, Step, retell
 
 JOURNAL_FILE = "journal.jsonl"
 

@@ -4,7 +4,7 @@ from fp_lab.lab.arm import work
 from fp_lab.lab.build import Materials
 from fp_lab.lab.engines.journal import Journal
 from fp_lab.lab.job import Job, Outcome
-from fp_lab.lab.machine import watching
+from fp_lab.lab.runtime.system_metrics import watching
 
 
 def work_journaled(job: Job, materials: Materials | None = None) -> Outcome:

@@ -12,13 +12,13 @@ import psutil
 
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.device import device_of
 from fp_lab.lab.engines.journaled import work_journaled
 from fp_lab.lab.engines.protocol import Lost, RemoteEngine
 from fp_lab.lab.job import Job, Outcome
-from fp_lab.lab.pool import available_cores, exit_with_parent
 from fp_lab.lab.real import is_real
-from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.runtime.device import device_of
+from fp_lab.lab.runtime.process_pool import available_cores, exit_with_parent
+from fp_lab.lab.runtime.reporter import Reporter
 
 _MEMORY_OF_AN_ARM = 1.6e9
 """Bytes that an arm over a base of fp_lab's own needs at most: measured 1.3 GB at its largest."""

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from fp_lab.lab.engines.journal import JournalReader
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.job import Job, Outcome
-from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.runtime.reporter import Reporter
 
 ATTEMPTS = 3
 """How often a job is begun whose workers are lost (killed, out of memory, a node gone)."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims import Checked, Evidence, counted
+from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.report.html import document
 
 _COLOURS = {

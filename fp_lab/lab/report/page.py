@@ -6,9 +6,10 @@ from html import escape
 from pathlib import Path
 from statistics import fmean
 
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims import check_on, counted
 from fp_lab.lab.compare import Comparison, compare
+from fp_lab.lab.files.atomic import write_text
+from fp_lab.lab.files.video_batch import Videos
 from fp_lab.lab.gathered import Arm, Gathered, gather
 from fp_lab.lab.report.claims_page import claims_html
 from fp_lab.lab.report.html import Picture, data_uri, document, pictures_html
@@ -19,7 +20,6 @@ from fp_lab.lab.report.strips import arm_strips, overview_strips
 from fp_lab.lab.report.style import Look, looks
 from fp_lab.lab.summary import NOISE_FLOOR
 from fp_lab.lab.tables import to_html
-from fp_lab.lab.videos import Videos
 
 REPORT_FOLDER = "report"
 PROMPTS = 3

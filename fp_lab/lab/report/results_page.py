@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fp_data.atomic import replacing
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims import Checked, Evidence, check_on, counted
 from fp_lab.lab.compare import Comparison, compare
+from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.forgetting_table import gather_forgetting
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.report.claims_page import CAVEAT

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from fp_lab.lab.atomic import write_text
+from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.folder_tables import summary_table
 from fp_lab.lab.folders import FolderScores
 from fp_lab.lab.report.html import Picture, document

@@ -11,8 +11,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fp_lab.lab.files.video_batch import GIVEN, Videos
 from fp_lab.lab.report.style import DPI, INK, paper, save
-from fp_lab.lab.videos import GIVEN, Videos
 
 SHOWN = 12
 """Frames in a strip."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.basis import Basis
+from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.gathered import Arm
 from fp_lab.lab.labels import short_labels
 from fp_lab.lab.panels import Panels

@@ -1,9 +1,11 @@
 """Tables of figures, and how they are written: Markdown, LaTeX, HTML, CSV, terminal."""
 
+from fp_lab.lab.tables.csv import to_csv
 from fp_lab.lab.tables.html import to_html
 from fp_lab.lab.tables.latex import to_latex
 from fp_lab.lab.tables.markdown import to_markdown
-from fp_lab.lab.tables.model import (
+from fp_lab.lab.tables.rich import print_table, print_whole, to_rich, to_text
+from fp_lab.lab.tables.table import (
     STARS,
     TIE,
     UNDEFINED,
@@ -16,8 +18,6 @@ from fp_lab.lab.tables.model import (
     half_width,
     number,
 )
-from fp_lab.lab.tables.terminal import print_table, print_whole, to_rich, to_text
-from fp_lab.lab.tables.values import to_csv
 
 __all__ = [
     "STARS",

@@ -3,8 +3,8 @@
 import math
 from html import escape
 
-from fp_lab.lab.names import visible
-from fp_lab.lab.tables.model import TIE, UNDEFINED, Line, Table, beside, number
+from fp_lab.lab.files.names import visible
+from fp_lab.lab.tables.table import TIE, UNDEFINED, Line, Table, beside, number
 
 
 def to_html(table: Table) -> str:

@@ -2,8 +2,8 @@
 
 import math
 
-from fp_lab.lab.names import visible
-from fp_lab.lab.tables.model import FULL_NAME, TIE, Column, Line, Table, cell_text
+from fp_lab.lab.files.names import visible
+from fp_lab.lab.tables.table import FULL_NAME, TIE, Column, Line, Table, cell_text
 
 _ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fp_lab.lab.tables.model import FULL_NAME, TIE, Table, cell_text
+from fp_lab.lab.tables.table import FULL_NAME, TIE, Table, cell_text
 
 _TEXT = 2  # columns of text before the figures
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from fp_lab.lab.quiet import quiet_loading
+from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.lab.tiny_checkpoints.build import TinyFamily, build_tiny
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fp_data.atomic import replacing_folder
 from fp_data.damaged import parse_json, set_aside, taking_apart
-from fp_lab.lab.atomic import read_json, write_text
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.files.atomic import read_json, write_text
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.model import FramePackModel
 from fp_lab.weights.files import WEIGHTS_FILE, file_sha256
 

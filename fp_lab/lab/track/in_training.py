@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.efficiency import peak_memory, reset_peak_memory
-from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.files.atomic import write_text
+from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.runtime.peak_memory import peak_memory, reset_peak_memory
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.track.best import Goal, best_checkpoint, check_measured
 from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints, prune
 from fp_lab.lab.track.scoring import Scorer

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.lab.files.atomic import write_text
+from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
 from fp_lab.lab.run import prepare_truth
-from fp_lab.lab.stages import TRUTH_FOLDER, RunFolder
+from fp_lab.lab.runtime.progress import TrackProgress
 from fp_lab.lab.track.best import Best, Goal, best_checkpoint
 from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints
-from fp_lab.lab.track.progress import TrackProgress
 from fp_lab.lab.track.scoring import Scorer
 from fp_lab.lab.track.tracked import tracked_videos, write_tracked
 

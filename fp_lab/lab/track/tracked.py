@@ -9,7 +9,7 @@ import pandas as pd
 
 from fp_data.atomic import replacing
 from fp_data.damaged import parse_json, taking_apart
-from fp_lab.lab.stages import RunFolder, digest
+from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE
 from fp_lab.lab.track.checkpoints import Checkpoint, tracked_path
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from fp_lab.lab.reporter import Step
+from fp_lab.lab.runtime.reporter import Step
 from fp_lab.lab.tracking.store import Store, Unreachable
 
 RESULTS_TAG, CHECKPOINTS_TAG = "fp_lab.results", "fp_lab.checkpoints"

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from fp_lab.cli import app
 from fp_lab.cli.console import Console
+from fp_lab.lab.files.names import visible
 from fp_lab.lab.grid import load_grid
-from fp_lab.lab.names import visible
 from fp_lab.lab.report.style import paper, save
 from fp_lab.lab.tables import to_csv
-from fp_lab.lab.tables.model import Cell, Column, Line, Table
+from fp_lab.lab.tables.table import Cell, Column, Line, Table
 
 NAME = "a\x1b[2J\x07\x9b31m\u202egnp.mp4\r"
 

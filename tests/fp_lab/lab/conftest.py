@@ -28,6 +28,6 @@ def config(folder: Path) -> "ExperimentConfig":
 def materials(folder: Path) -> "Materials":
     """What the module's runs have in common."""
     from fp_lab.lab.build import Materials
-    from fp_lab.lab.reporter import Reporter
+    from fp_lab.lab.runtime.reporter import Reporter
 
     return Materials(folder / "cache", Reporter())

@@ -13,7 +13,7 @@ from fp_lab.lab.capacity.generating import generation, sections_of
 from fp_lab.lab.capacity.tables import as_json, plan_tables
 from fp_lab.lab.capacity.trace import trace
 from fp_lab.lab.tables import print_table
-from fp_lab.lab.tables.model import cell_text
+from fp_lab.lab.tables.table import cell_text
 from small_models import TOKENS, real, small
 
 CARD = Hardware(2, 24, tflops=100.0, utilisation=0.5)

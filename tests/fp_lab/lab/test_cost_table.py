@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from fp_lab.lab.arm_tables import cost_table
-from fp_lab.lab.atomic import write_text
 from fp_lab.lab.compare import compare_runs
+from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.measured_efficiency import FILE, cost_key
 from fp_lab.lab.tables import to_text

@@ -17,8 +17,8 @@ from fp_data.latents import LatentBatches
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig, TrackConfig, TrainingConfig, load, to_yaml
 from fp_lab.lab.distributed import RanksFailed, launch_command, main
-from fp_lab.lab.reporter import Reporter, Step
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.track.checkpoints import checkpoints
 from fp_lab.lab.track.in_training import train_tracked
 from fp_lab.training.system import step_generator

@@ -25,7 +25,7 @@ from fp_lab.lab import encode
 from fp_lab.lab.cache_conditions import EMPTY, read_empty
 from fp_lab.lab.clip_plan import CLIPS, ClipPlan, Cutting
 from fp_lab.lab.encode import EncodeConfig, check_cache, encode_folder
-from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import build_tiny
 from fp_lab.shapes import EncodedText
 

@@ -21,12 +21,12 @@ from fp_lab.lab.engines import local as local_module
 from fp_lab.lab.engines.journal import JOURNAL_FILE
 from fp_lab.lab.engines.local import Local, workers_that_fit
 from fp_lab.lab.engines.protocol import ATTEMPTS, Lost, RemoteEngine
+from fp_lab.lab.files.locking import only_one
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs, run_grid
 from fp_lab.lab.job import Job, Outcome
-from fp_lab.lab.locking import only_one
-from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.runtime.reporter import Reporter
 
 QUIET = Console(quiet=True)
 GRID = """\

@@ -15,10 +15,10 @@ from fp_lab.lab.compute import shape_of, training_tflop
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.dry_run import Options, duration, plan_notes, plan_table
 from fp_lab.lab.estimate import estimate, product_rate, timed_step
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs
-from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import build_tiny
 
 GRID = """\

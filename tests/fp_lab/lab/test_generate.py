@@ -33,8 +33,8 @@ from fp_lab.lab.openings import (
     size_of,
 )
 from fp_lab.lab.ready import Ready, ready
-from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.run import run
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.model import FramePackModel
 from real_arms import FRAMES, LATENTS, real_config
 

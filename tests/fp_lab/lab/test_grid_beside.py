@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 
 from fp_lab.lab import provenance
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import GridResult, run_grid
-from fp_lab.lab.provenance import code_of, git_state
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.provenance import code_of
+from fp_lab.lab.runtime.environment import git_state
 from fp_lab.weights.files import file_sha256
 
 ARM, OTHER = "td_f2k2f1k1_g3", "f1k1_x_g3_f1k1f2k2_td"

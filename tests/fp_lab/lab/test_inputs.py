@@ -9,9 +9,9 @@ import pytest
 
 import bad_videos
 from fp_data.video import glance, write_mp4
+from fp_lab.lab.files.names import shown
 from fp_lab.lab.folders import FolderScores, score_folders
 from fp_lab.lab.inputs import find_videos
-from fp_lab.lab.names import shown
 from fp_lab.lab.prompt_files import match_prompts, read_prompts
 from fp_lab.lab.report.scores_page import write_scores_page
 from fp_lab.lab.scored_file import Measuring, score_file

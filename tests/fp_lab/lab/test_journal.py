@@ -8,7 +8,7 @@ import pytest
 
 from fp_lab.lab.engines import journal as journal_module
 from fp_lab.lab.engines.journal import JOURNAL_FILE, Journal, JournalReader
-from fp_lab.lab.reporter import Reporter, Step
+from fp_lab.lab.runtime.reporter import Reporter, Step
 
 
 class Notes(Reporter):

@@ -12,14 +12,14 @@ from fixtures import tiny_base, tiny_codec
 from fp_data.damaged import parse_json
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.compare import compare
+from fp_lab.lab.config.of_run import run_settings
 from fp_lab.lab.engines.journal import JOURNAL_FILE, JournalReader
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.gathered import by_length, gather
 from fp_lab.lab.identity import occupant
 from fp_lab.lab.report.results_page import write_results
-from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.results import Results
-from fp_lab.lab.run_config import run_settings
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.summary import headline_of
 from fp_lab.lab.track.checkpoints import Checkpoint
 from fp_lab.lab.track.tracked import write_tracked

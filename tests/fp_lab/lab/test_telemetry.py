@@ -12,10 +12,10 @@ from fixtures import tiny_config
 from fp_data.latents import LatentBatches
 from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.efficiency import tokens_per_sample
-from fp_lab.lab.reporter import Reporter, Step
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.train import train
+from fp_lab.packing.schedule import tokens_per_sample
 from fp_lab.training.system import step_generator
 
 BINS = ["loss_sigma_0_25", "loss_sigma_25_50", "loss_sigma_50_75", "loss_sigma_75_100"]

@@ -29,16 +29,16 @@ from fp_lab.lab.cache_conditions import EMPTY
 from fp_lab.lab.clip_plan import Cutting
 from fp_lab.lab.compute import LatentShape, training_tflop
 from fp_lab.lab.config import ExperimentConfig, load, to_yaml
-from fp_lab.lab.efficiency import tokens_per_sample
 from fp_lab.lab.encode import EncodeConfig, encode_folder
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.fit import fit
 from fp_lab.lab.keys import stage_keys
 from fp_lab.lab.real import told
-from fp_lab.lab.reporter import Reporter, Step
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tiny_checkpoints import build_tiny
 from fp_lab.lab.training_videos import CachedVideos, data_loader
 from fp_lab.packing.codebook import codebook_stats
+from fp_lab.packing.schedule import tokens_per_sample
 from fp_lab.shapes import EncodedText
 from fp_lab.training.system import LatentBatch, step_generator
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from fixtures import tiny_config
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, TrackConfig
-from fp_lab.lab.reporter import Reporter, Step
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.run import prepare_truth
+from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sample import sample
-from fp_lab.lab.stages import RunFolder
 from fp_lab.lab.track.checkpoints import checkpoints, prune
 from fp_lab.lab.track.in_training import train_tracked, undisturbed
 from fp_lab.lab.track.tracked import COLUMNS, tracked_path

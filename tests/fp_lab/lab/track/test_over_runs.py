@@ -11,14 +11,14 @@ from rich.console import Console
 from fixtures import tiny_config
 from fp_lab.lab.build import Materials
 from fp_lab.lab.config import to_yaml
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.report.track_page import write_track_page
-from fp_lab.lab.reporter import Reporter
-from fp_lab.lab.stages import RunFolder
+from fp_lab.lab.runtime.progress import TrackProgress
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.track.best import Goal
 from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints
 from fp_lab.lab.track.in_training import train_tracked
 from fp_lab.lab.track.over_runs import Tracked, find_runs, page_folder, track
-from fp_lab.lab.track.progress import TrackProgress
 from fp_lab.lab.track.table import best_lines, steps_table
 from fp_lab.lab.track.tracked import COLUMNS, tracked_path
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fp_carriers import cache_folder
 from fp_data.damaged import parse_json
-from fp_lab.lab.atomic import write_text
+from fp_lab.lab.files.atomic import write_text
 
 REMEMBERED = "digests.json"
 """File of the cache folder that remembers digests."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fp_lab.lab.locking import Busy, only_one
+from fp_lab.lab.files.locking import Busy, only_one
 
 
 def hold(path: Path, held: Event) -> None:

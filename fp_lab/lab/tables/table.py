@@ -146,7 +146,7 @@ class Table:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What a notebook shows, and an interactive terminal."""
         from fp_lab.lab.tables.markdown import to_markdown  # both know this module
-        from fp_lab.lab.tables.terminal import to_text
+        from fp_lab.lab.tables.rich import to_text
 
         return {"text/markdown": to_markdown(self), "text/plain": to_text(self)}
 

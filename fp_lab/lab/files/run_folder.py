@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fp_data.damaged import set_aside, taking_apart
-from fp_lab.lab.atomic import read_json, write_text
-from fp_lab.lab.digests import Digest, file_digests
+from fp_lab.lab.files.atomic import read_json, write_text
+from fp_lab.lab.files.digests import Digest, file_digests
 
 Stage = Literal["train", "sample", "score"]
 STAGES: tuple[Stage, ...] = get_args(Stage)

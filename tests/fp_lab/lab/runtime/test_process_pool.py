@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 import psutil
 import pytest
 
-from fp_lab.lab.pool import Advance, available_cores, pooled
+from fp_lab.lab.runtime.process_pool import Advance, available_cores, pooled
 
 
 def square(task: int, advance: Advance) -> int:

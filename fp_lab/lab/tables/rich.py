@@ -8,7 +8,7 @@ from rich.measure import Measurement, measure_renderables
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fp_lab.lab.tables.model import FULL_NAME, TIE, Cell, Column, Table, cell_text, number
+from fp_lab.lab.tables.table import FULL_NAME, TIE, Cell, Column, Table, cell_text, number
 
 _NAME = 16
 """Narrowest column of names, which go on in the next line."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 import psutil
 import pytest
 
-from fp_lab.lab.machine import usage, watching
-from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.runtime.system_metrics import usage, watching
 
 
 class Notes(Reporter):

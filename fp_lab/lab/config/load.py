@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fp_lab.baselines import PACKED, Baseline, baseline
+from fp_lab.lab.config.experiment import ExperimentConfig
+from fp_lab.lab.config.find import find_experiment
 from fp_lab.lab.config.layers import (
     Layer,
     Settings,
@@ -16,10 +18,8 @@ from fp_lab.lab.config.layers import (
     with_origin,
 )
 from fp_lab.lab.config.reading import yaml_of
-from fp_lab.lab.config.settings import ExperimentConfig
-from fp_lab.lab.experiments import find_experiment
-from fp_lab.lab.recipes import PARTS, resolve_recipe
-from fp_lab.lab.weights import latent_stride
+from fp_lab.lab.config.recipe import PARTS, resolve_recipe
+from fp_lab.lab.files.weights import latent_stride
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:

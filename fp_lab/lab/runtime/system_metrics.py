@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import psutil
 import torch
 
-from fp_lab.lab.reporter import Reporter
+from fp_lab.lab.runtime.reporter import Reporter
 
 EVERY = 10.0
 """Seconds between two looks."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from fp_lab.codecs.tiny import codec_config
-from fp_lab.lab.digests import digests_of
+from fp_lab.lab.files.digests import digests_of
 from fp_lab.weights.files import CONFIG_FILE, WEIGHTS_FILE
 from fp_lab.weights.hub import local_folder
 from fp_lab.weights.pipelines import require_used

@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from fp_lab.lab.tables.model import Cell, Table
+from fp_lab.lab.tables.table import Cell, Table
 
 
 def to_csv(tables: Sequence[Table]) -> str:

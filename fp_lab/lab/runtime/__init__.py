@@ -1,0 +1,1 @@
+"""What commands run with: devices, processes, progress bars, system metrics."""
