@@ -9,7 +9,7 @@ import typer
 from fp_lab.cli.console import Console
 
 if TYPE_CHECKING:
-    from fp_lab.lab.encode import Encoded
+    from fp_lab.lab.encoding.encode import Encoded
 
 Dtype = Literal["float16", "bfloat16", "float32"]
 
@@ -67,8 +67,8 @@ def encode(
     if model is None:
         raise ValueError("give --model FOLDER or HUB_ID: the pipeline whose VAE and encoders are used")
     from fp_data.buckets import BucketsConfig
-    from fp_lab.lab.clip_plan import Cutting
-    from fp_lab.lab.encode import EncodeConfig, encode_folder
+    from fp_lab.lab.encoding.encode import EncodeConfig, encode_folder
+    from fp_lab.lab.encoding.windows import Cutting
     from fp_lab.lab.files.places import check_folder
     from fp_lab.lab.runtime.progress import StageBars
     from fp_lab.lab.runtime.quiet import quiet_loading
@@ -83,8 +83,8 @@ def encode(
 
 def _check(out: Path, console: Console) -> None:
     from fp_data.shard_manifest import Manifest
-    from fp_lab.lab.clip_plan import CLIPS, ClipPlan
-    from fp_lab.lab.encode import check_cache, window_caution
+    from fp_lab.lab.encoding.encode import check_cache, window_caution
+    from fp_lab.lab.encoding.windows import CLIPS, ClipPlan
 
     with console.status("Reading the cache") as status:
         faults = check_cache(out, lambda file: status.update(f"Reading {file}"))

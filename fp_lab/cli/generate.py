@@ -115,9 +115,9 @@ def generate(
     if seconds is not None and frames is not None:
         raise ValueError("got --seconds and --frames, expected one of them")
     from fp_lab.codecs.video import latent_frames, pixel_frames
-    from fp_lab.lab.build import codec_of
     from fp_lab.lab.generate import check_output, length_of
     from fp_lab.lab.generate import generate as made
+    from fp_lab.lab.materials.models import codec_of
     from fp_lab.lab.openings import opening_from_seed
     from fp_lab.lab.ready import ready
     from fp_lab.lab.runtime.progress import StageBars

@@ -185,12 +185,12 @@ def key_values(texts: Sequence[str]) -> dict[str, str]:
 def _show_plan(
     grid: "Grid", runs: Path, where: _Where, asked: "Options", replace: bool, console: Console
 ) -> None:
-    from fp_lab.lab.build import Materials
     from fp_lab.lab.cautions import cautions
     from fp_lab.lab.dry_run import plan_notes, plan_table
     from fp_lab.lab.estimate import estimate
     from fp_lab.lab.feasible import check_feasible
     from fp_lab.lab.grid_run import placed_jobs
+    from fp_lab.lab.materials.materials import Materials
     from fp_lab.lab.placement import place_arms
     from fp_lab.lab.runtime.reporter import Reporter
     from fp_lab.lab.tables import print_whole

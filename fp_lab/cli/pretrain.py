@@ -65,9 +65,9 @@ def train(
     """
     from fp_carriers import cache_folder
     from fp_data.carriers import get_clips
-    from fp_lab.lab.base_origin import provenance_of
     from fp_lab.lab.config import load_settings
     from fp_lab.lab.pretrain import CodecRunConfig, train_codec
+    from fp_lab.lab.provenance.base_origin import provenance_of
 
     settings = load_settings(CodecRunConfig, config, overrides or [])
     clips = Path(settings.clips) if settings.clips is not None else cache_folder() / "clips"

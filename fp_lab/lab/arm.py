@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from fp_lab.lab.build import Materials
 from fp_lab.lab.files.atomic import CANNOT_WRITE
 from fp_lab.lab.files.locking import Busy, only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.identity import Identity, TakenByOthers, hold, results_in, write_identity
 from fp_lab.lab.job import Job, Outcome
-from fp_lab.lab.keys import stage_keys
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.provenance.stage_keys import stage_keys
+from fp_lab.lab.provenance.unchanged import InputsChanged
 from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.unchanged import InputsChanged
 
 _TRIES = 3  # to do an arm whose clips or weights change meanwhile
 _NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from fp_lab.lab.base_origin import toy_base
 from fp_lab.lab.compute import shape_of, strides_of, training_shapes
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.differing import listed
 from fp_lab.lab.grid import Arm
+from fp_lab.lab.provenance.base_origin import toy_base
 from fp_lab.packing.kernel_fit import misfits
 from fp_lab.recipe.lengths import left_over, not_whole
 
@@ -57,7 +57,7 @@ def family_remarks(config: ExperimentConfig) -> tuple[str, ...]:
 
 
 def _on_windows(config: ExperimentConfig) -> Iterator[str]:
-    from fp_lab.lab.build import sections_of  # slow to import
+    from fp_lab.lab.materials.models import sections_of  # slow to import
 
     source, section = sections_of(config), config.parsed_recipe.section
     with suppress(ValueError):  # a cache or a codec that is not there is named by who needs it

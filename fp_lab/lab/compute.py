@@ -9,8 +9,8 @@ from fp_data.shard_manifest import Manifest
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.codecs.tiny import codec_config
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.files.weights import is_own
-from fp_lab.lab.real import is_real
 from fp_lab.model import stored_backbone
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe

@@ -16,11 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig, load
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.fit import Take, fit
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.reporter import TOLD, Reporter, Step, retell
 from fp_lab.lab.track.checkpoints import Checkpoint, Settle, save_checkpoint
 from fp_lab.model import FramePackModel

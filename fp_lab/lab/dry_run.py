@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.estimate import SHARE, Cost
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import Grid
 from fp_lab.lab.identity import results_in
 from fp_lab.lab.job import Job
-from fp_lab.lab.real import is_real
 
 _MINUTE, _HOUR = 60, 3600
 _SHOWN = 4  # runs that a line names

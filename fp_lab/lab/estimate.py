@@ -16,14 +16,16 @@ import torch
 
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import pixel_frames
-from fp_lab.lab.build import Materials, build_model, build_system, evaluation_videos
 from fp_lab.lab.compute import BACKWARD, shape_of, step_flops, strides_of
 from fp_lab.lab.config import ExperimentConfig, TrackConfig
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, multiplying
 from fp_lab.lab.efficiency.workload import timed
+from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.evaluate import score_truth
 from fp_lab.lab.job import Job
-from fp_lab.lab.real import is_real
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.materials.models import build_model, build_system
+from fp_lab.lab.materials.videos import evaluation_videos
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.sample import HISTORIES
 from fp_lab.recipe.orders import plan

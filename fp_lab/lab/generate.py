@@ -18,16 +18,16 @@ from fp_data.clips import write_mp4
 from fp_data.latents import to_frames, to_pixels
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec, pixel_frames
-from fp_lab.lab.build import codec_of
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.encoding.conditions import embedder, told
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.places import check_file
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.files.weights import weights_sha256
 from fp_lab.lab.kept_sections import KeptSections
+from fp_lab.lab.materials.models import codec_of
 from fp_lab.lab.offload import Offload, in_turns, place_model
 from fp_lab.lab.openings import Opening
-from fp_lab.lab.real import embedder, told
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.environment import environment, git_state
 from fp_lab.model import FramePackModel

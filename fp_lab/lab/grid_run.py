@@ -12,7 +12,6 @@ from rich.console import Console
 
 from fp_lab.lab.arms_at_work import ArmsAtWork
 from fp_lab.lab.cautions import cautions
-from fp_lab.lab.data_identity import clips_folder
 from fp_lab.lab.engines import Engine, Here
 from fp_lab.lab.files.atomic import keep_text, read_json
 from fp_lab.lab.files.locking import only_one
@@ -23,7 +22,8 @@ from fp_lab.lab.job import Job
 from fp_lab.lab.measured_efficiency import FILE as MEASURED
 from fp_lab.lab.placement import Placed, claim_arms, place_arms, release
 from fp_lab.lab.progress import GridProgress
-from fp_lab.lab.provenance import made_elsewhere
+from fp_lab.lab.provenance.data_identity import clips_folder
+from fp_lab.lab.provenance.record import made_elsewhere
 from fp_lab.lab.runtime.environment import git_state
 from fp_lab.lab.tracking import TrackedRun, Tracker, Unreachable
 

@@ -15,7 +15,7 @@ from fp_lab.lab.config import ExperimentConfig, flatten, load
 from fp_lab.lab.files.atomic import read_json, write_text
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder
-from fp_lab.lab.keys import StageKeys, stage_keys
+from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
 
 ARM_FILE = "arm.json"
 _NOT_IN_KEYS = (

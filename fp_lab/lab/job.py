@@ -8,7 +8,7 @@ from typing import Literal
 from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.identity import Identity
-from fp_lab.lab.keys import StageKeys
+from fp_lab.lab.provenance.stage_keys import StageKeys
 
 State = Literal["done", "failed", "busy", "halted"]
 

@@ -14,8 +14,8 @@ from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest, place, read
 from fp_data.clips import VideoInfo, read_video
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec, pixel_frames
-from fp_lab.lab.build import videos_of
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.materials.videos import videos_of
 
 _LANDSCAPE = Bucket(480, 832)
 _TIMED = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.*)", re.DOTALL)

@@ -13,7 +13,7 @@ from fp_lab.lab.files.locking import Busy, only_one
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import Arm, Grid, folder_name
 from fp_lab.lab.identity import ARM_FILE, Identity, choosing, occupant, results_in, write_identity
-from fp_lab.lab.keys import StageKeys, stage_keys
+from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
 
 _SHOWN = 4  # settings that a line names
 _OTHER = {

@@ -37,9 +37,9 @@ from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.checks.finite import check_step
 from fp_lab.checks.ranges import THREADS, check_ranges
 from fp_lab.codecs.tiny import Codec, CodecConfig
-from fp_lab.lab.base_origin import PROVENANCE_FILE, provenance_of
 from fp_lab.lab.config.experiment import FIRST_TRAINING_SEED, MOST_SEED
 from fp_lab.lab.files.atomic import write_text
+from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE, provenance_of
 from fp_lab.lab.runtime.quiet import quiet_lightning
 from fp_lab.lab.saved_training import CheckpointFiles, usable_checkpoint
 from fp_lab.model import FramePackModel

@@ -8,9 +8,10 @@ from pathlib import Path
 from fp_data.buckets import Bucket
 from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.weights import is_own
-from fp_lab.lab.real import is_real, weights_options
+from fp_lab.lab.materials.models import weights_options
 from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fp_lab.lab.build import Materials
 from fp_lab.lab.compute import training_tflop
 from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.evaluate import score_run, score_truth
@@ -11,13 +10,14 @@ from fp_lab.lab.files.atomic import keep_text
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.job import pending_stages
-from fp_lab.lab.keys import stage_keys
-from fp_lab.lab.provenance import provenance
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.provenance.record import provenance
+from fp_lab.lab.provenance.stage_keys import stage_keys
+from fp_lab.lab.provenance.unchanged import input_digests, require_unchanged
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sample import sample
 from fp_lab.lab.taken_over import take_over
 from fp_lab.lab.track.in_training import train_tracked
-from fp_lab.lab.unchanged import input_digests, require_unchanged
 
 
 def run(

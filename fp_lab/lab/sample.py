@@ -13,11 +13,12 @@ from fp_data.latents import to_frames
 from fp_lab.checks.finite import check_video
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec, pixel_frames
-from fp_lab.lab.build import EvaluationSet, Materials
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.encoding.conditions import told
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import GIVEN, Videos
-from fp_lab.lab.real import told, weights_options
+from fp_lab.lab.materials.materials import EvaluationSet, Materials
+from fp_lab.lab.materials.models import weights_options
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.peak_memory import peak_memory, reset_peak_memory
 from fp_lab.lab.runtime.reporter import Reporter

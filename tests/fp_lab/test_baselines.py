@@ -10,9 +10,9 @@ import yaml
 from fixtures import tiny_config
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.baselines import BASELINES, PACKED, WINDOW, baseline
-from fp_lab.lab.build import build_system
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.config.find import find_experiment
+from fp_lab.lab.materials.models import build_system
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.packing.schedule import level_tokens, section_tokens

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 from fixtures import tiny_config, tiny_experiment
 from fp_data.crops import CropsConfig, FrameCrops
 from fp_lab.codecs.tiny import Codec, CodecConfig
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.run import run
 from fp_lab.lab.runtime.quiet import quiet_lightning
 from fp_lab.lab.runtime.reporter import Reporter

@@ -132,7 +132,7 @@ class Evidence:
 
     @property
     def toy(self) -> bool:
-        """Whether some of the runs say nothing of a large model, see `fp_lab.lab.base_origin.is_toy`."""
+        """Whether some of the runs say nothing of a large model, see `base_origin.is_toy`."""
         return self.comparison is not None and any(
             facts.toy for facts in self.comparison.gathered.index.runs.values()
         )

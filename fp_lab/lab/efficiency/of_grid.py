@@ -4,12 +4,12 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from fp_lab.lab.build import codec_of
 from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.efficiency.arms import sides_of_grid
 from fp_lab.lab.efficiency.measure import Progress, measure
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.grid import Grid
+from fp_lab.lab.materials.models import codec_of
 from fp_lab.lab.measured_efficiency import FILE, cost_key, load_measured
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.summary import plain

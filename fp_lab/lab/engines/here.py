@@ -10,7 +10,7 @@ from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.runtime.system_metrics import watching
 
 if TYPE_CHECKING:
-    from fp_lab.lab.build import Materials
+    from fp_lab.lab.materials.materials import Materials
 
 
 class Here(Engine):
@@ -26,7 +26,7 @@ class Here(Engine):
 
     @cached_property
     def _materials(self) -> "Materials":
-        from fp_lab.lab.build import Materials  # slow to import
+        from fp_lab.lab.materials.materials import Materials  # slow to import
 
         return Materials(self._cache, Reporter())
 

@@ -1,9 +1,9 @@
 """A job in a process of its own: what it does is heard through its journal."""
 
 from fp_lab.lab.arm import work
-from fp_lab.lab.build import Materials
 from fp_lab.lab.engines.journal import Journal
 from fp_lab.lab.job import Job, Outcome
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.system_metrics import watching
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.engines.journaled import work_journaled
 from fp_lab.lab.engines.protocol import Lost, RemoteEngine
 from fp_lab.lab.job import Job, Outcome
-from fp_lab.lab.real import is_real
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.process_pool import available_cores, exit_with_parent
 from fp_lab.lab.runtime.reporter import Reporter

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.run import prepare_truth
 from fp_lab.lab.runtime.progress import TrackProgress
 from fp_lab.lab.track.best import Best, Goal, best_checkpoint

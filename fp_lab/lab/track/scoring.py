@@ -3,12 +3,12 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.evaluate import score_run
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder, digest
-from fp_lab.lab.keys import stage_keys
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sample import sample
 from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints

@@ -14,12 +14,12 @@ from fixtures import tiny_config, tiny_experiment
 from fp_data.clips import probe
 from fp_lab.cli import app
 from fp_lab.lab import estimate, grid_run
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config.find import find_grids
 from fp_lab.lab.estimate import Cost
 from fp_lab.lab.grid import Grid, load_grid
 from fp_lab.lab.grid_run import GridResult
 from fp_lab.lab.identity import Identity, write_identity
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 

@@ -8,8 +8,8 @@ import pytest
 from fixtures import tiny_config, tiny_experiment
 
 if TYPE_CHECKING:  # slow to import
-    from fp_lab.lab.build import Materials
     from fp_lab.lab.config import ExperimentConfig
+    from fp_lab.lab.materials.materials import Materials
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def config(folder: Path) -> "ExperimentConfig":
 @pytest.fixture(scope="module")
 def materials(folder: Path) -> "Materials":
     """What the module's runs have in common."""
-    from fp_lab.lab.build import Materials
+    from fp_lab.lab.materials.materials import Materials
     from fp_lab.lab.runtime.reporter import Reporter
 
     return Materials(folder / "cache", Reporter())

@@ -10,10 +10,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import load
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.fit import fit
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.weights.files import tensors_sha256
 

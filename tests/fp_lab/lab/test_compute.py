@@ -25,7 +25,6 @@ from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.codecs.video import load_codec
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab import compute
-from fp_lab.lab.build import build_model, build_system
 from fp_lab.lab.capacity import step as counting
 from fp_lab.lab.capacity.arm import model_of_arm, sampling_flops
 from fp_lab.lab.capacity.packed import Tokens, of_depth
@@ -39,6 +38,7 @@ from fp_lab.lab.compute import (
     training_tflop,
 )
 from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.tiny_checkpoints import TinyFamily, build_tiny
 from fp_lab.lab.tiny_checkpoints.parts import WIDTH
 from fp_lab.model import FramePackModel

@@ -16,7 +16,6 @@ from fixtures import tiny_base, tiny_codec, tiny_config, tiny_experiment
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.arm import work
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.grid import single
@@ -24,7 +23,8 @@ from fp_lab.lab.grid_run import GridResult, run_grid
 from fp_lab.lab.identity import Identity, write_identity
 from fp_lab.lab.job import Job, pending_stages
 from fp_lab.lab.kept_sections import KeptSections
-from fp_lab.lab.keys import stage_keys
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tracking import Tracker

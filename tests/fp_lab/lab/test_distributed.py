@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 
 from fixtures import tiny_config
 from fp_data.latents import LatentBatches
-from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig, TrackConfig, TrainingConfig, load, to_yaml
 from fp_lab.lab.distributed import RanksFailed, launch_command, main
 from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.track.checkpoints import checkpoints
 from fp_lab.lab.track.in_training import train_tracked

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from fp_lab.lab import arm as arm_module
 from fp_lab.lab.arm import work
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.engines import ENGINES, Engine, Here, make_engine
 from fp_lab.lab.engines import local as local_module
@@ -26,6 +25,7 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs, run_grid
 from fp_lab.lab.job import Job, Outcome
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.reporter import Reporter
 
 QUIET = Console(quiet=True)

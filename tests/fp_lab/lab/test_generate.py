@@ -16,11 +16,13 @@ from fp_data.buckets import Bucket
 from fp_data.clips import probe, write_mp4
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.conditions.encoders import load_encoders
-from fp_lab.lab import encoded_texts, real
 from fp_lab.lab import generate as making
-from fp_lab.lab.build import Materials, codec_of
 from fp_lab.lab.config import load
+from fp_lab.lab.encoding import conditions as real
+from fp_lab.lab.encoding import text_embeddings as encoded_texts
 from fp_lab.lab.kept_sections import KeptSections
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.materials.models import codec_of
 from fp_lab.lab.offload import Offload
 from fp_lab.lab.openings import (
     Opening,

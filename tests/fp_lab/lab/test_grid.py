@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 
 from fixtures import real_clip
 from fp_lab.lab import run as run_module
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config.find import find_grids
 from fp_lab.lab.dry_run import plan_table
 from fp_lab.lab.estimate import estimate
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs, run_grid
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.reporter import Reporter
 
 QUIET = Console(quiet=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fp_lab.lab import provenance
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import GridResult, run_grid
-from fp_lab.lab.provenance import code_of
+from fp_lab.lab.provenance import record as provenance
+from fp_lab.lab.provenance.record import code_of
 from fp_lab.lab.runtime.environment import git_state
 from fp_lab.weights.files import file_sha256
 

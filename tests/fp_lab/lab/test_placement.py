@@ -7,13 +7,13 @@ import pytest
 
 from fixtures import tiny_experiment
 from fp_lab.lab import identity, placement
-from fp_lab.lab import keys as keys_module
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder
 from fp_lab.lab.grid import Grid, load_grid
 from fp_lab.lab.identity import ARM_FILE, TakenByOthers, hold
 from fp_lab.lab.placement import Placed, claim_arms, place_arms, release
+from fp_lab.lab.provenance import stage_keys as keys_module
 
 ARM = "td_f2k2f1k1_g3"
 OTHER = "f1k1_x_g3_f1k1f2k2_td"

@@ -22,7 +22,6 @@ from fp_data.worlds import WorldConfig
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.checks.finite import NotFinite
 from fp_lab.codecs.tiny import Codec, CodecConfig
-from fp_lab.lab.base_origin import PROVENANCE_FILE
 from fp_lab.lab.pretrain import (
     CURVE_FILE,
     CodecRunConfig,
@@ -32,6 +31,7 @@ from fp_lab.lab.pretrain import (
     train_codec,
     world_latents,
 )
+from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import FreeSections, MixedSections
 from fp_lab.packing.packer import interpolate_projection

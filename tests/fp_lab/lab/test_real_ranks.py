@@ -15,10 +15,11 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from fp_lab.backbones.diffusers.lora import LORA_FILE, trainable
-from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig, to_yaml
+from fp_lab.lab.encoding.conditions import told
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.real import told
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.sharded import ShardedSystem
 from fp_lab.lab.tiny_checkpoints import TinyFamily
 from fp_lab.model import FramePackModel

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from fixtures import tiny_config
 from fp_lab.lab import sample
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import Videos
-from fp_lab.lab.keys import stage_keys
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.sampling.rollout import rollout

@@ -10,9 +10,10 @@ import torch
 
 from fixtures import tiny_config
 from fp_data.latents import LatentBatches
-from fp_lab.lab.build import Materials, build_model, build_system
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.train import train
 from fp_lab.packing.schedule import tokens_per_sample

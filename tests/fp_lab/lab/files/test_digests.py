@@ -10,12 +10,12 @@ import pytest
 
 from fixtures import tiny_config
 from fp_data.clips import ClipsConfig, write_mp4
-from fp_lab.lab.build import evaluation_videos
 from fp_lab.lab.config import DataConfig
-from fp_lab.lab.data_identity import clip_digests, data_identity
 from fp_lab.lab.files import digests
 from fp_lab.lab.files.digests import digests_of
 from fp_lab.lab.files.weights import weights_identity
+from fp_lab.lab.materials.videos import evaluation_videos
+from fp_lab.lab.provenance.data_identity import clip_digests, data_identity
 
 A = hashlib.sha256(b"aaaa").hexdigest()
 B = hashlib.sha256(b"bbbb").hexdigest()

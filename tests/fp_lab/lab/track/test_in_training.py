@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from fixtures import tiny_config
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import ExperimentConfig, TrackConfig
 from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.run import prepare_truth
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sample import sample

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from fixtures import tiny_config
-from fp_lab.lab.build import Materials
 from fp_lab.lab.config import to_yaml
 from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.report.track_page import write_track_page
 from fp_lab.lab.runtime.progress import TrackProgress
 from fp_lab.lab.runtime.reporter import Reporter

@@ -115,7 +115,7 @@ class CachedBatches(IterableDataset[CachedBatch]):
 
 @dataclass(frozen=True)
 class CachedVideos:
-    """Training videos of a cache that fits the arm, see `fp_lab.lab.training_cache.open_cache`.
+    """Training videos of a cache that fits the arm, see `fp_lab.lab.materials.training_cache.open_cache`.
 
     Attributes:
         shards: of the cache.

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from fp_data.shards import Shards
-from fp_lab.lab.cache_conditions import read_empty
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.encoding.cache_conditions import read_empty
+from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.files.run_folder import digest
-from fp_lab.lab.real import is_real
 from fp_lab.weights.files import tensors_sha256
 
 

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from fp_data.buckets import read_bucket
 from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_data.shards import present
-from fp_lab.lab.clip_plan import CLIPS, ClipPlan, Window
+from fp_lab.lab.encoding.windows import CLIPS, ClipPlan, Window
 from fp_lab.lab.files.digests import digests_of
 
 _AHEAD = 2  # a window at 480p and 33 frames has 40 MB

@@ -11,8 +11,8 @@ from lightning.fabric.utilities import move_data_to_device
 from fp_lab.backbones.hunyuan.condition import HunyuanCondition
 from fp_lab.conditions.encoder_files import find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders
-from fp_lab.lab import encoded_texts
-from fp_lab.lab.encoded_texts import EncodedTexts
+from fp_lab.lab.encoding import text_embeddings as encoded_texts
+from fp_lab.lab.encoding.text_embeddings import EncodedTexts
 from fp_lab.lab.tiny_checkpoints import build_tiny
 
 CAPTIONS = ["a red ball", "", "a bird takes off from the ground"]

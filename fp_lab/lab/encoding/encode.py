@@ -21,10 +21,10 @@ from fp_data.shards import Fault, Sample, check
 from fp_lab.codecs.video import VideoCodec, latent_frames
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders
-from fp_lab.lab.cache_conditions import EMPTY, image_maker, read_empty, text_maker, write_empty
-from fp_lab.lab.clip_plan import CLIPS, ClipPlan, Cutting, video_files
-from fp_lab.lab.clip_reading import Clip, read_clips
-from fp_lab.lab.encoded_texts import EncodedTexts
+from fp_lab.lab.encoding.cache_conditions import EMPTY, image_maker, read_empty, text_maker, write_empty
+from fp_lab.lab.encoding.read_windows import Clip, read_clips
+from fp_lab.lab.encoding.text_embeddings import EncodedTexts
+from fp_lab.lab.encoding.windows import CLIPS, ClipPlan, Cutting, video_files
 from fp_lab.lab.files.weights import weights_identity
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.recipe.lengths import USUAL_SECTION, not_whole

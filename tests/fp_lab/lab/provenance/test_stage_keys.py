@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fixtures import tiny_config
-from fp_lab.lab import keys
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.keys import STAGE_VERSIONS, StageKeys, stage_keys
+from fp_lab.lab.provenance import stage_keys as keys
+from fp_lab.lab.provenance.stage_keys import STAGE_VERSIONS, StageKeys, stage_keys
 
 GOLDEN = StageKeys(
     train="48aa9ca4df8f8f4cd39ac239534b8c219ed0909977d737d90ba951ca74ba3224",
@@ -58,16 +58,19 @@ def test_what_trains_and_samples_is_not_loaded_to_look_at_a_grid() -> None:
     """Importing it takes longer than looking."""
     code = (
         "import sys\n"
-        "from fp_lab.lab import engines, grid\n"
+        "from fp_lab.lab.grids import engines, grid\n"
         "arms = grid.load_grid('quickstart').arms\n"
         "def loaded(*names): print(len(arms), *[name for name in names if name in sys.modules])\n"
         "loaded('lightning', 'diffusers', 'peft', 'mlflow')\n"
-        "from fp_lab.lab import grid_run, keys\n"
+        "from fp_lab.lab.grids import run_grid\n"
+        "from fp_lab.lab.provenance import stage_keys as keys\n"
         "assert all(keys.stage_keys(arm.config) for arm in arms)\n"
-        "loaded('lightning', 'diffusers', 'peft', 'mlflow', 'fp_lab.lab.build', 'fp_lab.lab.evaluate')\n"
+        "lab = 'fp_lab.lab.'\n"
+        "loaded('lightning', 'diffusers', 'peft', 'mlflow')\n"
+        "loaded(lab + 'materials.materials', lab + 'scoring.score_run')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["3", "3"]
+    assert done.stdout.splitlines() == ["3", "3", "3"]
 
 
 def test_scores_of_still_scenes_depend_on_the_probe_whatever_the_families(tmp_path: Path) -> None:

@@ -23,20 +23,22 @@ from fp_data.shard_manifest import MANIFEST
 from fp_data.video import probe, write_mp4
 from fp_lab.backbones.diffusers.lora import LORA_FILE
 from fp_lab.conditions.encoders import load_encoders
-from fp_lab.lab import encoded_texts, training_videos
-from fp_lab.lab.build import Materials, build_model, build_system
-from fp_lab.lab.cache_conditions import EMPTY
-from fp_lab.lab.clip_plan import Cutting
 from fp_lab.lab.compute import LatentShape, training_tflop
 from fp_lab.lab.config import ExperimentConfig, load, to_yaml
-from fp_lab.lab.encode import EncodeConfig, encode_folder
+from fp_lab.lab.encoding import text_embeddings as encoded_texts
+from fp_lab.lab.encoding.cache_conditions import EMPTY
+from fp_lab.lab.encoding.conditions import told
+from fp_lab.lab.encoding.encode import EncodeConfig, encode_folder
+from fp_lab.lab.encoding.windows import Cutting
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.fit import fit
-from fp_lab.lab.keys import stage_keys
-from fp_lab.lab.real import told
+from fp_lab.lab.materials import training_videos
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.materials.models import build_model, build_system
+from fp_lab.lab.materials.training_videos import CachedVideos, data_loader
+from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tiny_checkpoints import build_tiny
-from fp_lab.lab.training_videos import CachedVideos, data_loader
 from fp_lab.packing.codebook import codebook_stats
 from fp_lab.packing.schedule import tokens_per_sample
 from fp_lab.shapes import EncodedText

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.data_identity import clip_digests
+from fp_lab.lab.encoding.conditions import is_real, told_identity
 from fp_lab.lab.files.weights import weights_sha256
-from fp_lab.lab.real import is_real, told_identity
+from fp_lab.lab.provenance.cache_identity import cache_identity
+from fp_lab.lab.provenance.data_identity import clip_digests
 
 
 class InputsChanged(ValueError):

@@ -6,13 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fp_data.damaged import DamagedFile, taking_apart
-from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.data_identity import data_identity
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import RunFolder, Stage, digest
 from fp_lab.lab.files.weights import weights_sha256
-from fp_lab.lab.keys import STAGE_VERSIONS, measured_by
+from fp_lab.lab.provenance.cache_identity import cache_identity
+from fp_lab.lab.provenance.data_identity import data_identity
+from fp_lab.lab.provenance.stage_keys import STAGE_VERSIONS, measured_by
 from fp_lab.lab.runtime.environment import environment, git_state
 
 if TYPE_CHECKING:

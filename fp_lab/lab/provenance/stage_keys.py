@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from fp_lab.lab.cache_identity import cache_identity
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.data_identity import data_identity
+from fp_lab.lab.encoding.conditions import is_real, told_identity
 from fp_lab.lab.files.run_folder import STAGES, digest
 from fp_lab.lab.files.weights import is_own, weights_sha256
-from fp_lab.lab.real import is_real, told_identity
+from fp_lab.lab.provenance.cache_identity import cache_identity
+from fp_lab.lab.provenance.data_identity import data_identity
 from fp_metrics import protocol
 
 STAGE_VERSIONS = {"train": 1, "sample": 1, "score": 1, "truth": 1}

@@ -1,4 +1,4 @@
-"""Arms over transformers of diffusers: their models, and the encoders of what they are told."""
+"""Conditions of arms over transformers of diffusers: encoders of captions and of first frames."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,13 +10,11 @@ from torch import Tensor
 from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoded_texts import EncodedTexts
+from fp_lab.lab.encoding.text_embeddings import EncodedTexts
 from fp_lab.lab.files.weights import is_own, weights_identity
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.model import FramePackModel
-from fp_lab.packing.codebook import Codebook
-from fp_lab.recipe import Kernel
 from fp_lab.shapes import Caption
 
 Embed = Callable[[Tensor], Tensor]
@@ -26,30 +24,6 @@ Embed = Callable[[Tensor], Tensor]
 def is_real(config: ExperimentConfig) -> bool:
     """Whether an arm starts from a transformer in diffusers' format."""
     return config.model.base is not None and not is_own("base", config.model.base)
-
-
-def real_model(
-    config: ExperimentConfig, kernels: Sequence[Kernel], codebook: Codebook | None = None
-) -> FramePackModel:
-    """The model that training of such an arm starts from.
-
-    Frozen weights have the type that the config asks for; weights that learn are float32.
-    """
-    settings = config.model
-    assert settings.base is not None
-    dtype = getattr(torch, settings.dtype) if settings.lora is not None else torch.float32
-    with quiet_loading():
-        model = FramePackModel.from_transformer(
-            settings.base, kernels, config.context, codebook, settings.lora, torch_dtype=dtype
-        )
-    if settings.checkpointing:
-        model.backbone.transformer.enable_gradient_checkpointing()
-    return model
-
-
-def weights_options(config: ExperimentConfig) -> dict[str, Any]:
-    """How weights of a transformer of diffusers are loaded that do not learn; nothing for the lab's own."""
-    return {"torch_dtype": getattr(torch, config.model.dtype)} if is_real(config) else {}
 
 
 def told(

@@ -6,11 +6,11 @@ from fp_data.shard_manifest import Manifest
 from fp_data.shards import Shards
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec
-from fp_lab.lab.cache_conditions import image_maker, read_empty, text_maker
-from fp_lab.lab.cache_identity import cache_of
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.real import encoder_dtype, encoders_of, image_identity, texts_of, told_identity
-from fp_lab.lab.training_videos import CachedVideos
+from fp_lab.lab.encoding.cache_conditions import image_maker, read_empty, text_maker
+from fp_lab.lab.encoding.conditions import encoder_dtype, encoders_of, image_identity, texts_of, told_identity
+from fp_lab.lab.materials.training_videos import CachedVideos
+from fp_lab.lab.provenance.cache_identity import cache_of
 from fp_lab.shapes import IMAGE
 
 

@@ -21,10 +21,10 @@ from fp_data.video import probe, write_mp4
 from fp_lab.codecs.video import VideoCodec
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoders import load_encoders
-from fp_lab.lab import encode
-from fp_lab.lab.cache_conditions import EMPTY, read_empty
-from fp_lab.lab.clip_plan import CLIPS, ClipPlan, Cutting
-from fp_lab.lab.encode import EncodeConfig, check_cache, encode_folder
+from fp_lab.lab.encoding import encode
+from fp_lab.lab.encoding.cache_conditions import EMPTY, read_empty
+from fp_lab.lab.encoding.encode import EncodeConfig, check_cache, encode_folder
+from fp_lab.lab.encoding.windows import CLIPS, ClipPlan, Cutting
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import build_tiny
 from fp_lab.shapes import EncodedText
@@ -208,8 +208,10 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(
 def test_what_is_whole_is_neither_read_nor_encoded_again(
     config: EncodeConfig, videos: Path, copy: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fp_lab.lab.clip_plan.probe", lambda path: pytest.fail("looked at again"))
-    monkeypatch.setattr("fp_lab.lab.clip_reading.read_bucket", lambda *given: pytest.fail("read again"))
+    monkeypatch.setattr("fp_lab.lab.encoding.windows.probe", lambda path: pytest.fail("looked at again"))
+    monkeypatch.setattr(
+        "fp_lab.lab.encoding.read_windows.read_bucket", lambda *given: pytest.fail("read again")
+    )
     made = encode_folder(videos, copy, config)
     assert (made.clips, made.new, made.manifest.complete) == (0, (), True)
     assert contents(copy) == contents(whole)

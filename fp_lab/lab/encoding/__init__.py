@@ -1,0 +1,1 @@
+"""Encoding: windows of clips, conditions, caches on disk that real models train from."""

@@ -1,0 +1,1 @@
+"""What a config names, made: codec, model, system, videos."""

@@ -1,0 +1,121 @@
+"""The models that a config names: codec, transformer with its packer, training logic around it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fp_data.worlds import VOCABULARY
+from fp_lab.backbones.tiny import TinyDiT
+from fp_lab.causal import Blocks
+from fp_lab.codecs.tiny import Codec
+from fp_lab.codecs.video import VideoCodec, load_codec
+from fp_lab.lab.config import CodecSource, ExperimentConfig
+from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.runtime.device import device_of
+from fp_lab.lab.runtime.quiet import quiet_loading
+from fp_lab.model import FramePackModel
+from fp_lab.packing.assemble import PlannedSections
+from fp_lab.packing.codebook import Codebook
+from fp_lab.packing.packer import kernels_of
+from fp_lab.recipe import Kernel
+from fp_lab.training.system import FramePackSystem
+
+
+def codec_of(wanted: CodecSource) -> Codec | VideoCodec:
+    """The codec that a config names, on the CPU."""
+    return load_codec(wanted.source, getattr(torch, wanted.dtype), wanted.tiling, wanted.slicing)
+
+
+def encoder(codec: Codec | VideoCodec, config: ExperimentConfig) -> Callable[[Tensor], Tensor]:
+    """Pixels ``b c t h w`` on the CPU to latents on the CPU."""
+    device = device_of(config)
+
+    @torch.no_grad()
+    def encode(pixels: Tensor) -> Tensor:
+        return codec.encode(pixels.to(device)).cpu()
+
+    return encode
+
+
+def build_model(
+    config: ExperimentConfig, codec: Codec | VideoCodec, codebook: Codebook | None = None
+) -> FramePackModel:
+    """The model that training starts from: a fresh copy of the base with projections for the recipe.
+
+    Args:
+        config: recipe, base and context.
+        codec: whose latents it takes.
+        codebook: of a discrete history.
+
+    Raises:
+        ValueError: a base for other latents.
+    """
+    kernels = kernels_of(config.parsed_recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if is_real(config):
+            model = real_model(config, kernels, codebook)
+        elif config.model.base is not None:
+            base = FramePackModel.load(config.model.base)
+            model = base.with_kernels(kernels, config.context, codebook)
+        else:
+            words = config.model.backbone.words
+            words = words if words.words else replace(words, words=VOCABULARY)
+            backbone = replace(config.model.backbone, channels=codec.channels, words=words)
+            output = config.objective.flow.output
+            model = FramePackModel(TinyDiT(backbone), kernels, output, config.context, codebook)
+    if model.backbone.channels != codec.channels:
+        raise ValueError(
+            f"model.base {config.model.base} takes latents of {model.backbone.channels} channels, "
+            f"but the codec {config.codec.source} makes {codec.channels}; choose a base trained on this codec"
+        )
+    return model
+
+
+def build_system(
+    config: ExperimentConfig, model: FramePackModel, kind: type[FramePackSystem] = FramePackSystem
+) -> FramePackSystem:
+    """Training logic around a model; sections are drawn from the plan that the sampler walks."""
+    return kind(
+        model,
+        sections_of(config),
+        config.objective,
+        config.optimizer,
+        steps=config.training.steps,
+        seed=config.seed,
+    )
+
+
+def sections_of(config: ExperimentConfig) -> PlannedSections | Blocks:
+    """What training draws sections from."""
+    recipe = config.parsed_recipe
+    if config.context.attention == "block_causal":
+        return Blocks.of(recipe)
+    return PlannedSections(recipe, config.sampling.fill, config.objective.given)
+
+
+def real_model(
+    config: ExperimentConfig, kernels: Sequence[Kernel], codebook: Codebook | None = None
+) -> FramePackModel:
+    """The model that training of such an arm starts from.
+
+    Frozen weights have the type that the config asks for; weights that learn are float32.
+    """
+    settings = config.model
+    assert settings.base is not None
+    dtype = getattr(torch, settings.dtype) if settings.lora is not None else torch.float32
+    with quiet_loading():
+        model = FramePackModel.from_transformer(
+            settings.base, kernels, config.context, codebook, settings.lora, torch_dtype=dtype
+        )
+    if settings.checkpointing:
+        model.backbone.transformer.enable_gradient_checkpointing()
+    return model
+
+
+def weights_options(config: ExperimentConfig) -> dict[str, Any]:
+    """How weights of a transformer of diffusers are loaded that do not learn; nothing for the lab's own."""
+    return {"torch_dtype": getattr(torch, config.model.dtype)} if is_real(config) else {}

@@ -1,0 +1,82 @@
+"""The videos that a config names, by their seeds: of a world or windows of clips."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from fp_data.clips import ClipsConfig, sample, scan
+from fp_data.latents import VideoChunk
+from fp_data.worlds import iterate
+from fp_lab.codecs.video import pixel_frames
+from fp_lab.lab.config import DataConfig, ExperimentConfig
+from fp_lab.lab.files.video_batch import GIVEN, Videos, contents_of
+from fp_lab.lab.provenance.data_identity import clips_folder
+
+CLIPS_AT_ONCE = 8
+
+
+def evaluation_videos(config: ExperimentConfig, temporal: int = 1) -> Videos:
+    """The true videos of the evaluation set; of clips, windows that training never sees.
+
+    Args:
+        config: of the arm.
+        temporal: frames that the codec makes one latent frame of.
+    """
+    evaluation = config.evaluation
+    frames = pixel_frames(evaluation.frames, temporal)
+    chunks = list(videos_of(config.data, evaluation.seeds, frames, held_out=True))
+    pixels = torch.cat([chunk.frames for chunk in chunks])
+    return Videos(
+        frames=pixels,
+        captions=tuple(caption for chunk in chunks for caption in chunk.captions),
+        seeds=tuple(evaluation.seeds),
+        order=(GIVEN,) * frames,
+        fps=evaluation.fps,
+        contents=contents_of(pixels),
+        own_scenes=config.data.kind == "world",
+    )
+
+
+def videos_of(data: DataConfig, seeds: Sequence[int], frames: int, *, held_out: bool) -> Iterator[VideoChunk]:
+    """Videos by their seeds, a few at a time.
+
+    Args:
+        data: which kind.
+        seeds: one per video.
+        frames: length of each.
+        held_out: of clips, whether to cut from the part that training never sees.
+    """
+    return VIDEOS[data.kind](data, seeds, frames, held_out)
+
+
+def _world_videos(
+    data: DataConfig, seeds: Sequence[int], frames: int, held_out: bool
+) -> Iterator[VideoChunk]:
+    for world in iterate(replace(data.world, frames=frames), seeds):
+        yield VideoChunk(world.frames, world.captions, tuple(scene.seed for scene in world.scenes))
+
+
+def clips_of(data: DataConfig, frames: int, *, held_out: bool) -> ClipsConfig:
+    """Windows of clips, see `videos_of`."""
+    split = data.clips.split if data.clips.split == "all" else "held_out" if held_out else "train"
+    return replace(clips_folder(data.clips), frames=frames, split=split)
+
+
+def _clip_videos(data: DataConfig, seeds: Sequence[int], frames: int, held_out: bool) -> Iterator[VideoChunk]:
+    clips = clips_of(data, frames, held_out=held_out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # a file that is skipped is news, not an error
+        usable = scan(clips).usable
+    for begin in range(0, len(seeds), CLIPS_AT_ONCE):
+        part = tuple(seeds[begin : begin + CLIPS_AT_ONCE])
+        cut = [sample(usable, clips, seed) for seed in part]
+        windows = torch.stack([torch.from_numpy(clip.frames) for clip in cut])
+        yield VideoChunk(windows, tuple(clip.caption for clip in cut), part)
+
+
+VIDEOS: dict[str, Callable[[DataConfig, Sequence[int], int, bool], Iterator[VideoChunk]]] = {
+    "world": _world_videos,
+    "clips": _clip_videos,
+}
