@@ -16,7 +16,7 @@ from fp_data.carriers import get_clips
 from fp_data.clips import probe, read_video
 from fp_data.manifest import CLIPS
 from fp_data.worlds import WorldConfig, iterate
-from fp_lab.lab.compute import section_flops
+from fp_lab.lab.planning.flops import section_flops
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections, arrange, assemble
 from fp_lab.packing.packer import kernels_of

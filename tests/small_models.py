@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fp_lab.backbones.diffusers.presets import MODELS, RealModel
-from fp_lab.lab.capacity.packed import Packed, Tokens
+from fp_lab.lab.planning.packed_model import Packed, Tokens
 
 TOKENS = Tokens(96, 32)
 HUNYUAN = {

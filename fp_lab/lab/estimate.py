@@ -16,7 +16,6 @@ import torch
 
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import pixel_frames
-from fp_lab.lab.compute import BACKWARD, shape_of, step_flops, strides_of
 from fp_lab.lab.config import ExperimentConfig, TrackConfig
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, multiplying
 from fp_lab.lab.efficiency.workload import timed
@@ -26,6 +25,7 @@ from fp_lab.lab.job import Job
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.materials.videos import evaluation_videos
+from fp_lab.lab.planning.flops import BACKWARD, shape_of, step_flops, strides_of
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.sample import HISTORIES
 from fp_lab.recipe.orders import plan
@@ -144,7 +144,7 @@ def _video_flops(config: ExperimentConfig) -> float:
     evaluation, sampling = config.evaluation, config.sampling
     calls = sampling.solver.steps * (2 if sampling.guidance != 1 else 1)
     if is_real(config):
-        from fp_lab.lab.capacity.arm import sampling_flops  # slow to import
+        from fp_lab.lab.planning.arm_flops import sampling_flops  # slow to import
 
         return sampling_flops(config, shape_of(config, evaluation.frames), calls)
     given = frozenset(range(evaluation.given))

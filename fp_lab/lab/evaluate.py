@@ -16,13 +16,13 @@ from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec
-from fp_lab.lab.compute import strides_of
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER
 from fp_lab.lab.files.video_batch import GIVEN, Videos
 from fp_lab.lab.forgotten import returns_of, truly_shown, write_forgetting
 from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.measured import VideoRows, measure, spans_of
+from fp_lab.lab.planning.flops import strides_of
 from fp_lab.lab.runtime.process_pool import Advance, pooled
 from fp_lab.lab.summarise import summarise
 from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables

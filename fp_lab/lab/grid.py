@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from fp_lab.lab.axes import differences
-from fp_lab.lab.compute import at_equal_compute
 from fp_lab.lab.config import (
     Document,
     ExperimentConfig,
@@ -26,6 +25,7 @@ from fp_lab.lab.config.find import find_experiment
 from fp_lab.lab.config.recipe import PARTS
 from fp_lab.lab.files.names import IN_GRIDS, IN_RUNS, check_folder_name
 from fp_lab.lab.files.run_folder import digest
+from fp_lab.lab.planning.flops import at_equal_compute
 
 GRID_KEYS = ("name", "base", "common", "axes", "arms", "exclude", "seeds")
 OVERRIDDEN = ("name", "seeds")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fp_lab.lab.compute import training_tflop
 from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.evaluate import score_run, score_truth
 from fp_lab.lab.files.atomic import keep_text
@@ -11,6 +10,7 @@ from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.job import pending_stages
 from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.planning.flops import training_tflop
 from fp_lab.lab.provenance.record import provenance
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.provenance.unchanged import input_digests, require_unchanged

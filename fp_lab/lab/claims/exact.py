@@ -11,7 +11,7 @@ from fp_lab.recipe import parse
 from fp_lab.recipe.compressions import from_parts
 
 if TYPE_CHECKING:
-    from fp_lab.lab.capacity import Plan
+    from fp_lab.lab.planning.plan import Plan
 
 ROWS, COLUMNS = 60, 104
 """Latents of 480 x 832 pixels."""
@@ -118,7 +118,7 @@ def seven_scores() -> list[Pair]:
 @lru_cache
 def planned(model: str = "base", recipe: str | None = None) -> "Plan":
     """What fits and how long it takes, from fake tensors: some seconds, the first time."""
-    from fp_lab.lab.capacity import plan
+    from fp_lab.lab.planning.plan import plan
 
     return plan(model, recipe=recipe)
 

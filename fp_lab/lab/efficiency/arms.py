@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fp_lab.baselines import BASELINES, baseline
-from fp_lab.lab.compute import shape_of
 from fp_lab.lab.config import ExperimentConfig, Layer, merge, override_layer, read_layers
 from fp_lab.lab.config.find import find_experiment
 from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.grid import Grid, load_grid
+from fp_lab.lab.planning.flops import shape_of
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
 from fp_lab.recipe.notation import RecipeError

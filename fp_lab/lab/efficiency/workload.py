@@ -12,9 +12,9 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from fp_lab.causal import Blocks
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec
-from fp_lab.lab.capacity.saved import watched
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.materials.models import build_model, build_system
+from fp_lab.lab.planning.activations import watched
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.packing.assemble import Arrangement, arrange_videos
 from fp_lab.packing.codebook import Codebook

@@ -18,10 +18,10 @@ from fake_runs import INVERTED, VANILLA
 from fixtures import tiny_config, tiny_experiment
 from fp_lab.lab.cautions import cautions, kernel_remarks, length_remarks
 from fp_lab.lab.compare import compare_runs
-from fp_lab.lab.compute import LatentShape
 from fp_lab.lab.config import load
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.grid import load_grid
+from fp_lab.lab.planning.flops import LatentShape
 from fp_lab.lab.provenance.base_origin import knows_only_the_world, toy_base
 from fp_lab.lab.report.page import _page
 from fp_lab.weights.shipped import shipped_folder

@@ -9,8 +9,6 @@ from rich.console import Console
 
 from fixtures import tiny_config, tiny_experiment
 from fp_lab.lab import estimate as estimate_module
-from fp_lab.lab.capacity.arm import sampling_flops
-from fp_lab.lab.compute import shape_of, training_tflop
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.dry_run import Options, duration, plan_notes, plan_table
 from fp_lab.lab.estimate import estimate, product_rate, timed_step
@@ -18,6 +16,8 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs
 from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.planning.arm_flops import sampling_flops
+from fp_lab.lab.planning.flops import shape_of, training_tflop
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import build_tiny
 

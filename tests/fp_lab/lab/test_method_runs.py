@@ -12,7 +12,6 @@ from fixtures import tiny_config
 from fp_data.buckets import Bucket
 from fp_data.latents import to_frames
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
-from fp_lab.lab.compute import at_equal_compute, forward_flops, section_flops
 from fp_lab.lab.config import load, to_yaml
 from fp_lab.lab.config.find import find_experiment
 from fp_lab.lab.files.run_folder import RunFolder
@@ -22,6 +21,7 @@ from fp_lab.lab.grid import load_grid
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model
 from fp_lab.lab.openings import Opening, opening_from_seed
+from fp_lab.lab.planning.flops import at_equal_compute, forward_flops, section_flops
 from fp_lab.lab.ready import ready
 from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.runtime.reporter import Reporter

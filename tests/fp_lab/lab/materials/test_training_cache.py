@@ -23,7 +23,6 @@ from fp_data.shard_manifest import MANIFEST
 from fp_data.video import probe, write_mp4
 from fp_lab.backbones.diffusers.lora import LORA_FILE
 from fp_lab.conditions.encoders import load_encoders
-from fp_lab.lab.compute import LatentShape, training_tflop
 from fp_lab.lab.config import ExperimentConfig, load, to_yaml
 from fp_lab.lab.encoding import text_embeddings as encoded_texts
 from fp_lab.lab.encoding.cache_conditions import EMPTY
@@ -36,6 +35,7 @@ from fp_lab.lab.materials import training_videos
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.materials.training_videos import CachedVideos, data_loader
+from fp_lab.lab.planning.flops import LatentShape, training_tflop
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tiny_checkpoints import build_tiny

@@ -14,10 +14,10 @@ from fp_lab.backbones.diffusers.presets import CLASSES, RealModel
 from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.causal import Blocks
 from fp_lab.codecs.video import AUTOENCODERS, VideoCodec
-from fp_lab.lab.capacity.packed import Tokens
-from fp_lab.lab.capacity.step import Operations, Way, operations
-from fp_lab.lab.compute import LatentShape, Strides
 from fp_lab.lab.config import CodecSource, ExperimentConfig
+from fp_lab.lab.planning.flops import LatentShape, Strides
+from fp_lab.lab.planning.packed_model import Tokens
+from fp_lab.lab.planning.step_flops import Operations, Way, operations
 from fp_lab.packing.importance import assign
 from fp_lab.packing.packer import K8, K16
 from fp_lab.packing.schedule import kernel_tokens, tail_tokens

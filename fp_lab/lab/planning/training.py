@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from fp_lab.lab.capacity.memory import METHODS, SHARDED, Method, Sharding, State, mixed_state
-from fp_lab.lab.capacity.trace import Trace
+from fp_lab.lab.planning.memory import METHODS, SHARDED, Method, Sharding, State, mixed_state
+from fp_lab.lab.planning.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Training:
 
         A backward pass takes two matrix products for each of the forward pass, but one where the weights are
         frozen; checkpointing does the forward pass once more. Products of adapters and packer are left out,
-        about 1 %; `fp_lab.lab.capacity.step` counts them.
+        about 1 %; `fp_lab.lab.planning.step_flops` counts them.
         """
         again = cost.flops if self.checkpointing else 0
         products = 1 if self.method == "lora" else 2

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fp_lab.backbones.diffusers.presets import FRAME_STRIDE, Family, RealModel
-from fp_lab.lab.capacity.hardware import Hardware
-from fp_lab.lab.capacity.trace import Trace
+from fp_lab.lab.planning.memory import Hardware
+from fp_lab.lab.planning.trace import Trace
 from fp_lab.recipe import parse
 from fp_lab.recipe.lengths import sections_in
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora
 from fp_lab.backbones.diffusers.presets import RealModel
-from fp_lab.lab.capacity.packed import DEPTHS, Packed, Tokens, of_depth
+from fp_lab.lab.planning.packed_model import DEPTHS, Packed, Tokens, of_depth
 
 Counts = npt.NDArray[np.object_]
 """Remembering, forward and backward pass, as whole numbers of any size."""

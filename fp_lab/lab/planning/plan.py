@@ -6,13 +6,12 @@ from fractions import Fraction
 
 from fp_lab.backbones.diffusers.presets import LATENT_CHANNELS, RealModel, model_of
 from fp_lab.explain import latent_size
-from fp_lab.lab.capacity.beside import Beside, beside
-from fp_lab.lab.capacity.generating import Generating, Generation, generation
-from fp_lab.lab.capacity.hardware import Hardware
-from fp_lab.lab.capacity.memory import METHODS, SHARDED, largest_batch
-from fp_lab.lab.capacity.packed import Tokens
-from fp_lab.lab.capacity.trace import Trace, trace
-from fp_lab.lab.capacity.training import Training
+from fp_lab.lab.planning.components import Beside, beside
+from fp_lab.lab.planning.generation import Generating, Generation, generation
+from fp_lab.lab.planning.memory import METHODS, SHARDED, Hardware, largest_batch
+from fp_lab.lab.planning.packed_model import Tokens
+from fp_lab.lab.planning.trace import Trace, trace
+from fp_lab.lab.planning.training import Training
 from fp_lab.packing.schedule import context_limit, kernel_tokens, section_tokens
 from fp_lab.recipe import BASE, parse
 

@@ -98,7 +98,7 @@ def strides_of(config: ExperimentConfig) -> Strides:
     """
     if is_own("codec", config.codec.source):
         return Strides(codec_config(config.codec.source).spatial, 1)
-    from fp_lab.lab.capacity.arm import video_strides  # slow to import
+    from fp_lab.lab.planning.arm_flops import video_strides  # slow to import
 
     return video_strides(config.codec)
 
@@ -120,7 +120,7 @@ def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> fl
         shapes = training_shapes(config)
         return fmean([step_flops(config, each) for each in shapes], list(shapes.values()))
     if is_real(config):
-        from fp_lab.lab.capacity.arm import training_flops  # slow to import
+        from fp_lab.lab.planning.arm_flops import training_flops  # slow to import
 
         return training_flops(config, shape)
     size = (shape.frames, shape.rows, shape.columns)

@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from fp_lab.backbones.diffusers.presets import MODELS
-from fp_lab.lab.capacity import Generating, Hardware, plan
-from fp_lab.lab.capacity.generating import generation, sections_of
-from fp_lab.lab.capacity.tables import as_json, plan_tables
-from fp_lab.lab.capacity.trace import trace
+from fp_lab.lab.planning.generation import Generating, generation, sections_of
+from fp_lab.lab.planning.memory import Hardware
+from fp_lab.lab.planning.plan import plan
+from fp_lab.lab.planning.tables import as_json, plan_tables
+from fp_lab.lab.planning.trace import trace
 from fp_lab.lab.tables import print_table
 from fp_lab.lab.tables.table import cell_text
 from small_models import TOKENS, real, small

@@ -3,8 +3,7 @@
 import pytest
 
 from fp_lab.backbones.diffusers.presets import MODELS
-from fp_lab.lab.capacity import closed_form, full_tokens, packed_tokens
-from fp_lab.lab.capacity.beside import (
+from fp_lab.lab.planning.components import (
     CLIP_TEXT,
     CLIP_VISION,
     LLAMA,
@@ -15,7 +14,8 @@ from fp_lab.lab.capacity.beside import (
     beside,
     parameters_of,
 )
-from fp_lab.lab.capacity.packed import Tokens
+from fp_lab.lab.planning.packed_model import Tokens
+from fp_lab.lab.planning.plan import closed_form, full_tokens, packed_tokens
 from fp_lab.packing.schedule import context_limit, ideal_limit
 from fp_lab.recipe import parse
 

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fp_lab.backbones.diffusers.lora import LoraConfig, targeted
 from fp_lab.backbones.diffusers.presets import RealModel
-from fp_lab.lab.capacity.packed import DEPTHS, Packed, Tokens, of_depth
-from fp_lab.lab.capacity.saved import Activations, watched
+from fp_lab.lab.planning.activations import Activations, watched
+from fp_lab.lab.planning.packed_model import DEPTHS, Packed, Tokens, of_depth
 from fp_lab.recipe import parse
 
 _ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

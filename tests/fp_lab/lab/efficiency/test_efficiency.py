@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from fixtures import tiny_config
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.codecs.tiny import Codec
-from fp_lab.lab.compute import forward_flops
 from fp_lab.lab.efficiency.arms import (
     FULL_HISTORY,
     FULL_SEQUENCE,
@@ -30,6 +29,7 @@ from fp_lab.lab.efficiency.of_grid import efficiency_of
 from fp_lab.lab.efficiency.tables import efficiency_tables, ratio_table, write_efficiency
 from fp_lab.lab.efficiency.workload import SECTIONS, Workload
 from fp_lab.lab.grid import Arm, Grid
+from fp_lab.lab.planning.flops import forward_flops
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, parse
 from fp_lab.recipe.orders import plan

@@ -24,12 +24,12 @@ from fp_lab.backbones.wan.condition import WanCondition
 from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.codecs.video import load_codec
 from fp_lab.flow.solvers import SolverConfig
-from fp_lab.lab import compute
-from fp_lab.lab.capacity import step as counting
-from fp_lab.lab.capacity.arm import model_of_arm, sampling_flops
-from fp_lab.lab.capacity.packed import Tokens, of_depth
-from fp_lab.lab.capacity.step import Way, operations
-from fp_lab.lab.compute import (
+from fp_lab.lab.config import ExperimentConfig, load
+from fp_lab.lab.materials.models import build_model, build_system
+from fp_lab.lab.planning import flops as compute
+from fp_lab.lab.planning import step_flops as counting
+from fp_lab.lab.planning.arm_flops import model_of_arm, sampling_flops
+from fp_lab.lab.planning.flops import (
     LatentShape,
     at_equal_compute,
     shape_of,
@@ -37,8 +37,8 @@ from fp_lab.lab.compute import (
     training_shapes,
     training_tflop,
 )
-from fp_lab.lab.config import ExperimentConfig, load
-from fp_lab.lab.materials.models import build_model, build_system
+from fp_lab.lab.planning.packed_model import Tokens, of_depth
+from fp_lab.lab.planning.step_flops import Way, operations
 from fp_lab.lab.tiny_checkpoints import TinyFamily, build_tiny
 from fp_lab.lab.tiny_checkpoints.parts import WIDTH
 from fp_lab.model import FramePackModel
