@@ -26,7 +26,6 @@ from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.engines import Engine, Here
 from fp_lab.lab.engines.local import Local
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.fit import fit
 from fp_lab.lab.grid import Arm, Grid
 from fp_lab.lab.grid_run import grid_jobs
 from fp_lab.lab.job import Job
@@ -36,6 +35,7 @@ from fp_lab.lab.progress import ArmProgress, GridProgress
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tracking import Tracker
+from fp_lab.lab.training.fit import fit
 from fp_lab.training.system import step_generator
 
 WARM_UP = 5

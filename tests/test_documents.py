@@ -17,7 +17,7 @@ from fp_lab.cli import app
 from fp_lab.lab.config import load_settings
 from fp_lab.lab.config.find import find_experiment, find_grids
 from fp_lab.lab.grid import load_grid, single
-from fp_lab.lab.pretrain import CodecRunConfig, PretrainConfig
+from fp_lab.lab.training.pretrain import CodecRunConfig, PretrainConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))

@@ -99,8 +99,8 @@ def make(
     if what != "vizdoom":
         raise ValueError(f"got {what!r}, expected vizdoom")
     from fp_data.vizdoom import MakeConfig, make_walks
-    from fp_lab.lab.openings import size_of
     from fp_lab.lab.runtime.progress import StageBars
+    from fp_lab.lab.sampling.start import size_of
 
     config = MakeConfig(frames, size_of(size), fps)
     with StageBars(Console()) as bars:

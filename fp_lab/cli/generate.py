@@ -12,8 +12,8 @@ from fp_lab.cli.places import file_to_write
 if TYPE_CHECKING:
     from fp_lab.codecs.tiny import Codec
     from fp_lab.codecs.video import VideoCodec
-    from fp_lab.lab.openings import Opening
-    from fp_lab.lab.ready import Ready
+    from fp_lab.lab.sampling.load_model import Ready
+    from fp_lab.lab.sampling.start import Opening
 
 
 def generate(
@@ -115,13 +115,13 @@ def generate(
     if seconds is not None and frames is not None:
         raise ValueError("got --seconds and --frames, expected one of them")
     from fp_lab.codecs.video import latent_frames, pixel_frames
-    from fp_lab.lab.generate import check_output, length_of
-    from fp_lab.lab.generate import generate as made
     from fp_lab.lab.materials.models import codec_of
-    from fp_lab.lab.openings import opening_from_seed
-    from fp_lab.lab.ready import ready
     from fp_lab.lab.runtime.progress import StageBars
     from fp_lab.lab.runtime.quiet import quiet_loading
+    from fp_lab.lab.sampling.generate import check_output, length_of
+    from fp_lab.lab.sampling.generate import generate as made
+    from fp_lab.lab.sampling.load_model import ready
+    from fp_lab.lab.sampling.start import opening_from_seed
     from fp_lab.recipe.lengths import not_whole
 
     console, seeds = Console(), seed or [0]
@@ -183,7 +183,7 @@ def _opening(
 ) -> "Opening | None":
     """What all videos begin with; None where each has the first frame that its seed stands for."""
     from fp_data.clips import probe
-    from fp_lab.lab import openings
+    from fp_lab.lab.sampling import start as openings
 
     config, script = loaded.config, openings.script_of(prompts)
     size = openings.size_of(pixels, loaded.sizes, image or video)

@@ -37,7 +37,7 @@ def pretrain(
       fp-lab pretrain pretrain/base steps=200 videos.plain=64 --to runs/quick-base
     """
     from fp_lab.lab.config import load_settings
-    from fp_lab.lab.pretrain import PretrainConfig, pretrain_base, this_rank
+    from fp_lab.lab.training.pretrain import PretrainConfig, pretrain_base, this_rank
 
     settings = load_settings(PretrainConfig, config, overrides or [])
     model = pretrain_base(settings, to, runs / "cache", typed_command())
@@ -66,8 +66,8 @@ def train(
     from fp_carriers import cache_folder
     from fp_data.carriers import get_clips
     from fp_lab.lab.config import load_settings
-    from fp_lab.lab.pretrain import CodecRunConfig, train_codec
     from fp_lab.lab.provenance.base_origin import provenance_of
+    from fp_lab.lab.training.pretrain import CodecRunConfig, train_codec
 
     settings = load_settings(CodecRunConfig, config, overrides or [])
     clips = Path(settings.clips) if settings.clips is not None else cache_folder() / "clips"

@@ -27,7 +27,7 @@ from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.materials.videos import evaluation_videos
 from fp_lab.lab.planning.flops import BACKWARD, shape_of, step_flops, strides_of
 from fp_lab.lab.runtime.device import device_of
-from fp_lab.lab.sample import HISTORIES
+from fp_lab.lab.sampling.evaluation_videos import HISTORIES
 from fp_lab.recipe.orders import plan
 from fp_lab.training.system import LatentBatch, step_generator
 

@@ -15,7 +15,7 @@ from fp_lab.lab.provenance.record import provenance
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.provenance.unchanged import input_digests, require_unchanged
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.sample import sample
+from fp_lab.lab.sampling.evaluation_videos import sample
 from fp_lab.lab.taken_over import take_over
 from fp_lab.lab.track.in_training import train_tracked
 

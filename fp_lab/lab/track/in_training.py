@@ -15,10 +15,10 @@ from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.peak_memory import peak_memory, reset_peak_memory
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.track.best import Goal, best_checkpoint, check_measured
-from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints, prune
 from fp_lab.lab.track.scoring import Scorer
 from fp_lab.lab.track.tracked import tracked_videos, write_tracked
-from fp_lab.lab.train import train
+from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints, prune
+from fp_lab.lab.training.train import train
 
 
 def train_tracked(

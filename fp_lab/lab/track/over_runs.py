@@ -14,9 +14,9 @@ from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.run import prepare_truth
 from fp_lab.lab.runtime.progress import TrackProgress
 from fp_lab.lab.track.best import Best, Goal, best_checkpoint
-from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints
 from fp_lab.lab.track.scoring import Scorer
 from fp_lab.lab.track.tracked import tracked_videos, write_tracked
+from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
 
 PAGE_FOLDER = "track"
 _HOW = "train with track.every=N (steps), such as fp-lab train base track.every=20"

@@ -10,8 +10,8 @@ from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder, digest
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.sample import sample
-from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints
+from fp_lab.lab.sampling.evaluation_videos import sample
+from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
 
 
 class Scorer:

@@ -171,7 +171,7 @@ def test_the_command_of_a_shipped_model_is_kept_as_it_was_typed(
         heard.append(str(given[-1]))
         raise ValueError("enough")
 
-    monkeypatch.setattr(f"fp_lab.lab.pretrain.{trains}", hear)
+    monkeypatch.setattr(f"fp_lab.lab.training.pretrain.{trains}", hear)
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fp-lab", *asked])
     assert invoke(*asked) == (2, "enough\n")
     assert heard == [shlex.join(["fp-lab", *asked])]

@@ -11,8 +11,8 @@ from fp_lab.lab.config import to_yaml
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.track.checkpoints import checkpoints
 from fp_lab.lab.track.in_training import train_tracked
+from fp_lab.lab.training.checkpoints import checkpoints
 
 
 def invoke(*arguments: str) -> tuple[int, str]:

@@ -21,8 +21,8 @@ from fp_lab.lab.report.results_page import write_results
 from fp_lab.lab.results import Results
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.summary import headline_of
-from fp_lab.lab.track.checkpoints import Checkpoint
 from fp_lab.lab.track.tracked import write_tracked
+from fp_lab.lab.training.checkpoints import Checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.weights.pipelines import require_used
 from made_up_scores import Figures, made_up_grid

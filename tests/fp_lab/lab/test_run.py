@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 
 from fixtures import tiny_config
-from fp_lab.lab import sample
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import Videos
@@ -19,6 +18,7 @@ from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.run import prepare_truth, run
 from fp_lab.lab.runtime.reporter import Reporter, Step
+from fp_lab.lab.sampling import evaluation_videos as sample
 from fp_lab.sampling.rollout import rollout
 from fp_lab.weights.files import file_sha256
 

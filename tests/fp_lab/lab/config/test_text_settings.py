@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fp_lab.lab.config import ExperimentConfig, load, load_settings, to_yaml
-from fp_lab.lab.pretrain import PretrainConfig
+from fp_lab.lab.training.pretrain import PretrainConfig
 
 TYPED = [
     *("low quality # noise", "no", "yes", "on", "null", "~", "None", "16:9", "1e3", "007", "1_000", "0x1F"),

@@ -108,7 +108,7 @@ def test_what_a_model_is_told_is_in_its_keys(tmp_path: Path) -> None:
 
 
 def test_the_documented_grid_is_one(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "models.md").read_text(encoding="utf-8")
     block = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert block is not None
     (tmp_path / "my_wan.yaml").write_text(block[1], encoding="utf-8")
@@ -118,7 +118,7 @@ def test_the_documented_grid_is_one(tmp_path: Path) -> None:
 
 
 def test_the_documented_loop_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "models.md").read_text(encoding="utf-8")
     block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
     assert block is not None
     shorter = (

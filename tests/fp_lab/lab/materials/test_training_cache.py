@@ -30,7 +30,6 @@ from fp_lab.lab.encoding.conditions import told
 from fp_lab.lab.encoding.encode import EncodeConfig, encode_folder
 from fp_lab.lab.encoding.windows import Cutting
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.fit import fit
 from fp_lab.lab.materials import training_videos
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
@@ -39,6 +38,7 @@ from fp_lab.lab.planning.flops import LatentShape, training_tflop
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.lab.training.fit import fit
 from fp_lab.packing.codebook import codebook_stats
 from fp_lab.packing.schedule import tokens_per_sample
 from fp_lab.shapes import EncodedText

@@ -46,7 +46,7 @@ def test_sections_are_whole(name: str, seconds: int, sections: int) -> None:
 
 
 def test_the_minutes_of_the_page_are_those_of_whole_sections() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "models.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w.-]+)`.* \| (\d+) \| ([\d.]+) / (\d+) \|$", page, re.MULTILINE)
     assert {name for name, *_ in rows} == {"base", "hunyuan-video", "wan-1.3b", "wan-14b"}
     for name, seconds, short, long in rows:

@@ -18,10 +18,10 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.run import prepare_truth
 from fp_lab.lab.runtime.reporter import Reporter, Step
-from fp_lab.lab.sample import sample
-from fp_lab.lab.track.checkpoints import checkpoints, prune
+from fp_lab.lab.sampling.evaluation_videos import sample
 from fp_lab.lab.track.in_training import train_tracked, undisturbed
 from fp_lab.lab.track.tracked import COLUMNS, tracked_path
+from fp_lab.lab.training.checkpoints import checkpoints, prune
 from fp_lab.weights.files import file_sha256
 
 

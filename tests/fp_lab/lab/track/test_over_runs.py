@@ -16,11 +16,11 @@ from fp_lab.lab.report.track_page import write_track_page
 from fp_lab.lab.runtime.progress import TrackProgress
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.track.best import Goal
-from fp_lab.lab.track.checkpoints import Checkpoint, checkpoints
 from fp_lab.lab.track.in_training import train_tracked
 from fp_lab.lab.track.over_runs import Tracked, find_runs, page_folder, track
 from fp_lab.lab.track.table import best_lines, steps_table
 from fp_lab.lab.track.tracked import COLUMNS, tracked_path
+from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
 
 ARMS = ("td_f2k2f1k1_g3", "f1k1_x_g3_f1k1f2k2_td")
 GOAL = Goal.parse("plain/identity")

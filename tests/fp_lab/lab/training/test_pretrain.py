@@ -22,7 +22,8 @@ from fp_data.worlds import WorldConfig
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.checks.finite import NotFinite
 from fp_lab.codecs.tiny import Codec, CodecConfig
-from fp_lab.lab.pretrain import (
+from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE
+from fp_lab.lab.training.pretrain import (
     CURVE_FILE,
     CodecRunConfig,
     PretrainConfig,
@@ -31,7 +32,6 @@ from fp_lab.lab.pretrain import (
     train_codec,
     world_latents,
 )
-from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import FreeSections, MixedSections
 from fp_lab.packing.packer import interpolate_projection

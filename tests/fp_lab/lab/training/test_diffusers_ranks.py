@@ -20,8 +20,8 @@ from fp_lab.lab.encoding.conditions import told
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
-from fp_lab.lab.sharded import ShardedSystem
 from fp_lab.lab.tiny_checkpoints import TinyFamily
+from fp_lab.lab.training.fsdp import ShardedSystem
 from fp_lab.model import FramePackModel
 from fp_lab.training.optimizer import OptimizerConfig
 from fp_lab.training.system import step_generator

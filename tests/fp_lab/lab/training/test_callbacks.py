@@ -15,7 +15,7 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.runtime.reporter import Reporter, Step
-from fp_lab.lab.train import train
+from fp_lab.lab.training.train import train
 from fp_lab.packing.schedule import tokens_per_sample
 from fp_lab.training.system import step_generator
 

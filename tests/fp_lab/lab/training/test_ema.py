@@ -17,8 +17,8 @@ from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora, trainable
 from fp_lab.backbones.wan.condition import WanCondition
 from fp_lab.backbones.wan.model import Wan
 from fp_lab.flow.matching import FlowConfig
-from fp_lab.lab.averaging import Average, Averaging, LearnedAveraging
-from fp_lab.lab.callbacks import SavePoint
+from fp_lab.lab.training.callbacks import SavePoint
+from fp_lab.lab.training.ema import Average, Averaging, LearnedAveraging
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.packer import kernels_of

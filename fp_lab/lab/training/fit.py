@@ -19,8 +19,6 @@ from torch.utils.data import DataLoader
 from fp_data.atomic import replacing, replacing_folder
 from fp_lab.backbones.diffusers.lora import trainable
 from fp_lab.checks.finite import NotFinite, check_checkpoint, check_weights
-from fp_lab.lab.averaging import Averaging, LearnedAveraging
-from fp_lab.lab.callbacks import AtCheckpoints, SavePoint, StepTable
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig
 from fp_lab.lab.encoding.conditions import told
 from fp_lab.lab.files.atomic import write_text
@@ -31,8 +29,10 @@ from fp_lab.lab.materials.training_videos import TrainingVideos, data_loader
 from fp_lab.lab.runtime.peak_memory import peak_memory, reset_peak_memory
 from fp_lab.lab.runtime.quiet import quiet_lightning
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.saved_training import CheckpointFiles, begin_again, usable_checkpoint
-from fp_lab.lab.sharded import ShardedAveraging, ShardedSystem
+from fp_lab.lab.training.callbacks import AtCheckpoints, SavePoint, StepTable
+from fp_lab.lab.training.ema import Averaging, LearnedAveraging
+from fp_lab.lab.training.fsdp import ShardedAveraging, ShardedSystem
+from fp_lab.lab.training.resume import CheckpointFiles, begin_again, usable_checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import CodebookStats
 from fp_lab.packing.schedule import tokens_per_sample

@@ -1,7 +1,7 @@
 """One of several ranks, started by torch's launcher: trains runs, each stopped once in its third step.
 
-Runs in a folder named ``whole`` are not stopped. It does what `fp_lab.lab.distributed` starts, but that every
-rank leaves the sha256 of its model.
+Runs in a folder named ``whole`` are not stopped. It does what `fp_lab.lab.training.ranks` starts, but that
+every rank leaves the sha256 of its model.
 """
 
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from fp_lab.lab.config import load
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.fit import fit
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.reporter import Reporter, Step
+from fp_lab.lab.training.fit import fit
 from fp_lab.weights.files import tensors_sha256
 
 

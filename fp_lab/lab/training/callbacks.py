@@ -12,8 +12,8 @@ from lightning import Callback, LightningModule, Trainer
 from fp_lab.backbones.diffusers.lora import trainable
 from fp_lab.checks.finite import check_step, check_weights
 from fp_lab.flow.loss_bins import BINS
-from fp_lab.lab.averaging import Average
 from fp_lab.lab.runtime.reporter import Reporter, Step
+from fp_lab.lab.training.ema import Average
 from fp_lab.model import FramePackModel
 from fp_lab.training.system import FramePackSystem
 

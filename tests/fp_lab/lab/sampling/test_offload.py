@@ -21,7 +21,7 @@ from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.backbones.wan.model import Wan
 from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.flow.solvers import SolverConfig
-from fp_lab.lab.offload import in_turns, place_model
+from fp_lab.lab.sampling.offload import in_turns, place_model
 from fp_lab.model import FramePackModel
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of

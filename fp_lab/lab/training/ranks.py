@@ -1,7 +1,7 @@
 """Train one arm in several processes: torch's elastic launcher starts them, on one machine or on several.
 
-The process that runs the arm launches ``python -m fp_lab.lab.distributed RUN CACHE KEY`` once per device and
-waits: what the ranks report comes as lines of JSON from the first one. Checkpoints are handed on here.
+The process that runs the arm launches ``python -m fp_lab.lab.training.ranks RUN CACHE KEY`` once per device
+and waits: what the ranks report comes as lines of JSON from the first one. Checkpoints are handed on here.
 """
 
 import json
@@ -19,10 +19,10 @@ from typing import IO, Any
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig, load
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.fit import Take, fit
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.reporter import TOLD, Reporter, Step, retell
-from fp_lab.lab.track.checkpoints import Checkpoint, Settle, save_checkpoint
+from fp_lab.lab.training.checkpoints import Checkpoint, Settle, save_checkpoint
+from fp_lab.lab.training.fit import Take, fit
 from fp_lab.model import FramePackModel
 
 _TAIL = 4000  # characters of a log that an error shows
@@ -81,7 +81,7 @@ def launch_command(
     Raises:
         ValueError: several nodes outside of a SLURM job, or in a job that has fewer.
     """
-    module = ["-m", "fp_lab.lab.distributed", str(run.resolve()), str(cache.resolve()), key]
+    module = ["-m", "fp_lab.lab.training.ranks", str(run.resolve()), str(cache.resolve()), key]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(training.devices)]
     if training.nodes == 1:
         return [*launcher, "--standalone", *module]

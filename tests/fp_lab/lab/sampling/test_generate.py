@@ -16,15 +16,18 @@ from fp_data.buckets import Bucket
 from fp_data.clips import probe, write_mp4
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.conditions.encoders import load_encoders
-from fp_lab.lab import generate as making
 from fp_lab.lab.config import load
 from fp_lab.lab.encoding import conditions as real
 from fp_lab.lab.encoding import text_embeddings as encoded_texts
-from fp_lab.lab.kept_sections import KeptSections
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import codec_of
-from fp_lab.lab.offload import Offload
-from fp_lab.lab.openings import (
+from fp_lab.lab.run import run
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.sampling import generate as making
+from fp_lab.lab.sampling.load_model import Ready, ready
+from fp_lab.lab.sampling.offload import Offload
+from fp_lab.lab.sampling.resume import KeptSections
+from fp_lab.lab.sampling.start import (
     Opening,
     Script,
     frames_to_extend,
@@ -34,9 +37,6 @@ from fp_lab.lab.openings import (
     script_of,
     size_of,
 )
-from fp_lab.lab.ready import Ready, ready
-from fp_lab.lab.run import run
-from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.model import FramePackModel
 from real_arms import FRAMES, LATENTS, real_config
 

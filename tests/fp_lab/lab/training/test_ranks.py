@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from fixtures import tiny_config
 from fp_data.latents import LatentBatches
 from fp_lab.lab.config import ExperimentConfig, TrackConfig, TrainingConfig, load, to_yaml
-from fp_lab.lab.distributed import RanksFailed, launch_command, main
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.runtime.reporter import Reporter, Step
-from fp_lab.lab.track.checkpoints import checkpoints
 from fp_lab.lab.track.in_training import train_tracked
+from fp_lab.lab.training.checkpoints import checkpoints
+from fp_lab.lab.training.ranks import RanksFailed, launch_command, main
 from fp_lab.training.system import step_generator
 from fp_lab.weights.files import file_sha256
 
@@ -153,7 +153,7 @@ def test_a_sharded_training_is_the_same_training(
 def launching(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a short program in the place of the launcher."""
     command = [sys.executable, "-c", program]
-    monkeypatch.setattr("fp_lab.lab.distributed.launch_command", lambda *arguments: command)
+    monkeypatch.setattr("fp_lab.lab.training.ranks.launch_command", lambda *arguments: command)
 
 
 def test_a_failure_of_a_rank_is_raised_with_its_traceback(
@@ -199,7 +199,7 @@ def test_ranks_end_with_the_one_who_waits(
 def test_on_one_machine_the_launcher_is_enough(tmp_path: Path) -> None:
     command = launch_command(TrainingConfig(batch=4, devices=4), tmp_path, tmp_path / "cache", "key", {})
     assert command[1:5] == ["-m", "torch.distributed.run", "--nproc-per-node", "4"]
-    assert command[-5:] == ["-m", "fp_lab.lab.distributed", str(tmp_path), str(tmp_path / "cache"), "key"]
+    assert command[-5:] == ["-m", "fp_lab.lab.training.ranks", str(tmp_path), str(tmp_path / "cache"), "key"]
 
 
 def test_on_several_machines_the_nodes_of_the_job_are_used(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ from fp_lab.lab.config.experiment import FIRST_TRAINING_SEED, MOST_SEED
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE, provenance_of
 from fp_lab.lab.runtime.quiet import quiet_lightning
-from fp_lab.lab.saved_training import CheckpointFiles, usable_checkpoint
+from fp_lab.lab.training.resume import CheckpointFiles, usable_checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import MixedSections
 from fp_lab.training.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics

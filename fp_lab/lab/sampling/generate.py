@@ -24,12 +24,12 @@ from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.places import check_file
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.files.weights import weights_sha256
-from fp_lab.lab.kept_sections import KeptSections
 from fp_lab.lab.materials.models import codec_of
-from fp_lab.lab.offload import Offload, in_turns, place_model
-from fp_lab.lab.openings import Opening
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.environment import environment, git_state
+from fp_lab.lab.sampling.offload import Offload, in_turns, place_model
+from fp_lab.lab.sampling.resume import KeptSections
+from fp_lab.lab.sampling.start import Opening
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe.lengths import sections_in

@@ -1,0 +1,1 @@
+"""Sampling: the evaluation videos of an arm, and videos on demand."""
