@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from fp_lab.codecs.tiny import Codec
-from fp_lab.lab.base_quality import Judge
+from fp_lab.lab.scoring.base_quality import Judge
 from fp_lab.model import FramePackModel
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fp_lab.lab.measured import companion_score, measures, spans_of
-from fp_lab.lab.summary import SUMMARY_FILE, VIDEOS_FILE, family_of
+from fp_lab.lab.scoring.files import SUMMARY_FILE, VIDEOS_FILE, family_of
+from fp_lab.lab.scoring.score_video import companion_score, measures, spans_of
 from fp_metrics import Estimator, protocol
 
 FAMILIES = ("plain", "probe", "world")

@@ -11,9 +11,9 @@ from torch import Tensor
 from fp_data.worlds import World, WorldConfig, render
 from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.config import DataConfig, EvaluationConfig, ExperimentConfig
-from fp_lab.lab.evaluate import score_run, score_truth
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER
 from fp_lab.lab.files.video_batch import GIVEN, Videos
+from fp_lab.lab.scoring.score_run import score_run, score_truth
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
 

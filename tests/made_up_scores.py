@@ -12,8 +12,8 @@ import pandas as pd
 from fake_runs import VANILLA, experiment, faithful, sample_videos
 from fp_lab.lab.config import to_yaml
 from fp_lab.lab.files.video_batch import Videos
-from fp_lab.lab.measured import companion_score, measures, spans_of
-from fp_lab.lab.summary import family_of, video_table, write_tables
+from fp_lab.lab.scoring.files import family_of, video_table, write_tables
+from fp_lab.lab.scoring.score_video import companion_score, measures, spans_of
 from fp_metrics import Estimator, protocol
 
 COSTS = (

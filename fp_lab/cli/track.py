@@ -42,12 +42,12 @@ def track(
     """
     console = Console()
     with console.status("Starting (importing torch takes a while)"):
+        from fp_lab.lab.checkpoints.afterwards import find_runs, page_folder, track, wanted_goal
+        from fp_lab.lab.checkpoints.sent import send
+        from fp_lab.lab.checkpoints.table import best_lines, steps_table
         from fp_lab.lab.report.track_page import write_track_page
         from fp_lab.lab.runtime.progress import TrackProgress
         from fp_lab.lab.tables import print_table
-        from fp_lab.lab.track.over_runs import find_runs, page_folder, track, wanted_goal
-        from fp_lab.lab.track.sent import send
-        from fp_lab.lab.track.table import best_lines, steps_table
 
     found = find_runs(runs)
     folder = page_folder(found, out)

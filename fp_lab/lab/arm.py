@@ -15,8 +15,9 @@ from fp_lab.lab.job import Job, Outcome
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.provenance.unchanged import InputsChanged
-from fp_lab.lab.run import prepare_truth, run
+from fp_lab.lab.run import run
 from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.scoring.noise_floor import prepare_truth
 
 _TRIES = 3  # to do an arm whose clips or weights change meanwhile
 _NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written

@@ -15,7 +15,7 @@ from fp_lab.lab.differing import listed
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.index import Measure
 from fp_lab.lab.panels import Figure, Panel, Panels
-from fp_lab.lab.summary import COMPANION_FAMILY, NOISE_FLOOR
+from fp_lab.lab.scoring.files import COMPANION_FAMILY, NOISE_FLOOR
 from fp_lab.lab.tables import STARS, Cell, Column, Line, Table, number
 from fp_metrics.significance import least_p
 from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS, holm

@@ -13,9 +13,9 @@ from fp_lab.lab.files.locking import Busy, only_one
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.first_look import first_look
 from fp_lab.lab.job import Job, Outcome
-from fp_lab.lab.mirror import checkpoints_key, mirror, shown_files
 from fp_lab.lab.progress import ArmProgress, GridProgress
 from fp_lab.lab.tracking import Child, TrackedRun, Tracker, Unreachable
+from fp_lab.lab.tracking.log_run import checkpoints_key, mirror, shown_files
 
 _BUSY_PAUSE = 1.0  # seconds before another look at an arm that another process is at
 _LAST_TRIES = 6  # for a tracking server to answer before a grid ends

@@ -49,7 +49,7 @@ def kernel_remarks(config: ExperimentConfig) -> tuple[str, ...]:
 
 def family_remarks(config: ExperimentConfig) -> tuple[str, ...]:
     """Of families that are asked for and do not apply to an arm's videos."""
-    from fp_lab.lab.evaluate import left_out  # slow to import
+    from fp_lab.lab.scoring.score_run import left_out  # slow to import
 
     return tuple(
         f"evaluation.families: {family} is left out: {why}" for family, why in left_out(config).items()

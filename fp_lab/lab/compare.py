@@ -24,7 +24,7 @@ from fp_lab.lab.measured_efficiency import measuring_command
 from fp_lab.lab.panels import Panels
 from fp_lab.lab.paper_table import paper_table
 from fp_lab.lab.reference import PaperTable, paper
-from fp_lab.lab.summary import plain
+from fp_lab.lab.scoring.files import plain
 from fp_lab.lab.tables import Table, to_csv, to_html, to_latex, to_markdown, to_text
 from fp_lab.lab.verdict import Verdict, judge
 

@@ -20,7 +20,6 @@ from fp_lab.lab.config import ExperimentConfig, TrackConfig
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, multiplying
 from fp_lab.lab.efficiency.workload import timed
 from fp_lab.lab.encoding.conditions import is_real
-from fp_lab.lab.evaluate import score_truth
 from fp_lab.lab.job import Job
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
@@ -28,6 +27,7 @@ from fp_lab.lab.materials.videos import evaluation_videos
 from fp_lab.lab.planning.flops import BACKWARD, shape_of, step_flops, strides_of
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.sampling.evaluation_videos import HISTORIES
+from fp_lab.lab.scoring.score_run import score_truth
 from fp_lab.recipe.orders import plan
 from fp_lab.training.system import LatentBatch, step_generator
 

@@ -7,13 +7,13 @@ import psutil
 
 from fp_data.clips import ClipsConfig, NoVideos, require_window
 from fp_lab.codecs.video import pixel_frames
+from fp_lab.lab.checkpoints.best import Goal, check_measured
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import is_real
-from fp_lab.lab.evaluate import applying_families, left_out
 from fp_lab.lab.grid import Arm
 from fp_lab.lab.materials.videos import clips_of
 from fp_lab.lab.planning.flops import LatentShape, own_backbone, shape_of, strides_of
-from fp_lab.lab.track.best import Goal, check_measured
+from fp_lab.lab.scoring.score_run import applying_families, left_out
 from fp_lab.packing.schedule import level_tokens
 
 _LATENT = 4  # bytes of a channel, in memory

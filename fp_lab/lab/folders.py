@@ -12,12 +12,12 @@ from fp_data.video import glance
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.folder_tables import folder_tables
 from fp_lab.lab.inputs import VideoFile, find_videos, is_folder
-from fp_lab.lab.measured import Row
 from fp_lab.lab.results import RESULTS_FILE, Results
 from fp_lab.lab.runtime.process_pool import Advance, pooled
 from fp_lab.lab.scored_file import FileScores, Measuring, find_scores, score_file
-from fp_lab.lab.summarise import summarise
-from fp_lab.lab.summary import plain, video_table, write_tables
+from fp_lab.lab.scoring.files import plain, video_table, write_tables
+from fp_lab.lab.scoring.score_video import Row
+from fp_lab.lab.scoring.summary import summarise
 from fp_lab.lab.tables import Table, to_csv
 from fp_metrics import Estimator, choose, protocol
 from fp_metrics.weights import ARTIFACTS, MissingWeights, sizes_in_words, state_of

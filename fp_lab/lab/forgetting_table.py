@@ -7,7 +7,7 @@ from typing import Any
 
 from fp_lab.lab.basis import Basis
 from fp_lab.lab.gathered import Gathered
-from fp_lab.lab.summary import NOISE_FLOOR
+from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_metrics import Interval
 from fp_metrics.returns import Forgetting, ForgettingSummary, Kind, Return, summarise_forgetting

@@ -16,10 +16,10 @@ from fp_lab.lab.config.recipe import PARTS
 from fp_lab.lab.differing import differing, refuse_pooled
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.given_frames import with_given
 from fp_lab.lab.index import NOTHING, PROTOCOL, Index, Measure, RunFacts, joined, read_runs, training_seed
 from fp_lab.lab.labels import compression_of, short_labels
-from fp_lab.lab.summary import FORGETTING_FILE, FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE, plain
+from fp_lab.lab.scoring.files import FORGETTING_FILE, FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE, plain
+from fp_lab.lab.scoring.given_frames import with_given
 from fp_lab.packing.kernel_fit import misfits
 from fp_lab.packing.schedule import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, parse

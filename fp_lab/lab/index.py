@@ -24,9 +24,9 @@ from fp_lab.lab.config.of_run import run_settings
 from fp_lab.lab.differing import compared_settings
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import RunFolder, digest
-from fp_lab.lab.given_frames import GIVEN_COLUMNS, with_given
 from fp_lab.lab.provenance.base_origin import is_toy, toy_base
-from fp_lab.lab.summary import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE, plain
+from fp_lab.lab.scoring.files import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE, plain
+from fp_lab.lab.scoring.given_frames import GIVEN_COLUMNS, with_given
 
 INDEX_FILE = "index.parquet"
 PROTOCOL = ("protocol", "segments", "estimators")
@@ -295,7 +295,7 @@ def _add_given(own: pa.Table, frames: Path, size: Mapping[str, float], spans: Ma
 def _measures(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     told = summary["protocol"]["estimators"]
     if (spans := summary.get("spans")) is None:  # scored before they were told
-        from fp_lab.lab.measured import spans_of  # imports torch: once, the index keeps them
+        from fp_lab.lab.scoring.score_video import spans_of  # imports torch: once, the index keeps them
 
         spans = spans_of(summary["estimators"], summary["fps"])
     return {

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fp_lab.lab.basis import Basis
-from fp_lab.lab.summary import clusters
+from fp_lab.lab.scoring.files import clusters
 from fp_metrics.effects import Effects, effects_of
 from fp_metrics.statistics import Interval
 

@@ -12,7 +12,7 @@ from fp_lab.lab.contrasts import Contrast, adjust, contrasts
 from fp_lab.lab.forgetting_table import kinds_of, read_forgetting
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.panels import Panel, Panels
-from fp_lab.lab.summary import NOISE_FLOOR
+from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_metrics.returns import OPEN, Kind
 
 EVERY_GAP = range(1, OPEN)

@@ -25,7 +25,7 @@ from fp_lab.lab.forgetting_table import KINDS
 from fp_lab.lab.gathered import Gathered
 from fp_lab.lab.index import ROWS, Index, RunFacts
 from fp_lab.lab.made_with import made_with
-from fp_lab.lab.summary import FRAMES_FILE, NOISE_FLOOR
+from fp_lab.lab.scoring.files import FRAMES_FILE, NOISE_FLOOR
 from fp_metrics.returns import GAPS, STAYED, decibels
 
 STEPS = 12

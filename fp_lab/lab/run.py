@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fp_lab.lab.checkpoints.during_training import train_tracked
 from fp_lab.lab.config import ExperimentConfig, to_yaml
-from fp_lab.lab.evaluate import score_run, score_truth
 from fp_lab.lab.files.atomic import keep_text
-from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.job import pending_stages
 from fp_lab.lab.materials.materials import Materials
@@ -16,8 +15,8 @@ from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.provenance.unchanged import input_digests, require_unchanged
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling.evaluation_videos import sample
+from fp_lab.lab.scoring.score_run import score_run
 from fp_lab.lab.taken_over import take_over
-from fp_lab.lab.track.in_training import train_tracked
 
 
 def run(
@@ -80,33 +79,6 @@ def run(
         if stage == "train":
             place.checkpoint.unlink(missing_ok=True)
     return pending
-
-
-def prepare_truth(folder: Path, config: ExperimentConfig, materials: Materials, reporter: Reporter) -> None:
-    """Score the ground truth of the evaluation set, the noise floor of every arm's figures, once.
-
-    Processes that need it at the same time wait for the first.
-    """
-    place, inputs = RunFolder(folder), input_digests(config)
-    key = stage_keys(config).truth
-    with only_one(place.lock):
-        if place.is_done("truth", key):
-            return
-        for line in place.set_aside("truth"):
-            reporter.say(line)
-        place.clear("truth")
-        evaluation, codec = materials.evaluation(config), materials.codec(config)
-        reporter.begin("truth", config.evaluation.videos)
-        with place.doing("truth", key):
-            score_truth(
-                folder,
-                evaluation.truth,
-                config,
-                codec,
-                workers=config.training.threads,
-                progress=lambda done, total: reporter.advance(done),
-            )
-            require_unchanged(inputs, config, "truth")
 
 
 def _score(place: RunFolder, config: ExperimentConfig, truth: Path | None, reporter: Reporter) -> None:

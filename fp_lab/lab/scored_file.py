@@ -25,8 +25,8 @@ from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.names import shown
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.inputs import VideoFile
-from fp_lab.lab.measured import Row
-from fp_lab.lab.summary import plain
+from fp_lab.lab.scoring.files import plain
+from fp_lab.lab.scoring.score_video import Row
 from fp_metrics import About, VideoScores, WrongLength, protocol, score_video
 from fp_metrics.observer import USUAL_FPS
 from fp_metrics.suite import CHUNK

@@ -9,8 +9,8 @@ from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.index import Measure
 from fp_lab.lab.panels import Panel, Panels
 from fp_lab.lab.recalled import memory_verdict
+from fp_lab.lab.scoring.files import COMPANION_FAMILY
 from fp_lab.lab.start_falls import StartFall, start_falls, told
-from fp_lab.lab.summary import COMPANION_FAMILY
 from fp_metrics.significance import least_p
 from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS
 

@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from fp_data.worlds import WorldConfig
-from fp_lab.lab.truth import world_truths
+from fp_lab.lab.scoring.world_truth import world_truths
 from fp_metrics import WorldTruth, cluster_interval
 from fp_metrics.forgetting import ForgettingMeter
 from fp_metrics.returning import ssim_within

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fp_data.worlds import COLOURS, WorldConfig, describe, still_scenes
-from fp_lab.lab.truth import scene_truths
+from fp_lab.lab.scoring.world_truth import scene_truths
 from fp_metrics import SceneTruth
 from fp_metrics.forgetting import ForgettingMeter
 from fp_metrics.recalled import ObjectMemory, tells

@@ -15,7 +15,7 @@ from fp_lab.lab.claims.registry import CLAIMS
 from fp_lab.lab.compare import Comparison, compare_runs
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.gathered import by_length
-from fp_lab.lab.summary import plain
+from fp_lab.lab.scoring.files import plain
 
 CLAIMS_FILE = "claims.json"
 _LINE = 60  # characters of a column of sentences

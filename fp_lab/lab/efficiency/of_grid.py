@@ -12,7 +12,7 @@ from fp_lab.lab.grid import Grid
 from fp_lab.lab.materials.models import codec_of
 from fp_lab.lab.measured_efficiency import FILE, cost_key, load_measured
 from fp_lab.lab.runtime.device import device_of
-from fp_lab.lab.summary import plain
+from fp_lab.lab.scoring.files import plain
 
 ROUNDS = 2
 """There and back."""

@@ -14,7 +14,7 @@ from fp_lab.codecs.tiny import Codec
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.probe.damage import blur, dents, tint, white_noise, with_object
 from fp_lab.lab.probe.samples import Samples, make_samples, together
-from fp_lab.lab.truth import world_truths
+from fp_lab.lab.scoring.world_truth import world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
 from fp_lab.sampling.rollout import SamplingConfig, rollout

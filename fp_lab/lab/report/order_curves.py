@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.report.plots import panel_grid
 from fp_lab.lab.report.style import TRUTH_COLOUR, Look, looks, paper, save
-from fp_lab.lab.summary import clusters
+from fp_lab.lab.scoring.files import clusters
 from fp_metrics.effects import effects_of
 
 

@@ -18,7 +18,7 @@ from fp_lab.lab.report.protocol import protocol_html
 from fp_lab.lab.report.scatters import forgetting, quality_and_cost
 from fp_lab.lab.report.strips import arm_strips, overview_strips
 from fp_lab.lab.report.style import Look, looks
-from fp_lab.lab.summary import NOISE_FLOOR
+from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import to_html
 
 REPORT_FOLDER = "report"

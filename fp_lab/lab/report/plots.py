@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.report.style import FAINT, INK, TRUTH_COLOUR, LineStyle, Look, hide, paper, save
-from fp_lab.lab.summary import NOISE_FLOOR, clusters
+from fp_lab.lab.scoring.files import NOISE_FLOOR, clusters
 from fp_lab.lab.tables import Table
 from fp_metrics.effects import Effects, effects_of
 from fp_metrics.segments import segment

@@ -10,7 +10,7 @@ from typing import Any
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.gathered import Arm, Gathered
 from fp_lab.lab.made_with import stages_in_words
-from fp_lab.lab.measured import measures
+from fp_lab.lab.scoring.score_video import measures
 from fp_lab.weights.files import file_sha256
 
 

@@ -16,7 +16,7 @@ from fp_lab.lab.report.html import Picture, document
 from fp_lab.lab.report.series_plot import draw_series
 from fp_lab.lab.results import Results
 from fp_lab.lab.scored_file import strip_path
-from fp_lab.lab.summary import FRAMES_FILE, VIDEOS_FILE
+from fp_lab.lab.scoring.files import FRAMES_FILE, VIDEOS_FILE
 from fp_lab.lab.tables import Table, number, to_html
 
 PAGE = "index.html"

@@ -4,8 +4,8 @@ MLflow is a view of what lies in the folders of runs: where it does not answer, 
 missed is sent when it answers again or when the same command is called again.
 """
 
+from fp_lab.lab.tracking.mlflow_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 from fp_lab.lab.tracking.store import Unreachable
-from fp_lab.lab.tracking.tracked_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 from fp_lab.lab.tracking.tracker import Child, Tracker
 
 __all__ = ["CHECKPOINTS_TAG", "RESULTS_TAG", "Child", "TrackedRun", "Tracker", "Unreachable"]

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from fp_data.damaged import set_aside
-from fp_lab.lab.ending import database_uri, mlflow_program
 from fp_lab.lab.files.locking import only_one
+from fp_lab.lab.tracking.address import database_uri, mlflow_program
 
 EXPERIMENT = "fp_lab"
 GRID_TAG, FOLDER_TAG = "fp_lab.grid", "fp_lab.folder"

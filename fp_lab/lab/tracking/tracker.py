@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from fp_lab.lab.tracking.mlflow_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 from fp_lab.lab.tracking.store import FOLDER_TAG, GRID_TAG, Store, Unreachable
-from fp_lab.lab.tracking.tracked_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 
 ARM_TAG, SCORES_TAG = "fp_lab.arm_key", "fp_lab.scores"
 PARENT_TAG = "mlflow.parentRunId"

@@ -93,7 +93,7 @@ def _is_recorded(place: Checkpoint) -> bool:
 
 
 def tracked_path(run: RunFolder) -> Path:
-    """Where the table of what a run's checkpoints score is, see `fp_lab.lab.track.tracked`."""
+    """Where the table of what a run's checkpoints score is, see `fp_lab.lab.checkpoints.rows`."""
     return run.path / "tracked.parquet"
 
 

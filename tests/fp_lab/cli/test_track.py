@@ -7,11 +7,11 @@ from typer.testing import CliRunner
 
 from fixtures import tiny_config
 from fp_lab.cli import app
+from fp_lab.lab.checkpoints.during_training import train_tracked
 from fp_lab.lab.config import to_yaml
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.track.in_training import train_tracked
 from fp_lab.lab.training.checkpoints import checkpoints
 
 

@@ -24,9 +24,10 @@ from fp_lab.lab.identity import Identity, write_identity
 from fp_lab.lab.job import Job, pending_stages
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.lab.run import prepare_truth, run
+from fp_lab.lab.run import run
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling.resume import KeptSections
+from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.lab.tracking import Tracker
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import BASE, parse

@@ -9,6 +9,7 @@ import pytest
 
 import bad_videos
 from fp_data.video import write_mp4
+from fp_lab.lab.checkpoints.afterwards import Tracked
 from fp_lab.lab.compare import compare_runs
 from fp_lab.lab.folders import score_folders
 from fp_lab.lab.report.html import document
@@ -19,7 +20,6 @@ from fp_lab.lab.report.track_page import _runs
 from fp_lab.lab.scored_file import Measuring
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_html, to_latex
 from fp_lab.lab.tables.latex import escaped
-from fp_lab.lab.track.over_runs import Tracked
 from made_up_scores import Figures, made_up_grid
 
 MARKUP = "<script>alert(1)<\\script>\"><img src=x onerror=alert(1)>' &lt; \\input{x} $_^ 50% #1 {a}~b"

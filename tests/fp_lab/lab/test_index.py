@@ -12,7 +12,7 @@ from fp_lab.lab import index as index_module
 from fp_lab.lab.compare import compare_runs
 from fp_lab.lab.gathered import gather
 from fp_lab.lab.index import INDEX_FILE, read_runs
-from fp_lab.lab.summary import VIDEOS_FILE
+from fp_lab.lab.scoring.files import VIDEOS_FILE
 from made_up_scores import Figures, made_up_grid
 
 ARMS = {VANILLA: Figures(0.9, -0.3), INVERTED: Figures(0.8), CONTROL: Figures(0.3)}

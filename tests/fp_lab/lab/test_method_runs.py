@@ -20,11 +20,12 @@ from fp_lab.lab.grid import load_grid
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model
 from fp_lab.lab.planning.flops import at_equal_compute, forward_flops, section_flops
-from fp_lab.lab.run import prepare_truth, run
+from fp_lab.lab.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling.generate import generate
 from fp_lab.lab.sampling.load_model import ready
 from fp_lab.lab.sampling.start import Opening, opening_from_seed
+from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import codebook_stats
 from fp_lab.recipe import parse

@@ -11,6 +11,7 @@ import pytest
 from fixtures import tiny_base, tiny_codec
 from fp_data.damaged import parse_json
 from fp_lab.codecs.tiny import Codec
+from fp_lab.lab.checkpoints.rows import write_tracked
 from fp_lab.lab.compare import compare
 from fp_lab.lab.config.of_run import run_settings
 from fp_lab.lab.engines.journal import JOURNAL_FILE, JournalReader
@@ -20,8 +21,7 @@ from fp_lab.lab.identity import occupant
 from fp_lab.lab.report.results_page import write_results
 from fp_lab.lab.results import Results
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.summary import headline_of
-from fp_lab.lab.track.tracked import write_tracked
+from fp_lab.lab.scoring.files import headline_of
 from fp_lab.lab.training.checkpoints import Checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.weights.pipelines import require_used

@@ -21,7 +21,7 @@ from fp_lab.lab.probe.measure import held_out_renders, on_renders
 from fp_lab.lab.probe.run import CURVE_FILE
 from fp_lab.lab.probe.samples import Samples, draw_samples, make_samples
 from fp_lab.lab.probe.train import likeness, losses_of
-from fp_lab.lab.truth import world_truths
+from fp_lab.lab.scoring.world_truth import world_truths
 from fp_metrics import FAMILIES, About
 from fp_metrics.families.probe import held_out
 from fp_metrics.networks.probe import (

@@ -16,9 +16,10 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import Videos
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.lab.run import prepare_truth, run
+from fp_lab.lab.run import run
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling import evaluation_videos as sample
+from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.sampling.rollout import rollout
 from fp_lab.weights.files import file_sha256
 

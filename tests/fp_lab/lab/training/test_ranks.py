@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 from fixtures import tiny_config
 from fp_data.latents import LatentBatches
+from fp_lab.lab.checkpoints.during_training import train_tracked
 from fp_lab.lab.config import ExperimentConfig, TrackConfig, TrainingConfig, load, to_yaml
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.runtime.reporter import Reporter, Step
-from fp_lab.lab.track.in_training import train_tracked
 from fp_lab.lab.training.checkpoints import checkpoints
 from fp_lab.lab.training.ranks import RanksFailed, launch_command, main
 from fp_lab.training.system import step_generator

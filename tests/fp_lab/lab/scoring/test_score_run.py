@@ -12,12 +12,12 @@ import fake_runs
 from fake_runs import CONTROL, INVERTED, VANILLA
 from fixtures import tiny_config
 from fp_data.worlds import WorldConfig, render
-from fp_lab.lab.evaluate import score_run
 from fp_lab.lab.files.video_batch import GIVEN, Videos
-from fp_lab.lab.forgotten import truly_shown
 from fp_lab.lab.materials.videos import evaluation_videos
-from fp_lab.lab.summary import headline
-from fp_lab.lab.truth import world_truths
+from fp_lab.lab.scoring.files import headline
+from fp_lab.lab.scoring.forgetting import truly_shown
+from fp_lab.lab.scoring.score_run import score_run
+from fp_lab.lab.scoring.world_truth import world_truths
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from typing import Literal
 
 import pandas as pd
 
+from fp_lab.lab.checkpoints.afterwards import Tracked, TrackedRun
+from fp_lab.lab.checkpoints.best import Best, Goal, better_direction, frozen_steps, goal_panel
 from fp_lab.lab.tables import Cell, Column, Line, Table, number
-from fp_lab.lab.track.best import Best, Goal, better_direction, frozen_steps, goal_panel
-from fp_lab.lab.track.over_runs import Tracked, TrackedRun
 from fp_metrics.statistics import LEAST_CLUSTERS
 
 _MOST_STEPS = 8  # columns

@@ -12,9 +12,9 @@ from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codecs.tiny import Codec
 from fp_lab.flow.solvers import SolverConfig
-from fp_lab.lab.forgotten import truly_shown
-from fp_lab.lab.measured import pixels
-from fp_lab.lab.truth import scene_truths, world_truths
+from fp_lab.lab.scoring.forgetting import truly_shown
+from fp_lab.lab.scoring.score_video import pixels
+from fp_lab.lab.scoring.world_truth import scene_truths, world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
 from fp_lab.sampling.rollout import SamplingConfig, rollout

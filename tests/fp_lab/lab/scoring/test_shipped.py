@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fp_lab.codecs.tiny import Codec
-from fp_lab.lab.base_quality import Judge
 from fp_lab.lab.provenance.base_origin import provenance_of
+from fp_lab.lab.scoring.base_quality import Judge
 from fp_lab.lab.training.pretrain import CURVE_FILE, codec_fidelity
 from fp_lab.model import FramePackModel
 from fp_lab.weights.files import WEIGHTS_FILE, file_sha256

@@ -10,7 +10,7 @@ import pandas as pd
 from fp_data.atomic import replacing
 from fp_data.damaged import parse_json, taking_apart
 from fp_lab.lab.files.run_folder import RunFolder, digest
-from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE
+from fp_lab.lab.scoring.files import NOISE_FLOOR, VIDEOS_FILE
 from fp_lab.lab.training.checkpoints import Checkpoint, tracked_path
 
 COLUMNS = (

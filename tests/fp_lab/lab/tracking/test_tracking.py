@@ -12,12 +12,12 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from fp_lab.lab.arms_at_work import ArmsAtWork
-from fp_lab.lab.ending import mlflow_command
 from fp_lab.lab.engines import Here
 from fp_lab.lab.progress import GridProgress
 from fp_lab.lab.runtime.reporter import Step
 from fp_lab.lab.tracking import RESULTS_TAG, TrackedRun, Tracker, Unreachable
 from fp_lab.lab.tracking import store as store_module
+from fp_lab.lab.tracking.address import mlflow_command
 
 
 @pytest.fixture(scope="module")

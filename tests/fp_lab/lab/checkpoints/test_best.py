@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fp_lab.lab.checkpoints.best import Goal, best_checkpoint
 from fp_lab.lab.config import TrackConfig
-from fp_lab.lab.track.best import Goal, best_checkpoint
 
 CLARITY = "plain/denoised-sharpness"
 

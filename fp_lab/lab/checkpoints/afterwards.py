@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from fp_lab.lab.checkpoints.best import Best, Goal, best_checkpoint
+from fp_lab.lab.checkpoints.rows import tracked_videos, write_tracked
+from fp_lab.lab.checkpoints.score import Scorer
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.run import prepare_truth
 from fp_lab.lab.runtime.progress import TrackProgress
-from fp_lab.lab.track.best import Best, Goal, best_checkpoint
-from fp_lab.lab.track.scoring import Scorer
-from fp_lab.lab.track.tracked import tracked_videos, write_tracked
+from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
 
 PAGE_FOLDER = "track"
@@ -30,7 +30,7 @@ class TrackedRun:
         run: its folder.
         arm: name of the arm: its folder's, behind that of the grid where there are several.
         config: of the run.
-        table: see `fp_lab.lab.track.tracked.COLUMNS`.
+        table: see `fp_lab.lab.checkpoints.rows.COLUMNS`.
         videos: one row per step, estimator and video, own history.
         missing: steps without scores, which cannot be made: their weights are pruned or damaged.
     """

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fp_lab.lab.measured import measures
-from fp_lab.lab.summary import clusters, family_of, interval
+from fp_lab.lab.scoring.files import clusters, family_of, interval
+from fp_lab.lab.scoring.score_video import measures
 from fp_metrics import cluster_interval, summarise_drift
 from fp_metrics.drift import DriftResult
 from fp_metrics.segments import Order as DriftOrder

@@ -8,9 +8,9 @@ import pytest
 
 from fake_runs import CONTROL, INVERTED, VANILLA, experiment, fake_run, noise
 from fp_lab.lab.compare import Comparison, compare_runs
-from fp_lab.lab.evaluate import score_run
-from fp_lab.lab.given_frames import GIVEN_COLUMNS
-from fp_lab.lab.summary import headline
+from fp_lab.lab.scoring.files import headline
+from fp_lab.lab.scoring.given_frames import GIVEN_COLUMNS
+from fp_lab.lab.scoring.score_run import score_run
 from fp_lab.lab.tables import Cell
 from made_up_scores import Figures, made_up_grid
 

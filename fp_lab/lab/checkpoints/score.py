@@ -1,16 +1,16 @@
 """Score checkpoints as a run is scored: generate the fixed evaluation set and measure it."""
 
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.evaluate import score_run
 from fp_lab.lab.files.locking import only_one
-from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder, digest
+from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling.evaluation_videos import sample
+from fp_lab.lab.scoring.noise_floor import find_truth
+from fp_lab.lab.scoring.score_run import score_run
 from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
 
 
@@ -75,10 +75,3 @@ class Scorer:
                 progress=lambda done, total: self.reporter.advance(done),
             )
         checkpoint.error.unlink(missing_ok=True)
-
-
-def find_truth(run: RunFolder, config: ExperimentConfig) -> Path | None:
-    """The scored ground truth of a run's evaluation set in its grid; None where there is none."""
-    key = stage_keys(config).truth
-    places = sorted(run.path.resolve().parents[1].glob(f"{TRUTH_FOLDER}*"))
-    return next((place for place in places if RunFolder(place).is_done("truth", key)), None)

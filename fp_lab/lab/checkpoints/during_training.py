@@ -8,15 +8,15 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from fp_lab.lab.checkpoints.best import Goal, best_checkpoint, check_measured
+from fp_lab.lab.checkpoints.rows import tracked_videos, write_tracked
+from fp_lab.lab.checkpoints.score import Scorer
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.peak_memory import peak_memory, reset_peak_memory
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.track.best import Goal, best_checkpoint, check_measured
-from fp_lab.lab.track.scoring import Scorer
-from fp_lab.lab.track.tracked import tracked_videos, write_tracked
 from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints, prune
 from fp_lab.lab.training.train import train
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fp_data.worlds import World, WorldConfig, render
-from fp_lab.lab.truth import world_truths
+from fp_lab.lab.scoring.world_truth import world_truths
 from fp_metrics import About, Series, VideoScores, WorldTruth, score_video
 
 FRAMES, SEEDS = 64, range(500, 532)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fp_lab.lab.checkpoints.afterwards import TrackedRun
 from fp_lab.lab.differing import listed
-from fp_lab.lab.mirror import mirror_checkpoints
-from fp_lab.lab.track.over_runs import TrackedRun
 from fp_lab.lab.tracking import Tracker, Unreachable
+from fp_lab.lab.tracking.log_run import mirror_checkpoints
 
 
 def send(runs: Sequence[TrackedRun], say: Callable[[str], None]) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 from torch import Tensor
 
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.measured import Row, pixels
-from fp_lab.lab.summary import FORGETTING_FILE, clusters, plain
+from fp_lab.lab.scoring.files import FORGETTING_FILE, clusters, plain
+from fp_lab.lab.scoring.score_video import Row, pixels
 from fp_metrics import SceneTruth, WorldTruth
 from fp_metrics.forgetting import ForgettingMeter
 

@@ -9,17 +9,17 @@ import pytest
 from rich.console import Console
 
 from fixtures import tiny_config
+from fp_lab.lab.checkpoints.afterwards import Tracked, find_runs, page_folder, track
+from fp_lab.lab.checkpoints.best import Goal
+from fp_lab.lab.checkpoints.during_training import train_tracked
+from fp_lab.lab.checkpoints.rows import COLUMNS, tracked_path
+from fp_lab.lab.checkpoints.table import best_lines, steps_table
 from fp_lab.lab.config import to_yaml
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.report.track_page import write_track_page
 from fp_lab.lab.runtime.progress import TrackProgress
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.track.best import Goal
-from fp_lab.lab.track.in_training import train_tracked
-from fp_lab.lab.track.over_runs import Tracked, find_runs, page_folder, track
-from fp_lab.lab.track.table import best_lines, steps_table
-from fp_lab.lab.track.tracked import COLUMNS, tracked_path
 from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
 
 ARMS = ("td_f2k2f1k1_g3", "f1k1_x_g3_f1k1f2k2_td")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fp_lab.lab.summary import COMPANION_FAMILY
+from fp_lab.lab.scoring.files import COMPANION_FAMILY
 from fp_metrics import COMPANIONS, FAMILIES, About, Series, VideoScores, exposure_bias, score_video, segment
 from fp_metrics.companions import LEARNED_COMPANIONS, Companion
 from fp_metrics.curves import border_jump

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.evaluate import applying_families
-from fp_lab.lab.measured import measures
 from fp_lab.lab.panels import Panel, Panels
+from fp_lab.lab.scoring.score_run import applying_families
+from fp_lab.lab.scoring.score_video import measures
 from fp_metrics import FAMILIES, Interval
 
 
@@ -83,7 +83,7 @@ def best_checkpoint(videos: pd.DataFrame, goal: Goal) -> Best | None:
     move does not drift.
 
     Args:
-        videos: see `fp_lab.lab.track.tracked.tracked_videos`.
+        videos: see `fp_lab.lab.checkpoints.rows.tracked_videos`.
         goal: by what; of several estimators of a score the first counts.
 
     Raises:

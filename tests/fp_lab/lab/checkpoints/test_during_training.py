@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from fixtures import tiny_config
+from fp_lab.lab.checkpoints.during_training import train_tracked, undisturbed
+from fp_lab.lab.checkpoints.rows import COLUMNS, tracked_path
 from fp_lab.lab.config import ExperimentConfig, TrackConfig
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.run import prepare_truth
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling.evaluation_videos import sample
-from fp_lab.lab.track.in_training import train_tracked, undisturbed
-from fp_lab.lab.track.tracked import COLUMNS, tracked_path
+from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.lab.training.checkpoints import checkpoints, prune
 from fp_lab.weights.files import file_sha256
 
@@ -191,7 +191,7 @@ def test_a_failure_of_the_scores_is_no_failure_of_the_training(
     def fail(*args: object, **options: object) -> None:
         raise RuntimeError("no such metric")
 
-    monkeypatch.setattr("fp_lab.lab.track.scoring.score_run", fail)
+    monkeypatch.setattr("fp_lab.lab.checkpoints.score.score_run", fail)
     place, listening = RunFolder(tmp_path / "grid" / "arm" / "seed0"), Listening()
     train_tracked(place, tracking(plain, keep=1), "key", materials, listening)
     assert weights(place) == weights(untracked)

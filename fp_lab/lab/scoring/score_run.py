@@ -19,14 +19,14 @@ from fp_lab.codecs.video import VideoCodec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER
 from fp_lab.lab.files.video_batch import GIVEN, Videos
-from fp_lab.lab.forgotten import returns_of, truly_shown, write_forgetting
-from fp_lab.lab.given_frames import with_given
-from fp_lab.lab.measured import VideoRows, measure, spans_of
 from fp_lab.lab.planning.flops import strides_of
 from fp_lab.lab.runtime.process_pool import Advance, pooled
-from fp_lab.lab.summarise import summarise
-from fp_lab.lab.summary import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables
-from fp_lab.lab.truth import follows_one_object, scene_truths, world_truths
+from fp_lab.lab.scoring.files import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables
+from fp_lab.lab.scoring.forgetting import returns_of, truly_shown, write_forgetting
+from fp_lab.lab.scoring.given_frames import with_given
+from fp_lab.lab.scoring.score_video import VideoRows, measure, spans_of
+from fp_lab.lab.scoring.summary import summarise
+from fp_lab.lab.scoring.world_truth import follows_one_object, scene_truths, world_truths
 from fp_metrics import About, SceneTruth, WorldTruth, protocol
 
 WORLD_ONLY = ("world", "probe")

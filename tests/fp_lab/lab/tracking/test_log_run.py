@@ -13,17 +13,17 @@ from rich.console import Console
 from safetensors.numpy import save_file
 
 import fp_lab
+from fp_lab.lab.checkpoints.afterwards import find_runs, track
+from fp_lab.lab.checkpoints.sent import send
 from fp_lab.lab.config import load
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grid import single
 from fp_lab.lab.grid_run import run_grid
-from fp_lab.lab.mirror import checkpoints_of, mirror, steps_of, tags_of, weights_tags
 from fp_lab.lab.provenance.record import provenance
 from fp_lab.lab.provenance.stage_keys import STAGE_VERSIONS
 from fp_lab.lab.runtime.progress import TrackProgress
-from fp_lab.lab.track.over_runs import find_runs, track
-from fp_lab.lab.track.sent import send
 from fp_lab.lab.tracking import CHECKPOINTS_TAG, Tracker
+from fp_lab.lab.tracking.log_run import checkpoints_of, mirror, steps_of, tags_of, weights_tags
 from fp_lab.weights.files import file_sha256
 
 STEPS = 4

@@ -1,0 +1,1 @@
+"""Scoring: an arm's videos by every metric, their truth, means with intervals."""

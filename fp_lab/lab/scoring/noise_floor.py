@@ -1,0 +1,46 @@
+"""The noise floor of a grid's figures: scores of the ground truth, made once per evaluation set."""
+
+from pathlib import Path
+
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.files.locking import only_one
+from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.provenance.stage_keys import stage_keys
+from fp_lab.lab.provenance.unchanged import input_digests, require_unchanged
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.scoring.score_run import score_truth
+
+
+def prepare_truth(folder: Path, config: ExperimentConfig, materials: Materials, reporter: Reporter) -> None:
+    """Score the ground truth of the evaluation set, the noise floor of every arm's figures, once.
+
+    Processes that need it at the same time wait for the first.
+    """
+    place, inputs = RunFolder(folder), input_digests(config)
+    key = stage_keys(config).truth
+    with only_one(place.lock):
+        if place.is_done("truth", key):
+            return
+        for line in place.set_aside("truth"):
+            reporter.say(line)
+        place.clear("truth")
+        evaluation, codec = materials.evaluation(config), materials.codec(config)
+        reporter.begin("truth", config.evaluation.videos)
+        with place.doing("truth", key):
+            score_truth(
+                folder,
+                evaluation.truth,
+                config,
+                codec,
+                workers=config.training.threads,
+                progress=lambda done, total: reporter.advance(done),
+            )
+            require_unchanged(inputs, config, "truth")
+
+
+def find_truth(run: RunFolder, config: ExperimentConfig) -> Path | None:
+    """The scored ground truth of a run's evaluation set in its grid; None where there is none."""
+    key = stage_keys(config).truth
+    places = sorted(run.path.resolve().parents[1].glob(f"{TRUTH_FOLDER}*"))
+    return next((place for place in places if RunFolder(place).is_done("truth", key)), None)

@@ -1,1 +1,0 @@
-"""Scores and drift over a training: checkpoints, what they score, and which one is best."""
