@@ -23,9 +23,9 @@ from torch import Tensor
 
 from fp_data.carriers import get_clips
 from fp_data.video import read_video, write_mp4
-from fp_lab.lab.inputs import VideoFile
+from fp_lab.lab.evaluate.find_videos import VideoFile
+from fp_lab.lab.evaluate.score_file import Measuring, score_file
 from fp_lab.lab.runtime.process_pool import Advance, pooled
-from fp_lab.lab.scored_file import Measuring, score_file
 from fp_metrics import About, choose, score_video
 from fp_metrics.suite import CHUNK
 

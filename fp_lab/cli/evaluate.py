@@ -11,7 +11,7 @@ from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
 
 if TYPE_CHECKING:
-    from fp_lab.lab.folders import FolderScores
+    from fp_lab.lab.evaluate.score_folders import FolderScores
 
 _MANY = 24
 """Videos above which a terminal shows the means alone."""
@@ -78,15 +78,15 @@ def evaluate(
 
     or: fp-lab evaluate my_videos/ --family plain   (needs no weights)
     """
-    from fp_lab.lab.folder_tables import summary_table
-    from fp_lab.lab.folders import score_folders
-    from fp_lab.lab.paired_folders import compare_folders, refuse_before_scoring
+    from fp_lab.lab.evaluate.against import compare_folders, refuse_before_scoring
+    from fp_lab.lab.evaluate.log_to_mlflow import log_folder
+    from fp_lab.lab.evaluate.results import Results
+    from fp_lab.lab.evaluate.score_file import Measuring
+    from fp_lab.lab.evaluate.score_folders import score_folders
+    from fp_lab.lab.evaluate.tables import summary_table
+    from fp_lab.lab.evaluate.vbench import vbench_table, write_vbench
     from fp_lab.lab.report.scores_page import write_scores_page
-    from fp_lab.lab.results import Results
-    from fp_lab.lab.scored_file import Measuring
     from fp_lab.lab.tables import to_text
-    from fp_lab.lab.tracked_folder import log_folder
-    from fp_lab.lab.vbench import vbench_table, write_vbench
     from fp_metrics.vbench_json import read_vbench_json
 
     console = Console()

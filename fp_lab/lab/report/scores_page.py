@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from fp_lab.lab.evaluate.results import Results
+from fp_lab.lab.evaluate.score_file import strip_path
+from fp_lab.lab.evaluate.score_folders import FolderScores
+from fp_lab.lab.evaluate.tables import summary_table
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.folder_tables import summary_table
-from fp_lab.lab.folders import FolderScores
 from fp_lab.lab.report.html import Picture, document
 from fp_lab.lab.report.series_plot import draw_series
-from fp_lab.lab.results import Results
-from fp_lab.lab.scored_file import strip_path
 from fp_lab.lab.scoring.files import FRAMES_FILE, VIDEOS_FILE
 from fp_lab.lab.tables import Table, number, to_html
 

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.report.plots import panel_grid
 from fp_lab.lab.report.style import PALETTE, paper, save
-from fp_lab.lab.results import Results
 from fp_metrics.segments import FRACTION
 from fp_metrics.series_metric import SeriesMetric
 

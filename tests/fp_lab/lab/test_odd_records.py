@@ -15,11 +15,11 @@ from fp_lab.lab.checkpoints.rows import write_tracked
 from fp_lab.lab.compare import compare
 from fp_lab.lab.config.of_run import run_settings
 from fp_lab.lab.engines.journal import JOURNAL_FILE, JournalReader
+from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.gathered import by_length, gather
 from fp_lab.lab.identity import occupant
 from fp_lab.lab.report.results_page import write_results
-from fp_lab.lab.results import Results
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.files import headline_of
 from fp_lab.lab.training.checkpoints import Checkpoint

@@ -21,10 +21,10 @@ from fp_data.damaged import DamagedFile, parse_json, taking_apart
 from fp_data.video import READING, glance, probe, read_video
 from fp_data.video_file import MEGAPIXELS, require_size
 from fp_lab.checks.ranges import check_once
+from fp_lab.lab.evaluate.find_videos import VideoFile
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.names import shown
 from fp_lab.lab.files.run_folder import digest
-from fp_lab.lab.inputs import VideoFile
 from fp_lab.lab.scoring.files import plain
 from fp_lab.lab.scoring.score_video import Row
 from fp_metrics import About, VideoScores, WrongLength, protocol, score_video

@@ -9,12 +9,12 @@ import pytest
 
 import bad_videos
 from fp_data.video import glance, write_mp4
+from fp_lab.lab.evaluate.find_videos import find_videos
+from fp_lab.lab.evaluate.prompt_files import match_prompts, read_prompts
+from fp_lab.lab.evaluate.score_file import Measuring, score_file
+from fp_lab.lab.evaluate.score_folders import FolderScores, score_folders
 from fp_lab.lab.files.names import shown
-from fp_lab.lab.folders import FolderScores, score_folders
-from fp_lab.lab.inputs import find_videos
-from fp_lab.lab.prompt_files import match_prompts, read_prompts
 from fp_lab.lab.report.scores_page import write_scores_page
-from fp_lab.lab.scored_file import Measuring, score_file
 from fp_metrics.vbench_json import read_vbench_json
 
 QUICK = Measuring(("plain",), ("aesthetic",))
@@ -171,7 +171,7 @@ def test_a_file_that_promises_more_frames_is_counted_within_the_limit_that_was_a
     path = tmp_path / "v.mp4"
     write_mp4(path, np.zeros((6, 128, 256, 3), np.uint8), 8)
     monkeypatch.setattr("fp_data.video_file.MEGAPIXELS", 0.02)
-    monkeypatch.setattr("fp_lab.lab.scored_file.glance", lambda path: replace(glance(path), frames=9))
+    monkeypatch.setattr("fp_lab.lab.evaluate.score_file.glance", lambda path: replace(glance(path), frames=9))
     (file,) = find_videos([path]).files
     larger = Measuring(("plain",), ("aesthetic",), megapixels=1.0)
     scores = score_file(file, larger, tmp_path, lambda _: None)
@@ -186,6 +186,6 @@ def test_whatever_fails_for_one_file_is_said(
         raise error
 
     path = bad_videos.write(tmp_path / "v.mkv", bad_videos.moving(2))
-    monkeypatch.setattr("fp_lab.lab.scored_file._measure", failing)
+    monkeypatch.setattr("fp_lab.lab.evaluate.score_file._measure", failing)
     (file,) = find_videos([path]).files
     assert "memory" in score_file(file, QUICK, tmp_path / "kept", lambda _: None).failure

@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fp_data.atomic import replacing
-from fp_lab.lab.folders import FolderScores
-from fp_lab.lab.pairs import match_paths
-from fp_lab.lab.results import Results
+from fp_lab.lab.evaluate.pairs import match_paths
+from fp_lab.lab.evaluate.results import Results
+from fp_lab.lab.evaluate.score_folders import FolderScores
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_metrics import Score, cluster_interval
 from fp_metrics.vbench_json import PROTOCOL, VBenchResults, read_vbench_json, results_of, write_vbench_json

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import bad_videos
-from fp_lab.lab.folders import FolderScores, score_folders
-from fp_lab.lab.scored_file import Measuring
-from fp_lab.lab.vbench import vbench_table, write_vbench
+from fp_lab.lab.evaluate.score_file import Measuring
+from fp_lab.lab.evaluate.score_folders import FolderScores, score_folders
+from fp_lab.lab.evaluate.vbench import vbench_table, write_vbench
 from fp_metrics.vbench_json import read_vbench_json
 
 

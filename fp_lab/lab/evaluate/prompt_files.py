@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from fp_lab.lab.pairs import common_end
+from fp_lab.lab.evaluate.pairs import common_end
 
 
 def read_prompts(path: Path) -> dict[str, str]:

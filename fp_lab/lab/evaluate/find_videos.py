@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fp_data.clips import EXTENSIONS, caption, video_paths
 from fp_data.video_file import fault_of
+from fp_lab.lab.evaluate.prompt_files import match_prompts, read_prompts
 from fp_lab.lab.files.names import shown
-from fp_lab.lab.prompt_files import match_prompts, read_prompts
 
 _NAMED = 8
 
@@ -51,7 +51,7 @@ def find_videos(paths: Sequence[Path], prompts: Path | None = None) -> FoundVide
 
     Args:
         paths: folders and files. A file that is named is taken whatever its ending is.
-        prompts: see `fp_lab.lab.prompt_files.read_prompts`; else a file's prompt is the text beside it (same
+        prompts: see `fp_lab.lab.evaluate.prompt_files.read_prompts`; else a file's prompt is the text beside it (same
             name, .txt).
 
     Raises:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fp_lab.lab.paired_folders import compare_folders
-from fp_lab.lab.pairs import match_paths, pair_videos
-from fp_lab.lab.results import Results
+from fp_lab.lab.evaluate.against import compare_folders
+from fp_lab.lab.evaluate.pairs import match_paths, pair_videos
+from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.tables import Table
 from fp_metrics import holm, paired_permutation
 from fp_metrics.significance import detectable

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from fp_lab.lab.folders import FolderScores
+from fp_lab.lab.evaluate.score_folders import FolderScores
 from fp_lab.lab.tracking import Tracker
 
 

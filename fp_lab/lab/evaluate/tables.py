@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from fp_lab.lab.results import Results
+from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_metrics import Estimator
 from fp_metrics.statistics import LEAST_CLUSTERS

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from fp_data.video import glance
+from fp_lab.lab.evaluate.find_videos import VideoFile, find_videos, is_folder
+from fp_lab.lab.evaluate.results import RESULTS_FILE, Results
+from fp_lab.lab.evaluate.score_file import FileScores, Measuring, find_scores, score_file
+from fp_lab.lab.evaluate.tables import folder_tables
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.folder_tables import folder_tables
-from fp_lab.lab.inputs import VideoFile, find_videos, is_folder
-from fp_lab.lab.results import RESULTS_FILE, Results
 from fp_lab.lab.runtime.process_pool import Advance, pooled
-from fp_lab.lab.scored_file import FileScores, Measuring, find_scores, score_file
 from fp_lab.lab.scoring.files import plain, video_table, write_tables
 from fp_lab.lab.scoring.score_video import Row
 from fp_lab.lab.scoring.summary import summarise

@@ -10,14 +10,14 @@ import pytest
 
 import bad_videos
 from fp_data.video import glance, write_mp4
-from fp_lab.lab import scored_file
-from fp_lab.lab.folders import FolderScores, score_folders
-from fp_lab.lab.inputs import find_videos
-from fp_lab.lab.paired_folders import compare_folders
-from fp_lab.lab.prompt_files import read_prompts
+from fp_lab.lab.evaluate import score_file as scored_file
+from fp_lab.lab.evaluate.against import compare_folders
+from fp_lab.lab.evaluate.find_videos import find_videos
+from fp_lab.lab.evaluate.prompt_files import read_prompts
+from fp_lab.lab.evaluate.results import Results
+from fp_lab.lab.evaluate.score_file import Measuring
+from fp_lab.lab.evaluate.score_folders import FolderScores, score_folders
 from fp_lab.lab.report.scores_page import write_scores_page
-from fp_lab.lab.results import Results
-from fp_lab.lab.scored_file import Measuring
 
 PLAIN = Measuring(("plain",))
 QUICK = Measuring(("plain",), ("clarity", "aesthetic"))

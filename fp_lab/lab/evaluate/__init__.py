@@ -1,0 +1,1 @@
+"""Scores of folders of videos (`fp-lab evaluate`): find, decode, score, compare, log."""
