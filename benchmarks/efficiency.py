@@ -10,9 +10,9 @@ import argparse
 from dataclasses import dataclass
 
 from fp_lab.codecs.tiny import Codec
-from fp_lab.lab.efficiency.arms import sides_of
 from fp_lab.lab.efficiency.measure import measure
 from fp_lab.lab.efficiency.tables import ratio_table
+from fp_lab.lab.grids.efficiency_arms import sides_of
 from fp_lab.lab.tables import to_text
 
 ARMS = ("td_f8k8f4k4f2k2f1k1_g9", "f1k1_x_g9_f1k1f2k2f4k4f8k8_td", "g9")

@@ -23,16 +23,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fp_data.latents import LatentBatches
 from fp_lab.lab.config import ExperimentConfig, load
-from fp_lab.lab.engines import Engine, Here
-from fp_lab.lab.engines.local import Local
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.grid import Arm, Grid
-from fp_lab.lab.grid_run import grid_jobs
-from fp_lab.lab.job import Job
+from fp_lab.lab.grids.engines import Engine, Here
+from fp_lab.lab.grids.engines.processes import Local
+from fp_lab.lab.grids.grid import Arm, Grid
+from fp_lab.lab.grids.progress import ArmProgress, GridProgress
+from fp_lab.lab.grids.run_grid import grid_jobs
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
-from fp_lab.lab.progress import ArmProgress, GridProgress
 from fp_lab.lab.provenance.stage_keys import stage_keys
+from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tracking import Tracker
 from fp_lab.lab.training.fit import fit

@@ -45,9 +45,9 @@ def efficiency(
     bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
-        from fp_lab.lab.efficiency.arms import sides_of
         from fp_lab.lab.efficiency.measure import measure
         from fp_lab.lab.efficiency.tables import efficiency_tables, write_efficiency
+        from fp_lab.lab.grids.efficiency_arms import sides_of
         from fp_lab.lab.materials.models import codec_of
         from fp_lab.lab.tables import print_table
 

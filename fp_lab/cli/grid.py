@@ -11,12 +11,12 @@ from fp_lab.cli.console import Console
 from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
 from fp_lab.lab.config.find import find_grids
-from fp_lab.lab.ending import ending
+from fp_lab.lab.grids.closing_lines import ending
 
 if TYPE_CHECKING:
-    from fp_lab.lab.dry_run import Options
-    from fp_lab.lab.engines import Engine
-    from fp_lab.lab.grid import Grid
+    from fp_lab.lab.dry_run.plan_table import Options
+    from fp_lab.lab.grids.engines import Engine
+    from fp_lab.lab.grids.grid import Grid
 
 INTERRUPTED = 130
 REPLACE_HELP = "Replace earlier results of other settings instead of going beside them."
@@ -82,9 +82,9 @@ def grid(
     """
     console = Console()
     with console.status("Starting (importing torch and MLflow takes a while)"):
-        from fp_lab.lab.dry_run import Options
-        from fp_lab.lab.grid import load_grid
-        from fp_lab.lab.grid_run import fetch_data
+        from fp_lab.lab.dry_run.plan_table import Options
+        from fp_lab.lab.grids.grid import load_grid
+        from fp_lab.lab.grids.run_grid import fetch_data
 
         files = find_grids(file)
         if len(files) > 1 and any(text.startswith("name=") for text in overrides or []):
@@ -116,12 +116,12 @@ class _Where:
 
     def make(self, grid: "Grid", runs: Path) -> "Engine":
         """The engine; what it is asked for is checked, nothing is begun."""
-        from fp_lab.lab.engines import make_engine
+        from fp_lab.lab.grids.engines import make_engine
 
         return make_engine(self.engine, self.at_once(grid), runs / "cache", self.options)
 
     def at_once(self, grid: "Grid") -> int | None:
-        from fp_lab.lab.engines.local import workers_that_fit
+        from fp_lab.lab.grids.engines.processes import workers_that_fit
 
         if self.workers is not None or self.engine != "local":
             return self.workers
@@ -132,7 +132,7 @@ def _run(
     grid: "Grid", runs: Path, where: _Where, asked: "Options", replace: bool, console: Console
 ) -> dict[str, str]:
     """Run a grid and show its end; labels of the arms that failed, with the reason."""
-    from fp_lab.lab.grid_run import run_grid
+    from fp_lab.lab.grids.run_grid import run_grid
 
     try:
         result = run_grid(
@@ -185,13 +185,13 @@ def key_values(texts: Sequence[str]) -> dict[str, str]:
 def _show_plan(
     grid: "Grid", runs: Path, where: _Where, asked: "Options", replace: bool, console: Console
 ) -> None:
-    from fp_lab.lab.cautions import cautions
-    from fp_lab.lab.dry_run import plan_notes, plan_table
-    from fp_lab.lab.estimate import estimate
-    from fp_lab.lab.feasible import check_feasible
-    from fp_lab.lab.grid_run import placed_jobs
+    from fp_lab.lab.dry_run.cost_estimate import estimate
+    from fp_lab.lab.dry_run.plan_table import plan_notes, plan_table
+    from fp_lab.lab.grids.cautions import cautions
+    from fp_lab.lab.grids.feasible import check_feasible
+    from fp_lab.lab.grids.placement import place_arms
+    from fp_lab.lab.grids.run_grid import placed_jobs
     from fp_lab.lab.materials.materials import Materials
-    from fp_lab.lab.placement import place_arms
     from fp_lab.lab.runtime.reporter import Reporter
     from fp_lab.lab.tables import print_whole
 

@@ -35,8 +35,8 @@ def train(
 
       fp-lab train base recipe=td_f8k8f4k4f2k2f1k1_g9 seed=1 --score
     """
-    from fp_lab.lab.grid import single
-    from fp_lab.lab.grid_run import fetch_data, run_grid
+    from fp_lab.lab.grids.grid import single
+    from fp_lab.lab.grids.run_grid import fetch_data, run_grid
 
     console = Console()
     alone = single(config, overrides or [])

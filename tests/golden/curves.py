@@ -23,7 +23,7 @@ from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.run import run
+from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.quiet import quiet_lightning
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import TinyFamily

@@ -51,7 +51,7 @@ def find_videos(paths: Sequence[Path], prompts: Path | None = None) -> FoundVide
 
     Args:
         paths: folders and files. A file that is named is taken whatever its ending is.
-        prompts: see `fp_lab.lab.evaluate.prompt_files.read_prompts`; else a file's prompt is the text beside it (same
+        prompts: see `prompt_files.read_prompts`; else a file's prompt is the text beside it (same
             name, .txt).
 
     Raises:

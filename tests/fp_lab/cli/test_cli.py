@@ -13,14 +13,15 @@ import bad_videos
 from fixtures import tiny_config, tiny_experiment
 from fp_data.clips import probe
 from fp_lab.cli import app
-from fp_lab.lab import estimate, grid_run
 from fp_lab.lab.config.find import find_grids
-from fp_lab.lab.estimate import Cost
-from fp_lab.lab.grid import Grid, load_grid
-from fp_lab.lab.grid_run import GridResult
-from fp_lab.lab.identity import Identity, write_identity
+from fp_lab.lab.dry_run import cost_estimate as estimate
+from fp_lab.lab.dry_run.cost_estimate import Cost
+from fp_lab.lab.grids import run_grid as grid_run
+from fp_lab.lab.grids.grid import Grid, load_grid
+from fp_lab.lab.grids.run_grid import GridResult
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.run import run
+from fp_lab.lab.runs.identity import Identity, write_identity
+from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 
 HEAVY = "torch", "lightning", "mlflow", "pandas", "diffusers", "omegaconf", "matplotlib", "av"

@@ -14,7 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from fixtures import tiny_config
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.codecs.tiny import Codec
-from fp_lab.lab.efficiency.arms import (
+from fp_lab.lab.efficiency.matmul import Product, block_products, multiplying
+from fp_lab.lab.efficiency.measure import Efficiency, measure
+from fp_lab.lab.efficiency.tables import efficiency_tables, ratio_table, write_efficiency
+from fp_lab.lab.efficiency.workload import SECTIONS, Workload
+from fp_lab.lab.grids.efficiency_arms import (
     FULL_HISTORY,
     FULL_SEQUENCE,
     Side,
@@ -23,12 +27,8 @@ from fp_lab.lab.efficiency.arms import (
     sides_of,
     sides_of_grid,
 )
-from fp_lab.lab.efficiency.matmul import Product, block_products, multiplying
-from fp_lab.lab.efficiency.measure import Efficiency, measure
-from fp_lab.lab.efficiency.of_grid import efficiency_of
-from fp_lab.lab.efficiency.tables import efficiency_tables, ratio_table, write_efficiency
-from fp_lab.lab.efficiency.workload import SECTIONS, Workload
-from fp_lab.lab.grid import Arm, Grid
+from fp_lab.lab.grids.grid import Arm, Grid
+from fp_lab.lab.grids.measure_efficiency import efficiency_of
 from fp_lab.lab.planning.flops import forward_flops
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, parse
@@ -212,7 +212,7 @@ def test_a_grid_is_measured_once_for_its_settings(folder: Path, monkeypatch: pyt
         asked.append(options["rounds"])
         return measure(*arguments, **options)
 
-    monkeypatch.setattr("fp_lab.lab.efficiency.of_grid.measure", measured_once)
+    monkeypatch.setattr("fp_lab.lab.grids.measure_efficiency.measure", measured_once)
     found = [efficiency_of(grid, folder / "grid", lambda done, total, note: None) for _ in range(2)]
     assert asked == [2]
     assert found[0].keys() == {PACKED}

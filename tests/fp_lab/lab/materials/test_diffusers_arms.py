@@ -14,11 +14,11 @@ from fp_lab.backbones.diffusers.lora import LORA_FILE
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import GIVEN, Videos
-from fp_lab.lab.grid import load_grid
-from fp_lab.lab.grid_run import run_grid
+from fp_lab.lab.grids.grid import load_grid
+from fp_lab.lab.grids.run_grid import run_grid
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.lab.run import run
+from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tiny_checkpoints import TinyFamily
 from fp_lab.model import FramePackModel

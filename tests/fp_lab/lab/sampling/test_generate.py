@@ -21,7 +21,7 @@ from fp_lab.lab.encoding import conditions as real
 from fp_lab.lab.encoding import text_embeddings as encoded_texts
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import codec_of
-from fp_lab.lab.run import run
+from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling import generate as making
 from fp_lab.lab.sampling.load_model import Ready, ready

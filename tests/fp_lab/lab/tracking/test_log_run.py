@@ -17,8 +17,8 @@ from fp_lab.lab.checkpoints.afterwards import find_runs, track
 from fp_lab.lab.checkpoints.sent import send
 from fp_lab.lab.config import load
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.grid import single
-from fp_lab.lab.grid_run import run_grid
+from fp_lab.lab.grids.grid import single
+from fp_lab.lab.grids.run_grid import run_grid
 from fp_lab.lab.provenance.record import provenance
 from fp_lab.lab.provenance.stage_keys import STAGE_VERSIONS
 from fp_lab.lab.runtime.progress import TrackProgress

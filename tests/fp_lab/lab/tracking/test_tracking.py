@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from fp_lab.lab.arms_at_work import ArmsAtWork
-from fp_lab.lab.engines import Here
-from fp_lab.lab.progress import GridProgress
+from fp_lab.lab.grids.engines import Here
+from fp_lab.lab.grids.progress import GridProgress
+from fp_lab.lab.grids.scheduler import ArmsAtWork
 from fp_lab.lab.runtime.reporter import Step
 from fp_lab.lab.tracking import RESULTS_TAG, TrackedRun, Tracker, Unreachable
 from fp_lab.lab.tracking import store as store_module
@@ -214,7 +214,7 @@ def test_what_is_no_address_is_told_once_and_not_waited_for(
         work = ArmsAtWork([], Here(tmp_path / "cache"), tracker, parent, progress)
         work.unsent = ["an arm"]  # type: ignore[list-item]
         monkeypatch.setattr(ArmsAtWork, "_send", lambda self, job: parent.open())
-        monkeypatch.setattr("fp_lab.lab.arms_at_work.time.sleep", lambda _: pytest.fail("it waits"))
+        monkeypatch.setattr("fp_lab.lab.grids.scheduler.time.sleep", lambda _: pytest.fail("it waits"))
         work.catch_up()
     (line,) = said
     assert line.startswith(f"MLFLOW_TRACKING_URI: got {address!r}, expected an address that MLflow takes")

@@ -1,0 +1,1 @@
+"""`fp-lab grid --dry-run`: what would be done, and what it would cost."""

@@ -1,0 +1,125 @@
+"""What a grid would do: its arms, what is done, and what the rest will cost."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from fp_lab.lab.dry_run.cost_estimate import SHARE, Cost
+from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.grids.grid import Grid
+from fp_lab.lab.runs.identity import results_in
+from fp_lab.lab.runs.job import Job
+
+_MINUTE, _HOUR = 60, 3600
+_SHOWN = 4  # runs that a line names
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a command is asked to do beside what is missing.
+
+    Attributes:
+        redo: do again what is done.
+        retry_failed: try runs again that have failed.
+        efficiency: measure it in the end.
+    """
+
+    redo: bool = False
+    retry_failed: bool = False
+    efficiency: bool = False
+
+
+def plan_table(
+    grid: Grid, jobs: Sequence[Job], costs: Sequence[Cost], workers: int = 1, *, retry_failed: bool = False
+) -> Table:
+    """One row per arm; `done`, or how long a stage will take.
+
+    Args:
+        grid: the arms.
+        jobs: the same as jobs.
+        costs: of the jobs.
+        workers: arms at once, by which the whole is divided.
+        retry_failed: whether arms that have failed are tried again.
+    """
+    left_out = [not retry_failed and has_failed(job) for job in jobs]
+    counted = [Cost() if out else cost for out, cost in zip(left_out, costs, strict=True)]
+    whole = _whole(jobs, counted, workers)
+    title = f"Grid {grid.name}: {len(jobs)} runs in {jobs[0].folder.parents[1]}"
+    table = Table(title=title, title_justify="left", caption=whole, caption_justify="left")
+    for column in ("arm", "seed", "order", *jobs[0].stages):
+        table.add_column(column, overflow="fold")
+    for arm, job, cost, failed in zip(grid.arms, jobs, costs, left_out, strict=True):
+        marks = [
+            "done" if stage not in job.pending else "failed" if failed else duration(getattr(cost, stage))
+            for stage in job.stages
+        ]
+        table.add_row(job.folder.parent.name, str(arm.seed), arm.config.parsed_recipe.order, *marks)
+    return table
+
+
+def plan_notes(jobs: Sequence[Job], options: Options) -> list[str]:
+    """What the options of a command would do to the runs that are there, a line each.
+
+    Args:
+        jobs: as they are with the options.
+        options: of the command.
+    """
+    there = {run.path for place in {job.folder.parent for job in jobs} for run in results_in(place)}
+    done = [job for job in jobs if job.folder in there]
+    failed = [job for job in jobs if has_failed(job)]
+    notes = [f"--redo: done again in place: {_named(done)}"] if options.redo and done else []
+    if failed and options.retry_failed:
+        notes.append(f"--retry-failed: tried again: {_named(failed)}")
+    elif failed:
+        notes.append(f"Failed before, and only tried again with --retry-failed: {_named(failed)}")
+    if options.efficiency:
+        notes.append(f"--efficiency: of {len(jobs)} runs in turn in the end; its time is not counted")
+    return notes
+
+
+def has_failed(job: Job) -> bool:
+    """Whether a job has failed before with the settings, weights and data of now, and is not done."""
+    return bool(job.pending) and RunFolder(job.folder).failure(job.key) is not None
+
+
+def _named(jobs: Sequence[Job]) -> str:
+    more = f" and {len(jobs) - _SHOWN} more" if len(jobs) > _SHOWN else ""
+    return f"{', '.join(job.label for job in jobs[:_SHOWN])}{more}"
+
+
+def _whole(jobs: Sequence[Job], costs: Sequence[Cost], workers: int) -> str:
+    """What all of it takes, and where that is from."""
+    known = [cost.total for cost in costs if not math.isnan(cost.total)]
+    left = [is_real(job.config) for job, cost in zip(jobs, costs, strict=True) if cost.total]
+    if not left:
+        return "Nothing is left to do."
+    lines = []
+    if sum(known):
+        timed = "" if all(left) else "one training step and "
+        lines.append(
+            f"About {duration(sum(known) / workers)} in all: {timed}one video's scores were timed, the rest "
+            "is in proportion to floating-point operations."
+        )
+    if any(left):
+        lines.append(
+            f"Over a transformer of diffusers they are taken to be done at {SHARE:.0%} of the rate of a "
+            "large matrix product, which was timed. Nothing was loaded; neither encoding nor decoding counts."
+        )
+    if unknown := len(costs) - len(known):
+        lines.append(
+            f"?, in {unknown} runs: the config of the transformer or of its VAE, or data.cache, is not on "
+            "this machine."
+        )
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 42 s, 7 min, 2.5 h; "?" where nobody knows."""
+    if math.isnan(seconds):
+        return "?"
+    if seconds < 2 * _MINUTE:
+        return f"{seconds:.0f} s"
+    return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"

@@ -1,0 +1,7 @@
+"""Where the arms of a grid are done: here, in local processes, on a Ray cluster, by SLURM."""
+
+from fp_lab.lab.grids.engines.choose import ENGINES, make_engine
+from fp_lab.lab.grids.engines.engine import ATTEMPTS, Engine
+from fp_lab.lab.grids.engines.in_process import Here
+
+__all__ = ["ATTEMPTS", "ENGINES", "Engine", "Here", "make_engine"]

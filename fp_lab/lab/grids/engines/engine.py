@@ -1,0 +1,118 @@
+"""What an engine is: something that takes jobs and tells, some time later, how they ended."""
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.grids.engines.journal import JournalReader
+from fp_lab.lab.runs.job import Job, Outcome
+from fp_lab.lab.runtime.reporter import Reporter
+
+ATTEMPTS = 3
+"""How often a job is begun whose workers are lost (killed, out of memory, a node gone)."""
+_LOOK_EVERY = 0.2  # seconds
+
+Handle = TypeVar("Handle")
+
+
+class Engine(ABC):
+    """Where the arms of a grid are done. The figures do not depend on it."""
+
+    @property
+    @abstractmethod
+    def free(self) -> bool:
+        """Whether another job may be submitted now."""
+
+    @abstractmethod
+    def submit(self, job: Job, reporter: Reporter) -> None:
+        """Take a job; the reporter hears how it goes, in this process."""
+
+    @abstractmethod
+    def ended(self) -> list[tuple[Job, Outcome]]:
+        """Jobs that have ended since the last call; waits a moment for one."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop whatever still runs."""
+
+    def __enter__(self) -> "Engine":
+        """Begin what the engine needs; making one has only checked its options."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop whatever still runs."""
+        self.close()
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The worker of a job is gone, and has not said how the job ended."""
+
+    reason: str
+
+
+@dataclass
+class _Running(Generic[Handle]):
+    job: Job
+    reader: JournalReader
+    handle: Handle
+    attempts: int = 1
+
+
+class RemoteEngine(Engine, Generic[Handle]):
+    """An engine whose workers are other processes: it hears of them through their journals.
+
+    Args:
+        slots: jobs that may be submitted at once; None without bound.
+    """
+
+    def __init__(self, slots: int | None) -> None:
+        self._slots = slots
+        self._running: list[_Running[Handle]] = []
+
+    @abstractmethod
+    def _start(self, job: Job) -> Handle:
+        """Have a job done somewhere, by `fp_lab.lab.grids.engines.journaled.work_journaled`."""
+
+    @abstractmethod
+    def _look(self, handle: Handle) -> Outcome | Lost | None:
+        """How a job has ended; None while it runs."""
+
+    @property
+    def free(self) -> bool:
+        """Whether a slot is free."""
+        return self._slots is None or len(self._running) < self._slots
+
+    def submit(self, job: Job, reporter: Reporter) -> None:
+        """Start a job and listen to its journal."""
+        reader = JournalReader(job.folder, reporter)
+        self._running.append(_Running(job, reader, self._start(job)))
+
+    def ended(self) -> list[tuple[Job, Outcome]]:
+        """Play all journals; start again what was lost."""
+        time.sleep(_LOOK_EVERY)
+        found = []
+        for running in list(self._running):
+            outcome = self._look(running.handle)
+            running.reader.play()
+            if isinstance(outcome, Lost):
+                outcome = self._again(running, outcome)
+            if outcome is not None:
+                self._running.remove(running)
+                found.append((running.job, outcome))
+        return found
+
+    def _again(self, running: _Running[Any], lost: Lost) -> Outcome | None:
+        if running.attempts == ATTEMPTS:
+            reason = f"its worker was lost {ATTEMPTS} times: {lost.reason}"
+            RunFolder(running.job.folder).record_failure(running.job.key, reason, reason)
+            return Outcome("failed", reason=reason)
+        running.reader.reporter.say(f"{running.job.label}: its worker was lost ({lost.reason}); begun again")
+        running.handle = self._start(running.job)
+        running.attempts += 1
+        return None

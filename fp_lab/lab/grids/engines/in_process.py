@@ -1,0 +1,54 @@
+"""One arm after another in this process."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fp_lab.lab.grids.engines.engine import Engine
+from fp_lab.lab.runs.job import Job, Outcome
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.runtime.system_metrics import watching
+
+if TYPE_CHECKING:
+    from fp_lab.lab.materials.materials import Materials
+
+
+class Here(Engine):
+    """Does a job when it is asked how it ended.
+
+    Args:
+        cache: what arms have in common on disk.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._waiting: tuple[Job, Reporter] | None = None
+
+    @cached_property
+    def _materials(self) -> "Materials":
+        from fp_lab.lab.materials.materials import Materials  # slow to import
+
+        return Materials(self._cache, Reporter())
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing waits."""
+        return self._waiting is None
+
+    def submit(self, job: Job, reporter: Reporter) -> None:
+        """Keep a job."""
+        self._waiting = job, reporter
+
+    def ended(self) -> list[tuple[Job, Outcome]]:
+        """Do the job that waits."""
+        if self._waiting is None:
+            return []
+        from fp_lab.lab.runs.arm import work  # slow to import
+
+        job, reporter = self._waiting
+        self._waiting = None
+        with watching(reporter):
+            return [(job, work(job, self._materials, reporter))]
+
+    def close(self) -> None:
+        """Nothing runs between two calls."""

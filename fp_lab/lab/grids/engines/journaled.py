@@ -1,0 +1,18 @@
+"""A job in a process of its own: what it does is heard through its journal."""
+
+from fp_lab.lab.grids.engines.journal import Journal
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.runs.arm import work
+from fp_lab.lab.runs.job import Job, Outcome
+from fp_lab.lab.runtime.system_metrics import watching
+
+
+def work_journaled(job: Job, materials: Materials | None = None) -> Outcome:
+    """Do a job, and write a journal of it into its folder.
+
+    Args:
+        job: the arm.
+        materials: of the process, where it does several jobs.
+    """
+    with Journal(job.folder) as journal, watching(journal):
+        return work(job, materials or Materials(job.cache, journal), journal)

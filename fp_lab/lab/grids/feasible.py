@@ -1,0 +1,99 @@
+"""What cannot be done is refused before anything is trained: by what files and the machine tell."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import psutil
+
+from fp_data.clips import ClipsConfig, NoVideos, require_window
+from fp_lab.codecs.video import pixel_frames
+from fp_lab.lab.checkpoints.best import Goal, check_measured
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.grids.grid import Arm
+from fp_lab.lab.materials.videos import clips_of
+from fp_lab.lab.planning.flops import LatentShape, own_backbone, shape_of, strides_of
+from fp_lab.lab.scoring.score_run import applying_families, left_out
+from fp_lab.packing.schedule import level_tokens
+
+_LATENT = 4  # bytes of a channel, in memory
+_EMBEDDED = 4  # bytes of a channel of a token
+_COPIES = 3  # of the evaluation videos: true ones, generated ones, those from true history
+
+
+def check_feasible(arms: Sequence[Arm]) -> None:
+    """Refuse arms that nothing but a change of their settings can bring to an end.
+
+    Args:
+        arms: those that are to be done.
+
+    Raises:
+        ValueError: names the arm, its setting and what was expected.
+    """
+    for arm in arms:
+        try:
+            _check_families(arm.config)
+            _check_memory(arm.config)
+        except ValueError as error:
+            raise ValueError(f"{arm.name}: {error}") from error
+    for windows, setting in dict.fromkeys(cut for arm in arms for cut in _windows(arm.config)):
+        _check_windows(windows, setting)
+
+
+def _check_families(config: ExperimentConfig) -> None:
+    if not applying_families(config):
+        reasons = "; ".join(f"{family}: {reason}" for family, reason in left_out(config).items())
+        raise ValueError(f"evaluation.families: none applies: {reasons}; add another such as plain")
+    if config.track.every and config.track.score:
+        check_measured(Goal.parse(config.track.best), config)
+
+
+def _check_memory(config: ExperimentConfig) -> None:
+    """Latents of training videos, pixels of evaluation videos and a context are held in memory as a whole."""
+    data, evaluation = config.data, config.evaluation
+    here, needed, fault = psutil.virtual_memory().total, 0, ""
+    with suppress(ValueError):  # a codec that is not there is named by who needs it
+        shape, channels = shape_of(config, data.frames), config.model.backbone.channels
+        latents = data.train_videos * channels * shape.frames * shape.rows * shape.columns * _LATENT
+        frames = pixel_frames(evaluation.frames, strides_of(config).temporal)
+        pixels = evaluation.videos * frames * data.size**2 * 3 * _COPIES
+        if data.cache is None and latents > here:
+            fault, needed = f"data.train_videos: got {data.train_videos}, whose latents take", latents
+        elif pixels > here:
+            fault, needed = f"evaluation.videos: got {evaluation.videos}, whose frames take", pixels
+        elif (packed := _packed(config, shape)) > here:
+            fault, needed = f"recipe: got {config.recipe}, the context of a batch takes", packed
+    if fault:
+        raise ValueError(f"{fault} {needed / 2**30:.0f} GiB; expected what fits into {here / 2**30:.0f} GiB")
+
+
+def _packed(config: ExperimentConfig, shape: LatentShape) -> int:
+    """Bytes of the context of a training batch at the input of the backbone, the least that it takes.
+
+    Frames that a video does not have are embedded too, and left out afterwards where they are dropped: levels
+    of a million frames take their memory whatever the videos' length.
+    """
+    if is_real(config):
+        return 0
+    tokens = sum(level_tokens(config.parsed_recipe, shape.rows, shape.columns))
+    return config.training.batch * tokens * own_backbone(config).width * _EMBEDDED
+
+
+def _check_windows(windows: ClipsConfig, setting: str) -> None:
+    """Clips have to be long enough for the windows that are cut from them."""
+    try:
+        require_window(windows)
+    except NoVideos as error:
+        raise ValueError(f"data.clips.folder: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{setting}: got {windows.frames} frames: {error}") from error
+
+
+def _windows(config: ExperimentConfig) -> Iterator[tuple[ClipsConfig, str]]:
+    """What is cut from clips, and the setting of its length."""
+    if config.data.kind == "clips":
+        if config.data.cache is None:
+            yield clips_of(config.data, config.data.frames, held_out=False), "data.clips.frames"
+        with suppress(ValueError):  # see _check_memory
+            frames = pixel_frames(config.evaluation.frames, strides_of(config).temporal)
+            yield clips_of(config.data, frames, held_out=True), "evaluation.frames"

@@ -1,0 +1,192 @@
+"""What a grid is: a base, axes and further arms, seeds; every arm is a small difference from the base."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from fp_lab.lab.config import (
+    Document,
+    ExperimentConfig,
+    Layer,
+    dotted_layer,
+    flatten,
+    merge,
+    override_layer,
+    read_layers,
+    read_yaml,
+    with_origin,
+    yaml_of,
+)
+from fp_lab.lab.config.find import find_experiment
+from fp_lab.lab.config.recipe import PARTS
+from fp_lab.lab.files.names import IN_GRIDS, IN_RUNS, check_folder_name
+from fp_lab.lab.files.run_folder import digest
+from fp_lab.lab.grids.axes import differences
+from fp_lab.lab.planning.flops import at_equal_compute
+
+GRID_KEYS = ("name", "base", "common", "axes", "arms", "exclude", "seeds")
+OVERRIDDEN = ("name", "seeds")
+"""Those of them that the command line may say."""
+_LONGEST_NAME = 160  # bytes
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm with one seed.
+
+    Attributes:
+        name: the recipe, and what else sets the arm apart; a folder's name.
+        seed: of training.
+        config: resolved.
+        place: folder of its runs, by default its name; see `fp_lab.lab.grids.placement`.
+    """
+
+    name: str
+    seed: int
+    config: ExperimentConfig
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        """Take the name for the place, unless another one is chosen."""
+        object.__setattr__(self, "place", self.place or self.name)
+
+    @property
+    def folder(self) -> Path:
+        """Where it runs, relative to the grid's folder."""
+        return Path(self.place) / f"seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Arms that are compared.
+
+    Attributes:
+        name: of its folder under runs.
+        arms: in the order in which they run.
+        files: every file that was read.
+    """
+
+    name: str
+    arms: tuple[Arm, ...]
+    files: tuple[Path, ...]
+
+    def to_yaml(self) -> str:
+        """The resolved grid: its name and the folder of every arm; each folder holds its config."""
+        arms = [{"name": arm.place, "seed": arm.seed, "folder": arm.folder.as_posix()} for arm in self.arms]
+        return yaml_of({"name": self.name, "arms": arms})
+
+
+def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
+    """A grid from its file; the keys are `GRID_KEYS`.
+
+    ``axes`` maps keys to lists of values, whose product makes arms, less those that match an entry of
+    ``exclude``; ``arms`` lists further arms; ``common`` holds what differs from the base in every arm.
+
+    Args:
+        name: of the file, see `find_experiment`.
+        overrides: ``key=value`` entries that apply to every arm; ``seeds`` and ``name`` are the grid's.
+
+    Raises:
+        ValueError: unknown keys, values of the wrong type, or two arms that are the same.
+    """
+    path = find_experiment(name)
+    asked = override_layer(overrides, ExperimentConfig)
+    own = {key: value for key, value in asked.values.items() if key in OVERRIDDEN}
+    settings = Layer(asked.origin, {key: value for key, value in asked.values.items() if key not in own})
+    file = read_yaml(path, ExperimentConfig)
+    values = {**file.values, **own}
+    _check_keys(path, file)
+    name = _name(path, asked.origin if "name" in own else path, values)
+    base = read_layers(find_experiment(str(values.get("base") or "base"), beside=path), ExperimentConfig)
+    seeds = _seeds(asked.origin if "seeds" in own else path, values.get("seeds", [0]))
+    shared = values.get("common") or {}
+    if not isinstance(shared, Mapping):
+        raise ValueError(f"{path}: common: got {shared!r}, expected keys with values{file.line('common')}")
+    common = dotted_layer(shared, f"{path}: common", file.below("common"))
+    arms = []
+    for apart, lines in differences(path, file):
+        layers = [common, dotted_layer(apart, f"{path}: arm {apart}", lines), settings]
+        _refuse_seed(layers)
+        arms += [_arm([*base, *layers], apart, seed) for seed in seeds]
+    if not arms:
+        raise ValueError(
+            f"{path}: exclude: nothing is left of the axes, expected an arm{file.line('exclude')}"
+        )
+    names = [(arm.name, arm.seed) for arm in arms]
+    for twice in {label for label in names if names.count(label) > 1}:
+        raise ValueError(
+            f"{path}: the arm {twice[0]} with seed {twice[1]} is there twice; remove or exclude one"
+        )
+    files = (path, *(Path(layer.origin) for layer in base))
+    return Grid(name, tuple(arms), files)
+
+
+def single(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
+    """An experiment file as a grid of one arm."""
+    path = find_experiment(name)
+    layers = read_layers(path, ExperimentConfig)
+    arm = _arm([*layers, override_layer(overrides, ExperimentConfig)], {}, None)
+    return Grid(_name(path, path, {}), (arm,), tuple(Path(layer.origin) for layer in layers))
+
+
+def _name(path: Path, origin: object, values: Mapping[str, Any]) -> str:
+    """Of the folder under runs: as the file says, else that of the file."""
+    return check_folder_name(f"{origin}: name", str(values.get("name", path.stem)), IN_RUNS)
+
+
+def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> Arm:
+    seeded = layers if seed is None else [*layers, Layer("seeds", {"seed": seed})]
+    config = merge(seeded)
+    try:
+        config = at_equal_compute(config)
+    except ValueError as error:
+        raise ValueError(with_origin(str(error), seeded)) from error
+    apart = {k: v for k, v in flatten(own).items() if k not in (*PARTS, "recipe", "baseline", "like")}
+    name = folder_name(config.label or config.recipe, apart)
+    said = next((layer.origin for layer in reversed(layers) if "label" in layer.values), "recipe")
+    check_folder_name(f"{said}: label", name, IN_GRIDS)
+    if config.label is not None and not config.label.isprintable():
+        raise ValueError(f"{said}: label: got {config.label!r}, expected characters that are printed")
+    return Arm(name, config.seed, config)
+
+
+def folder_name(name: str, apart: Mapping[str, Any]) -> str:
+    """A name and what sets it apart, as the name of a folder; a long one ends in a digest of the whole."""
+    whole = "".join([name, *(f"--{key}={value}" for key, value in apart.items())])
+    safe = re.sub(r"[^\w.+=,-]+", "-", whole)
+    if len(safe.encode()) > _LONGEST_NAME:
+        begin = safe.encode()[: _LONGEST_NAME - 9].decode(errors="ignore")
+        safe = f"{begin}-{digest({'name': whole})[:8]}"
+    return safe
+
+
+def _check_keys(path: Path, file: Document) -> None:
+    for key in file.values:
+        if key not in GRID_KEYS:
+            close = get_close_matches(key, GRID_KEYS, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; the keys are {', '.join(GRID_KEYS)}."
+            raise ValueError(
+                f"{path}: unknown key {key!r} in a grid{hint} Settings of all arms go under common."
+                f"{file.line(key)}"
+            )
+
+
+def _seeds(origin: object, value: Any) -> list[int]:
+    if not isinstance(value, list) or not value or not all(type(seed) is int and seed >= 0 for seed in value):
+        raise ValueError(
+            f"{origin}: seeds: got {value!r}, expected a list of whole numbers such as [0, 1, 2]"
+        )
+    return value
+
+
+def _refuse_seed(layers: Sequence[Layer]) -> None:
+    """The seeds of a grid come last, so that one of an arm would be passed over."""
+    for layer in layers:
+        if "seed" in layer.values:
+            raise ValueError(
+                f"{layer.origin}: seed: got {layer.values['seed']!r}, expected none: the training seeds of a "
+                "grid are its seeds, such as seeds=[0, 1, 2]"
+            )

@@ -1,0 +1,51 @@
+"""Measure the arms of a grid in turn, once for their settings, and keep it in the grid's folder."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from fp_lab.lab.config import ExperimentConfig, to_yaml
+from fp_lab.lab.efficiency.measure import Progress, measure
+from fp_lab.lab.files.atomic import write_text
+from fp_lab.lab.grids.efficiency_arms import sides_of_grid
+from fp_lab.lab.grids.grid import Grid
+from fp_lab.lab.materials.models import codec_of
+from fp_lab.lab.measured_efficiency import FILE, cost_key, load_measured
+from fp_lab.lab.runtime.device import device_of
+from fp_lab.lab.scoring.files import plain
+
+ROUNDS = 2
+"""There and back."""
+_ON_A_CPU = 4  # samples per step, which keep its cores busy: time for 1,000 samples is that of larger batches
+
+
+def efficiency_of(grid: Grid, folder: Path, progress: Progress) -> dict[str, dict[str, float]]:
+    """Measure what is not measured yet; figures of every arm by the name of its folder, else nothing.
+
+    Args:
+        grid: the arms.
+        folder: of the grid; what it holds already of the same settings is not measured again.
+        progress: hears of every piece.
+
+    Raises:
+        ValueError: arms whose steps cannot be compared, or that are not the lab's own.
+    """
+    sides = sides_of_grid(grid)
+    keys = {side.name: cost_key(to_yaml(side.config)) for side in sides}
+    measured = load_measured(folder)
+    if measured is not None and all(measured.is_of(*known) for known in keys.items()):
+        return {}
+    small = [replace(side, config=_small(side.config)) for side in sides]
+    codec = codec_of(sides[0].config.codec)
+    made = measure(small, codec, rounds=ROUNDS, steps_alone=True, progress=progress)
+    made = replace(made, arms=tuple(replace(arm, key=keys[arm.name]) for arm in made.arms))
+    write_text(folder / FILE, json.dumps(plain(asdict(made)), indent=2) + "\n")
+    measured = load_measured(folder)
+    assert measured is not None
+    return {side.name: measured.of(side.name) for side in sides if not side.compared}
+
+
+def _small(config: ExperimentConfig) -> ExperimentConfig:
+    if device_of(config).type != "cpu":
+        return config
+    return replace(config, training=replace(config.training, batch=min(config.training.batch, _ON_A_CPU)))

@@ -1,0 +1,238 @@
+"""Which folder an arm runs in: it belongs to one identity, and its results are never replaced unasked.
+
+An arm with other settings goes beside it, into a folder whose name carries what differs.
+"""
+
+import glob
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fp_lab.lab.files.locking import Busy, only_one
+from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.grids.grid import Arm, Grid, folder_name
+from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
+from fp_lab.lab.runs.identity import ARM_FILE, Identity, choosing, occupant, results_in, write_identity
+
+_SHOWN = 4  # settings that a line names
+_OTHER = {
+    "weights": "other weights",
+    "data": "other data",
+    "estimators": "other estimators",
+    "version": "another version of the lab",
+}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the arms of one command run.
+
+    Attributes:
+        grid: the arms with their folders.
+        identities: of the arms, in their order.
+        keys: of their stages, in the same order.
+        trained: run folders whose trained model an arm may take over, in the same order.
+        folder: of the grid.
+        reported: folder of this command's ``grid.yaml`` and ``report``.
+        lines: which arms go beside others and why.
+    """
+
+    grid: Grid
+    identities: tuple[Identity, ...]
+    keys: tuple[StageKeys, ...]
+    trained: tuple[tuple[Path, ...], ...]
+    folder: Path
+    reported: Path
+    lines: tuple[str, ...]
+
+    @property
+    def arms(self) -> dict[Path, Identity]:
+        """Folders of the arms and what they belong to."""
+        return {
+            self.folder / arm.place: identity
+            for arm, identity in zip(self.grid.arms, self.identities, strict=True)
+        }
+
+    @property
+    def title(self) -> str:
+        """Name of the grid, and what sets this command apart where all its arms are beside others."""
+        apart = "" if self.reported == self.folder else f" {self.reported.name}"
+        return f"{self.grid.name}{apart}"
+
+    def seeds(self, place: Path) -> list[str]:
+        """Names of the seeds' folders in an arm's folder."""
+        return [arm.folder.name for arm in self.grid.arms if self.folder / arm.place == place]
+
+
+def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:
+    """Choose a folder for every arm; nothing is written.
+
+    An arm goes where its identity is, be it beside; else into the folder of its name if that is free; else
+    beside it.
+
+    Args:
+        grid: the arms.
+        folder: of the grid.
+        in_place: take the folder of the arm's name; other results there are to be replaced.
+        redo: the stages are to be done again, though they are done.
+
+    Raises:
+        ValueError: the codec or the base of an arm is not there; results cannot be replaced, as another
+            process is at them or as they have other seeds too.
+    """
+    names = {arm.name for arm in grid.arms}
+    fresh = [stage_keys(arm.config) for arm in grid.arms]
+    identities = [Identity.of(arm.config, keys) for arm, keys in zip(grid.arms, fresh, strict=True)]
+    known: dict[str, Identity] = {}
+    chosen: list[Arm] = []
+    for arm, identity in zip(grid.arms, identities, strict=True):
+        place = arm.name if in_place else _choose(folder, arm.name, identity, known, names - {arm.name})
+        if place not in known:
+            found = occupant(folder / place)
+            same = found is not None and found.same(identity)
+            known[place] = found if found and same else identity
+        chosen.append(replace(arm, place=place))
+    if redo:
+        seeds = {place: [arm.folder.name for arm in chosen if arm.place == place] for place in known}
+        known = {place: identity.redo(seeds[place]) for place, identity in known.items()}
+    own = [known[arm.place] for arm in chosen]
+    keys = [
+        keys.again(identity.redone.get(arm.folder.name, 0))
+        for arm, identity, keys in zip(chosen, own, fresh, strict=True)
+    ]
+    placed = Placed(
+        replace(grid, arms=tuple(chosen)),
+        tuple(own),
+        tuple(keys),
+        tuple(_trained(folder, arm, identity) for arm, identity in zip(chosen, own, strict=True)),
+        folder,
+        _reported(folder, chosen),
+        tuple(_lines(folder, chosen, identities)),
+    )
+    if in_place:
+        _require_replaceable(placed)
+    return placed
+
+
+def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:
+    """Choose a folder for every arm and keep others out of it; to be called while `choosing`.
+
+    Args:
+        grid: the arms.
+        folder: of the grid.
+        in_place: see `place_arms`.
+        redo: see `place_arms`.
+
+    Raises:
+        ValueError: see `place_arms`.
+    """
+    placed = place_arms(grid, folder, in_place=in_place, redo=redo)
+    for place, identity in placed.arms.items():
+        write_identity(place, identity)
+    return placed
+
+
+def release(placed: Placed) -> None:
+    """Give up folders that nothing was written into, so that other settings may have them."""
+    with choosing(placed.folder):
+        for place in placed.arms:
+            if not any(results_in(place)):
+                (place / ARM_FILE).unlink(missing_ok=True)
+
+
+def _beside(folder: Path, name: str) -> list[str]:
+    return sorted(path.name for path in folder.glob(f"{glob.escape(name)}--*") if path.is_dir())
+
+
+def _choose(
+    folder: Path, name: str, identity: Identity, known: Mapping[str, Identity], others: Collection[str]
+) -> str:
+    """A folder of the same identity, or a free one: none that another arm of the grid is named after."""
+
+    def at(name: str) -> Identity | None:
+        return known.get(name) or occupant(folder / name)
+
+    for place in (name, *_beside(folder, name), *known):
+        if place not in others and (found := at(place)) and found.same(identity):
+            return place
+    there = at(name)
+    if there is None:
+        return name
+    apart = {key: ours for key, (_, ours) in there.differences(identity).items()} if there.settings else {}
+    beside, number = folder_name(name, apart), 1
+    while beside == name or beside in others or at(beside) is not None:
+        number += 1
+        beside = f"{folder_name(name, apart)}--{number}"
+    return beside
+
+
+def _trained(folder: Path, arm: Arm, identity: Identity) -> tuple[Path, ...]:
+    places = [name for name in (arm.name, *_beside(folder, arm.name)) if name != arm.place]
+    return tuple(
+        folder / name / arm.folder.name
+        for name in places
+        if (found := occupant(folder / name)) and found.train == identity.train
+    )
+
+
+def _require_replaceable(placed: Placed) -> None:
+    """Refuse to replace what someone is at, or part of what belongs together."""
+    for arm, identity in zip(placed.grid.arms, placed.identities, strict=True):
+        place = placed.folder / arm.place
+        found = occupant(place)
+        if found is None or found.same(identity):
+            continue
+        seeds = placed.seeds(place)
+        if more := [run.path.name for run in results_in(place) if run.path.name not in seeds]:
+            raise ValueError(
+                f"--replace: {place} holds {', '.join(more)} too, expected training seeds of this command "
+                f"alone ({', '.join(seeds)}); name all seeds, or remove what is not needed"
+            )
+        try:
+            with only_one(RunFolder(placed.folder / arm.folder).lock, wait=False):
+                pass
+        except Busy:
+            raise ValueError(
+                f"--replace: another process is at {placed.folder / arm.folder}; wait for it"
+            ) from None
+
+
+def _reported(folder: Path, arms: Sequence[Arm]) -> Path:
+    """The grid's folder; where all arms are beside others, one of their own."""
+    apart = list(dict.fromkeys(arm.place.removeprefix(arm.name).removeprefix("--") for arm in arms))
+    return folder / "reports" / folder_name("--".join(apart), {}) if all(apart) else folder
+
+
+def _lines(folder: Path, arms: Sequence[Arm], identities: Sequence[Identity]) -> Iterator[str]:
+    """One line for all arms that go beside others, or replace them, for the same reason."""
+    apart: dict[tuple[str, bool], dict[str, None]] = {}
+    for arm, identity in zip(arms, identities, strict=True):
+        there = occupant(folder / arm.name)
+        if there and not there.same(identity):
+            apart.setdefault((_apart(there, identity), arm.place != arm.name), {})[arm.place] = None
+    for (why, beside), places in apart.items():
+        first, *more = places
+        others = f" and {len(more)} more" if more else ""
+        where = (
+            f"go to {first}{others + ' beside it' if more else ''}; --replace puts them in their place"
+            if beside
+            else f"replace them in {first}{others}"
+        )
+        yield f"{folder} holds results {why} {where}"
+
+
+def _apart(there: Identity, here: Identity) -> str:
+    """What sets results that are there apart from those that are asked for."""
+    differing = there.differences(here) if there.settings else {}
+    if not differing:
+        what = " and ".join(_OTHER[name] for name in there.unlike(here))
+        return f"of {what or 'other weights, data or another version of the lab'}; those of now"
+    theirs, ours = ({name: values[side] for name, values in differing.items()} for side in (0, 1))
+    return f"with {_settings(theirs)}; those with {_settings(ours)}"
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    shown = [f"{name}={value}" for name, value in list(values.items())[:_SHOWN]]
+    more = len(values) - len(shown)
+    return ", ".join(shown) + (f" and {more} more settings" if more > 0 else "")

@@ -1,0 +1,117 @@
+"""One arm of a grid, wherever it is done: it is brought up to date, and no error of its own ends a grid."""
+
+import shutil
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from fp_lab.lab.files.atomic import CANNOT_WRITE
+from fp_lab.lab.files.locking import Busy, only_one
+from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.provenance.stage_keys import stage_keys
+from fp_lab.lab.provenance.unchanged import InputsChanged
+from fp_lab.lab.runs.identity import Identity, TakenByOthers, hold, results_in, write_identity
+from fp_lab.lab.runs.job import Job, Outcome
+from fp_lab.lab.runs.run import run
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.scoring.noise_floor import prepare_truth
+
+_TRIES = 3  # to do an arm whose clips or weights change meanwhile
+_NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written
+
+
+def work(job: Job, materials: Materials, reporter: Reporter) -> Outcome:
+    """Bring an arm up to date; whatever goes wrong is written into its folder and is no error here.
+
+    Args:
+        job: the arm.
+        materials: shared with other arms of this process.
+        reporter: hears of progress, and first that the arm is begun.
+    """
+    place, started = RunFolder(job.folder), time.monotonic()
+    try:
+        with only_one(place.lock, wait=False):
+            hold(place.path.parent, job.identity)
+            reporter.started()
+            materials.reporter = reporter
+            return _bring_up_to_date(job, place, materials, reporter, started)
+    except Busy:
+        return Outcome("busy", reason="another process is at it")
+    except TakenByOthers as error:
+        return Outcome("failed", reason=_line(error))
+    except OSError as error:
+        return Outcome("halted", reason=_line(error))
+
+
+def _bring_up_to_date(
+    job: Job, place: RunFolder, materials: Materials, reporter: Reporter, started: float
+) -> Outcome:
+    try:
+        done = _with_unchanged_inputs(job, materials, reporter)
+    except Exception as error:  # whatever goes wrong in one arm, the others can still be measured
+        seconds = time.monotonic() - started
+        if _is_folders_fault(error, place.path):
+            return Outcome("halted", seconds=seconds, reason=_line(error))
+        place.record_failure(job.key, _line(error), "".join(traceback.format_exception(error)))
+        return Outcome("failed", seconds=seconds, reason=_line(error))
+    place.forget_failure()
+    return Outcome("done", tuple(done), time.monotonic() - started)
+
+
+def _with_unchanged_inputs(job: Job, materials: Materials, reporter: Reporter) -> list[Stage]:
+    """The stages that were done; done again where a clip or a weight was another one for a while."""
+    for _ in range(_TRIES):
+        try:
+            if "score" in job.stages:
+                prepare_truth(job.truth, job.config, materials, reporter)
+            return run(
+                job.folder,
+                job.config,
+                materials,
+                reporter,
+                truth=job.truth,
+                stages=job.stages,
+                redone=job.redone,
+                trained=job.trained,
+            )
+        except InputsChanged as change:
+            _take_inputs_as_they_are(job, change)
+            reporter.say(f"{job.label}: {change}; done again")
+            last = change
+    raise last
+
+
+def _take_inputs_as_they_are(job: Job, change: InputsChanged) -> None:
+    """Give the folder to what the inputs are now, unless something was done with what they were.
+
+    Raises:
+        InputsChanged: results, or the ground truth of other arms, would be replaced.
+    """
+    now = Identity.of(job.config)
+    if now.same(job.identity):
+        return
+    runs = results_in(job.folder.parent)
+    done = any(run.done_file(stage).exists() for run in runs for stage in STAGES)
+    if done or stage_keys(job.config).truth != job.keys.truth:
+        raise InputsChanged(f"{change}; the same command takes it as it is now") from change
+    write_identity(job.folder.parent, replace(now, redone=job.identity.redone))
+
+
+def _is_folders_fault(error: BaseException, folder: Path) -> bool:
+    if any(isinstance(cause, OSError) and cause.errno in CANNOT_WRITE for cause in _causes(error)):
+        return True
+    return folder.exists() and shutil.disk_usage(folder).free < _NEARLY_FULL
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -1,0 +1,92 @@
+"""One run: train, sample, score; each stage is done once for what it depends on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fp_lab.lab.checkpoints.during_training import train_tracked
+from fp_lab.lab.config import ExperimentConfig, to_yaml
+from fp_lab.lab.files.atomic import keep_text
+from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
+from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.planning.flops import training_tflop
+from fp_lab.lab.provenance.record import provenance
+from fp_lab.lab.provenance.stage_keys import stage_keys
+from fp_lab.lab.provenance.unchanged import input_digests, require_unchanged
+from fp_lab.lab.runs.job import pending_stages
+from fp_lab.lab.runs.take_over import take_over
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.sampling.evaluation_videos import sample
+from fp_lab.lab.scoring.score_run import score_run
+
+
+def run(
+    folder: Path,
+    config: ExperimentConfig,
+    materials: Materials,
+    reporter: Reporter,
+    *,
+    truth: Path | None = None,
+    stages: Sequence[Stage] = STAGES,
+    redone: int = 0,
+    trained: Sequence[Path] = (),
+) -> list[Stage]:
+    """Bring a run's stages up to date.
+
+    Args:
+        folder: of the run, ``runs/<grid>/<arm>/seed<k>``.
+        config: of the run.
+        materials: what arms have in common.
+        reporter: hears of progress.
+        truth: folder of the ground truth's scores (see `prepare_truth`), by default that of the grid.
+        stages: which ones, a beginning of `STAGES`.
+        redone: how often they were asked for anew.
+        trained: runs whose trained model is taken over if it was trained in the same way.
+
+    Returns:
+        The stages that had to be done.
+
+    Raises:
+        InputsChanged: a file that is read has changed meanwhile; the stage is not done.
+        ValueError: for what a user can put right.
+    """
+    place, inputs = RunFolder(folder), input_digests(config)
+    keys = stage_keys(config).again(redone)
+    keep_text(place.config, to_yaml(config))
+    for line in place.restore():
+        reporter.say(line)
+    pending = pending_stages(place, keys, stages)
+    for stage in pending:
+        for line in place.set_aside(stage):
+            reporter.say(line)
+        place.clear(stage)
+    if "train" in pending:
+        place.efficiency.unlink(missing_ok=True)  # or the peak memory of an earlier training would count
+        if origin := take_over(place, keys.train, trained):
+            reporter.say(origin)
+            pending.remove("train")
+    for stage in pending:
+        key = getattr(keys, stage)
+        with place.doing(stage, key):
+            if stage == "train":
+                train_tracked(place, config, key, materials, reporter)
+                place.record_efficiency({"training_tflop": training_tflop(config)})
+            elif stage == "sample":
+                sample(place, config, materials, reporter)
+            else:
+                _score(place, config, truth, reporter)
+            require_unchanged(inputs, config, stage)
+            place.record_provenance(stage, provenance(config, stage))
+        if stage == "train":
+            place.checkpoint.unlink(missing_ok=True)
+    return pending
+
+
+def _score(place: RunFolder, config: ExperimentConfig, truth: Path | None, reporter: Reporter) -> None:
+    reporter.begin("score", config.evaluation.videos)
+    score_run(
+        place.path,
+        config,
+        truth=truth,
+        workers=config.training.threads,
+        progress=lambda done, total: reporter.advance(done),
+    )
