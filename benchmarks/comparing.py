@@ -50,8 +50,8 @@ def part(name):
     global last
     print(f"  {name:20s} {time.perf_counter() - last:5.2f} s")
     last = time.perf_counter()
-from fp_lab.lab.compare import compare
-from fp_lab.lab.gathered import gather
+from fp_lab.lab.compare.comparison import compare
+from fp_lab.lab.results.gather import gather
 part("imports")
 gathered = gather([Path(sys.argv[1])])
 part("gathering")

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fp_lab.lab.compare import Comparison, compare
-from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.index import Measure
+from fp_lab.lab.compare.comparison import Comparison, compare
+from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.results.run_index import Measure
 from fp_lab.recipe import parse
 
 ARMS = ("td_f16k4f2k2f1k1_g9", "f1k1_x_g9_f1k1f2k2f16k4_td")

@@ -12,7 +12,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from fp_lab.lab.compare import compare_runs
+from fp_lab.lab.compare.comparison import compare_runs
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 STORED = sorted(FOLDER.glob("*.ipynb"))

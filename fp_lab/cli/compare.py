@@ -50,7 +50,7 @@ def compare(
 
     or: fp-lab compare runs/demo_drift --report
     """
-    from fp_lab.lab.compare import compare_runs
+    from fp_lab.lab.compare.comparison import compare_runs
     from fp_lab.lab.tables import print_table
 
     console = Console()

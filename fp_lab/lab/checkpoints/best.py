@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from fp_lab.lab.compare.paired_values import Panel, Panels
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.panels import Panel, Panels
 from fp_lab.lab.scoring.score_run import applying_families
 from fp_lab.lab.scoring.score_video import measures
 from fp_metrics import FAMILIES, Interval

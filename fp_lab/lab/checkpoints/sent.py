@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fp_lab.lab.checkpoints.afterwards import TrackedRun
-from fp_lab.lab.differing import listed
+from fp_lab.lab.results.differing import listed
 from fp_lab.lab.tracking import Tracker, Unreachable
 from fp_lab.lab.tracking.log_run import mirror_checkpoints
 

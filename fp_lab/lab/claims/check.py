@@ -10,11 +10,11 @@ from typing import Any
 
 from rich.table import Table as RichTable
 
-from fp_lab.lab.claims.model import Checked, Claim, Evidence, Outcome
+from fp_lab.lab.claims.claim import Checked, Claim, Evidence, Outcome
 from fp_lab.lab.claims.registry import CLAIMS
-from fp_lab.lab.compare import Comparison, compare_runs
+from fp_lab.lab.compare.comparison import Comparison, compare_runs
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.gathered import by_length
+from fp_lab.lab.results.find_runs import by_length
 from fp_lab.lab.scoring.files import plain
 
 CLAIMS_FILE = "claims.json"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fp_lab.lab.claims.model import Difference, Outcome, Status
-from fp_lab.lab.panels import Panel
+from fp_lab.lab.claims.claim import Difference, Outcome, Status
+from fp_lab.lab.compare.paired_values import Panel
 from fp_metrics.effects import finite_mean
 from fp_metrics.statistics import LEAST_SEEDS, stretch
 

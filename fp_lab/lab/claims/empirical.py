@@ -7,6 +7,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from fp_lab.lab.claims.claim import Check, Difference, Evidence, Outcome, Status, names
 from fp_lab.lab.claims.decisions import (
     all_hold,
     all_negligible,
@@ -16,10 +17,9 @@ from fp_lab.lab.claims.decisions import (
     resampled,
     told,
 )
-from fp_lab.lab.claims.model import Check, Difference, Evidence, Outcome, Status, names
-from fp_lab.lab.gathered import Arm
-from fp_lab.lab.panels import Figure
-from fp_lab.lab.reference import paper
+from fp_lab.lab.compare.paired_values import Figure
+from fp_lab.lab.compare.paper import paper
+from fp_lab.lab.results.arms import Arm
 
 SEVEN = 7
 """Scores that the paper counts."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fp_lab.lab.claims.model import Check, Evidence, Outcome
-from fp_lab.lab.reference import paper
+from fp_lab.lab.claims.claim import Check, Evidence, Outcome
+from fp_lab.lab.compare.paper import paper
 from fp_lab.packing.schedule import context_length, ideal_context_length, ideal_limit, level_tokens
 from fp_lab.recipe import parse
 from fp_lab.recipe.compressions import from_parts

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fp_lab.lab.claims.claim import Check, Difference, Evidence, Outcome
 from fp_lab.lab.claims.decisions import all_hold, all_negligible, difference, mean_of, resampled
 from fp_lab.lab.claims.empirical import missing, settled
-from fp_lab.lab.claims.model import Check, Difference, Evidence, Outcome
-from fp_lab.lab.forgetting_table import kinds_of
-from fp_lab.lab.panels import Panel
-from fp_lab.lab.recalled import EVERY_GAP, recall
+from fp_lab.lab.compare.forgetting import kinds_of
+from fp_lab.lab.compare.paired_values import Panel
+from fp_lab.lab.compare.recalled import EVERY_GAP, recall
 from fp_lab.recipe import BASE, Recipe, Side, parse
 from fp_metrics.returns import OPEN
 from fp_metrics.statistics import CLAIM_CLUSTERS

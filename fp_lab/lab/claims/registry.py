@@ -2,11 +2,11 @@
 
 from fp_lab.lab.claims import empirical as runs
 from fp_lab.lab.claims import exact, memory
+from fp_lab.lab.claims.claim import Check, Claim, Evidence, Outcome
 from fp_lab.lab.claims.decisions import CONJUNCTION, EQUIVALENCE
 from fp_lab.lab.claims.empirical import from_runs
 from fp_lab.lab.claims.exact import matches
 from fp_lab.lab.claims.memory import from_memory
-from fp_lab.lab.claims.model import Check, Claim, Evidence, Outcome
 
 _TABLE1 = "fp-lab grid table1 evaluation.videos=32 && fp-lab claims runs/table1"
 _TABLE2 = "fp-lab grid table2 evaluation.videos=32 && fp-lab claims runs/table2"

@@ -15,9 +15,9 @@ from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, block_products, multiplying
 from fp_lab.lab.efficiency.workload import Sampled, Workload, timed
 from fp_lab.lab.grids.efficiency_arms import Side
-from fp_lab.lab.measured_efficiency import cost_key
 from fp_lab.lab.planning.flops import forward_flops
 from fp_lab.lab.planning.memory import GIB, float32_state, largest_batch
+from fp_lab.lab.results.efficiency import cost_key
 
 Progress = Callable[[int, int, str], None]
 """Hears how many of how many pieces are done, and which one is next."""
@@ -29,7 +29,7 @@ class ArmEfficiency:
 
     Attributes:
         name: of the arm.
-        key: of the settings that were measured, see `fp_lab.lab.measured_efficiency.cost_key`.
+        key: of the settings that were measured, see `fp_lab.lab.results.efficiency.cost_key`.
         recipe: ablation name.
         order: of generation.
         compared: whether others are compared with it.

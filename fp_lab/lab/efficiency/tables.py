@@ -10,8 +10,8 @@ from typing import Any
 from fp_lab.lab.efficiency.matmul import LARGE
 from fp_lab.lab.efficiency.measure import ArmEfficiency, Efficiency
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.labels import short_labels
 from fp_lab.lab.planning.plan import BRIEF_BATCH, BRIEF_HOURS
+from fp_lab.lab.results.labels import short_labels
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_markdown
 from fp_lab.recipe import parse
 

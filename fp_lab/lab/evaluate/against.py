@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fp_lab.lab.contrasts import Contrast, adjust, contrasts
+from fp_lab.lab.compare.contrasts import Contrast, adjust, contrasts
+from fp_lab.lab.compare.paired_values import Panel
 from fp_lab.lab.evaluate.pairs import Pairs, pair_videos
 from fp_lab.lab.evaluate.results import Results, refuse_other_protocol
 from fp_lab.lab.evaluate.score_file import Measuring
-from fp_lab.lab.panels import Panel
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_metrics import protocol
 from fp_metrics.statistics import LEAST_CLUSTERS

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.differing import listed
 from fp_lab.lab.grids.grid import Arm
 from fp_lab.lab.planning.flops import shape_of, strides_of, training_shapes
 from fp_lab.lab.provenance.base_origin import toy_base
+from fp_lab.lab.results.differing import listed
 from fp_lab.packing.kernel_fit import misfits
 from fp_lab.recipe.lengths import left_over, not_whole
 

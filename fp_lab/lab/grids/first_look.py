@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from fp_lab.lab.compare.forgetting import read_forgetting
 from fp_lab.lab.files.atomic import read_json
-from fp_lab.lab.forgetting_table import read_forgetting
 from fp_lab.lab.scoring.files import FORGETTING_FILE, SUMMARY_FILE, family_of, headline_of
 from fp_metrics import SCORES
 

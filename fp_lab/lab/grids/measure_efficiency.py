@@ -10,7 +10,7 @@ from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.grids.efficiency_arms import sides_of_grid
 from fp_lab.lab.grids.grid import Grid
 from fp_lab.lab.materials.models import codec_of
-from fp_lab.lab.measured_efficiency import FILE, cost_key, load_measured
+from fp_lab.lab.results.efficiency import FILE, cost_key, load_measured
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.scoring.files import plain
 

@@ -19,8 +19,8 @@ from fp_lab.lab.grids.grid import Arm, Grid
 from fp_lab.lab.grids.placement import Placed, claim_arms, place_arms, release
 from fp_lab.lab.grids.progress import GridProgress
 from fp_lab.lab.grids.scheduler import ArmsAtWork
-from fp_lab.lab.measured_efficiency import FILE as MEASURED
 from fp_lab.lab.provenance.data_identity import clips_folder
+from fp_lab.lab.results.efficiency import FILE as MEASURED
 from fp_lab.lab.runs.identity import choosing
 from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runs.made_elsewhere import made_elsewhere

@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from fp_lab.lab.forgetting_table import ArmForgetting, Remembered
-from fp_lab.lab.gathered import Arm, Gathered
+from fp_lab.lab.compare.forgetting import ArmForgetting, Remembered
 from fp_lab.lab.report.plots import panel_grid
 from fp_lab.lab.report.style import TRUTH_COLOUR, Look, paper, save
+from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.results.gather import Gathered
 from fp_metrics.returns import GapBin, Kind
 
 _FIGURES: dict[Kind, tuple[Literal["agreement", "psnr"], str, str]] = {

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.made_with import stages_in_words
+from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.results.made_with import stages_in_words
 from fp_lab.lab.scoring.score_video import measures
 from fp_lab.weights.files import file_sha256
 

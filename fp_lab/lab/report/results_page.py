@@ -6,16 +6,16 @@ from pathlib import Path
 
 from fp_data.atomic import replacing
 from fp_lab.lab.claims import Checked, Evidence, check_on, counted
-from fp_lab.lab.compare import Comparison, compare
+from fp_lab.lab.compare.comparison import Comparison, compare
+from fp_lab.lab.compare.forgetting import gather_forgetting
+from fp_lab.lab.compare.results_file import StoredResults, load_results, store_results
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.forgetting_table import gather_forgetting
-from fp_lab.lab.gathered import gather
 from fp_lab.lab.report.claims_page import CAVEAT
 from fp_lab.lab.report.html import Picture
 from fp_lab.lab.report.order_curves import draw_orders
 from fp_lab.lab.report.scatters import forgetting_pictures
 from fp_lab.lab.report.style import looks
-from fp_lab.lab.results_file import StoredResults, load_results, store_results
+from fp_lab.lab.results.gather import gather
 from fp_lab.lab.tables import to_markdown
 
 _MOST = 3  # texts of one kind that are listed

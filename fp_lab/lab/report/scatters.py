@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from fp_lab.lab.compare import Comparison
-from fp_lab.lab.forgetting_table import ArmForgetting, as_interval, gather_forgetting
+from fp_lab.lab.compare.comparison import Comparison
+from fp_lab.lab.compare.forgetting import ArmForgetting, as_interval, gather_forgetting
 from fp_lab.lab.report.forgetting_curves import draw_forgetting
 from fp_lab.lab.report.html import Picture, pictures_html
 from fp_lab.lab.report.scatter import Axis, Point, scatter

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fp_data.atomic import replacing
-from fp_lab.lab.gathered import Arm
+from fp_lab.lab.results.arms import Arm
 
 PALETTE = ("#332288", "#CC6677", "#117733", "#D9A441", "#3C9CC8", "#882255", "#44AA99", "#7A7A1E", "#AA4499")
 """Paul Tol's "muted" scheme, its palest two darkened for white paper: https://sronpersonalpages.nl/~pault/."""

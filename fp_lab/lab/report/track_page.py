@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from fp_lab.lab.basis import Basis
 from fp_lab.lab.checkpoints.afterwards import Tracked, TrackedRun
 from fp_lab.lab.checkpoints.best import Goal
 from fp_lab.lab.checkpoints.table import best_lines, steps_table
+from fp_lab.lab.compare.paired_values import Panels
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.gathered import Arm
-from fp_lab.lab.labels import short_labels
-from fp_lab.lab.panels import Panels
 from fp_lab.lab.report.html import Picture, document, pictures_html
 from fp_lab.lab.report.style import Look, looks
 from fp_lab.lab.report.track_plots import Curve, Panel, loss_curves, step_curves
+from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.results.basis import Basis
+from fp_lab.lab.results.labels import short_labels
 from fp_lab.lab.tables import to_csv, to_html
 from fp_metrics.statistics import LEAST_SEEDS, Interval
 

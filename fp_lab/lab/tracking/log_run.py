@@ -12,7 +12,7 @@ from safetensors import safe_open
 from fp_data.damaged import taking_apart
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import RunFolder, digest
-from fp_lab.lab.measured_efficiency import of_run
+from fp_lab.lab.results.efficiency import of_run
 from fp_lab.lab.scoring.files import headline_of
 from fp_lab.lab.tracking import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 from fp_lab.lab.training.checkpoints import checkpoints, tracked_path

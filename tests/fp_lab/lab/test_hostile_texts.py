@@ -10,7 +10,7 @@ import pytest
 import bad_videos
 from fp_data.video import write_mp4
 from fp_lab.lab.checkpoints.afterwards import Tracked
-from fp_lab.lab.compare import compare_runs
+from fp_lab.lab.compare.comparison import compare_runs
 from fp_lab.lab.evaluate.score_file import Measuring
 from fp_lab.lab.evaluate.score_folders import score_folders
 from fp_lab.lab.report.html import document

@@ -16,14 +16,14 @@ import fp_lab.lab.grids.cautions as cautions_of
 import fp_lab.lab.grids.run_grid as grid_run
 from fake_runs import INVERTED, VANILLA
 from fixtures import tiny_config, tiny_experiment
-from fp_lab.lab.compare import compare_runs
+from fp_lab.lab.compare.comparison import compare_runs
 from fp_lab.lab.config import load
-from fp_lab.lab.gathered import gather
 from fp_lab.lab.grids.cautions import cautions, kernel_remarks, length_remarks
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.planning.flops import LatentShape
 from fp_lab.lab.provenance.base_origin import knows_only_the_world, toy_base
 from fp_lab.lab.report.page import _page
+from fp_lab.lab.results.gather import gather
 from fp_lab.weights.shipped import shipped_folder
 from made_up_scores import Figures, made_up_grid
 

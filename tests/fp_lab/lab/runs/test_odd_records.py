@@ -12,13 +12,14 @@ from fixtures import tiny_base, tiny_codec
 from fp_data.damaged import parse_json
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.checkpoints.rows import write_tracked
-from fp_lab.lab.compare import compare
+from fp_lab.lab.compare.comparison import compare
 from fp_lab.lab.config.of_run import run_settings
 from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.gathered import by_length, gather
 from fp_lab.lab.grids.engines.journal import JOURNAL_FILE, JournalReader
 from fp_lab.lab.report.results_page import write_results
+from fp_lab.lab.results.find_runs import by_length
+from fp_lab.lab.results.gather import gather
 from fp_lab.lab.runs.identity import occupant
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.files import headline_of

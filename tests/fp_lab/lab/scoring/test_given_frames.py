@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fake_runs import CONTROL, INVERTED, VANILLA, experiment, fake_run, noise
-from fp_lab.lab.compare import Comparison, compare_runs
+from fp_lab.lab.compare.comparison import Comparison, compare_runs
 from fp_lab.lab.scoring.files import headline
 from fp_lab.lab.scoring.given_frames import GIVEN_COLUMNS
 from fp_lab.lab.scoring.score_run import score_run

@@ -14,11 +14,11 @@ from fp_lab.checks.finite import NotFinite
 from fp_lab.codecs.tiny import Codec
 from fp_lab.flow.loss_bins import LossBins
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.gathered import gather
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import grid_jobs
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model
+from fp_lab.lab.results.gather import gather
 from fp_lab.lab.runs.arm import work
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling.evaluation_videos import sample

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fp_lab.lab.gathered import Gathered
-from fp_lab.lab.panels import Panels
+from fp_lab.lab.compare.paired_values import Panels
+from fp_lab.lab.results.gather import Gathered
 from fp_metrics.segments import FRACTION, segment
 from fp_metrics.statistics import Interval
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fp_lab.lab.basis import Basis
-from fp_lab.lab.gathered import Gathered
+from fp_lab.lab.results.basis import Basis
+from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_metrics import Interval

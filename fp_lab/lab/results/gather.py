@@ -1,8 +1,7 @@
 """What grids and runs have left in their folders, read into tidy tables; nothing is asked of a tracker."""
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,47 +9,27 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from fp_data.damaged import DamagedFile, taking_apart
-from fp_lab.lab.basis import Basis
-from fp_lab.lab.config.of_run import run_settings
-from fp_lab.lab.config.recipe import PARTS
-from fp_lab.lab.differing import differing, refuse_pooled
 from fp_lab.lab.files.atomic import read_json
-from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.index import NOTHING, PROTOCOL, Index, Measure, RunFacts, joined, read_runs, training_seed
-from fp_lab.lab.labels import compression_of, short_labels
-from fp_lab.lab.scoring.files import FORGETTING_FILE, FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE, plain
+from fp_lab.lab.results.arms import Arm, arms_of, latent_size
+from fp_lab.lab.results.basis import Basis
+from fp_lab.lab.results.differing import differing, refuse_pooled
+from fp_lab.lab.results.find_runs import by_grid, having, runs_below
+from fp_lab.lab.results.run_index import (
+    NOTHING,
+    PROTOCOL,
+    Index,
+    Measure,
+    RunFacts,
+    joined,
+    read_runs,
+    training_seed,
+)
+from fp_lab.lab.scoring.files import FORGETTING_FILE, FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE
 from fp_lab.lab.scoring.given_frames import with_given
 from fp_lab.packing.kernel_fit import misfits
-from fp_lab.packing.schedule import context_limit
-from fp_lab.recipe import COMPRESSIONS, Recipe, parse
+from fp_lab.recipe import parse
 
 _Kind = TypeVar("_Kind", bound="Gathered")
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One row of a comparison.
-
-    Attributes:
-        name: the arm's folder name: its recipe or label, and other axes after ``--``.
-        recipe: parsed.
-        label: short and unique among the arms, for plots.
-        context_tokens: most context tokens that a section sees; None without bound.
-        seeds: training seeds that have scores.
-        folders: their run folders, in the order of `seeds`.
-    """
-
-    name: str
-    recipe: Recipe
-    label: str
-    context_tokens: int | None
-    seeds: tuple[int, ...]
-    folders: tuple[Path, ...]
-
-    @property
-    def control(self) -> bool:
-        """Whether it is the positive control: no history at all."""
-        return self.recipe.order == "none"
 
 
 @dataclass(frozen=True)
@@ -123,7 +102,7 @@ class Gathered:
             ValueError: scores of different protocols, or training seeds of one arm with different settings.
         """
         return cls(
-            arms=_arms(runs),
+            arms=arms_of(runs),
             videos=index.frame(),
             floor_videos=floor_videos,
             measures=index.measures(),
@@ -223,9 +202,9 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
         ValueError: no scores there that can be read, or scores of different protocols: they cannot share a
             table.
     """
-    runs = _runs_below(paths)
-    runs = list(_having(runs, settings)) if settings else runs
-    parts = {grid: read_runs(grid, own) for grid, own in _by_grid(runs).items()}
+    runs = runs_below(paths)
+    runs = list(having(runs, settings)) if settings else runs
+    parts = {grid: read_runs(grid, own) for grid, own in by_grid(runs).items()}
     scored = {grid / name: facts for grid, part in parts.items() for name, facts in part.runs.items()}
     damaged = {grid / name: why for grid, part in parts.items() for name, why in part.damaged.items()}
     if damaged and not scored:
@@ -242,43 +221,12 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
     return Gathered.of(index, scored, floor_videos, truths=tuple(truths), waiting=waiting, damaged=damaged)
 
 
-def _runs_below(paths: Sequence[Path]) -> list[Path]:
-    return sorted({run for path in paths for run in _run_folders(path)}, key=str)
-
-
-def _by_grid(runs: Sequence[Path]) -> dict[Path, list[Path]]:
-    grids: dict[Path, list[Path]] = {}
-    for run in runs:
-        grids.setdefault(run.parents[1], []).append(run)
-    return grids
-
-
-def by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
-    """Scored runs below some folders by the length of their videos in frames, the shortest first.
-
-    Damaged ones, whose length nobody knows, are with each.
-    """
-    found: dict[int, list[Path]] = {}
-    damaged: list[Path] = []
-    for grid, own in _by_grid(_runs_below(paths)).items():
-        index = read_runs(grid, own)
-        damaged += [grid / name for name in index.damaged]
-        for name, facts in index.runs.items():
-            found.setdefault(int(facts.size["frames"]), []).append(grid / name)
-    return {frames: [*runs, *damaged] for frames, runs in sorted(found.items())}
-
-
 def _cautions(runs: Mapping[Path, RunFacts]) -> Iterator[str]:
     yield from (facts.caution for facts in runs.values() if facts.caution)
-    arms = dict.fromkeys((facts.recipe, _latent_size(facts)) for facts in runs.values())
+    arms = dict.fromkeys((facts.recipe, latent_size(facts)) for facts in runs.values())
     of_kernels = dict.fromkeys(said for name, size in arms for said in misfits(parse(name), *size))
     if of_kernels:
         yield "; ".join(of_kernels)
-
-
-def _latent_size(facts: RunFacts) -> tuple[int, int]:
-    stride = int(facts.size["stride"])
-    return int(facts.size["height"]) // stride, int(facts.size["width"]) // stride
 
 
 def _differing(runs: Mapping[Path, RunFacts], index: Index) -> str:
@@ -289,48 +237,6 @@ def _differing(runs: Mapping[Path, RunFacts], index: Index) -> str:
     for arm, seeds in settings.items():
         refuse_pooled(arm, seeds)
     return differing({arm: next(iter(seeds.values())) for arm, seeds in settings.items()})
-
-
-def _having(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:
-    """Runs whose config has these settings; parts stand for their recipe, a baseline for its label."""
-    from fp_lab.lab.config import ExperimentConfig, flatten, load, override_layer  # imports torch
-    from fp_lab.lab.config.layers import BASELINE_KEYS
-
-    configs = {run: path for run in runs if (path := RunFolder(run).config).is_file()}
-    told = {}
-    for run, path in configs.items():
-        try:
-            told[run] = run_settings(path)
-        except DamagedFile:
-            yield run  # said where it is read
-    if not told:
-        return
-    stand_ins = dict.fromkeys(PARTS, "recipe") | dict.fromkeys(BASELINE_KEYS, "label")
-    keys = {stand_ins.get(key, key) for key in flatten(override_layer(settings, ExperimentConfig).values)}
-    wanted = plain(flatten(asdict(load(configs[next(iter(told))], settings))))
-    usual = plain(flatten(asdict(ExperimentConfig("g9"))))
-    for run, own in told.items():
-        whole = usual | flatten(own)
-        if all(whole.get(key) == wanted.get(key) for key in keys):
-            yield run
-
-
-def _run_folders(path: Path) -> Iterable[Path]:
-    """Folders ``<arm>/seed<k>`` at or below a path that hold samples, scores or a training."""
-    if not path.is_dir():
-        raise ValueError(
-            f"no folder {path}; name a grid folder (runs/drift) or a run folder (runs/drift/g9/seed0)"
-        )
-    folder = path.resolve()
-    if training_seed(folder) is not None:
-        yield folder
-        return
-    for place, names, _ in os.walk(folder):
-        seeds = [name for name in names if training_seed(Path(name)) is not None]
-        names[:] = [name for name in names if name not in seeds]
-        for run in (Path(place, name) for name in seeds):
-            if any((run / made).is_dir() for made in ("scores", "samples", "train")):
-                yield run
 
 
 def _one_protocol(runs: Mapping[Path, RunFacts], index: Index) -> dict[str, Any]:
@@ -352,36 +258,6 @@ def _one_protocol(runs: Mapping[Path, RunFacts], index: Index) -> dict[str, Any]
                     "figures cannot share a table"
                 )
     return {**first.size, **agreed}
-
-
-def _arms(runs: Mapping[Path, RunFacts]) -> tuple[Arm, ...]:
-    by_name: dict[str, list[Path]] = {}
-    for run in runs:
-        by_name.setdefault(run.parent.name, []).append(run)
-    recipes = {name: parse(runs[folders[0]].recipe) for name, folders in by_name.items()}
-    labels = short_labels(recipes)
-    arms = []
-    for name, folders in by_name.items():
-        limit = context_limit(recipes[name], *_latent_size(runs[folders[0]]))
-        seeds = tuple(training_seed(folder) or 0 for folder in folders)
-        arms.append(Arm(name, recipes[name], labels[name], limit, seeds, tuple(folders)))
-    return tuple(sorted(arms, key=_rank))
-
-
-_ORDERS = ("vanilla", "endpoint", "inverted", "planned", "none")
-
-
-def _rank(arm: Arm) -> tuple[int, int, int, int, str]:
-    """Orders together, compressions in the order of their table, sizes as numbers; the control last."""
-    compression = compression_of(arm.recipe).partition(" + ")[0]
-    known = [name.replace("_", " ") for name in COMPRESSIONS]
-    return (
-        _ORDERS.index(arm.recipe.order),
-        known.index(compression) if compression in known else len(known),
-        arm.recipe.codebook or 0,
-        -arm.recipe.section,
-        arm.name,
-    )
 
 
 def _floor(

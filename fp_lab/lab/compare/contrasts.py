@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fp_lab.lab.panels import Panel
+from fp_lab.lab.compare.paired_values import Panel
 from fp_metrics.significance import noncentrality
 from fp_metrics.statistics import Interval, holm
 

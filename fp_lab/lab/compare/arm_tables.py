@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fp_lab.lab.basis import Basis
-from fp_lab.lab.differing import listed
-from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.index import Measure
-from fp_lab.lab.panels import Figure, Panel, Panels
+from fp_lab.lab.compare.paired_values import Figure, Panel, Panels
+from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.results.basis import Basis
+from fp_lab.lab.results.differing import listed
+from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.results.run_index import Measure
 from fp_lab.lab.scoring.files import COMPANION_FAMILY, NOISE_FLOOR
 from fp_lab.lab.tables import STARS, Cell, Column, Line, Table, number
 from fp_metrics.significance import least_p

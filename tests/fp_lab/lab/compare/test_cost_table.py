@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fp_lab.lab.arm_tables import cost_table
-from fp_lab.lab.compare import compare_runs
+from fp_lab.lab.compare.arm_tables import cost_table
+from fp_lab.lab.compare.comparison import compare_runs
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.measured_efficiency import FILE, cost_key
+from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.results.efficiency import FILE, cost_key
+from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.tables import to_text
 from fp_lab.recipe import parse
 from made_up_scores import Figures, made_up_grid

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fp_lab.lab.basis import Basis
+from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.scoring.files import clusters
 from fp_metrics.effects import Effects, effects_of
 from fp_metrics.statistics import Interval

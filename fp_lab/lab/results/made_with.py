@@ -9,7 +9,7 @@ from typing import Any
 from fp_data.damaged import taking_apart
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import STAGES, RunFolder
-from fp_lab.lab.gathered import Gathered
+from fp_lab.lab.results.gather import Gathered
 
 
 def made_with(gathered: Gathered, grid: Path) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from fp_lab.lab.contrasts import Contrast, adjust, contrasts
-from fp_lab.lab.forgetting_table import kinds_of, read_forgetting
-from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.panels import Panel, Panels
+from fp_lab.lab.compare.contrasts import Contrast, adjust, contrasts
+from fp_lab.lab.compare.forgetting import kinds_of, read_forgetting
+from fp_lab.lab.compare.paired_values import Panel, Panels
+from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_metrics.returns import OPEN, Kind
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fp_lab.lab.differing import listed
+from fp_lab.lab.results.differing import listed
 from fp_metrics.statistics import LEAST_SEEDS
 
 

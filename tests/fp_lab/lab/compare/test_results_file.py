@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from fake_runs import CONTROL, INVERTED, VANILLA
 from fp_lab.cli import app
-from fp_lab.lab.compare import compare
-from fp_lab.lab.forgetting_table import gather_forgetting
-from fp_lab.lab.gathered import Gathered, gather
+from fp_lab.lab.compare.comparison import compare
+from fp_lab.lab.compare.forgetting import gather_forgetting
+from fp_lab.lab.compare.results_file import StoredResults, load_results, store_results
 from fp_lab.lab.report.results_page import write_results
-from fp_lab.lab.results_file import StoredResults, load_results, store_results
+from fp_lab.lab.results.gather import Gathered, gather
 from made_up_scores import Figures, made_up_grid
 
 ARMS = {VANILLA: Figures(0.9, -0.5), INVERTED: Figures(0.9, -0.02), CONTROL: Figures(0.3)}

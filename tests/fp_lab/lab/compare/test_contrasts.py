@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fp_lab.lab.contrasts import adjust, contrasts
-from fp_lab.lab.panels import Panels
+from fp_lab.lab.compare.contrasts import adjust, contrasts
+from fp_lab.lab.compare.paired_values import Panels
 from fp_metrics import cluster_interval, holm
 from fp_metrics.significance import paired_permutation
 

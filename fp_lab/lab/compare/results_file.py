@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from fp_data.atomic import replacing
 from fp_data.damaged import parse_json
-from fp_lab.lab.forgetting_table import KINDS
-from fp_lab.lab.gathered import Gathered
-from fp_lab.lab.index import ROWS, Index, RunFacts
-from fp_lab.lab.made_with import made_with
+from fp_lab.lab.compare.forgetting import KINDS
+from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.results.made_with import made_with
+from fp_lab.lab.results.run_index import ROWS, Index, RunFacts
 from fp_lab.lab.scoring.files import FRAMES_FILE, NOISE_FLOOR
 from fp_metrics.returns import GAPS, STAYED, decibels
 

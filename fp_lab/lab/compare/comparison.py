@@ -7,7 +7,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Literal
 
-from fp_lab.lab.arm_tables import (
+from fp_lab.lab.compare.arm_tables import (
     Compared,
     codebook_table,
     cost_table,
@@ -16,17 +16,17 @@ from fp_lab.lab.arm_tables import (
     gap_table,
     score_table,
 )
-from fp_lab.lab.efficiency_table import efficiency_table, grid_folder, measured_efficiency
+from fp_lab.lab.compare.efficiency import efficiency_table, grid_folder, measured_efficiency
+from fp_lab.lab.compare.forgetting import forgetting_table, gather_forgetting
+from fp_lab.lab.compare.paired_values import Panels
+from fp_lab.lab.compare.paper import PaperTable, paper
+from fp_lab.lab.compare.paper_table import paper_table
+from fp_lab.lab.compare.verdict import Verdict, judge
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting
-from fp_lab.lab.gathered import Gathered, gather
-from fp_lab.lab.measured_efficiency import measuring_command
-from fp_lab.lab.panels import Panels
-from fp_lab.lab.paper_table import paper_table
-from fp_lab.lab.reference import PaperTable, paper
+from fp_lab.lab.results.efficiency import measuring_command
+from fp_lab.lab.results.gather import Gathered, gather
 from fp_lab.lab.scoring.files import plain
 from fp_lab.lab.tables import Table, to_csv, to_html, to_latex, to_markdown, to_text
-from fp_lab.lab.verdict import Verdict, judge
 
 Format = Literal["md", "latex", "csv", "html"]
 SUFFIXES: dict[Format, str] = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from fake_runs import CONTROL, INVERTED, VANILLA
-from fp_lab.lab import index as index_module
-from fp_lab.lab.compare import compare_runs
-from fp_lab.lab.gathered import gather
-from fp_lab.lab.index import INDEX_FILE, read_runs
+from fp_lab.lab.compare.comparison import compare_runs
+from fp_lab.lab.results import run_index as index_module
+from fp_lab.lab.results.gather import gather
+from fp_lab.lab.results.run_index import INDEX_FILE, read_runs
 from fp_lab.lab.scoring.files import VIDEOS_FILE
 from made_up_scores import Figures, made_up_grid
 

@@ -11,8 +11,8 @@ import pytest
 
 from fake_runs import CONTROL, INVERTED, VANILLA
 from fp_lab.lab.claims import check_claims
-from fp_lab.lab.compare import Comparison, compare_runs
-from fp_lab.lab.labels import short_label, short_labels
+from fp_lab.lab.compare.comparison import Comparison, compare_runs
+from fp_lab.lab.results.labels import short_label, short_labels
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_csv, to_html, to_markdown
 from fp_lab.recipe import COMPRESSIONS, parse
 from fp_lab.recipe.compressions import from_parts

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from fp_lab.lab.compare import Comparison
-from fp_lab.lab.gathered import Arm
-from fp_lab.lab.panels import Figure, Panel
-from fp_lab.lab.reference import paper
+from fp_lab.lab.compare.comparison import Comparison
+from fp_lab.lab.compare.paired_values import Figure, Panel
+from fp_lab.lab.compare.paper import paper
+from fp_lab.lab.results.arms import Arm
 from fp_metrics.statistics import CLAIM_CLUSTERS, LEAST_SEEDS
 
 Status = Literal["reproduced", "toy", "not reproduced", "inconclusive", "not measured"]

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from fp_lab.lab.contrasts import LEVEL, Contrast, adjust, contrasts
-from fp_lab.lab.gathered import Arm, Gathered
-from fp_lab.lab.index import Measure
-from fp_lab.lab.panels import Panel, Panels
-from fp_lab.lab.recalled import memory_verdict
+from fp_lab.lab.compare.contrasts import LEVEL, Contrast, adjust, contrasts
+from fp_lab.lab.compare.paired_values import Panel, Panels
+from fp_lab.lab.compare.recalled import memory_verdict
+from fp_lab.lab.compare.start_falls import StartFall, start_falls, told
+from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.results.run_index import Measure
 from fp_lab.lab.scoring.files import COMPANION_FAMILY
-from fp_lab.lab.start_falls import StartFall, start_falls, told
 from fp_metrics.significance import least_p
 from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS
 
@@ -29,7 +30,7 @@ class Verdict:
         control: what can be said of the positive control.
         arms: what can be said of the arms with history.
         caveat: prompts and training seeds behind it.
-        start: what arms lose where drift does not look, see `fp_lab.lab.start_falls`; empty without.
+        start: what arms lose where drift does not look, see `fp_lab.lab.compare.start_falls`; empty without.
         control_contrasts: control less each arm, per score.
         arm_contrasts: each pair of arms with history, per drift.
         start_falls: what `start` tells, and more of it.

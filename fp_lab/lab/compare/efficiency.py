@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Literal
 
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.gathered import Gathered
-from fp_lab.lab.measured_efficiency import (
+from fp_lab.lab.results.efficiency import (
     FULL_SEQUENCE,
     MeasuredEfficiency,
     load_measured,
     measuring_command,
     of_run,
 )
+from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.tables import Cell, Column, Line, Table
 
 

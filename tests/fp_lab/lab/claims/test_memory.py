@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from fp_lab.lab.claims import check_claims
-from fp_lab.lab.claims.model import Outcome
-from fp_lab.lab.compare import compare_runs
+from fp_lab.lab.claims.claim import Outcome
+from fp_lab.lab.compare.comparison import compare_runs
 from made_up_scores import Figures, made_up_grid
 
 ONE, MANY, RELEASED = "td_f1k1_g9", "td_f19k1_g9", "td_f16k4f2k2f1k1_g9"

@@ -1,0 +1,1 @@
+"""What grids and runs have left in their folders, read into tidy tables."""
