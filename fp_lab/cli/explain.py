@@ -101,7 +101,7 @@ def _draws(
         raise ValueError("give one of --json, --picture and --page")
     if picture is None and page is None:
         return False
-    from fp_lab.lab.report import pictures
+    from fp_lab.lab.report.pictures import draw as pictures
 
     if page is not None:
         for drawn in pictures.draw_page(page):

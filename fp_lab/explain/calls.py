@@ -1,6 +1,6 @@
 """What the picture of a name shows, as data: which frames each call of the plan packs, and into which tokens.
 
-`fp_lab.lab.report.structure` draws it.
+`fp_lab.lab.report.pictures.recipe` draws it.
 """
 
 from dataclasses import dataclass

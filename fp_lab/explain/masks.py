@@ -1,6 +1,6 @@
 """Who reads whom in the alternative architectures, as data: blocks of frames, their noise, and their mask.
 
-`fp_lab.lab.report.attention` draws it.
+`fp_lab.lab.report.pictures.attention` draws it.
 """
 
 from collections.abc import Sequence

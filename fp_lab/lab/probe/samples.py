@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from fp_data.worlds import COLOURS, SHAPES, TEXTURES
 from fp_lab.codecs.tiny import Codec
-from fp_lab.lab.probe.drafts import damage_objects, damage_pictures, rendered, through_codec
+from fp_lab.lab.probe.renders import damage_objects, damage_pictures, rendered, through_codec
 
 FIRST_SEED = 10_000
 """Seeds below are for evaluation, there is no render of them in training."""

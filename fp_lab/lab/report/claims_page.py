@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fp_lab.lab.claims import Checked, Evidence, counted
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.report.html import document
+from fp_lab.lab.report.document import document
 
 _COLOURS = {
     "reproduced": "#e9f6ec",

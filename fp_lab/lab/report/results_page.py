@@ -11,10 +11,10 @@ from fp_lab.lab.compare.forgetting import gather_forgetting
 from fp_lab.lab.compare.results_file import StoredResults, load_results, store_results
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.report.claims_page import CAVEAT
-from fp_lab.lab.report.html import Picture
-from fp_lab.lab.report.order_curves import draw_orders
-from fp_lab.lab.report.scatters import forgetting_pictures
-from fp_lab.lab.report.style import looks
+from fp_lab.lab.report.document import Picture
+from fp_lab.lab.report.plots.order_curves import draw_orders
+from fp_lab.lab.report.plots.style import looks
+from fp_lab.lab.report.scatter_sections import forgetting_pictures
 from fp_lab.lab.results.gather import gather
 from fp_lab.lab.tables import to_markdown
 

@@ -14,8 +14,8 @@ from fp_lab.lab.evaluate.score_file import strip_path
 from fp_lab.lab.evaluate.score_folders import FolderScores
 from fp_lab.lab.evaluate.tables import summary_table
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.report.html import Picture, document
-from fp_lab.lab.report.series_plot import draw_series
+from fp_lab.lab.report.document import Picture, document
+from fp_lab.lab.report.plots.folder_curves import draw_series
 from fp_lab.lab.scoring.files import FRAMES_FILE, VIDEOS_FILE
 from fp_lab.lab.tables import Table, number, to_html
 

@@ -14,7 +14,7 @@ from fp_lab.cli import app
 from fp_lab.cli.console import Console
 from fp_lab.lab.files.names import visible
 from fp_lab.lab.grids.grid import load_grid
-from fp_lab.lab.report.style import paper, save
+from fp_lab.lab.report.plots.style import paper, save
 from fp_lab.lab.tables import to_csv
 from fp_lab.lab.tables.table import Cell, Column, Line, Table
 

@@ -17,7 +17,7 @@ from fp_lab.lab.checkpoints.table import best_lines, steps_table
 from fp_lab.lab.config import to_yaml
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.report.track_page import write_track_page
+from fp_lab.lab.report.checkpoints_page import write_track_page
 from fp_lab.lab.runtime.progress import TrackProgress
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints

@@ -11,7 +11,7 @@ from scipy import stats
 
 from fake_runs import INVERTED, VANILLA
 from fp_lab.lab.compare.forgetting import forgetting_table, gather_forgetting
-from fp_lab.lab.report.plots import Curves
+from fp_lab.lab.report.plots.curves import Curves
 from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.gather import Gathered, gather
 from made_up_scores import Figures, made_up_grid

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from fp_lab.lab.report.style import FAINT, INK, TRUTH_COLOUR, LineStyle, Look, hide, paper, save
+from fp_lab.lab.report.plots.style import FAINT, INK, TRUTH_COLOUR, LineStyle, Look, hide, paper, save
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.files import NOISE_FLOOR, clusters

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fp_lab.lab.inline import inline
+from fp_lab.lab.report.notebook_image import inline
 
 
 def drawn(path: Path) -> Path:

@@ -8,8 +8,8 @@ from urllib.parse import unquote
 from fp_lab.baselines import BASELINES
 from fp_lab.explain.calls import structure
 from fp_lab.explain.masks import reading
-from fp_lab.lab.report.attention import draw_reading
-from fp_lab.lab.report.structure import draw_structure
+from fp_lab.lab.report.pictures.attention import draw_reading
+from fp_lab.lab.report.pictures.recipe import draw_structure
 
 _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from fp_lab.lab.compare.comparison import Comparison
 from fp_lab.lab.compare.forgetting import ArmForgetting, as_interval, gather_forgetting
-from fp_lab.lab.report.forgetting_curves import draw_forgetting
-from fp_lab.lab.report.html import Picture, pictures_html
-from fp_lab.lab.report.scatter import Axis, Point, scatter
-from fp_lab.lab.report.style import Look
+from fp_lab.lab.report.document import Picture, pictures_html
+from fp_lab.lab.report.plots.forgetting_curves import draw_forgetting
+from fp_lab.lab.report.plots.scatter import Axis, Point, scatter
+from fp_lab.lab.report.plots.style import Look
 from fp_lab.lab.tables import Cell, Column, Line, Table
 
 _QUALITIES = ("clarity", "motion", "semantic", "anatomy", "identity", "psnr")

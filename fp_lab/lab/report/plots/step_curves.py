@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
-from fp_lab.lab.report.plots import panel_grid, running_mean
-from fp_lab.lab.report.style import INK, TRUTH_COLOUR, Look, paper, save
+from fp_lab.lab.report.plots.curves import panel_grid, running_mean
+from fp_lab.lab.report.plots.style import INK, TRUTH_COLOUR, Look, paper, save
 from fp_lab.lab.results.arms import Arm
 
 LOSSES = {

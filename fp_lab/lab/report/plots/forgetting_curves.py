@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from fp_lab.lab.compare.forgetting import ArmForgetting, Remembered
-from fp_lab.lab.report.plots import panel_grid
-from fp_lab.lab.report.style import TRUTH_COLOUR, Look, paper, save
+from fp_lab.lab.report.plots.curves import panel_grid
+from fp_lab.lab.report.plots.style import TRUTH_COLOUR, Look, paper, save
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered
 from fp_metrics.returns import GapBin, Kind

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from fp_lab.explain.masks import Reading
-from fp_lab.lab.report.sheet import (
+from fp_lab.lab.report.pictures.sheet import (
     DROPPED,
     GENERATED,
     MARGIN,

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from fp_data.atomic import replacing
-from fp_lab.lab.report.style import DPI, INK, paper
+from fp_lab.lab.report.plots.style import DPI, INK, paper
 from fp_lab.recipe import Kernel
 
 WIDTH, MARGIN = 8.0, 0.12

@@ -11,12 +11,19 @@ from fp_lab.lab.compare.comparison import Comparison, compare
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.video_batch import Videos
 from fp_lab.lab.report.claims_page import claims_html
-from fp_lab.lab.report.html import Picture, data_uri, document, pictures_html
-from fp_lab.lab.report.plots import SMOOTHING, Curves, drift_bars, gap_bars, history_curves, score_curves
+from fp_lab.lab.report.document import Picture, data_uri, document, pictures_html
+from fp_lab.lab.report.plots.curves import (
+    SMOOTHING,
+    Curves,
+    drift_bars,
+    gap_bars,
+    history_curves,
+    score_curves,
+)
+from fp_lab.lab.report.plots.strips import arm_strips, overview_strips
+from fp_lab.lab.report.plots.style import Look, looks
 from fp_lab.lab.report.protocol import protocol_html
-from fp_lab.lab.report.scatters import forgetting, quality_and_cost
-from fp_lab.lab.report.strips import arm_strips, overview_strips
-from fp_lab.lab.report.style import Look, looks
+from fp_lab.lab.report.scatter_sections import forgetting, quality_and_cost
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered, gather
 from fp_lab.lab.scoring.files import NOISE_FLOOR

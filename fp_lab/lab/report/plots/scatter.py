@@ -10,7 +10,7 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fp_lab.lab.report.style import INK, TRUTH_COLOUR, Look, hide, paper, save
+from fp_lab.lab.report.plots.style import INK, TRUTH_COLOUR, Look, hide, paper, save
 from fp_metrics import Interval
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "h")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fp_lab.lab.files.video_batch import GIVEN, Videos
-from fp_lab.lab.report.style import DPI, INK, paper, save
+from fp_lab.lab.report.plots.style import DPI, INK, paper, save
 
 SHOWN = 12
 """Frames in a strip."""

@@ -12,9 +12,9 @@ from fp_lab.lab.checkpoints.best import Goal
 from fp_lab.lab.checkpoints.table import best_lines, steps_table
 from fp_lab.lab.compare.paired_values import Panels
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.report.html import Picture, document, pictures_html
-from fp_lab.lab.report.style import Look, looks
-from fp_lab.lab.report.track_plots import Curve, Panel, loss_curves, step_curves
+from fp_lab.lab.report.document import Picture, document, pictures_html
+from fp_lab.lab.report.plots.step_curves import Curve, Panel, loss_curves, step_curves
+from fp_lab.lab.report.plots.style import Look, looks
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.labels import short_labels

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from fp_lab.explain.calls import LONGEST_HISTORY, Box, Structure
-from fp_lab.lab.report.sheet import (
+from fp_lab.lab.report.pictures.sheet import (
     DISCRETE,
     DROPPED,
     GENERATED,
@@ -24,7 +24,7 @@ from fp_lab.lab.report.sheet import (
     rectangle,
     sheet,
 )
-from fp_lab.lab.report.style import INK
+from fp_lab.lab.report.plots.style import INK
 
 _ROW, _TOP, _AXIS = 0.36, 0.86, 0.52  # inches: a call, title and given frame, the time axis
 _LEFT, _VIDEO, _GAP, _BARS = 0.75, 5.2, 0.22, 1.15  # inches: the calls' numbers, frames, space, token bars

@@ -16,11 +16,11 @@ from fp_lab.checks.finite import NotFinite
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.probe import HeldOutConfig, ProbeRunConfig, fit, measure_probe, train_probe
 from fp_lab.lab.probe.damage import blocks, blur, cut_out, moved, scaling, tint, white_noise, with_object
-from fp_lab.lab.probe.drafts import KINDS, known_clarity
-from fp_lab.lab.probe.measure import held_out_renders, on_renders
-from fp_lab.lab.probe.run import CURVE_FILE
+from fp_lab.lab.probe.held_out import held_out_renders, on_renders
+from fp_lab.lab.probe.renders import KINDS, known_clarity
 from fp_lab.lab.probe.samples import Samples, draw_samples, make_samples
 from fp_lab.lab.probe.train import likeness, losses_of
+from fp_lab.lab.probe.train_and_write import CURVE_FILE
 from fp_lab.lab.scoring.world_truth import world_truths
 from fp_metrics import FAMILIES, About
 from fp_metrics.families.probe import held_out

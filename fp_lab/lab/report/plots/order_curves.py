@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from fp_lab.lab.report.plots import panel_grid
-from fp_lab.lab.report.style import TRUTH_COLOUR, Look, looks, paper, save
+from fp_lab.lab.report.plots.curves import panel_grid
+from fp_lab.lab.report.plots.style import TRUTH_COLOUR, Look, looks, paper, save
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.files import clusters

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from fp_lab.lab.files.names import visible
-from fp_lab.lab.report.style import DPI, png_size
+from fp_lab.lab.report.plots.style import DPI, png_size
 
 _CSS_DPI = 96
 _WEBP_QUALITY = 90

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fp_lab.lab.evaluate.results import Results
-from fp_lab.lab.report.plots import panel_grid
-from fp_lab.lab.report.style import PALETTE, paper, save
+from fp_lab.lab.report.plots.curves import panel_grid
+from fp_lab.lab.report.plots.style import PALETTE, paper, save
 from fp_metrics.segments import FRACTION
 from fp_metrics.series_metric import SeriesMetric
 

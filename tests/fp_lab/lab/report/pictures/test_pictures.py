@@ -18,15 +18,22 @@ from fp_lab.cli import app
 from fp_lab.explain import explain
 from fp_lab.explain.calls import structure
 from fp_lab.explain.masks import reading
-from fp_lab.lab.report.attention import draw_reading
-from fp_lab.lab.report.pictures import draw, linked
-from fp_lab.lab.report.sheet import DROPPED, GENERATED, UNKNOWN, frame_height, level_colour, noise_colour
-from fp_lab.lab.report.structure import draw_structure, stretches
+from fp_lab.lab.report.pictures.attention import draw_reading
+from fp_lab.lab.report.pictures.draw import draw, linked
+from fp_lab.lab.report.pictures.recipe import draw_structure, stretches
+from fp_lab.lab.report.pictures.sheet import (
+    DROPPED,
+    GENERATED,
+    UNKNOWN,
+    frame_height,
+    level_colour,
+    noise_colour,
+)
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import COMPRESSIONS, Kernel, RecipeError, parse
 from fp_lab.recipe.compressions import from_parts
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[5] / "docs"
 PAGE = DOCS / "recipes.md"
 LARGEST = 40_000  # bytes of a picture on the page
 DRAWN = (

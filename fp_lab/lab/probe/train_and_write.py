@@ -15,7 +15,7 @@ from fp_data.atomic import replacing
 from fp_lab.checks.finite import check_weights
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.files.atomic import read_json, write_text
-from fp_lab.lab.probe.measure import HeldOutConfig, Report, measure_probe
+from fp_lab.lab.probe.held_out import HeldOutConfig, Report, measure_probe
 from fp_lab.lab.probe.train import ProbeRunConfig, Progress, fit
 from fp_lab.model import FramePackModel
 from fp_lab.weights.files import file_sha256

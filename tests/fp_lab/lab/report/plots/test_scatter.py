@@ -6,9 +6,9 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from fp_lab.lab.report import scatter as scatter_module
-from fp_lab.lab.report.scatter import Axis, Point, scatter
-from fp_lab.lab.report.style import Look, png_size
+from fp_lab.lab.report.plots import scatter as scatter_module
+from fp_lab.lab.report.plots.scatter import Axis, Point, scatter
+from fp_lab.lab.report.plots.style import Look, png_size
 from fp_metrics import Interval
 
 NAN = float("nan")

@@ -14,9 +14,9 @@ from fp_data.clips import write_mp4
 from fp_data.worlds import WorldConfig
 from fp_lab.lab.compare.forgetting import forgetting_table, gather_forgetting
 from fp_lab.lab.report import write_report
-from fp_lab.lab.report.plots import running_mean
-from fp_lab.lab.report.strips import shown_frames
-from fp_lab.lab.report.style import looks, png_size
+from fp_lab.lab.report.plots.curves import running_mean
+from fp_lab.lab.report.plots.strips import shown_frames
+from fp_lab.lab.report.plots.style import looks, png_size
 from fp_lab.lab.results.gather import gather
 from made_up_scores import Figures, made_up_grid
 

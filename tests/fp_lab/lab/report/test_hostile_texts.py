@@ -13,11 +13,11 @@ from fp_lab.lab.checkpoints.afterwards import Tracked
 from fp_lab.lab.compare.comparison import compare_runs
 from fp_lab.lab.evaluate.score_file import Measuring
 from fp_lab.lab.evaluate.score_folders import score_folders
-from fp_lab.lab.report.html import document
-from fp_lab.lab.report.page import _page, _tables, _videos
+from fp_lab.lab.report.checkpoints_page import _runs
+from fp_lab.lab.report.document import document
+from fp_lab.lab.report.grid_page import _page, _tables, _videos
 from fp_lab.lab.report.protocol import protocol_html
 from fp_lab.lab.report.scores_page import write_scores_page
-from fp_lab.lab.report.track_page import _runs
 from fp_lab.lab.tables import Cell, Column, Line, Table, to_html, to_latex
 from fp_lab.lab.tables.latex import escaped
 from made_up_scores import Figures, made_up_grid

@@ -1,0 +1,1 @@
+"""Pictures of what a name means: calls of the sampler, attention masks."""
