@@ -63,10 +63,9 @@ def plan(
     console = Console()
     with Console(stderr=True).status("Tracing fake tensors (a few seconds per model)"):
         from fp_lab.lab.planning.generation import Generating
-        from fp_lab.lab.planning.memory import Hardware
+        from fp_lab.lab.planning.memory import Hardware, Training
         from fp_lab.lab.planning.plan import plan as make_plan
         from fp_lab.lab.planning.tables import as_json, plan_tables
-        from fp_lab.lab.planning.training import Training
         from fp_lab.lab.tables import print_table
 
         plans = [

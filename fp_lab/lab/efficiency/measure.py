@@ -12,9 +12,9 @@ import torch
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec
 from fp_lab.lab.config import ExperimentConfig, to_yaml
+from fp_lab.lab.efficiency.arms import Side
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, block_products, multiplying
 from fp_lab.lab.efficiency.workload import Sampled, Workload, timed
-from fp_lab.lab.grids.efficiency_arms import Side
 from fp_lab.lab.planning.flops import forward_flops
 from fp_lab.lab.planning.memory import GIB, float32_state, largest_batch
 from fp_lab.lab.results.efficiency import cost_key

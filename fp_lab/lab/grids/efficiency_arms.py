@@ -1,36 +1,14 @@
-"""Which arms are measured, and the two that they are compared with."""
+"""Which arms `fp-lab efficiency` measures: by names of recipes, baselines or grids."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
-from fp_lab.baselines import BASELINES, baseline
+from fp_lab.baselines import BASELINES
 from fp_lab.lab.config import ExperimentConfig, Layer, merge, override_layer, read_layers
 from fp_lab.lab.config.find import find_experiment
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.efficiency.arms import Side, compared, full_history, full_sequence
 from fp_lab.lab.grids.grid import Grid, load_grid
-from fp_lab.lab.planning.flops import shape_of
-from fp_lab.packing.context import ContextConfig
-from fp_lab.recipe import Recipe, parse
+from fp_lab.recipe import parse
 from fp_lab.recipe.notation import RecipeError
-from fp_lab.training.objective import ObjectiveConfig
-
-FULL_HISTORY = "full_history"
-FULL_SEQUENCE = "full_sequence"
-
-
-@dataclass(frozen=True)
-class Side:
-    """An arm to measure.
-
-    Attributes:
-        name: of the table's row.
-        config: resolved.
-        compared: whether others are compared with it.
-    """
-
-    name: str
-    config: ExperimentConfig
-    compared: bool = False
 
 
 def sides_of(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Side, ...]:
@@ -44,7 +22,7 @@ def sides_of(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Side,
         ValueError: a name that is none of these.
     """
     arms = [side for name in names or (None,) for side in _named(name, overrides)]
-    return _compared(arms, (full_history, full_sequence))
+    return compared(arms, (full_history, full_sequence))
 
 
 def sides_of_grid(grid: Grid) -> tuple[Side, ...]:
@@ -53,59 +31,7 @@ def sides_of_grid(grid: Grid) -> tuple[Side, ...]:
     Raises:
         ValueError: an arm over a transformer of diffusers.
     """
-    return _compared(_arms_once(grid), (full_sequence,))
-
-
-def _compared(
-    arms: Sequence[Side], controls: Sequence[Callable[[ExperimentConfig], Side]]
-) -> tuple[Side, ...]:
-    """Arms by their names, then what they are compared with, at the first arm's sizes."""
-    for side in arms:
-        if is_real(side.config):
-            raise ValueError(
-                f"{side.name}: got {side.config.model.base}, expected one of the lab's own transformers; "
-                "what the real ones cost is computed by `fp-lab plan`"
-            )
-    sides = {side.name: side for side in arms}
-    first = arms[0].config
-    for side in (control(first) for control in controls):
-        sides[side.name] = side
-    return tuple(sides.values())
-
-
-def full_history(like: ExperimentConfig) -> Side:
-    """The control that sees all frames before a section of the arm's length, uncompressed."""
-    latents = shape_of(like, like.data.frames)
-    made = baseline(
-        FULL_HISTORY,
-        packed=like.recipe,
-        frames=latents.frames,
-        rows=latents.rows,
-        columns=latents.columns,
-    )
-    return _plain(FULL_HISTORY, like, made.recipe)
-
-
-def full_sequence(like: ExperimentConfig) -> Side:
-    """Full-sequence diffusion: all frames but the first are noisy at once, without history."""
-    return _plain(FULL_SEQUENCE, like, parse(f"g{max(1, like.data.frames - 1)}"))
-
-
-def _plain(name: str, like: ExperimentConfig, recipe: Recipe) -> Side:
-    """An arm of an arm's sizes, without that arm's options of context and history."""
-    return Side(
-        name,
-        replace(
-            like,
-            recipe=str(recipe),
-            label=name,
-            protocol=None,
-            context=ContextConfig(),
-            objective=ObjectiveConfig(flow=like.objective.flow),
-            sampling=replace(like.sampling, fill=None, history_level=0.0, history_guidance=1.0),
-        ),
-        compared=True,
-    )
+    return compared(_arms_once(grid), (full_sequence,))
 
 
 def _named(name: str | None, overrides: Sequence[str]) -> list[Side]:

@@ -12,7 +12,8 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.grids.grid import Arm
 from fp_lab.lab.materials.videos import clips_of
-from fp_lab.lab.planning.flops import LatentShape, own_backbone, shape_of, strides_of
+from fp_lab.lab.planning.flops import own_backbone, shape_of, strides_of
+from fp_lab.lab.planning.latent_shape import LatentShape
 from fp_lab.lab.scoring.score_run import applying_families, left_out
 from fp_lab.packing.schedule import level_tokens
 

@@ -15,7 +15,7 @@ from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.causal import Blocks
 from fp_lab.codecs.video import AUTOENCODERS, VideoCodec
 from fp_lab.lab.config import CodecSource, ExperimentConfig
-from fp_lab.lab.planning.flops import LatentShape, Strides
+from fp_lab.lab.planning.latent_shape import LatentShape, Strides
 from fp_lab.lab.planning.packed_model import Tokens
 from fp_lab.lab.planning.step_flops import Operations, Way, operations
 from fp_lab.packing.importance import assign

@@ -1,7 +1,7 @@
 """Equal compute: how many steps of an arm cost as much as those of another recipe."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -11,6 +11,7 @@ from fp_lab.codecs.tiny import codec_config
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.files.weights import is_own
+from fp_lab.lab.planning.latent_shape import LatentShape, Strides
 from fp_lab.model import stored_backbone
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe
@@ -18,23 +19,6 @@ from fp_lab.recipe.orders import plan
 
 BACKWARD = 3
 """Forward passes that a step of the lab's own backbone costs."""
-
-
-@dataclass(frozen=True)
-class Strides:
-    """Of a codec: pixels per latent row and column, and frames per latent frame after the first."""
-
-    spatial: int
-    temporal: int
-
-
-@dataclass(frozen=True)
-class LatentShape:
-    """Of a video: latent frames, rows and columns."""
-
-    frames: int
-    rows: int
-    columns: int
 
 
 def forward_flops(backbone: TinyDiTConfig, tokens: int) -> float:

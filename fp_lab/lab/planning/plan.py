@@ -8,10 +8,9 @@ from fp_lab.backbones.diffusers.presets import LATENT_CHANNELS, RealModel, model
 from fp_lab.explain import latent_size
 from fp_lab.lab.planning.components import Beside, beside
 from fp_lab.lab.planning.generation import Generating, Generation, generation
-from fp_lab.lab.planning.memory import METHODS, SHARDED, Hardware, largest_batch
+from fp_lab.lab.planning.memory import METHODS, SHARDED, Hardware, Training, largest_batch
 from fp_lab.lab.planning.packed_model import Tokens
 from fp_lab.lab.planning.trace import Trace, trace
-from fp_lab.lab.planning.training import Training
 from fp_lab.packing.schedule import context_limit, kernel_tokens, section_tokens
 from fp_lab.recipe import BASE, parse
 

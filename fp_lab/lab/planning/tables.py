@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fp_lab.lab.planning.generation import SECONDS
-from fp_lab.lab.planning.memory import GIB, METHODS, SHARDED, USABLE
+from fp_lab.lab.planning.memory import GIB, METHODS, SHARDED, USABLE, Training
 from fp_lab.lab.planning.packed_model import Tokens
 from fp_lab.lab.planning.plan import BRIEF_BATCH, BRIEF_HOURS, Plan
 from fp_lab.lab.planning.trace import Trace
-from fp_lab.lab.planning.training import Training
 from fp_lab.lab.tables import Cell, Column, Line, Table
 
 _PETA = 1e15

@@ -3,7 +3,6 @@
 from fp_lab.lab.tables.csv import to_csv
 from fp_lab.lab.tables.html import to_html
 from fp_lab.lab.tables.latex import to_latex
-from fp_lab.lab.tables.markdown import to_markdown
 from fp_lab.lab.tables.rich import print_table, print_whole, to_rich, to_text
 from fp_lab.lab.tables.table import (
     STARS,
@@ -17,6 +16,7 @@ from fp_lab.lab.tables.table import (
     cell_text,
     half_width,
     number,
+    to_markdown,
 )
 
 __all__ = [

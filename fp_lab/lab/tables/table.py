@@ -1,6 +1,7 @@
 """A table of figures as data: cells with their intervals and marks, columns, lines, notes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +12,9 @@ STARS = (0.05, 0.01, 0.001)
 """Adjusted p-values below which a figure gets one, two and three stars."""
 FULL_NAME = "full name"
 """Head of the last column of tables whose first one has labels."""
+
+
+_TEXT = 2  # columns of text before the figures of Markdown
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,8 @@ class Table:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What a notebook shows, and an interactive terminal."""
-        from fp_lab.lab.tables.markdown import to_markdown  # both know this module
-        from fp_lab.lab.tables.rich import to_text
-
-        return {"text/markdown": to_markdown(self), "text/plain": to_text(self)}
+        text = to_markdown(self)
+        return {"text/markdown": text, "text/plain": text}
 
 
 def number(value: float, digits: int) -> str:
@@ -172,3 +174,31 @@ def cell_text(table: Table, column: Column, cell: Cell) -> str:
 def beside(column: Column, cell: Cell) -> str:
     """What is written beside a figure: its second figure, else half of its interval's width."""
     return cell.extra or half_width(cell, column.digits)
+
+
+def to_markdown(table: Table) -> str:
+    """A pipe table; the best of a column is bold, ties carry `TIE`, the control is named."""
+    heads = [*table.heads, *(f"{c.title} {c.arrow}".strip() for c in table.columns)]
+    heads += [FULL_NAME] if table.named else []
+    rows = [heads]
+    for line in table.lines:
+        cells = []
+        for column, cell in zip(table.columns, line.cells, strict=True):
+            text = cell_text(table, column, cell)
+            text = f"**{text}**" if cell.best else f"{text} {TIE}" if cell.tie else text
+            cells.append(text + cell.stars.replace("*", r"\*"))
+        title = f"*{line.name}*" if line.kind == "floor" else line.label or f"`{line.name}`"
+        full = [f"`{line.full_name}`" if line.full_name else ""] if table.named else []
+        title, full = title.replace("|", r"\|"), [name.replace("|", r"\|") for name in full]
+        rows.append([title + line.marks, line.order, *cells, *full])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
+    left = [i < _TEXT or heads[i] == FULL_NAME for i in range(len(heads))]
+    rule = [f":{'-' * (w - 1)}" if at else f"{'-' * (w - 1)}:" for at, w in zip(left, widths, strict=True)]
+    lines = [f"| {' | '.join(_padded(row, widths, left))} |" for row in (rows[0], rule, *rows[1:])]
+    subtitles = "; ".join(f"{c.title}: {c.subtitle}" for c in table.columns if c.subtitle)
+    notes = [note for note in (subtitles, *table.footnotes) if note]
+    return "\n".join([f"### {table.title}", "", *lines, "", *(f"{note}  " for note in notes)]).rstrip() + "\n"
+
+
+def _padded(row: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> list[str]:
+    return [t.ljust(w) if at else t.rjust(w) for t, w, at in zip(row, widths, left, strict=True)]

@@ -14,19 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from fixtures import tiny_config
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.codecs.tiny import Codec
+from fp_lab.lab.efficiency.arms import FULL_HISTORY, FULL_SEQUENCE, Side, full_history, full_sequence
 from fp_lab.lab.efficiency.matmul import Product, block_products, multiplying
 from fp_lab.lab.efficiency.measure import Efficiency, measure
 from fp_lab.lab.efficiency.tables import efficiency_tables, ratio_table, write_efficiency
 from fp_lab.lab.efficiency.workload import SECTIONS, Workload
-from fp_lab.lab.grids.efficiency_arms import (
-    FULL_HISTORY,
-    FULL_SEQUENCE,
-    Side,
-    full_history,
-    full_sequence,
-    sides_of,
-    sides_of_grid,
-)
+from fp_lab.lab.grids.efficiency_arms import sides_of, sides_of_grid
 from fp_lab.lab.grids.grid import Arm, Grid
 from fp_lab.lab.grids.measure_efficiency import efficiency_of
 from fp_lab.lab.planning.flops import forward_flops

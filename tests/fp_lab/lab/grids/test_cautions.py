@@ -20,7 +20,7 @@ from fp_lab.lab.compare.comparison import compare_runs
 from fp_lab.lab.config import load
 from fp_lab.lab.grids.cautions import cautions, kernel_remarks, length_remarks
 from fp_lab.lab.grids.grid import load_grid
-from fp_lab.lab.planning.flops import LatentShape
+from fp_lab.lab.planning.latent_shape import LatentShape
 from fp_lab.lab.provenance.base_origin import knows_only_the_world, toy_base
 from fp_lab.lab.report.grid_page import _page
 from fp_lab.lab.results.gather import gather

@@ -34,7 +34,8 @@ from fp_lab.lab.materials import training_videos
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.materials.training_videos import CachedVideos, data_loader
-from fp_lab.lab.planning.flops import LatentShape, training_tflop
+from fp_lab.lab.planning.flops import training_tflop
+from fp_lab.lab.planning.latent_shape import LatentShape
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tiny_checkpoints import build_tiny

@@ -29,14 +29,8 @@ from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.planning import flops as compute
 from fp_lab.lab.planning import step_flops as counting
 from fp_lab.lab.planning.arm_flops import model_of_arm, sampling_flops
-from fp_lab.lab.planning.flops import (
-    LatentShape,
-    at_equal_compute,
-    shape_of,
-    step_flops,
-    training_shapes,
-    training_tflop,
-)
+from fp_lab.lab.planning.flops import at_equal_compute, shape_of, step_flops, training_shapes, training_tflop
+from fp_lab.lab.planning.latent_shape import LatentShape
 from fp_lab.lab.planning.packed_model import Tokens, of_depth
 from fp_lab.lab.planning.step_flops import Way, operations
 from fp_lab.lab.tiny_checkpoints import TinyFamily, build_tiny

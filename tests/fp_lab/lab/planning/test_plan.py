@@ -18,12 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora
 from fp_lab.backbones.diffusers.presets import MODELS, RealModel
 from fp_lab.lab.planning.activations import watched
-from fp_lab.lab.planning.memory import GIB, Hardware, float32_state, largest_batch, mixed_state
+from fp_lab.lab.planning.memory import GIB, Hardware, Training, float32_state, largest_batch, mixed_state
 from fp_lab.lab.planning.packed_model import Packed, Tokens
 from fp_lab.lab.planning.plan import plan
 from fp_lab.lab.planning.tables import as_json, plan_tables
 from fp_lab.lab.planning.trace import Trace, attention_flops, trace
-from fp_lab.lab.planning.training import Training
 from fp_lab.lab.tables import Line, to_markdown
 from small_models import SMALL, TOKENS, WIDE, WIDE_TOKENS, call, real, small
 

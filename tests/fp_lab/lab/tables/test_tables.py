@@ -21,7 +21,6 @@ from fp_lab.lab.tables import (
     to_latex,
     to_markdown,
     to_rich,
-    to_text,
 )
 from fp_lab.lab.tables.latex import escaped
 
@@ -77,7 +76,7 @@ def test_stars_stand_for_adjusted_p_values_in_every_format(table: Table) -> None
 
 def test_a_notebook_shows_markdown_and_a_terminal_text(table: Table) -> None:
     shown = table._repr_mimebundle_()
-    assert shown == {"text/markdown": to_markdown(table), "text/plain": to_text(table)}
+    assert shown == {"text/markdown": to_markdown(table), "text/plain": to_markdown(table)}
     assert "**1.25" in shown["text/markdown"]
     assert "1.25" in shown["text/plain"]
 
