@@ -1,6 +1,7 @@
 """What an experiment is: frozen dataclasses, checked when they are made."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from fp_data.clips import ClipsConfig
@@ -285,7 +286,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         """Check what no single part can check."""
         check_ranges("", self, seed=f"[0, {MOST_SEED})")
-        recipe = parse(self.recipe)
+        recipe = self.parsed_recipe
         if self.context.attention == "block_causal":
             Blocks.of(recipe)
         told = self.context.timestep == "level"
@@ -321,7 +322,7 @@ class ExperimentConfig:
                 f"({self.evaluation.videos}): they are the first ones of that set"
             )
 
-    @property
+    @cached_property
     def parsed_recipe(self) -> Recipe:
         """The recipe behind the name."""
         return parse(self.recipe)

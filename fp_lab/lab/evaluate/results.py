@@ -17,7 +17,7 @@ class Results:
     Attributes:
         fingerprint: equal where figures may be compared: a hash of the protocol without versions.
         protocol: how figures were made.
-        groups: the summary of each group of videos (see `fp_lab.lab.scoring.files.summarise`).
+        groups: the summary of each group of videos (see `fp_lab.lab.scoring.summary.summarise`).
         files: per file its facts, and per estimator value, drift, coverage and reasons.
         skipped: file -> why it was not scored.
     """

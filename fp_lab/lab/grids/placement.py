@@ -12,6 +12,7 @@ from typing import Any
 from fp_lab.lab.files.locking import Busy, only_one
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import Arm, Grid, folder_name
+from fp_lab.lab.provenance.inputs import Inputs, read_inputs
 from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
 from fp_lab.lab.runs.identity import ARM_FILE, Identity, choosing, occupant, results_in, write_identity
 
@@ -82,8 +83,11 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
             process is at them or as they have other seeds too.
     """
     names = {arm.name for arm in grid.arms}
-    fresh = [stage_keys(arm.config) for arm in grid.arms]
-    identities = [Identity.of(arm.config, keys) for arm, keys in zip(grid.arms, fresh, strict=True)]
+    inputs = _inputs(grid.arms)
+    fresh = [stage_keys(arm.config, read) for arm, read in zip(grid.arms, inputs, strict=True)]
+    identities = [
+        Identity.of(arm.config, keys, read) for arm, keys, read in zip(grid.arms, fresh, inputs, strict=True)
+    ]
     known: dict[str, Identity] = {}
     chosen: list[Arm] = []
     for arm, identity in zip(grid.arms, identities, strict=True):
@@ -113,6 +117,16 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
     if in_place:
         _require_replaceable(placed)
     return placed
+
+
+def _inputs(arms: Sequence[Arm]) -> list[Inputs]:
+    """What each arm reads; arms that read the same share it: folders of clips may be large."""
+    read: dict[str, Inputs] = {}
+    sources = [str((arm.config.codec, arm.config.model, arm.config.data)) for arm in arms]
+    for arm, source in zip(arms, sources, strict=True):
+        if source not in read:
+            read[source] = read_inputs(arm.config)
+    return [read[source] for source in sources]
 
 
 def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:

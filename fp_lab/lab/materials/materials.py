@@ -12,7 +12,7 @@ from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import embedder, encoder_dtype, image_identity
+from fp_lab.lab.encoding.conditions import embedder, encoder_dtype
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.video_batch import Videos
 from fp_lab.lab.files.weights import weights_sha256
@@ -22,7 +22,7 @@ from fp_lab.lab.materials.training_videos import TrainingVideos
 from fp_lab.lab.materials.videos import CLIPS_AT_ONCE, evaluation_videos, videos_of
 from fp_lab.lab.provenance.cache_identity import cache_identity
 from fp_lab.lab.provenance.data_identity import data_identity
-from fp_lab.lab.provenance.unchanged import input_digests, require_unchanged
+from fp_lab.lab.provenance.inputs import read_inputs, require_unchanged
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.packing.codebook import Codebook, CodebookStats, codebook_stats, fit_codebook
@@ -84,13 +84,13 @@ class Materials:
             return self._training[key]
         data, codec = config.data, self.codec(config)
         seeds = range(data.first_seed, data.first_seed + data.train_videos)
-        inputs = input_digests(config)
+        inputs = read_inputs(config)
         identity: dict[str, Any] = {
-            "data": data_identity(data),
+            "data": data_identity(data, inputs.clips),
             "seeds": [seeds.start, seeds.stop],
             "encoder": codec.encoder_sha256,
         }
-        if (images := image_identity(config)) is not None:
+        if (images := inputs.encoders.get("images")) is not None:
             identity |= {"images": images, "image_dtype": encoder_dtype(config)}
 
         def make() -> LatentVideos:
@@ -129,7 +129,8 @@ class Materials:
     def evaluation(self, config: ExperimentConfig) -> EvaluationSet:
         """The evaluation set with its true latents."""
         codec = self.codec(config)
-        key = str((data_identity(config.data), config.evaluation, codec.sha256, config.model))
+        inputs = read_inputs(config)
+        key = str((data_identity(config.data, inputs.clips), config.evaluation, codec.sha256, config.model))
         if key not in self._evaluation:
             truth = evaluation_videos(config, codec.temporal)
             encode = encoder(codec, config)

@@ -1,7 +1,7 @@
 """Which videos an experiment is about: clips are known by their content, their captions too."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,16 +18,18 @@ from fp_lab.lab.files.digests import digests_of
 from fp_lab.lab.files.run_folder import digest
 
 
-def data_identity(data: DataConfig) -> dict[str, Any]:
-    """What the content of a video depends on beside its seed; clips that can be fetched are fetched.
+def data_identity(data: DataConfig, clips: Mapping[str, str]) -> dict[str, Any]:
+    """What the content of a video depends on beside its seed; where a folder of clips lies does not count.
 
-    Where a folder of clips lies does not count.
+    Args:
+        data: world, or how clips are cut.
+        clips: see `clip_digests`; of a world they do not count.
     """
     identity: dict[str, Any] = {"kind": data.kind}
     if data.kind == "world":
         return identity | {"world": asdict(data.world), "words": VOCABULARY}
     cutting = {name: value for name, value in asdict(data.clips).items() if name != "folder"}
-    return identity | {"clips": cutting, "files": digest(clip_digests(data.clips)), "reading": READING}
+    return identity | {"clips": cutting, "files": digest(dict(clips)), "reading": READING}
 
 
 def clip_digests(clips: ClipsConfig) -> dict[str, str]:

@@ -5,30 +5,28 @@ from typing import Any
 
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import Stage, digest
-from fp_lab.lab.files.weights import weights_sha256
-from fp_lab.lab.provenance.cache_identity import cache_identity
 from fp_lab.lab.provenance.data_identity import data_identity
+from fp_lab.lab.provenance.inputs import Inputs
 from fp_lab.lab.provenance.stage_keys import STAGE_VERSIONS, measured_by
 from fp_lab.lab.runtime.environment import environment, git_state
 
 
-def provenance(config: ExperimentConfig, stage: Stage) -> dict[str, Any]:
+def provenance(config: ExperimentConfig, stage: Stage, inputs: Inputs) -> dict[str, Any]:
     """What the result of a stage was made with, as plain data.
 
     Args:
         config: of the run.
         stage: train, sample or score.
+        inputs: what it has read.
     """
-    base = config.model.base
-    weights = {"codec": weights_sha256("codec", config.codec.source)}
-    weights |= {} if base is None else {"base": weights_sha256("base", base)}
+    weights = {"codec": inputs.codec} | ({} if inputs.base is None else {"base": inputs.base})
     return {
         "environment": environment(),
         "git": git_state(),
         "version": STAGE_VERSIONS[stage],
         "weights": weights,
-        "data": digest(data_identity(config.data)),
-        **({} if config.data.cache is None else {"cache": cache_identity(config)}),
+        "data": digest(data_identity(config.data, inputs.clips)),
+        **({} if inputs.cache is None else {"cache": inputs.cache}),
         "threads": config.training.threads,
         **({"protocol": digest(measured_by(config))} if stage == "score" else {}),
     }

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import is_real, told_identity
+from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.files.run_folder import STAGES, digest
-from fp_lab.lab.files.weights import is_own, weights_sha256
-from fp_lab.lab.provenance.cache_identity import cache_identity
+from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.provenance.data_identity import data_identity
+from fp_lab.lab.provenance.inputs import Inputs, read_inputs
 from fp_metrics import protocol
 
 STAGE_VERSIONS = {"train": 1, "sample": 1, "score": 1, "truth": 1}
@@ -35,6 +35,7 @@ class StageKeys:
         score: of their scores.
         truth: of the ground truth's scores.
         made_of: hashes of what they depend on beside settings, by `MADE_OF`.
+        inputs: `Inputs.digest` of what was read.
     """
 
     train: str
@@ -42,6 +43,7 @@ class StageKeys:
     score: str
     truth: str
     made_of: Mapping[str, str] = field(default_factory=dict, compare=False)
+    inputs: str = field(default="", compare=False)
 
     def again(self, times: int) -> "StageKeys":
         """Keys of stages that were asked for anew so many times; the same keys for 0."""
@@ -51,32 +53,36 @@ class StageKeys:
         return replace(self, **own)
 
 
-def stage_keys(config: ExperimentConfig) -> StageKeys:
+def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageKeys:
     """Hash only what each stage depends on: parts of the config, weights, data, its version.
+
+    Args:
+        config: of the run.
+        inputs: what it reads, where that is known; else it is read.
 
     Raises:
         ValueError: the codec or the base is not there.
     """
-    content = asdict(config)
-    codec = weights_sha256("codec", config.codec.source)
-    data = data_identity(config.data)
+    inputs = read_inputs(config) if inputs is None else inputs
+    content, codec = asdict(config), inputs.codec
+    data = data_identity(config.data, inputs.clips)
     learned: dict[str, Any] = {
         "data": data,
         "first_seed": config.data.first_seed,
         "train_videos": config.data.train_videos,
     }
     if config.data.cache is not None:
-        learned = {"cache": cache_identity(config)}
+        learned = {"cache": inputs.cache}
     same_result = ("checkpoint_every", "workers")
     training = {k: v for k, v in content["training"].items() if k not in same_result}
     start: dict[str, Any] = {"backbone": content["model"]["backbone"]}
     if config.model.base is not None:
-        start = {"base": weights_sha256("base", config.model.base)}
+        start = {"base": inputs.base}
     if is_real(config):
         start |= {
             name: content["model"][name] for name in ("lora", "dtype", "encoder_dtype", "checkpointing")
         }
-        start |= {"told": told_identity(config)}
+        start |= {"told": dict(inputs.encoders)}
     if not is_own("codec", config.codec.source):
         codec = f"{codec} {config.codec.dtype}"
     train = digest(
@@ -103,7 +109,7 @@ def stage_keys(config: ExperimentConfig) -> StageKeys:
     weights = {"codec": codec, **start, "backbone": None}
     parts = (weights, [learned, data], measured, STAGE_VERSIONS)
     made_of = {name: digest({"of": part}) for name, part in zip(MADE_OF, parts, strict=True)}
-    return StageKeys(train, sample, score, truth, made_of)
+    return StageKeys(train, sample, score, truth, made_of, inputs.digest)
 
 
 def measured_by(config: ExperimentConfig) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from fp_lab.lab.files.atomic import CANNOT_WRITE
 from fp_lab.lab.files.locking import Busy, only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.lab.provenance.unchanged import InputsChanged
+from fp_lab.lab.provenance.inputs import InputsChanged
+from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
 from fp_lab.lab.runs.identity import Identity, TakenByOthers, hold, results_in, write_identity
 from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runs.run import run
@@ -63,10 +63,11 @@ def _bring_up_to_date(
 
 def _with_unchanged_inputs(job: Job, materials: Materials, reporter: Reporter) -> list[Stage]:
     """The stages that were done; done again where a clip or a weight was another one for a while."""
+    keys = job.keys
     for _ in range(_TRIES):
         try:
             if "score" in job.stages:
-                prepare_truth(job.truth, job.config, materials, reporter)
+                prepare_truth(job.truth, job.config, materials, reporter, keys)
             return run(
                 job.folder,
                 job.config,
@@ -74,30 +75,35 @@ def _with_unchanged_inputs(job: Job, materials: Materials, reporter: Reporter) -
                 reporter,
                 truth=job.truth,
                 stages=job.stages,
-                redone=job.redone,
+                keys=keys,
                 trained=job.trained,
             )
         except InputsChanged as change:
-            _take_inputs_as_they_are(job, change)
+            keys = _take_inputs_as_they_are(job, change)
             reporter.say(f"{job.label}: {change}; done again")
             last = change
     raise last
 
 
-def _take_inputs_as_they_are(job: Job, change: InputsChanged) -> None:
+def _take_inputs_as_they_are(job: Job, change: InputsChanged) -> StageKeys:
     """Give the folder to what the inputs are now, unless something was done with what they were.
+
+    Returns:
+        Keys of the job's stages with them.
 
     Raises:
         InputsChanged: results, or the ground truth of other arms, would be replaced.
     """
-    now = Identity.of(job.config)
+    fresh = stage_keys(job.config)
+    now, keys = Identity.of(job.config, fresh), fresh.again(job.redone)
     if now.same(job.identity):
-        return
+        return keys
     runs = results_in(job.folder.parent)
     done = any(run.done_file(stage).exists() for run in runs for stage in STAGES)
-    if done or stage_keys(job.config).truth != job.keys.truth:
+    if done or keys.truth != job.keys.truth:
         raise InputsChanged(f"{change}; the same command takes it as it is now") from change
     write_identity(job.folder.parent, replace(now, redone=job.identity.redone))
+    return keys
 
 
 def _is_folders_fault(error: BaseException, folder: Path) -> bool:

@@ -15,6 +15,7 @@ from fp_lab.lab.config import ExperimentConfig, flatten, load
 from fp_lab.lab.files.atomic import read_json, write_text
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder
+from fp_lab.lab.provenance.inputs import Inputs
 from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
 
 ARM_FILE = "arm.json"
@@ -47,18 +48,21 @@ class Identity:
     redone: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: ExperimentConfig, keys: StageKeys | None = None) -> "Identity":
+    def of(
+        cls, config: ExperimentConfig, keys: StageKeys | None = None, inputs: Inputs | None = None
+    ) -> "Identity":
         """Of a config, less its training seed.
 
         Args:
             config: of an arm.
             keys: of the config, where they are known; those of another seed than 0 are not asked.
+            inputs: what the arm reads, where that is known.
 
         Raises:
             ValueError: the codec or the base is not there.
         """
         if keys is None or config.seed:
-            keys = stage_keys(replace(config, seed=0))
+            keys = stage_keys(replace(config, seed=0), inputs)
         settings = json.loads(json.dumps(flatten(asdict(config)), default=str))
         return cls(keys.score, keys.train, settings, keys.made_of)
 

@@ -9,9 +9,9 @@ from fp_lab.lab.files.atomic import keep_text
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.planning.flops import training_tflop
+from fp_lab.lab.provenance.inputs import read_inputs, require_planned, require_unchanged
 from fp_lab.lab.provenance.record import provenance
-from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.lab.provenance.unchanged import input_digests, require_unchanged
+from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
 from fp_lab.lab.runs.job import pending_stages
 from fp_lab.lab.runs.take_over import take_over
 from fp_lab.lab.runtime.reporter import Reporter
@@ -27,7 +27,7 @@ def run(
     *,
     truth: Path | None = None,
     stages: Sequence[Stage] = STAGES,
-    redone: int = 0,
+    keys: StageKeys | None = None,
     trained: Sequence[Path] = (),
 ) -> list[Stage]:
     """Bring a run's stages up to date.
@@ -39,18 +39,20 @@ def run(
         reporter: hears of progress.
         truth: folder of the ground truth's scores (see `prepare_truth`), by default that of the grid.
         stages: which ones, a beginning of `STAGES`.
-        redone: how often they were asked for anew.
+        keys: of the stages, where they are known.
         trained: runs whose trained model is taken over if it was trained in the same way.
 
     Returns:
         The stages that had to be done.
 
     Raises:
-        InputsChanged: a file that is read has changed meanwhile; the stage is not done.
+        InputsChanged: a file that is read has changed since the keys were made; the stage is not done.
         ValueError: for what a user can put right.
     """
-    place, inputs = RunFolder(folder), input_digests(config)
-    keys = stage_keys(config).again(redone)
+    place, inputs = RunFolder(folder), read_inputs(config)
+    if keys is None:
+        keys = stage_keys(config, inputs)
+    require_planned(inputs, keys.inputs)
     keep_text(place.config, to_yaml(config))
     for line in place.restore():
         reporter.say(line)
@@ -75,7 +77,7 @@ def run(
             else:
                 _score(place, config, truth, reporter)
             require_unchanged(inputs, config, stage)
-            place.record_provenance(stage, provenance(config, stage))
+            place.record_provenance(stage, provenance(config, stage, inputs))
         if stage == "train":
             place.checkpoint.unlink(missing_ok=True)
     return pending

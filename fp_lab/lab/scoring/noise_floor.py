@@ -6,19 +6,38 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.lab.provenance.unchanged import input_digests, require_unchanged
+from fp_lab.lab.provenance.inputs import read_inputs, require_planned, require_unchanged
+from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.score_run import score_truth
 
 
-def prepare_truth(folder: Path, config: ExperimentConfig, materials: Materials, reporter: Reporter) -> None:
+def prepare_truth(
+    folder: Path,
+    config: ExperimentConfig,
+    materials: Materials,
+    reporter: Reporter,
+    keys: StageKeys | None = None,
+) -> None:
     """Score the ground truth of the evaluation set, the noise floor of every arm's figures, once.
 
     Processes that need it at the same time wait for the first.
+
+    Args:
+        folder: of the ground truth.
+        config: of an arm.
+        materials: codec and evaluation set.
+        reporter: hears of progress.
+        keys: of the arm's stages, where they are known.
+
+    Raises:
+        InputsChanged: a file that is read has changed since the keys were made.
     """
-    place, inputs = RunFolder(folder), input_digests(config)
-    key = stage_keys(config).truth
+    place, inputs = RunFolder(folder), read_inputs(config)
+    if keys is None:
+        keys = stage_keys(config, inputs)
+    require_planned(inputs, keys.inputs)
+    key = keys.truth
     with only_one(place.lock):
         if place.is_done("truth", key):
             return

@@ -14,7 +14,7 @@ from fixtures import tiny_config, tiny_experiment
 from fp_data.clips import probe
 from fp_lab.cli import app
 from fp_lab.lab.config.find import find_grids
-from fp_lab.lab.dry_run import cost_estimate as estimate
+from fp_lab.lab.dry_run import cost_estimate
 from fp_lab.lab.dry_run.cost_estimate import Cost
 from fp_lab.lab.grids import run_grid as grid_run
 from fp_lab.lab.grids.grid import Grid, load_grid
@@ -139,7 +139,7 @@ def test_options_count_in_a_dry_run_and_in_the_command_that_is_kept(
     write_identity(runs / "grid" / "g3", Identity.of(load_grid(grid).arms[0].config))
     (runs / "grid" / "g3" / "seed0" / "train" / "model").mkdir(parents=True)
     asked = ["grid", str(grid), "training.steps=2", "--replace", "--efficiency", "--runs", str(runs)]
-    monkeypatch.setattr(estimate, "estimate", lambda jobs, materials: [Cost() for _ in jobs])
+    monkeypatch.setattr(cost_estimate, "estimate", lambda jobs, materials: [Cost() for _ in jobs])
     code, text = invoke(*asked, "--dry-run")
     assert code == 0, text
     for part in ("training.steps=4", "training.steps=2", "replace them in g3", "--efficiency: of 1 runs"):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fp_lab.codecs import tiny as codec_module
+from fp_lab.codecs import tiny
 from fp_lab.codecs.tiny import Codec, CodecConfig, codec_config
 from fp_lab.training.codec_system import fit_latent_statistics
 
@@ -62,8 +62,8 @@ def test_the_config_of_a_codec_is_read_once_for_each_of_its_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    real = codec_module.read_config
-    monkeypatch.setattr(codec_module, "read_config", lambda path: (read.append(path), real(path))[1])
+    real = tiny.read_config
+    monkeypatch.setattr(tiny, "read_config", lambda path: (read.append(path), real(path))[1])
     for channels in (4, 8):
         Codec(CodecConfig(channels, (4, 4, 8, 8), (0, 1, 1, 1), (0, 1, 1, 1))).save(tmp_path)
         assert [codec_config(tmp_path).latent_channels for _ in range(3)] == [channels] * 3

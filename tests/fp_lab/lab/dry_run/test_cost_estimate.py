@@ -9,7 +9,7 @@ from rich.console import Console
 
 from fixtures import tiny_config, tiny_experiment
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.dry_run import cost_estimate as estimate_module
+from fp_lab.lab.dry_run import cost_estimate
 from fp_lab.lab.dry_run.cost_estimate import estimate, product_rate, timed_step
 from fp_lab.lab.dry_run.plan_table import Options, duration, plan_notes, plan_table
 from fp_lab.lab.files.run_folder import RunFolder
@@ -39,8 +39,8 @@ def test_costs_are_in_proportion_to_what_arms_do(tmp_path: Path, monkeypatch: py
     grid = load_grid(tmp_path / "grid.yaml")
     jobs = grid_jobs(grid, tmp_path / "runs")
     materials = Materials(tmp_path / "cache", Reporter())
-    monkeypatch.setattr(estimate_module, "timed_step", lambda *given: 0.5)
-    monkeypatch.setattr(estimate_module, "_seconds_per_frame", lambda *given: 0.1)
+    monkeypatch.setattr(cost_estimate, "timed_step", lambda *given: 0.5)
+    monkeypatch.setattr(cost_estimate, "_seconds_per_frame", lambda *given: 0.1)
     plain, longer, wider, guided, control, _ = estimate(jobs, materials)
     assert plain.train == pytest.approx(4 * 0.5)
     assert longer.train == pytest.approx(2 * plain.train)
@@ -99,11 +99,11 @@ def test_arms_over_a_transformer_are_counted_and_nothing_of_them_is_loaded(
     for weights in (tmp_path / "wan").rglob("*.safetensors"):
         weights.unlink()
     materials = Materials(tmp_path / "cache", Reporter())
-    monkeypatch.setattr(estimate_module, "timed_step", lambda *given: 0.5)
-    monkeypatch.setattr(estimate_module, "product_rate", lambda config: 1e9)
-    monkeypatch.setattr(estimate_module, "_seconds_per_frame", lambda *given: 0.1)
+    monkeypatch.setattr(cost_estimate, "timed_step", lambda *given: 0.5)
+    monkeypatch.setattr(cost_estimate, "product_rate", lambda config: 1e9)
+    monkeypatch.setattr(cost_estimate, "_seconds_per_frame", lambda *given: 0.1)
     counted, guided, own = estimate(jobs, materials)
-    config, rate = jobs[0].config, estimate_module.SHARE * 1e9
+    config, rate = jobs[0].config, cost_estimate.SHARE * 1e9
     assert counted.train == pytest.approx(training_tflop(config) * 1e12 / rate)
     shape = shape_of(config, 7)
     assert counted.sample == pytest.approx(2 * 2 * sampling_flops(config, shape, 2) / rate)

@@ -11,7 +11,7 @@ from lightning.fabric.utilities import move_data_to_device
 from fp_lab.backbones.hunyuan.condition import HunyuanCondition
 from fp_lab.conditions.encoder_files import find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders
-from fp_lab.lab.encoding import text_embeddings as encoded_texts
+from fp_lab.lab.encoding import text_embeddings
 from fp_lab.lab.encoding.text_embeddings import EncodedTexts
 from fp_lab.lab.tiny_checkpoints import build_tiny
 
@@ -32,7 +32,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(str(options["only"]))
         return load_encoders(*given, **options)
 
-    monkeypatch.setattr(encoded_texts, "load_encoders", counted)
+    monkeypatch.setattr(text_embeddings, "load_encoders", counted)
     return seen
 
 
@@ -93,18 +93,18 @@ def test_an_interrupted_encoding_goes_on(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = table(model, tmp_path)
-    write = encoded_texts.save_file
+    write = text_embeddings.save_file
 
     def killed(tensors: Any, path: Path, metadata: Any) -> None:
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
     texts.encode(CAPTIONS[:1])
-    monkeypatch.setattr(encoded_texts, "save_file", killed)
+    monkeypatch.setattr(text_embeddings, "save_file", killed)
     with pytest.raises(KeyboardInterrupt):
         texts.encode(CAPTIONS)
     assert [path.name for path in tmp_path.glob("*.safetensors")] == [texts.path(CAPTIONS[0]).name]
-    monkeypatch.setattr(encoded_texts, "save_file", write)
+    monkeypatch.setattr(text_embeddings, "save_file", write)
     told: list[tuple[int, int]] = []
     assert texts.encode(CAPTIONS, lambda done, count: told.append((done, count))) == 2
     assert told == [(1, 2), (2, 2)]

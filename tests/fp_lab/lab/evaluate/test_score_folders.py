@@ -10,7 +10,7 @@ import pytest
 
 import bad_videos
 from fp_data.video import glance, write_mp4
-from fp_lab.lab.evaluate import score_file as scored_file
+from fp_lab.lab.evaluate import score_file
 from fp_lab.lab.evaluate.against import compare_folders
 from fp_lab.lab.evaluate.find_videos import find_videos
 from fp_lab.lab.evaluate.prompt_files import read_prompts
@@ -80,13 +80,13 @@ def test_every_file_carries_the_fingerprint(folder: Path) -> None:
 def test_what_was_scored_is_not_scored_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = score(folder)
     measured: list[str] = []
-    original = scored_file._measure
+    original = score_file._measure
 
     def counting(file: object, *rest: object) -> object:
         measured.append(file.name)  # type: ignore[attr-defined]
         return original(file, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scored_file, "_measure", counting)
+    monkeypatch.setattr(score_file, "_measure", counting)
     assert score(folder).results == first.results
     assert measured == ["broken.mp4"]  # what failed may have been put right
     write_mp4(folder / "a.mp4", bad_videos.moving(8, seed=5), 8)

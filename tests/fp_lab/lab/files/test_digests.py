@@ -53,7 +53,8 @@ def clips(tmp_path: Path) -> Path:
 
 
 def identity(folder: Path) -> str:
-    return str(data_identity(DataConfig(kind="clips", clips=ClipsConfig(folder=str(folder)))))
+    clips = ClipsConfig(folder=str(folder))
+    return str(data_identity(DataConfig(kind="clips", clips=clips), clip_digests(clips)))
 
 
 def replaced_quietly(file: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ from fp_lab.lab.grids import placement
 from fp_lab.lab.grids.grid import Grid, load_grid
 from fp_lab.lab.grids.placement import Placed, claim_arms, place_arms, release
 from fp_lab.lab.provenance import stage_keys as keys_module
+from fp_lab.lab.provenance.inputs import Inputs
 from fp_lab.lab.runs import identity
 from fp_lab.lab.runs.identity import ARM_FILE, TakenByOthers, hold
 
@@ -207,9 +208,9 @@ def test_what_an_arm_depends_on_is_hashed_once(folder: Path, monkeypatch: pytest
     counted: list[int] = []
     real = keys_module.stage_keys
 
-    def counting(config: ExperimentConfig) -> keys_module.StageKeys:
+    def counting(config: ExperimentConfig, inputs: Inputs) -> keys_module.StageKeys:
         counted.append(config.seed)
-        return real(config)
+        return real(config, inputs)
 
     for module in (placement, identity):
         monkeypatch.setattr(module, "stage_keys", counting)

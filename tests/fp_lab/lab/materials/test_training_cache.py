@@ -139,8 +139,10 @@ def whole(root: Path, cache: Path) -> RunFolder:
     """Trained in one go by one process, where nothing is encoded yet and nothing can be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FP_LAB_CACHE", str(root / "nothing"))
-        for module in ("encoded_texts", "real"):
-            patch.setattr(f"fp_lab.lab.{module}.load_encoders", lambda *a, **k: pytest.fail("encoders"))
+        for module in ("text_embeddings", "conditions"):
+            patch.setattr(
+                f"fp_lab.lab.encoding.{module}.load_encoders", lambda *a, **k: pytest.fail("encoders")
+            )
         return trained(root / "whole", config_of(root))
 
 

@@ -26,7 +26,7 @@ from fp_lab.codecs.video import load_codec
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.materials.models import build_model, build_system
-from fp_lab.lab.planning import flops as compute
+from fp_lab.lab.planning import flops
 from fp_lab.lab.planning import step_flops as counting
 from fp_lab.lab.planning.arm_flops import model_of_arm, sampling_flops
 from fp_lab.lab.planning.flops import at_equal_compute, shape_of, step_flops, training_shapes, training_tflop
@@ -234,7 +234,7 @@ def test_a_cache_counts_by_its_sizes(folder: Path, monkeypatch: pytest.MonkeyPat
     config = config_of(folder, "wan")
     small, large = LatentShape(7, 4, 4), LatentShape(7, 4, 8)
     held = SimpleNamespace(shapes={(7, 4, 4): 3, (7, 4, 8): 1})
-    monkeypatch.setattr(compute.Manifest, "load", lambda folder: held)
+    monkeypatch.setattr(flops.Manifest, "load", lambda folder: held)
     cached = replace(config, data=replace(config.data, cache="somewhere"))
     expected = (3 * step_flops(config, small) + step_flops(config, large)) / 4
     assert step_flops(cached) == pytest.approx(expected)

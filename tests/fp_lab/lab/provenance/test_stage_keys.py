@@ -8,6 +8,7 @@ import pytest
 
 from fixtures import tiny_config
 from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.provenance import inputs
 from fp_lab.lab.provenance import stage_keys as keys
 from fp_lab.lab.provenance.stage_keys import STAGE_VERSIONS, StageKeys, stage_keys
 
@@ -23,7 +24,7 @@ GOLDEN = StageKeys(
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentConfig:
     """A tiny experiment whose weights and estimators have fixed identities."""
-    monkeypatch.setattr(keys, "weights_sha256", lambda what, source: f"weights of the {what}")
+    monkeypatch.setattr(inputs, "weights_sha256", lambda what, source: f"weights of the {what}")
     monkeypatch.setattr(keys, "measured_by", lambda config: {"protocol": 1})
     return tiny_config(tmp_path)
 

@@ -9,7 +9,7 @@ import pytest
 
 from fake_runs import CONTROL, INVERTED, VANILLA
 from fp_lab.lab.compare.comparison import compare_runs
-from fp_lab.lab.results import run_index as index_module
+from fp_lab.lab.results import run_index
 from fp_lab.lab.results.gather import gather
 from fp_lab.lab.results.run_index import INDEX_FILE, read_runs
 from fp_lab.lab.scoring.files import VIDEOS_FILE
@@ -29,8 +29,8 @@ def runs_of(grid: Path) -> list[Path]:
 
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     read: list[Path] = []
-    real = index_module._read
-    monkeypatch.setattr(index_module, "_read", lambda run, state: (read.append(run), real(run, state))[1])
+    real = run_index._read
+    monkeypatch.setattr(run_index, "_read", lambda run, state: (read.append(run), real(run, state))[1])
     return read
 
 
@@ -85,7 +85,7 @@ def test_a_broken_index_is_made_anew(grid: Path, content: bytes | None) -> None:
 
 def test_a_version_of_its_own_is_not_believed(grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_runs(grid, runs_of(grid))
-    monkeypatch.setattr(index_module, "_VERSION", index_module._VERSION + 1)
+    monkeypatch.setattr(run_index, "_VERSION", run_index._VERSION + 1)
     read = count_reads(monkeypatch)
     read_runs(grid, runs_of(grid))
     assert len(read) == 6
@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_written_is_compared_all_the_same(
     def refuse(*_: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(index_module, "_save", refuse)
+    monkeypatch.setattr(run_index, "_save", refuse)
     assert len(read_runs(grid, runs_of(grid)).runs) == 6
     assert not (grid / INDEX_FILE).exists()
 

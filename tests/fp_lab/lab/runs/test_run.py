@@ -18,7 +18,7 @@ from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter, Step
-from fp_lab.lab.sampling import evaluation_videos as sample
+from fp_lab.lab.sampling import evaluation_videos
 from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.sampling.rollout import rollout
 from fp_lab.weights.files import file_sha256
@@ -128,7 +128,7 @@ def test_shuffled_history_is_that_of_the_next_video(
     place = RunFolder(shutil.copytree(whole.path, tmp_path / "arm"))
     shuffled = replace(config, evaluation=replace(config.evaluation, shuffled=True))
     spied = create_autospec(rollout, side_effect=rollout)
-    monkeypatch.setattr(sample, "rollout", spied)
+    monkeypatch.setattr(evaluation_videos, "rollout", spied)
     assert run(place.path, shuffled, materials, Reporter(), stages=("sample",)) == ["sample"]
     own, true = (call.kwargs["history"] for call in spied.call_args_list)
     given = spied.call_args_list[0].args[2]

@@ -17,8 +17,7 @@ from fp_data.clips import probe, write_mp4
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab.config import load
-from fp_lab.lab.encoding import conditions as real
-from fp_lab.lab.encoding import text_embeddings as encoded_texts
+from fp_lab.lab.encoding import conditions, text_embeddings
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import codec_of
 from fp_lab.lab.runs.run import run
@@ -125,7 +124,7 @@ def test_the_released_model_runs_in_the_types_of_its_authors(
         types[only] = dtype
         return load_encoders(files, dtype, *arguments, only=only)
 
-    for module in (real, encoded_texts):
+    for module in (conditions, text_embeddings):
         monkeypatch.setattr(module, "load_encoders", load)
     pipeline = folder / "framepack"
     sources = [

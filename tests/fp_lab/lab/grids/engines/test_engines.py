@@ -15,8 +15,7 @@ from rich.console import Console
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.grids.engines import ENGINES, Engine, Here, make_engine
-from fp_lab.lab.grids.engines import processes as local_module
+from fp_lab.lab.grids.engines import ENGINES, Engine, Here, make_engine, processes
 from fp_lab.lab.grids.engines.engine import ATTEMPTS, Lost, RemoteEngine
 from fp_lab.lab.grids.engines.journal import JOURNAL_FILE
 from fp_lab.lab.grids.engines.processes import Local, workers_that_fit
@@ -248,7 +247,7 @@ def test_as_many_arms_at_once_as_cores_and_memory_allow(
     gigabytes: float,
     workers: int,
 ) -> None:
-    monkeypatch.setattr(local_module, "available_cores", lambda: cores)
+    monkeypatch.setattr(processes, "available_cores", lambda: cores)
     memory = SimpleNamespace(available=int(gigabytes * 1e9))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     arm = replace(config, training=replace(config.training, threads=threads))
