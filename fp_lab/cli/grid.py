@@ -38,7 +38,11 @@ def grid(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show the arms, what is done and what the rest costs; run nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Show the arms, what is done and what the rest costs; run nothing. Timings are kept in "
+            "timings.json of the cache folder, $FP_LAB_CACHE; without that file they are taken again.",
+        ),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try arms again that failed before.")
@@ -185,14 +189,12 @@ def key_values(texts: Sequence[str]) -> dict[str, str]:
 def _show_plan(
     grid: "Grid", runs: Path, where: _Where, asked: "Options", replace: bool, console: Console
 ) -> None:
-    from fp_lab.lab.build import Materials
     from fp_lab.lab.cautions import cautions
     from fp_lab.lab.dry_run import plan_notes, plan_table
     from fp_lab.lab.estimate import estimate
     from fp_lab.lab.feasible import check_feasible
     from fp_lab.lab.grid_run import placed_jobs
     from fp_lab.lab.placement import place_arms
-    from fp_lab.lab.reporter import Reporter
     from fp_lab.lab.tables import print_whole
 
     where.make(grid, runs)
@@ -200,7 +202,7 @@ def _show_plan(
     with console.status("Timing a step"):
         jobs = placed_jobs(placed, runs)
         check_feasible([arm for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending])
-        costs = estimate(jobs, Materials(runs / "cache", Reporter()))
+        costs = estimate(jobs)
     workers = where.at_once(grid) or 1
     print_whole(console, plan_table(placed.grid, jobs, costs, workers, retry_failed=asked.retry_failed))
     for line in (*placed.lines, *plan_notes(jobs, asked)):

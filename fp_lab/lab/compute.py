@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
@@ -15,6 +16,7 @@ from fp_lab.model import stored_backbone
 from fp_lab.orders import plan
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe
+from fp_lab.video_codec import latent_frames
 
 BACKWARD = 3
 """Forward passes that a step of the lab's own backbone costs."""
@@ -53,8 +55,9 @@ def forward_flops(backbone: TinyDiTConfig, tokens: int) -> float:
     return tokens * (linear + blocks * 4 * tokens * width)
 
 
+@lru_cache(maxsize=4096)
 def section_flops(recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: int, columns: int) -> float:
-    """Mean `forward_flops` of a section with its context, over the plan of a video."""
+    """Mean `forward_flops` of a section with its context, over a video's plan; arms share many."""
     return fmean(
         forward_flops(
             backbone,
@@ -74,8 +77,6 @@ def training_shapes(config: ExperimentConfig) -> dict[LatentShape, int]:
     if config.data.cache is not None:
         shapes = Manifest.load(Path(config.data.cache)).shapes
         return {LatentShape(*shape): count for shape, count in shapes.items()}
-    from fp_lab.video_codec import latent_frames  # slow to import
-
     frames = latent_frames(config.data.frames, strides_of(config).temporal)
     return {shape_of(config, frames): config.data.train_videos}
 

@@ -19,14 +19,12 @@ from fp_lab.lab.efficiency import peak_memory, reset_peak_memory
 from fp_lab.lab.real import told, weights_options
 from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
-from fp_lab.lab.videos import GIVEN, Videos
+from fp_lab.lab.videos import GIVEN, HISTORIES, Videos
 from fp_lab.model import FramePackModel
 from fp_lab.orders import Section, plan
 from fp_lab.rollout import rollout
 from fp_lab.section_decoder import decode_whole
 from fp_lab.video_codec import VideoCodec, pixel_frames
-
-HISTORIES = ("own", "true")
 
 
 @dataclass

@@ -23,7 +23,7 @@ from fp_lab.packing.importance import assign
 from fp_lab.packing.packer import K8, K16
 from fp_lab.packing.schedule import kernel_tokens, tail_tokens
 from fp_lab.recipe import BASE, Kernel
-from fp_lab.video_codec import AUTOENCODERS, VideoCodec
+from fp_lab.video_codec import AUTOENCODERS, VideoCodec, autoencoder_class
 from fp_lab.weights_file import building, read_config
 
 _WORDS = {"hunyuan": 256, "framepack": 256, "wan": 512}
@@ -189,13 +189,11 @@ def video_strides(codec: CodecSource) -> Strides:
         ValueError: that is not on this machine, or of another codec.
     """
     stored = stored_config(codec.source, f"vae/{CONFIG_FILE}", CONFIG_FILE)
-    kind = AUTOENCODERS.get(str(stored.get("_class_name")))
-    if kind is None:
-        raise ValueError(
-            f"{codec.source} holds a {stored.get('_class_name')}, expected one of {', '.join(AUTOENCODERS)}"
-        )
+    name = str(stored.get("_class_name"))
+    if name not in AUTOENCODERS:
+        raise ValueError(f"{codec.source} holds a {name}, expected one of {', '.join(AUTOENCODERS)}")
     with building(codec.source), torch.device("meta"):
-        empty = VideoCodec(kind.from_config(stored))
+        empty = VideoCodec(autoencoder_class(name).from_config(stored))
     return Strides(empty.spatial, empty.temporal)
 
 

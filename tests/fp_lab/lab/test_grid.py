@@ -12,13 +12,11 @@ from safetensors.torch import load_file
 
 from fixtures import real_clip
 from fp_lab.lab import run as run_module
-from fp_lab.lab.build import Materials
 from fp_lab.lab.dry_run import plan_table
 from fp_lab.lab.estimate import estimate
 from fp_lab.lab.experiments import find_grids
 from fp_lab.lab.grid import load_grid
 from fp_lab.lab.grid_run import grid_jobs, run_grid
-from fp_lab.lab.reporter import Reporter
 from fp_lab.lab.stages import RunFolder
 
 QUIET = Console(quiet=True)
@@ -210,7 +208,7 @@ def test_two_arms_on_real_video_are_run_once(folder: Path) -> None:
     assert truth.flatten(1).std(1).min() > 10, "windows of real video are not flat"
 
     jobs = grid_jobs(grid, runs)
-    costs = estimate(jobs, Materials(runs / "cache", Reporter()))
+    costs = estimate(jobs)
     assert [cost.total for cost in costs] == [0, 0]
     assert "Nothing is left to do" in _text(plan_table(grid, jobs, costs))
     assert not [job for job in jobs if not job.is_whole]
