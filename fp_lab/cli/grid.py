@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.numbers import MOST
 from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
 from fp_lab.lab.ending import ending
@@ -54,7 +55,7 @@ def grid(
     engine: Annotated[str, typer.Option(help="Where arms are done: local, ray or slurm.")] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Arms at once.", show_default="as many as cores and memory allow"),
+        typer.Option(min=1, max=MOST, help="Arms at once.", show_default="as many as cores and memory allow"),
     ] = None,
     options: Annotated[
         list[str] | None,

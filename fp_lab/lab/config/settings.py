@@ -11,14 +11,12 @@ from fp_lab.causal import Blocks
 from fp_lab.objective import ObjectiveConfig
 from fp_lab.optimizer import OptimizerConfig
 from fp_lab.packing.context import ContextConfig
-from fp_lab.ranges import FPS, THREADS, check_once, check_ranges
+from fp_lab.ranges import FPS, MOST_SEED, THREADS, check_once, check_ranges
 from fp_lab.recipe import Recipe, parse
 from fp_lab.rollout import SamplingConfig
 
 FIRST_TRAINING_SEED = 10_000
 """Seeds below are for evaluation, this one and those above for training: no video is in both."""
-MOST_SEED = 2**32
-"""Seeds lie below it, as NumPy's do."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 CARRIED = "carried"
 """A clips folder of this name stands for the clips that `fp-lab data get clips` brings."""
@@ -48,7 +46,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Keep training seeds apart from evaluation seeds."""
-        first = f"[{FIRST_TRAINING_SEED}, {MOST_SEED})"
+        first = f"[{FIRST_TRAINING_SEED}, {MOST_SEED}]"
         check_ranges("data", self, train_videos="[1, inf)", first_seed=first)
 
     @property
@@ -284,7 +282,7 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         """Check what no single part can check."""
-        check_ranges("", self, seed=f"[0, {MOST_SEED})")
+        check_ranges("", self, seed=f"[0, {MOST_SEED}]")
         recipe = parse(self.recipe)
         if self.context.attention == "block_causal":
             Blocks.of(recipe)
