@@ -10,6 +10,7 @@ from fp_lab.lab.claims import Checked, Evidence, check_on, counted
 from fp_lab.lab.compare import Comparison, compare
 from fp_lab.lab.forgetting_table import gather_forgetting
 from fp_lab.lab.gathered import gather
+from fp_lab.lab.glossary import HISTORIES_IN_FULL
 from fp_lab.lab.report.claims_page import CAVEAT
 from fp_lab.lab.report.html import Picture
 from fp_lab.lab.report.order_curves import draw_orders
@@ -74,8 +75,8 @@ def _sections(comparison: Comparison, results: StoredResults, folder: Path, name
         yield to_markdown(comparison.table("forgetting"))
     yield "## Drift and scores\n"
     caption = (
-        "Change of each score since the first twelfth of the video, own history, mean over an order's arms, "
-        f"95 % bands {results.basis.draws}."
+        f"Change of each score since the first twelfth of the video, {HISTORIES_IN_FULL['own']}, mean over "
+        f"an order's arms, 95 % bands {results.basis.draws}."
     )
     drawn = draw_orders(results, pictures / "orders.png")
     yield from _shown([Picture(drawn, "change of scores over the video, order by order", caption)], name)
