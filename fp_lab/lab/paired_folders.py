@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fp_lab.lab.contrasts import Contrast, adjust, contrasts
+from fp_lab.lab.glossary import score_title
 from fp_lab.lab.pairs import Pairs, pair_videos
 from fp_lab.lab.panels import Panel
 from fp_lab.lab.results import Results, refuse_other_protocol
@@ -54,7 +55,7 @@ def compare_folders(ours: Results, theirs: Results) -> Table:
     for name, told in described.items():
         cells = [cell for figure in _FIGURES for cell in _cells(made[name, figure], figure, len(tested))]
         arrow = {True: " ↑", False: " ↓", None: ""}[told["higher_is_better"]]
-        lines.append(Line(name, "", told["score"] + arrow, tuple(cells)))
+        lines.append(Line(name, "", score_title(told["score"]) + arrow, tuple(cells)))
     title = f"Difference to the other results, {len(pairs.names)} pairs"
     notes = (*_notes(pairs, len(tested)), *_on_frozen(ours, theirs))
     return Table("against", title, _COLUMNS, tuple(lines), notes, ("estimator", "score"))

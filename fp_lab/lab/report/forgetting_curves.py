@@ -63,7 +63,7 @@ def draw_forgetting(
             term = RETURNS[kinds[1]]
             axes.set_title(f"{term.title} ↑", pad=13)
             above(axes, HISTORIES_IN_FULL[kinds[0]], INK)
-            axes.set_ylabel(wrapped(term.meaning, 24))
+            axes.set_ylabel(wrapped(term.meaning, 26))
             axes.set_xlabel("frames hidden")
             names = [f"{least}–{min(most or last, last)}" for least, most in gaps]
             axes.set_xticks(range(len(gaps)), names, fontsize=8)

@@ -48,7 +48,7 @@ def test_a_legend_of_fifteen_arms_lies_below_the_panels_and_inside_the_picture()
         panels = list(figure.subplots(2, 4).flat)
         label = "vanilla · released, importance.kind=similarity"
         legend_below(figure, [arm_line(look, label) for look in found.values()])
-        figure.canvas.draw()
+        figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.width

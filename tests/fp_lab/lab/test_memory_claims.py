@@ -110,7 +110,7 @@ def test_the_verdict_ranks_arms_by_what_they_recall(tmp_path: Path) -> None:
     assert (float(most), float(least)) == pytest.approx((16, 8), abs=0.3)
     assert "over 6 paired differences" in comparison.verdict.memory
     assert comparison.verdict.text.startswith(comparison.verdict.memory)
-    assert comparison.markdown.count("### Forgetting") == 1
+    assert comparison.markdown.count("### Memory: ") == 1
     moving = compare_runs([made_up_grid(tmp_path / "moving", {RELEASED: GOOD, CONTROL: GOOD}, videos=32)])
     assert moving.verdict.memory == ""
     assert "Forgetting" not in moving.markdown
