@@ -128,7 +128,7 @@ def test_the_verdict_tells_control_and_arms_apart(comparison: Comparison) -> Non
     verdict = comparison.verdict
     assert verdict.family == "world"
     assert f"({CONTROL}) scores worse than every arm with history in clarity" in verdict.control
-    assert "psnr" in verdict.control
+    assert "PSNR" in verdict.control
     assert "differ in drift by more than the noise" in verdict.arms
     assert "16 prompts, 1 training seed" in verdict.caveat
     assert "unreliable" not in verdict.caveat
