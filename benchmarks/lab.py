@@ -66,7 +66,7 @@ def lab_steps(config: ExperimentConfig, materials: Materials, runs: Path) -> lis
 
 def bare_steps(config: ExperimentConfig, materials: Materials) -> list[float]:
     """The same of a loop without the lab: loss, backward, clip, optimiser, schedule, average."""
-    system = build_system(config, build_model(config, materials.codec(config)))
+    system = build_system(config, build_model(config, materials.codec(config).channels))
     system.train()
     made = system.configure_optimizers()
     assert isinstance(made, dict)

@@ -84,7 +84,7 @@ def test_the_quickstart_explains_runs_and_judges_a_small_grid(execute: Execute, 
     assert f"at most {30 * 52 + 15 * 26 + 8 * 13 + 4 * 7:,} tokens" in said
     assert "The control without history (g9)" in said
     (drift,) = texts(notebook, "text/markdown")
-    assert drift.startswith("### Drift, family world")
+    assert drift.startswith("### Drift, against the synthetic world's exact truth (family world)")
     assert all(f"| `{arm}` " in drift.replace(" (control)", "") for arm in ARMS)
     assert "*ground truth*" in drift
     assert len(texts(notebook, "image/png")) == 4  # two structures, a strip, bars
@@ -99,12 +99,12 @@ def test_a_grid_is_read_from_tables_to_rows_to_mlflow(execute: Execute, runs: Pa
     needed = [re.findall(r"<td>(.*?)</td>", line)[1] for line in frame(notebook, "smallest detectable")]
     assert len(needed) == 7
     assert all(float(value) > 0 for value in needed)
-    titles = [text.partition(", family")[0] for text in texts(notebook, "text/markdown")]
+    titles = [text.partition(", against")[0] for text in texts(notebook, "text/markdown")]
     assert [title.splitlines()[0] for title in titles] == [
         "### Drift",
         "### Scores",
         "### Context and cost, as recorded during the runs",
-        "### Exposure-bias gap",
+        "### Exposure bias",
     ]
     assert len(texts(notebook, "image/png")) == 3
 

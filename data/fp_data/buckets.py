@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import UInt8
 
+from fp_data.counts import check_counts
 from fp_data.video import VideoInfo, read_video
 
 
@@ -26,7 +27,8 @@ class BucketsConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no size satisfies."""
-        if self.unit < 1 or self.area < self.unit**2:
+        check_counts(area=self.area, unit=self.unit)
+        if self.area < self.unit**2:
             raise ValueError(
                 f"got area={self.area}, unit={self.unit}; expected an area of at least unit x unit pixels"
             )

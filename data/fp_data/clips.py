@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
+from fp_data.counts import check_counts
 from fp_data.video import VideoInfo, glance, probe, read_video, write_mp4
 from fp_data.video_file import fault_of
 
@@ -72,10 +73,7 @@ class ClipsConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        if min(self.size, self.frames, self.stride) < 1:
-            raise ValueError(
-                f"got size={self.size}, frames={self.frames}, stride={self.stride}; expected 1 or more"
-            )
+        check_counts(size=self.size, frames=self.frames, stride=self.stride)
         if self.zoom < 1:
             raise ValueError(
                 f"got zoom={self.zoom}, expected 1 or more: a crop is cut from a picture at least its size"

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from fp_data.clips import probe, read_video
+from fp_data.counts import check_counts
 from fp_data.worlds import WorldConfig, render
 
 WORLDS = (
@@ -47,6 +48,11 @@ class CropsConfig:
     short_side: int = 160
     object_weight: float = 0.0
     held_out: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Refuse what no batch can be made of."""
+        check_counts(size=self.size, every=self.every, short_side=self.short_side)
+        check_counts(0, world=self.world, real=self.real)
 
 
 class Crops(TypedDict):

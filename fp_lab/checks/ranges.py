@@ -7,7 +7,10 @@ MOST = 10**9
 """Largest whole number where nothing else bounds it: no count of this field is larger."""
 FPS = "[0.01, 1000]"
 """Frames per second: from one in 100 s, as of a growing plant, to those of a high-speed camera."""
-THREADS = "[1, 1024]"
+MOST_SEED = 2**32 - 1
+"""Largest seed, as NumPy has it."""
+MOST_THREADS = 1024
+THREADS = f"[1, {MOST_THREADS}]"
 """Of a process: more are begun, and take the memory of the machine, before anything is computed."""
 
 

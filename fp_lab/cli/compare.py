@@ -38,7 +38,7 @@ def compare(
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Write the page of a grid again.")] = False,
 ) -> None:
-    """Compare scored runs: drift, scores, exposure-bias gap and cost, paired by prompt and seed.
+    """Compare scored runs: drift, scores, exposure bias and cost, paired by prompt and seed.
 
     Such as: fp-lab compare runs/demo_drift
 

@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from fp_lab.cli.console import Console
-from fp_lab.cli.numbers import positive
+from fp_lab.cli.numbers import MOST, MOST_SEED, positive
 from fp_lab.cli.places import folder_to_write
 
-_MOST_SEED = 2**32 - 1
 Variant = Literal["plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist"]
 
 app = typer.Typer(no_args_is_help=True, help="Bring real clips, render synthetic videos, film walks.")
@@ -37,10 +36,10 @@ def get(
 
 @app.command()
 def render(
-    videos: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
-    first_seed: Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Of the first video.")] = 0,
-    frames: Annotated[int, typer.Option(min=1, help="Length.")] = 64,
-    size: Annotated[int, typer.Option(min=16, help="Height and width, pixels.")] = 64,
+    videos: Annotated[int, typer.Option(min=1, max=MOST, help="How many.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the first video.")] = 0,
+    frames: Annotated[int, typer.Option(min=1, max=MOST, help="Length.")] = 64,
+    size: Annotated[int, typer.Option(min=16, max=MOST, help="Height and width, pixels.")] = 64,
     variant: Annotated[
         Variant,
         typer.Option(
@@ -49,7 +48,8 @@ def render(
         ),
     ] = "plain",
     sprites: Annotated[
-        int | None, typer.Option(min=1, help="Objects per video.", show_default="as the variant has it")
+        int | None,
+        typer.Option(min=1, max=MOST, help="Objects per video.", show_default="as the variant has it"),
     ] = None,
     motion_told: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the captions that tell speed and direction.")
@@ -80,9 +80,9 @@ def render(
 @app.command()
 def make(
     what: Annotated[str, typer.Argument(help="vizdoom: walks through a level of Doom.")],
-    videos: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
-    first_seed: Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Of the first video.")] = 0,
-    frames: Annotated[int, typer.Option(min=1, help="Length.")] = 145,
+    videos: Annotated[int, typer.Option(min=1, max=MOST, help="How many.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the first video.")] = 0,
+    frames: Annotated[int, typer.Option(min=1, max=MOST, help="Length.")] = 145,
     size: Annotated[str, typer.Option(help="Height x width, pixels.")] = "480x832",
     fps: Annotated[
         float, typer.Option(min=0.01, max=1000, callback=positive, help="Frames per second of the files.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fp_lab.cli.console import Console
-from fp_lab.cli.numbers import positive
+from fp_lab.cli.numbers import MOST, positive
 from fp_lab.cli.places import folder_to_write
 
 
@@ -19,7 +19,9 @@ def efficiency(
             show_default="the recipe of experiments/base.yaml",
         ),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Of measurements in turn; medians are taken.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Of measurements in turn; medians are taken.")
+    ] = 3,
     memory_gb: Annotated[
         float, typer.Option(callback=positive, help="Budget of the largest batch, GiB.")
     ] = 1.0,

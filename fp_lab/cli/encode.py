@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.numbers import MOST
 
 if TYPE_CHECKING:
     from fp_lab.lab.encoding.encode import Encoded
@@ -34,14 +35,15 @@ def encode(
         int,
         typer.Option(
             min=1,
+            max=MOST,
             help="Of a clip: 1 + 4n, for 1 + n latent ones; 1 + 36n (37, 73, 145) for whole sections of g9.",
         ),
     ] = 73,
-    stride: Annotated[int, typer.Option(min=1, help="Every how many frames of a file.")] = 1,
+    stride: Annotated[int, typer.Option(min=1, max=MOST, help="Every how many frames of a file.")] = 1,
     area: Annotated[str, typer.Option(help="Largest area of a clip, height x width.")] = "480x832",
-    unit: Annotated[int, typer.Option(min=1, help="Sides are multiples of so many pixels.")] = 32,
+    unit: Annotated[int, typer.Option(min=1, max=MOST, help="Sides are multiples of so many pixels.")] = 32,
     dtype: Annotated[Dtype, typer.Option(help="Of the networks and of what is stored.")] = "bfloat16",
-    per_shard: Annotated[int, typer.Option(min=1, help="Clips of a shard.")] = 64,
+    per_shard: Annotated[int, typer.Option(min=1, max=MOST, help="Clips of a shard.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     tiling: Annotated[bool, typer.Option("--tiling", help="Encode in tiles: less memory.")] = False,
     check: Annotated[

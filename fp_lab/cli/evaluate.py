@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fp_lab.cli.console import Console
-from fp_lab.cli.numbers import positive
+from fp_lab.cli.numbers import MOST, MOST_THREADS, positive
 from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
 
@@ -49,9 +49,9 @@ def evaluate(
         typer.Option("--vbench-json", help="Results that VBench itself has written, shown beside these."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes.", show_default="one per core")
+        int | None, typer.Option(min=1, max=MOST, help="Processes.", show_default="one per core")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads per process.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Threads per process.")] = 1,
     device: Annotated[str, typer.Option(help="Where networks run: cpu, cuda.")] = "cpu",
     megapixels: Annotated[
         float,

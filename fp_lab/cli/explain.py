@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fp_lab.cli.numbers import MOST
 from fp_lab.cli.places import file_to_write
 from fp_lab.lab.files.names import visible
 
@@ -24,7 +25,7 @@ def explain(
         str | None, typer.Option(help="Size in pixels instead, 8 to a latent, such as 480x832.")
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Length of the example video in latent frames.")
+        int | None, typer.Option(min=1, max=MOST, help="Length of the example video in latent frames.")
     ] = None,
     protocol: Annotated[
         str, typer.Option(help="Of a baseline: paper (33 frames) or equal_tokens (as many as a packed arm).")

@@ -49,12 +49,12 @@ def _settings(name: str, made: Baseline) -> Text:
 
 
 def _heading(explanation: Explanation) -> Text:
-    fill = f", gap filled {explanation.fill}" if explanation.fill == "forward" else ""
-    fill = ", gap bisected" if explanation.fill == "bisect" else fill
+    fill = f", middle filled {explanation.fill}" if explanation.fill == "forward" else ""
+    fill = ", middle bisected" if explanation.fill == "bisect" else fill
     codebook = f", history discretised to {explanation.codebook} centroids" if explanation.codebook else ""
     return Text.assemble(
         (explanation.name, "bold"),
-        f"\n{explanation.order} order{fill}; {explanation.section} frames per call{codebook}\n",
+        f"\n{explanation.order} order{fill}; {explanation.section} frames per section{codebook}\n",
         f"{explanation.height}x{explanation.width} latents: the noisy section has "
         f"{explanation.section_tokens:,} tokens",
     )
@@ -64,7 +64,7 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(
-            column, justify="right" if column in ("frames", "tokens", "call", "known") else "left"
+            column, justify="right" if column in ("frames", "tokens", "section", "known") else "left"
         )
     return table
 
@@ -102,8 +102,8 @@ def _context(explanation: Explanation) -> Text:
 
 
 def _middle(explanation: Explanation) -> Text:
-    call = f"call {explanation.middle_call}" if explanation.middle_call else "a section"
-    text = Text(f"Frames 0..{explanation.middle[-1].last} in video time, as {call} sees them:\n")
+    section = f"section {explanation.middle_call}" if explanation.middle_call else "a section"
+    text = Text(f"Frames 0..{explanation.middle[-1].last} in video time, as {section} sees them:\n")
     for strip in explanation.middle:
         text.append(picture([strip]), style=_STYLES.get(strip.kind, "dim"))
     kernels = "".join(f", {row.symbol} {row.kernel}" for row in explanation.kernels)
@@ -113,8 +113,8 @@ def _middle(explanation: Explanation) -> Text:
 
 def _plan(explanation: Explanation) -> Table:
     plan = explanation.plan
-    title = f"Plan of {len(plan)} calls for {explanation.frames} frames"
-    table = _table(title, "call", "generates", "known", "tokens")
+    title = f"Plan of {len(plan)} sections for {explanation.frames} frames"
+    table = _table(title, "section", "generates", "known", "tokens")
     for number, call in enumerate(plan, start=1):
         if len(plan) > _SHOWN and number == _SHOWN:
             table.add_row("...", "...", "...", "...")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fp_lab.cli.console import Console
-from fp_lab.cli.numbers import positive
+from fp_lab.cli.numbers import MOST, MOST_SEED, positive
 from fp_lab.cli.places import file_to_write
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def generate(
         list[int] | None,
         typer.Option(
             min=0,
+            max=MOST_SEED,
             help="Of the noise; again for further videos. With neither picture, clip nor prompt also of a "
             "true first frame of the run's data.",
             show_default="0",
@@ -68,6 +69,7 @@ def generate(
         int | None,
         typer.Option(
             min=2,
+            max=MOST,
             help="The same in latent frames, as it is; warned of where it is not whole sections.",
             show_default="whole sections, about 64",
         ),

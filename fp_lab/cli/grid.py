@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.numbers import MOST
 from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
 from fp_lab.lab.config.find import find_grids
@@ -38,7 +39,11 @@ def grid(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show the arms, what is done and what the rest costs; run nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Show the arms, what is done and what the rest costs; run nothing. Timings are kept in "
+            "timings.json of the cache folder, $FP_LAB_CACHE; without that file they are taken again.",
+        ),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try arms again that failed before.")
@@ -50,7 +55,7 @@ def grid(
     engine: Annotated[str, typer.Option(help="Where arms are done: local, ray or slurm.")] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Arms at once.", show_default="as many as cores and memory allow"),
+        typer.Option(min=1, max=MOST, help="Arms at once.", show_default="as many as cores and memory allow"),
     ] = None,
     options: Annotated[
         list[str] | None,
@@ -191,8 +196,6 @@ def _show_plan(
     from fp_lab.lab.grids.feasible import check_feasible
     from fp_lab.lab.grids.placement import place_arms
     from fp_lab.lab.grids.run_grid import placed_jobs
-    from fp_lab.lab.materials.materials import Materials
-    from fp_lab.lab.runtime.reporter import Reporter
     from fp_lab.lab.tables import print_whole
 
     where.make(grid, runs)
@@ -200,7 +203,7 @@ def _show_plan(
     with console.status("Timing a step"):
         jobs = placed_jobs(placed, runs)
         check_feasible([arm for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending])
-        costs = estimate(jobs, Materials(runs / "cache", Reporter()))
+        costs = estimate(jobs)
     workers = where.at_once(grid) or 1
     print_whole(console, plan_table(placed.grid, jobs, costs, workers, retry_failed=asked.retry_failed))
     for line in (*placed.lines, *plan_notes(jobs, asked)):

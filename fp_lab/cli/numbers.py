@@ -4,6 +4,10 @@ import math
 
 import typer
 
+from fp_lab.checks.ranges import MOST, MOST_SEED, MOST_THREADS
+
+__all__ = ["MOST", "MOST_SEED", "MOST_THREADS", "positive"]
+
 
 def positive(number: float | None) -> float | None:
     """Refuse what is no length, rate or amount: NaN, infinity, 0 and less; None is let through."""

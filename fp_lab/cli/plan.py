@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fp_lab.cli.console import Console
-from fp_lab.cli.numbers import positive
+from fp_lab.cli.numbers import MOST, positive
 
 Method = Literal["full", "lora"]
 Sharding = Literal["ddp", "zero1", "zero2", "fsdp"]
@@ -25,8 +25,8 @@ def plan(
         str | None, typer.Option(help="Ablation name of the packed section.", show_default="the model's own")
     ] = None,
     pixels: Annotated[str, typer.Option(help="Height x width.")] = "480x832",
-    frames: Annotated[int, typer.Option(min=1, help="Latent frames of the full sequence.")] = 33,
-    cards: Annotated[int, typer.Option(min=1, help="At most so many.")] = 8,
+    frames: Annotated[int, typer.Option(min=1, max=MOST, help="Latent frames of the full sequence.")] = 33,
+    cards: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many.")] = 8,
     memory_gb: Annotated[float, typer.Option(callback=positive, help="Memory of a card, GiB.")] = 80.0,
     tflops: Annotated[
         float, typer.Option(callback=positive, help="Dense bfloat16 peak of a card; 312 is an A100's.")
@@ -35,11 +35,11 @@ def plan(
         float, typer.Option(max=1, callback=positive, help="Share of the peak that is reached.")
     ] = 0.4,
     method: Annotated[Method, typer.Option(help="What is trained.")] = "lora",
-    rank: Annotated[int, typer.Option(min=1, help="Of LoRA.")] = 16,
+    rank: Annotated[int, typer.Option(min=1, max=MOST, help="Of LoRA.")] = 16,
     sharding: Annotated[Sharding, typer.Option(help="What is divided among the cards.")] = "fsdp",
     checkpointing: Annotated[bool, typer.Option(help="Do each block again in the backward pass.")] = True,
-    samples: Annotated[int, typer.Option(min=1, help="That the hours are about.")] = 100_000,
-    steps: Annotated[int, typer.Option(min=1, help="Of the solver that makes videos.")] = 25,
+    samples: Annotated[int, typer.Option(min=1, max=MOST, help="That the hours are about.")] = 100_000,
+    steps: Annotated[int, typer.Option(min=1, max=MOST, help="Of the solver that makes videos.")] = 25,
     guided: Annotated[
         bool | None,
         typer.Option(

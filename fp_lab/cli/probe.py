@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.numbers import MOST, MOST_SEED
 from fp_lab.cli.places import folder_to_write
 
 probe_app = typer.Typer(
@@ -21,9 +22,9 @@ def train(
         typer.Option(callback=folder_to_write, help="Folder of the probe; one that is there is replaced."),
     ] = Path("runs/probe"),
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps.", show_default="as shipped")
+        int | None, typer.Option(min=1, max=MOST, help="Optimiser steps.", show_default="as shipped")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of everything random.")] = 0,
 ) -> None:
     """Train the probe on renders with known damage and measure it on others; about three minutes.
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fp_lab.checks.finite import check_weights
+from fp_lab.checks.ranges import check_ranges
 from fp_lab.weights.files import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -59,6 +60,8 @@ class CodecConfig:
                 "codec channels, encoder_layers and decoder_layers need one entry per resolution, "
                 f"got {len(self.channels)}, {len(self.encoder_layers)} and {len(self.decoder_layers)}"
             )
+        layers = {"encoder_layers": "[0, inf)", "decoder_layers": "[0, inf)"}
+        check_ranges("codec", self, latent_channels="[1, inf)", channels="[1, inf)", **layers)
 
 
 class Codec(nn.Module):

@@ -6,9 +6,9 @@ knows whose they are.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
 from torch import Tensor, nn
 
 from fp_lab.checks.finite import check_weights
@@ -16,8 +16,13 @@ from fp_lab.codecs.tiny import Codec
 from fp_lab.weights.files import CONFIG_FILE, building, read_config, tensors_sha256
 from fp_lab.weights.hub import load_whole, local_folder
 
-AUTOENCODERS = {"AutoencoderKLHunyuanVideo": AutoencoderKLHunyuanVideo, "AutoencoderKLWan": AutoencoderKLWan}
-"""Classes by the `_class_name` of a config."""
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLHunyuanVideo, AutoencoderKLWan
+
+Autoencoder: TypeAlias = "AutoencoderKLHunyuanVideo | AutoencoderKLWan"
+_WAN = "AutoencoderKLWan"
+AUTOENCODERS = ("AutoencoderKLHunyuanVideo", _WAN)
+"""Classes of diffusers, by the `_class_name` of a config."""
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _FILES = (_WEIGHTS, f"{_WEIGHTS}.index.json", "diffusion_pytorch_model-*.safetensors")
 _SUBFOLDER = "vae"  # where the folder of a whole pipeline has it
@@ -40,10 +45,10 @@ class LatentStatistics:
     scale: Tensor
 
     @classmethod
-    def of(cls, autoencoder: AutoencoderKLHunyuanVideo | AutoencoderKLWan) -> "LatentStatistics":
+    def of(cls, autoencoder: "Autoencoder") -> "LatentStatistics":
         """Those in the config of a VAE."""
         config = autoencoder.config
-        if isinstance(autoencoder, AutoencoderKLWan):
+        if _is_wan(autoencoder):
             return cls(torch.tensor(config.latents_mean), 1 / torch.tensor(config.latents_std))
         channels = config.latent_channels
         return cls(torch.zeros(channels), torch.full((channels,), config.scaling_factor))
@@ -63,7 +68,7 @@ class VideoCodec(nn.Module):
     The first frame has a latent frame of its own, every further latent frame stands for `temporal` frames.
     """
 
-    def __init__(self, autoencoder: AutoencoderKLHunyuanVideo | AutoencoderKLWan) -> None:
+    def __init__(self, autoencoder: "Autoencoder") -> None:
         super().__init__()
         self.autoencoder = autoencoder
         self.statistics = LatentStatistics.of(autoencoder)  # no buffers: those would follow .to(bfloat16)
@@ -81,7 +86,7 @@ class VideoCodec(nn.Module):
     @property
     def temporal(self) -> int:
         """Pixel frames per latent frame, but for the first, which has one."""
-        if isinstance(self.autoencoder, AutoencoderKLWan):
+        if _is_wan(self.autoencoder):
             return int(self.autoencoder.config.scale_factor_temporal)
         return int(self.autoencoder.temporal_compression_ratio)
 
@@ -160,7 +165,7 @@ class VideoCodec(nn.Module):
         """
         folder = _find(source)
         name = _class_name(folder)
-        autoencoder = load_whole(AUTOENCODERS[name], folder, torch_dtype=dtype)
+        autoencoder = load_whole(autoencoder_class(name), folder, torch_dtype=dtype)
         check_weights(autoencoder.state_dict(), str(folder))
         if tiling:
             autoencoder.enable_tiling()
@@ -198,6 +203,13 @@ def load_codec(
     if source == "shipped" or (config.is_file() and "_class_name" not in read_config(config)):
         return Codec.load(source)
     return VideoCodec.load(source, dtype, tiling, slicing)
+
+
+def autoencoder_class(name: str) -> Any:
+    """The class of diffusers by its name, one of `AUTOENCODERS`."""
+    import diffusers  # slow to import
+
+    return getattr(diffusers, name)
 
 
 def latent_frames(frames: int, temporal: int) -> int:
@@ -243,6 +255,10 @@ def _class_name(folder: Path) -> str:
     if name not in AUTOENCODERS:
         raise ValueError(f"{file} is of a {name}, expected one of {', '.join(AUTOENCODERS)}")
     return name
+
+
+def _is_wan(autoencoder: "Autoencoder") -> bool:
+    return type(autoencoder).__name__ == _WAN
 
 
 def _per_channel(values: Tensor, latents: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         """Refuse shares outside [0, 1] and videos that begin with fewer than no frames."""
-        check_ranges("objective", self, caption_dropout="[0, 1]", distilled_guidance="[0, inf)")
-        if not self.given or min(self.given) < 0:
-            raise ValueError(f"objective.given: got {list(self.given)}, expected numbers of frames from 0 on")
+        check_ranges(
+            "objective", self, caption_dropout="[0, 1]", distilled_guidance="[0, inf)", given="[0, inf)"
+        )
+        if not self.given:
+            raise ValueError("objective.given: got [], expected numbers of frames from 0 on")

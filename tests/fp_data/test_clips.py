@@ -249,9 +249,11 @@ def test_a_caption_that_is_no_file_is_said_and_not_waited_for(tmp_path: Path) ->
         caption(tmp_path / "b.mp4")
 
 
-@pytest.mark.parametrize("wrong", [{"frames": 0}, {"stride": 0}, {"zoom": 0.5}, {"held_out": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"frames": 0}, {"stride": 0}, {"size": 10**9 + 1}, {"zoom": 0.5}, {"held_out": 1.0}]
+)
 def test_a_config_that_cannot_be_meant_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"got .*{next(iter(wrong))}="):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}(: got|=)"):
         ClipsConfig("videos", **wrong)
 
 

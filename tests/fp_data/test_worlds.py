@@ -140,7 +140,7 @@ def test_the_template_is_the_sprite_in_the_middle() -> None:
 def test_impossible_worlds_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 8 and at least 16, got 20"):
         WorldConfig(size=20)
-    with pytest.raises(ValueError, match="got 0 and 1"):
+    with pytest.raises(ValueError, match="frames: got 0, expected a whole number from 1 to 1000000000"):
         WorldConfig(frames=0)
     with pytest.raises(ValueError, match=r"got 1.5, expected a share in \[0, 1\]"):
         WorldConfig(motion_told=1.5)

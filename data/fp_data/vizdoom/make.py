@@ -1,6 +1,7 @@
 """A folder of filmed walks: mp4 files, captions and poses beside them."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from jaxtyping import UInt8
 from fp_data.atomic import replacing
 from fp_data.buckets import Bucket, place
 from fp_data.clips import caption_path
+from fp_data.counts import check_counts
 from fp_data.damaged import parse_json, taking_apart
 from fp_data.video import scaled, write_mp4
 from fp_data.vizdoom.film import film
@@ -41,10 +43,9 @@ class MakeConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made."""
-        if min(self.frames, self.size.height, self.size.width) < 1 or self.fps <= 0:
-            raise ValueError(
-                f"got frames={self.frames}, size={self.size}, fps={self.fps}; expected all of them positive"
-            )
+        check_counts(frames=self.frames, height=self.size.height, width=self.size.width)
+        if not 0 < self.fps < math.inf:
+            raise ValueError(f"got fps={self.fps}, expected a finite number above 0")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from fp_data.counts import check_counts
 from fp_data.worlds.digits import DIGITS
 
 Variant = Literal["plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist"]
@@ -74,8 +75,7 @@ class WorldConfig:
         """Refuse sizes that cannot hold a sprite."""
         if self.size < 16 or self.size % 8:
             raise ValueError(f"world size must be a multiple of 8 and at least 16, got {self.size}")
-        if self.frames < 1 or self.count < 1:
-            raise ValueError(f"need at least 1 frame and 1 sprite, got {self.frames} and {self.count}")
+        check_counts(size=self.size, frames=self.frames, sprites=self.sprites)
         if not 0 <= self.motion_told <= 1:
             raise ValueError(f"motion_told: got {self.motion_told}, expected a share in [0, 1]")
 

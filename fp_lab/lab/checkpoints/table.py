@@ -18,7 +18,7 @@ _SIGNIFICANT = 3  # digits of the largest figure
 def steps_table(tracked: Tracked, goal: Goal) -> Table:
     """A goal's figure of every run at up to eight steps, evenly spaced, the best ones among them.
 
-    The best step of a run is marked, and the steps that cannot be told from it.
+    The best step of a run is marked, and the steps that do not differ significantly from it.
 
     Raises:
         ValueError: nobody has measured the goal.
@@ -69,9 +69,9 @@ def _best_line(run: TrackedRun, goal: Goal) -> str:
     told = f"{who}: best at step {best.step}, {figure}"
     steps = sorted({int(step) for step in run.table["step"]})
     if len(best.ties) == len(steps) - 1 and best.ties:
-        told += "; no other step can be told from it"
+        told += "; no other step differs significantly from it"
     elif best.ties:
-        told += f"; not told apart from it: step {', '.join(map(str, sorted(best.ties)))}"
+        told += f"; not significantly different: step {', '.join(map(str, sorted(best.ties)))}"
     return f"{told} (of {len(steps)} steps)"
 
 

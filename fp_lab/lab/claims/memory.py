@@ -69,7 +69,7 @@ def packed_beyond_one(evidence: Evidence) -> Outcome:
 
 
 def nothing_beyond_reach(evidence: Evidence) -> Outcome:
-    """Schedules that drop their tail against one frame, after gaps that are longer than they reach."""
+    """Schedules that drop their tail against one frame, on what was hidden for longer than they reach."""
     arms = {arm.recipe: arm.name for arm in evidence.packed}
     found = []
     for recipe, name in arms.items():
@@ -81,7 +81,9 @@ def nothing_beyond_reach(evidence: Evidence) -> Outcome:
         panel = _panel(evidence, reach + 1)
         if ONE_FRAME not in arms or not panel.rows.keys() >= {name, arms[ONE_FRAME]}:
             continue
-        found.append((f"{name}, gaps above {reach}", panel, *panel.of([name, arms[ONE_FRAME]])))
+        found.append(
+            (f"{name}, hidden longer than {reach} frames", panel, *panel.of([name, arms[ONE_FRAME]]))
+        )
     found = [one for one in found if one[1].shared(one[2][None], one[3][None]).any()]
     if not found:
         return Outcome(
@@ -148,18 +150,18 @@ def shuffled_recalls_nothing(evidence: Evidence) -> Outcome:
 
 
 def measures_agree(evidence: Evidence) -> Outcome:
-    """Kendall's tau over arms: what pixels say is recalled, and what the probe tells right."""
+    """Kendall's tau over arms: what pixels say is recalled, and which objects the probe finds restored."""
     assert evidence.comparison is not None
     gathered = evidence.comparison.gathered
     return _same_rank(
         evidence,
         ("recall", recall(gathered, EVERY_GAP)),
-        ("told", recall(gathered, EVERY_GAP, by_probe=True)),
+        ("objects restored", recall(gathered, EVERY_GAP, by_probe=True)),
     )
 
 
 def dilemma(evidence: Evidence) -> Outcome:
-    """Kendall's tau over arms: who recalls more from its own history drifts more in clarity."""
+    """Kendall's tau over arms: who recalls more from generated history drifts more in clarity."""
     assert evidence.comparison is not None
     if "clarity" not in evidence.scores:
         return missing("clarity score")

@@ -1,4 +1,4 @@
-"""Tables of arms: drift, scores and exposure-bias gap of a family, cost, codebooks."""
+"""Tables of arms: drift, scores and exposure bias of a family, cost, codebooks."""
 
 import math
 from collections import Counter
@@ -16,18 +16,12 @@ from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.differing import listed
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.results.run_index import Measure
-from fp_lab.lab.scoring.files import COMPANION_FAMILY, NOISE_FLOOR
+from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import STARS, Cell, Column, Line, Table, number
+from fp_lab.lab.tables.glossary import family_title, score_meanings, score_title
 from fp_metrics.significance import least_p
 from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS, holm
 
-FAMILY_NOTES = {
-    "world": "against the synthetic world's ground truth",
-    "probe": "read by a small network, without ground truth",
-    "offline": "learned estimators from ordinary packages",
-    "plain": "weight-free, for any video",
-    COMPANION_FAMILY: "against the true continuation",
-}
 _DRIFT_NOTE = (
     "Mean |d| over videos, d = score of the last 15 % less that of the first 15 %; in brackets the signed "
     "mean of d with half of its 95 % interval's width. Mean |d| is biased upward by noise: compare it with "
@@ -43,12 +37,14 @@ _GIVEN_NOTE = (
     "frame is noisier than 15 %: compare it with the ground truth's."
 )
 _RANK_NOTE = (
-    "Bold: best of its column; =: cannot be told from it (95 % interval of the paired difference covers 0). "
+    "Bold: best of its column; =: not significantly different from it (95 % interval of the paired "
+    "difference covers 0). "
     "A control without history takes no part in the ranking, nor does an arm most of whose videos are "
     "frozen: what stands still does not drift."
 )
 _GAP_NOTE = (
-    "Score from true history less score from the model's own, section by section; best is closest to 0."
+    "Score from true history (teacher forcing) less score from generated history (rollout), section by "
+    "section; best is closest to 0."
 )
 _NOT_MEASURED = Cell(math.nan, reason="not measured")
 
@@ -123,7 +119,7 @@ def _drift_table(
     estimators = compared.gathered.estimators(family)
     made = []
     for score, estimator in estimators.items():
-        column = _ranked(compared, Column(score, score, estimator, "lower"), estimator, size)
+        column = _ranked(compared, Column(score, score_title(score), estimator, "lower"), estimator, size)
         digits = column.column.digits
         for arm, cell in compared.intervals(estimator, signed).items():
             half = (cell.high - cell.low) / 2
@@ -132,7 +128,12 @@ def _drift_table(
                 extra = f"({number(cell.value, digits)}{width})"
                 column.cells[arm] = replace(column.cells[arm], extra=extra)
         made.append(column)
-    notes = (note, _RANK_NOTE, *accuracy_notes(estimators.values(), compared.gathered.measures))
+    notes = (
+        note,
+        score_meanings(estimators),
+        _RANK_NOTE,
+        *accuracy_notes(estimators.values(), compared.gathered.measures),
+    )
     return _table(compared, key, title, made, notes)
 
 
@@ -144,10 +145,13 @@ def score_table(compared: Compared, family: str) -> Table:
     made = []
     for score, estimator in estimators.items():
         told = measures[estimator]
-        column = Column(score, score, f"{estimator}, {told.unit}", directions[told.higher_is_better])
+        column = Column(
+            score, score_title(score), f"{estimator}, {told.unit}", directions[told.higher_is_better]
+        )
         made.append(_ranked(compared, column, estimator, "value"))
     notes = (
-        "Mean over videos, own history, with the half-width of its 95 % interval.",
+        "Mean over videos, generated history (rollout), with the half-width of its 95 % interval.",
+        score_meanings(estimators),
         _RANK_NOTE,
         *accuracy_notes(estimators.values(), measures),
     )
@@ -158,11 +162,11 @@ def gap_table(compared: Compared, family: str) -> Table:
     """Exposure-bias gap of each score of a family; the ground truth has none."""
     compared = replace(compared, floor=None)
     made = [
-        _ranked(compared, Column(score, score, estimator, "lower"), estimator, "exposure_gap")
+        _ranked(compared, Column(score, score_title(score), estimator, "lower"), estimator, "exposure_gap")
         for score, estimator in compared.gathered.estimators(family).items()
     ]
-    title = _title(family, "Exposure-bias gap")
-    return _table(compared, f"gap-{family}", title, made, (_GAP_NOTE, _RANK_NOTE))
+    notes = (_GAP_NOTE, score_meanings(compared.gathered.estimators(family)), _RANK_NOTE)
+    return _table(compared, f"gap-{family}", _title(family, "Exposure bias"), made, notes)
 
 
 def cost_table(gathered: Gathered, further: Sequence[str] = ()) -> Table:
@@ -222,7 +226,7 @@ def accuracy_notes(estimators: Iterable[str], measures: Mapping[str, Measure]) -
 
 
 def _title(family: str, what: str) -> str:
-    return f"{what}, family {family} ({FAMILY_NOTES.get(family, 'estimators of this family only')})"
+    return f"{what}, {family_title(family)}"
 
 
 def _ranked(compared: Compared, column: Column, estimator: str, figure: Figure) -> _Ranked:

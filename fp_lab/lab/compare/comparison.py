@@ -91,7 +91,7 @@ class Comparison:
     @property
     def text(self) -> str:
         """The tables to look at first, for a terminal, and the verdict."""
-        rank = "* best of its column, = cannot be told from it; intervals and further tables are in table.md"
+        rank = "* best of its column, = not significantly different from it; more is in table.md"
         said = (*self.gathered.cautions, self.verdict.text)
         return "\n".join([*(to_text(table) for table in self.shown), rank, "", *said, ""])
 

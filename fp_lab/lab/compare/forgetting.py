@@ -9,6 +9,7 @@ from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import Cell, Column, Line, Table
+from fp_lab.lab.tables.glossary import HISTORIES, RETURNS
 from fp_metrics import Interval
 from fp_metrics.returns import Forgetting, ForgettingSummary, Kind, Return, summarise_forgetting
 
@@ -19,7 +20,7 @@ KINDS: tuple[Remembered, ...] = (
     *(("own", "object"), ("own", "place")),
     *(("own", "recall"), ("own", "told"), ("true", "recall"), ("true", "told")),
 )
-"""All that is told; of true history only what is compared with the truth."""
+"""All that is shown; of true history only what is compared with the truth."""
 
 
 @dataclass(frozen=True)
@@ -92,25 +93,27 @@ def forgetting_table(gathered: Gathered, arms: Sequence[ArmForgetting]) -> Table
             control = "control" if arm.control else "arm"
             lines.append(Line(arm.name, arm.label, arm.recipe.order, tuple(cells), control))  # type: ignore[arg-type]
     note = (
-        "What came back is compared with how the same video last showed it, whatever the truth is; recalled "
-        "and told: with the truth, where it was shown truly before (told: the probe reads an object's shape, "
-        f"colour and texture, all three right). 95 % intervals {gathered.basis.draws}."
+        "What came back is compared with how the same video last showed it, whatever the truth is; recall "
+        "and restored objects: with the truth, where it was shown truly before (restored: a small network "
+        "reads an object's shape, colour and texture, all three right). Generated history is the rollout, "
+        f"true history is teacher forcing. 95 % intervals {gathered.basis.draws}."
     )
-    return Table("forgetting", "Forgetting", tuple(column for *_, column in shown), tuple(lines), (note,))
+    title = "Memory: what comes back into view after it was hidden"
+    return Table("forgetting", title, tuple(column for *_, column in shown), tuple(lines), (note,))
 
 
 def _columns(history: str, kind: Kind) -> list[tuple[str, Column]]:
     """Columns of what comes back, each with the figure of its summary that it shows."""
     if kind == "recall":
-        unit = "PSNR against the truth, dB"
-        return [("psnr", Column(f"{history}_recall", f"recalled, {history} history", unit, "higher", 1))]
+        title, unit = f"recall, {HISTORIES[history]}", RETURNS[kind].meaning
+        return [("psnr", Column(f"{history}_recall", title, unit, "higher", 1))]
     if kind == "told":
-        told = Column(f"{history}_told", f"told, {history} history", "share of objects", "higher")
-        return [("agreement", told)]
-    return [
-        ("agreement", Column(f"{kind}_agreement", f"{kind} came back", "agreement, [0, 1]", "higher")),
-        ("forgotten", Column(f"{kind}_forgotten", f"{kind} forgotten", "stayed less came back", "lower")),
-    ]
+        title = f"objects restored, {HISTORIES[history]}"
+        return [("agreement", Column(f"{history}_told", title, RETURNS[kind].meaning, "higher"))]
+    came_back = Column(f"{kind}_agreement", f"{kind} came back", RETURNS[kind].meaning, "higher")
+    unit = "stayed in view less came back"
+    forgotten = Column(f"{kind}_forgotten", f"{kind} forgotten", unit, "lower")
+    return [("agreement", came_back), ("forgotten", forgotten)]
 
 
 def as_interval(cell: Cell) -> Interval:

@@ -33,7 +33,7 @@ def recall(
         gathered: the runs.
         gaps: in frames.
         history: that videos were made from, ``true`` or ``own``.
-        by_probe: the share of objects that the probe tells right instead.
+        by_probe: the share of objects that are restored, as the probe reads them, instead.
     """
     kind: Kind = "told" if by_probe else "recall"
     figure: Literal["agreement", "psnr"] = "agreement" if by_probe else "psnr"
@@ -90,6 +90,7 @@ def _told(
         sign = ">" if (one.name, other.name) in told else "="
         parts.append(f"{sign} “{other.label}” {means[other]:.1f}")
     return (
-        "Recall of what comes back into view (PSNR against the truth in dB, true history): "
+        "Recall of what comes back into view (PSNR against the truth in dB, true history, i.e. teacher "
+        "forcing): "
         f"{' '.join(parts)}; > survives Holm's correction at 5 % over {pairs} paired differences, = does not."
     )

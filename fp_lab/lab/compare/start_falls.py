@@ -6,6 +6,7 @@ import numpy as np
 
 from fp_lab.lab.compare.paired_values import Panels
 from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.tables.glossary import score_title
 from fp_metrics.segments import FRACTION, segment
 from fp_metrics.statistics import Interval
 
@@ -68,7 +69,7 @@ def told(falls: list[StartFall], gathered: Gathered, family: str) -> str:
     labels = {arm.name: arm.label for arm in gathered.arms}
     arms = list(dict.fromkeys(fall.arm for fall in falls))
     shown = [
-        f"“{labels[fall.arm]}” {fall.score} {fall.change.mean:+.3f} [{fall.change.low:+.3f}, "
+        f"“{labels[fall.arm]}” {score_title(fall.score)} {fall.change.mean:+.3f} [{fall.change.low:+.3f}, "
         f"{fall.change.high:+.3f}]".replace("-", "−")
         for fall in falls[:_SHOWN]
     ]

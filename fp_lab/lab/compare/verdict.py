@@ -12,6 +12,7 @@ from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.results.run_index import Measure
 from fp_lab.lab.scoring.files import COMPANION_FAMILY
+from fp_lab.lab.tables.glossary import family_title, score_title
 from fp_metrics.significance import least_p
 from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS
 
@@ -134,23 +135,24 @@ def _on_control(
     if not arms:
         return "There is only the control: nothing to compare it with."
     if not made:
-        return "There are more arms than so few prompts can tell from the control, so none is tested."
+        return "There are more arms than so few prompts can distinguish from the control, so none is tested."
     if not any(c.difference.clusters for c in made):
         return "The control without history shares no video with the arms: nothing can be compared with it."
     found = [_Found.of(score, measures[e], arms, made) for score, e in estimators.items()]
     better = [one.score for one in found if len(one.better) == len(arms)]
-    beside = f" It scores better than all of them in {_listed(better)}." if better else ""
+    beside = f" It scores better than all of them in {_scores(better)}." if better else ""
     name = f"The control without history ({' and '.join(control.name for control in controls)})"
     most = max(len(one.worse) for one in found)
     if not most:
-        return f"{name} is not told apart from any arm: it scores worse in nothing.{beside}"
+        return f"{name} does not differ significantly from any arm: it scores worse in nothing.{beside}"
     clearest = [one for one in found if len(one.worse) == most]
     missed = [arm.label for arm in arms if arm.name not in clearest[0].worse]
     same = [one.score for one in clearest if one.worse == clearest[0].worse]
     if not missed:
-        return f"{name} scores worse than every arm with history in {_listed(same)}.{beside}"
-    told = f"{name} scores worse than {most} of {len(arms)} arms in {_listed(same)}"
-    return f"{told}; it is not told apart there from {_listed([f'“{label}”' for label in missed])}.{beside}"
+        return f"{name} scores worse than every arm with history in {_scores(same)}.{beside}"
+    told = f"{name} scores worse than {most} of {len(arms)} arms in {_scores(same)}"
+    others = _listed([f"“{label}”" for label in missed])
+    return f"{told}; it does not differ significantly there from {others}.{beside}"
 
 
 @dataclass(frozen=True)
@@ -179,10 +181,10 @@ def _on_arms(arms: Sequence[Arm], made: Sequence[Contrast], labels: dict[str, st
     if len(arms) < 2:
         return ""
     if not made:
-        return f"{len(arms)} arms are more than so few prompts can tell apart, so no difference is tested."
+        return f"{len(arms)} arms are more than so few prompts can distinguish, so no difference is tested."
     tested = [c for c in made if c.p == c.p]
     if not tested:
-        return f"No drift of family {family} is defined for two arms on the same videos."
+        return f"No drift {family_title(family)} is defined for two arms on the same videos."
     found = [c for c in tested if c.significant]
     count = f"{len(found)} of {len(tested)} paired differences in drift (family {family})"
     if not found:
@@ -202,7 +204,7 @@ def _on_arms(arms: Sequence[Arm], made: Sequence[Contrast], labels: dict[str, st
     columns = list(dict.fromkeys(c.column for c in found))
     return (
         f"Arms with history differ in drift by more than the noise: {count} survive Holm's correction "
-        f"at 5 %, in {_listed(columns)}; “{labels[least]}” has less drift than "
+        f"at 5 %, in {_scores(columns)}; “{labels[least]}” has less drift than "
         f"another arm in {wins[least]} of them, “{labels[most]}” more in {losses[most]}."
     )
 
@@ -230,6 +232,10 @@ def _caveat(gathered: Gathered, scores: Mapping[str, Panel]) -> str:
     if sum(not arm.control for arm in gathered.arms) > MOST_PAIRED:
         parts.append(f"more than {MOST_PAIRED} arms: each is compared with the reference arm alone")
     return " ".join([f"({'; '.join(parts)}.)", *([gathered.differing] if gathered.differing else [])])
+
+
+def _scores(keys: Sequence[str]) -> str:
+    return _listed([score_title(key) for key in keys])
 
 
 def _listed(names: Sequence[str]) -> str:

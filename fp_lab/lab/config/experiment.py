@@ -9,7 +9,7 @@ from fp_data.worlds import WorldConfig
 from fp_lab.backbones.diffusers.lora import LoraConfig
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.causal import Blocks
-from fp_lab.checks.ranges import FPS, THREADS, check_once, check_ranges
+from fp_lab.checks.ranges import FPS, MOST_SEED, THREADS, check_once, check_ranges
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
 from fp_lab.sampling.rollout import SamplingConfig
@@ -18,8 +18,6 @@ from fp_lab.training.optimizer import OptimizerConfig
 
 FIRST_TRAINING_SEED = 10_000
 """Seeds below are for evaluation, this one and those above for training: no video is in both."""
-MOST_SEED = 2**32
-"""Seeds lie below it, as NumPy's do."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 CARRIED = "carried"
 """A clips folder of this name stands for the clips that `fp-lab data get clips` brings."""
@@ -49,7 +47,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Keep training seeds apart from evaluation seeds."""
-        first = f"[{FIRST_TRAINING_SEED}, {MOST_SEED})"
+        first = f"[{FIRST_TRAINING_SEED}, {MOST_SEED}]"
         check_ranges("data", self, train_videos="[1, inf)", first_seed=first)
 
     @property
@@ -285,7 +283,7 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         """Check what no single part can check."""
-        check_ranges("", self, seed=f"[0, {MOST_SEED})")
+        check_ranges("", self, seed=f"[0, {MOST_SEED}]")
         recipe = self.parsed_recipe
         if self.context.attention == "block_causal":
             Blocks.of(recipe)

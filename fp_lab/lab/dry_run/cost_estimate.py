@@ -1,39 +1,27 @@
 """What a grid will cost: one training step and one video's scores are timed, the rest is counted.
 
 Over a transformer of diffusers no step is timed, as that would be to load it: a large matrix product is.
+Timings are remembered, see `fp_lab.lab.dry_run.remembered_timings`.
 """
 
 import math
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import torch
-
-from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import pixel_frames
-from fp_lab.lab.config import ExperimentConfig, TrackConfig
-from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, multiplying
-from fp_lab.lab.efficiency.workload import timed
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.dry_run.remembered_timings import remembered
 from fp_lab.lab.encoding.conditions import is_real
-from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.materials.models import build_model, build_system
-from fp_lab.lab.materials.videos import evaluation_videos
-from fp_lab.lab.planning.flops import BACKWARD, shape_of, step_flops, strides_of
+from fp_lab.lab.files.video_batch import HISTORIES
+from fp_lab.lab.planning.flops import BACKWARD, own_backbone, shape_of, step_flops, strides_of
+from fp_lab.lab.provenance.stage_keys import measured_by
 from fp_lab.lab.runs.job import Job
-from fp_lab.lab.runtime.device import device_of
-from fp_lab.lab.sampling.evaluation_videos import HISTORIES
-from fp_lab.lab.scoring.score_run import score_truth
 from fp_lab.recipe.orders import plan
-from fp_lab.training.system import LatentBatch, step_generator
 
 SHARE = 0.4
 """Of the rate of a large product that a transformer of diffusers is taken to reach, as in `fp-lab plan`."""
-_STEPS = 3
 _SCORED_FRAMES = 16
 
 
@@ -51,7 +39,7 @@ class Cost:
         return self.train + self.sample + self.score
 
 
-def estimate(jobs: Sequence[Job], materials: Materials) -> list[Cost]:
+def estimate(jobs: Sequence[Job]) -> list[Cost]:
     """Costs of jobs in their order, in proportion to floating-point operations.
 
     One training step of the first arm that is not done is timed, and the scoring of one short video. Arms
@@ -60,67 +48,53 @@ def estimate(jobs: Sequence[Job], materials: Materials) -> list[Cost]:
 
     Args:
         jobs: arms of one grid.
-        materials: whose codec tells the shape of latents.
     """
     pending = [job.config for job in jobs if job.pending]
     if not pending:
         return [Cost() for _ in jobs]
     firsts = {is_real(config): config for config in reversed(pending)}
-    rates = {real: _rate(config, materials) for real, config in firsts.items()}
-    per_frame = _seconds_per_frame(firsts.get(False, pending[0]), materials)
+    rates = {real: _rate(config) for real, config in firsts.items()}
+    per_frame = _seconds_per_frame(firsts.get(False, pending[0]))
     return [_cost(job, rates[is_real(job.config)], per_frame) if job.pending else Cost() for job in jobs]
 
 
-def _rate(config: ExperimentConfig, materials: Materials) -> float:
+def _rate(config: ExperimentConfig) -> float:
     """Operations per second of training."""
+
+    def product() -> float:
+        from fp_lab.lab.dry_run.timings import product_rate  # slow to import
+
+        return product_rate(config)
+
+    def step() -> float:
+        from fp_lab.lab.dry_run.timings import timed_step  # slow to import
+
+        return timed_step(config)
+
+    training = config.training
+    where = {"threads": training.threads, "accelerator": training.accelerator}
     if is_real(config):
-        return SHARE * product_rate(config)
-    return step_flops(config) * config.training.batch / timed_step(config, materials)
+        types = {"lora": config.model.lora is not None, "dtype": config.model.dtype}
+        return SHARE * remembered("product", where | types | {"precision": training.precision}, product)
+    parts = (config.context, config.objective, own_backbone(config), shape_of(config, config.data.frames))
+    of_step: dict[str, Any] = {type(part).__name__: asdict(part) for part in parts}
+    of_step |= {"recipe": config.recipe, "fill": config.sampling.fill, "batch": training.batch}
+    return step_flops(config) * training.batch / remembered("step", where | of_step, step)
 
 
-def product_rate(config: ExperimentConfig) -> float:
-    """Operations per second of a large matrix product in the type that an arm's blocks compute in."""
-    torch.set_num_threads(config.training.threads)
-    settings, device = config.model, device_of(config)
-    frozen = settings.lora is not None and settings.dtype == "bfloat16"
-    low = frozen or config.training.precision == "bf16-mixed"
-    multiply = multiplying([LARGE_PRODUCT], device, torch.bfloat16 if low else torch.float32)
-    multiply()
-    return LARGE_PRODUCT.flops / min(timed(multiply, device) for _ in range(_STEPS))
-
-
-def timed_step(config: ExperimentConfig, materials: Materials) -> float:
-    """Seconds of a training step of an arm, on random latents; the first one, which warms up, left out."""
-    torch.set_num_threads(config.training.threads)
-    codec = materials.codec(config)
-    small = replace(config, recipe=str(replace(config.parsed_recipe, codebook=None)))  # its fit is no step
-    system = build_system(small, build_model(small, codec))
-    side = config.data.size // codec.spatial
-    shape = (config.training.batch, codec.channels, config.data.frames, side, side)
-    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    batch = LatentBatch(latents=latents, captions=[""] * config.training.batch)
-    optimizer = torch.optim.AdamW(system.parameters())
-
-    def step(number: int) -> None:
-        system.section_loss(batch, step_generator(0, 0, number)).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    step(0)
-    return min(timed(partial(step, number), latents.device) for number in range(1, _STEPS + 1))
-
-
-def _seconds_per_frame(config: ExperimentConfig, materials: Materials) -> float:
-    """Of scoring on one thread; the shipped codec stands for one of diffusers, which is not loaded."""
+def _seconds_per_frame(config: ExperimentConfig) -> float:
+    """Seconds of scoring a frame on one thread."""
     frames = min(_SCORED_FRAMES, config.evaluation.frames)
-    evaluation = replace(config.evaluation, videos=1, frames=frames, given=1)
-    short = replace(config, evaluation=evaluation, track=TrackConfig())
-    videos = evaluation_videos(short)
-    codec = Codec.load() if is_real(config) else materials.codec(config)
-    with TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        score_truth(Path(folder), videos, short, codec, workers=1)
-        return (time.perf_counter() - started) / (2 * evaluation.frames)  # with and without the codec
+    scored: dict[str, Any] = {"frames": frames, "kind": config.data.kind, "size": config.data.size}
+    scored |= {"world": asdict(config.data.world)} if config.data.kind == "world" else {}
+    scored |= {"measured": measured_by(config), "perceptual": config.evaluation.perceptual}
+
+    def measure() -> float:
+        from fp_lab.lab.dry_run.timings import seconds_per_frame  # slow to import
+
+        return seconds_per_frame(config, frames)
+
+    return remembered("score", scored, measure)
 
 
 def _cost(job: Job, rate: float, per_frame: float) -> Cost:

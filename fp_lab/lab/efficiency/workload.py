@@ -87,7 +87,9 @@ class Workload:
         """
         size = config.parsed_recipe.codebook
         self.config, self.device = config, device_of(config)
-        model = build_model(config, codec, None if size is None else _any_codebook(size, codec.channels))
+        model = build_model(
+            config, codec.channels, None if size is None else _any_codebook(size, codec.channels)
+        )
         self.system = build_system(config, model).to(self.device)
         self.model = self.system.model
         optimizers: Any = self.system.configure_optimizers()

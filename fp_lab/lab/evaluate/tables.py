@@ -7,6 +7,7 @@ import pandas as pd
 
 from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.tables import Cell, Column, Line, Table
+from fp_lab.lab.tables.glossary import score_title
 from fp_metrics import Estimator
 from fp_metrics.statistics import LEAST_CLUSTERS
 
@@ -62,7 +63,12 @@ def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Res
             Cell(math.nan if found["coverage"] is None else float(found["coverage"])),
         )
         lines.append(
-            Line(name.partition("/")[2], "", f"{kind.score} {_ARROWS[kind.higher_is_better]}", cells)
+            Line(
+                name.partition("/")[2],
+                "",
+                f"{score_title(kind.score)} {_ARROWS[kind.higher_is_better]}",
+                cells,
+            )
         )
     shown = (
         Column("mean", "mean"),
@@ -87,7 +93,8 @@ def columns(kinds: Mapping[str, type[Estimator]], *, signed: bool) -> tuple[Colu
     made = []
     for name, kind in kinds.items():
         short = name.partition("/")[2]
-        title = kind.score if scores.count(kind.score) == 1 else f"{kind.score} {short}"
+        title = score_title(kind.score)
+        title += "" if scores.count(kind.score) == 1 else f" {short}"
         key = kind.score if scores.index(kind.score) == list(kinds).index(name) else name.replace("/", "-")
         better = {True: "higher", False: "lower", None: None}[None if signed else kind.higher_is_better]
         made.append(Column(key, title, name, better))  # type: ignore[arg-type]

@@ -16,6 +16,8 @@ from fp_data.damaged import parse_json, taking_apart
 
 GIVEN = -1
 """In `Videos.order`: the frame was given, no section made it."""
+HISTORIES = ("own", "true")
+"""Of which an arm generates its videos: its own frames, or the true ones."""
 _ENTRY = "videos"
 
 

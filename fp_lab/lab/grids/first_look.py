@@ -9,16 +9,17 @@ from typing import Any
 from fp_lab.lab.compare.forgetting import read_forgetting
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.scoring.files import FORGETTING_FILE, SUMMARY_FILE, family_of, headline_of
+from fp_lab.lab.tables.glossary import score_title
 from fp_metrics import SCORES
 
 _DRIFT = ".drift"
 
 
 def first_look(scores: Path) -> str:
-    """What an arm recalls or how much it drifts, both from its own history; empty without figures.
+    """What an arm recalls or how much it drifts, both from generated history; empty without figures.
 
     In still scenes (worlds curtain and walk): PSNR against the truth of what comes back, and the share of
-    objects that are told right, means over videos. Elsewhere: mean |d| of each score of one family.
+    objects that are restored, means over videos. Elsewhere: mean |d| of each score of one family.
 
     Args:
         scores: folder of an arm's scores.
@@ -30,7 +31,7 @@ def first_look(scores: Path) -> str:
     figures = headline_of(scores / SUMMARY_FILE)
     for family in sorted(dict.fromkeys(map(family_of, figures)), key=lambda name: name != "world"):
         drifts = {score: figures.get(f"{family}/{score}.drift") for score in SCORES}
-        known = [f"{score} {drift:.3f}" for score, drift in drifts.items() if drift is not None]
+        known = [f"{score_title(score)} {drift:.3f}" for score, drift in drifts.items() if drift is not None]
         if known:
             return f"drift ({family}): {', '.join(known)}"
     return ""
@@ -40,7 +41,7 @@ def _recalled(content: Mapping[str, Any]) -> str:
     videos = [read_forgetting(rows) for rows in content["histories"].get("own", [])]
     psnr = _mean([video.mean("recall", "psnr") for video in videos])
     told = _mean([video.mean("told") for video in videos])
-    return "" if math.isnan(psnr) else f"recalled {psnr:.1f} dB, objects told right {told:.0%}"
+    return "" if math.isnan(psnr) else f"recalled {psnr:.1f} dB, objects restored {told:.0%}"
 
 
 def _mean(values: list[float]) -> float:

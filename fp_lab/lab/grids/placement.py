@@ -3,7 +3,7 @@
 An arm with other settings goes beside it, into a folder whose name carries what differs.
 """
 
-import glob
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,9 +89,10 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
         Identity.of(arm.config, keys, read) for arm, keys, read in zip(grid.arms, fresh, inputs, strict=True)
     ]
     known: dict[str, Identity] = {}
+    there = _folders(folder)
     chosen: list[Arm] = []
     for arm, identity in zip(grid.arms, identities, strict=True):
-        place = arm.name if in_place else _choose(folder, arm.name, identity, known, names - {arm.name})
+        place = arm.name if in_place else _choose(folder, arm.name, identity, known, there, names)
         if place not in known:
             found = occupant(folder / place)
             same = found is not None and found.same(identity)
@@ -109,7 +110,7 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
         replace(grid, arms=tuple(chosen)),
         tuple(own),
         tuple(keys),
-        tuple(_trained(folder, arm, identity) for arm, identity in zip(chosen, own, strict=True)),
+        tuple(_trained(folder, arm, identity, there) for arm, identity in zip(chosen, own, strict=True)),
         folder,
         _reported(folder, chosen),
         tuple(_lines(folder, chosen, identities)),
@@ -155,34 +156,44 @@ def release(placed: Placed) -> None:
                 (place / ARM_FILE).unlink(missing_ok=True)
 
 
-def _beside(folder: Path, name: str) -> list[str]:
-    return sorted(path.name for path in folder.glob(f"{glob.escape(name)}--*") if path.is_dir())
+def _folders(folder: Path) -> list[str]:
+    """Names of the folders in a grid's, sorted; none where it is not there yet."""
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
+
+
+def _beside(name: str, there: Sequence[str]) -> list[str]:
+    return [folder for folder in there if folder.startswith(f"{name}--")]
 
 
 def _choose(
-    folder: Path, name: str, identity: Identity, known: Mapping[str, Identity], others: Collection[str]
+    folder: Path,
+    name: str,
+    identity: Identity,
+    known: Mapping[str, Identity],
+    there: Sequence[str],
+    names: Collection[str],
 ) -> str:
     """A folder of the same identity, or a free one: none that another arm of the grid is named after."""
 
     def at(name: str) -> Identity | None:
         return known.get(name) or occupant(folder / name)
 
-    for place in (name, *_beside(folder, name), *known):
-        if place not in others and (found := at(place)) and found.same(identity):
+    for place in (name, *_beside(name, there), *known):
+        if (place == name or place not in names) and (found := at(place)) and found.same(identity):
             return place
-    there = at(name)
-    if there is None:
+    found = at(name)
+    if found is None:
         return name
-    apart = {key: ours for key, (_, ours) in there.differences(identity).items()} if there.settings else {}
+    apart = {key: ours for key, (_, ours) in found.differences(identity).items()} if found.settings else {}
     beside, number = folder_name(name, apart), 1
-    while beside == name or beside in others or at(beside) is not None:
+    while beside == name or beside in names or at(beside) is not None:
         number += 1
         beside = f"{folder_name(name, apart)}--{number}"
     return beside
 
 
-def _trained(folder: Path, arm: Arm, identity: Identity) -> tuple[Path, ...]:
-    places = [name for name in (arm.name, *_beside(folder, arm.name)) if name != arm.place]
+def _trained(folder: Path, arm: Arm, identity: Identity, there: Sequence[str]) -> tuple[Path, ...]:
+    places = [name for name in (arm.name, *_beside(arm.name, there)) if name != arm.place]
     return tuple(
         folder / name / arm.folder.name
         for name in places

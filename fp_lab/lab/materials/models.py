@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,7 +21,9 @@ from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import Kernel
-from fp_lab.training.system import FramePackSystem
+
+if TYPE_CHECKING:
+    from fp_lab.training.system import FramePackSystem
 
 
 def codec_of(wanted: CodecSource) -> Codec | VideoCodec:
@@ -40,14 +42,12 @@ def encoder(codec: Codec | VideoCodec, config: ExperimentConfig) -> Callable[[Te
     return encode
 
 
-def build_model(
-    config: ExperimentConfig, codec: Codec | VideoCodec, codebook: Codebook | None = None
-) -> FramePackModel:
+def build_model(config: ExperimentConfig, channels: int, codebook: Codebook | None = None) -> FramePackModel:
     """The model that training starts from: a fresh copy of the base with projections for the recipe.
 
     Args:
         config: recipe, base and context.
-        codec: whose latents it takes.
+        channels: of the codec's latents.
         codebook: of a discrete history.
 
     Raises:
@@ -64,22 +64,24 @@ def build_model(
         else:
             words = config.model.backbone.words
             words = words if words.words else replace(words, words=VOCABULARY)
-            backbone = replace(config.model.backbone, channels=codec.channels, words=words)
+            backbone = replace(config.model.backbone, channels=channels, words=words)
             output = config.objective.flow.output
             model = FramePackModel(TinyDiT(backbone), kernels, output, config.context, codebook)
-    if model.backbone.channels != codec.channels:
+    if model.backbone.channels != channels:
         raise ValueError(
             f"model.base {config.model.base} takes latents of {model.backbone.channels} channels, "
-            f"but the codec {config.codec.source} makes {codec.channels}; choose a base trained on this codec"
+            f"but the codec {config.codec.source} makes {channels}; choose a base trained on this codec"
         )
     return model
 
 
 def build_system(
-    config: ExperimentConfig, model: FramePackModel, kind: type[FramePackSystem] = FramePackSystem
-) -> FramePackSystem:
+    config: ExperimentConfig, model: FramePackModel, kind: "type[FramePackSystem] | None" = None
+) -> "FramePackSystem":
     """Training logic around a model; sections are drawn from the plan that the sampler walks."""
-    return kind(
+    from fp_lab.training.system import FramePackSystem  # slow to import
+
+    return (kind or FramePackSystem)(
         model,
         sections_of(config),
         config.objective,

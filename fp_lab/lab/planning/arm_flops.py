@@ -13,7 +13,7 @@ from fp_lab.backbones.diffusers.families import class_of, new_transformer
 from fp_lab.backbones.diffusers.presets import CLASSES, RealModel
 from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.causal import Blocks
-from fp_lab.codecs.video import AUTOENCODERS, VideoCodec
+from fp_lab.codecs.video import AUTOENCODERS, VideoCodec, autoencoder_class
 from fp_lab.lab.config import CodecSource, ExperimentConfig
 from fp_lab.lab.planning.latent_shape import LatentShape, Strides
 from fp_lab.lab.planning.packed_model import Tokens
@@ -188,13 +188,11 @@ def video_strides(codec: CodecSource) -> Strides:
         ValueError: that is not on this machine, or of another codec.
     """
     stored = stored_config(codec.source, f"vae/{CONFIG_FILE}", CONFIG_FILE)
-    kind = AUTOENCODERS.get(str(stored.get("_class_name")))
-    if kind is None:
-        raise ValueError(
-            f"{codec.source} holds a {stored.get('_class_name')}, expected one of {', '.join(AUTOENCODERS)}"
-        )
+    name = str(stored.get("_class_name"))
+    if name not in AUTOENCODERS:
+        raise ValueError(f"{codec.source} holds a {name}, expected one of {', '.join(AUTOENCODERS)}")
     with building(codec.source), torch.device("meta"):
-        empty = VideoCodec(kind.from_config(stored))
+        empty = VideoCodec(autoencoder_class(name).from_config(stored))
     return Strides(empty.spatial, empty.temporal)
 
 

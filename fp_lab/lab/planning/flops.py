@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
 from fp_data.shard_manifest import Manifest
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.codecs.tiny import codec_config
+from fp_lab.codecs.video import latent_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import is_real
 from fp_lab.lab.files.weights import is_own
@@ -37,8 +39,9 @@ def forward_flops(backbone: TinyDiTConfig, tokens: int) -> float:
     return tokens * (linear + blocks * 4 * tokens * width)
 
 
+@lru_cache(maxsize=4096)
 def section_flops(recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: int, columns: int) -> float:
-    """Mean `forward_flops` of a section with its context, over the plan of a video."""
+    """Mean `forward_flops` of a section with its context, over a video's plan; arms share many."""
     return fmean(
         forward_flops(
             backbone,
@@ -58,8 +61,6 @@ def training_shapes(config: ExperimentConfig) -> dict[LatentShape, int]:
     if config.data.cache is not None:
         shapes = Manifest.load(Path(config.data.cache)).shapes
         return {LatentShape(*shape): count for shape, count in shapes.items()}
-    from fp_lab.codecs.video import latent_frames  # slow to import
-
     frames = latent_frames(config.data.frames, strides_of(config).temporal)
     return {shape_of(config, frames): config.data.train_videos}
 

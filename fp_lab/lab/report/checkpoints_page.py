@@ -1,7 +1,7 @@
 """The page of tracked trainings: the best checkpoints, scores and drift against the step, losses."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pandas as pd
 from fp_lab.lab.checkpoints.afterwards import Tracked, TrackedRun
 from fp_lab.lab.checkpoints.best import Goal
 from fp_lab.lab.checkpoints.table import best_lines, steps_table
-from fp_lab.lab.compare.paired_values import Panels
+from fp_lab.lab.compare.paired_values import Figure, Panels
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.report.document import Picture, document, pictures_html
 from fp_lab.lab.report.plots.step_curves import Curve, Panel, loss_curves, step_curves
@@ -19,6 +19,7 @@ from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.labels import short_labels
 from fp_lab.lab.tables import to_csv, to_html
+from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL, family_title
 from fp_metrics.statistics import LEAST_SEEDS, Interval
 
 PAGE, TABLE = "index.html", "tracked.csv"
@@ -38,15 +39,21 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
     write_text(folder / TABLE, to_csv([table]))
     videos = pd.concat([run.videos.assign(arm=run.arm, training_seed=run.seed) for run in tracked.runs])
     basis = Basis.of(videos, "step")
-    floors = pd.concat([run.table for run in tracked.runs]).groupby("estimator")["drift_floor"].mean()
+    by_estimator = pd.concat([run.table for run in tracked.runs]).groupby("estimator")
+    floors = by_estimator["drift_floor"].mean()
+    better = by_estimator["higher_is_better"].first()
     drift: list[Picture] = []
     scores: list[Picture] = []
     for family in dict.fromkeys(videos["family"]):
         known = videos[videos["family"] == family]
-        path = _draw(known, basis, floors, arms, seen, folder / f"drift-{family}.png", drift=True)
-        drift.append(Picture(path, f"drift against the step, family {family}", _DRIFT.format(basis.draws)))
-        path = _draw(known, basis, floors, arms, seen, folder / f"scores-{family}.png", drift=False)
-        scores.append(Picture(path, f"scores against the step, family {family}", _SCORE.format(basis.draws)))
+        path = _drift(known, basis, floors, arms, seen, folder / f"drift-{family}.png")
+        drift.append(
+            Picture(path, f"drift against the step, {family_title(family)}", _DRIFT.format(basis.draws))
+        )
+        path = _scores(known, basis, better, arms, seen, folder / f"scores-{family}.png")
+        scores.append(
+            Picture(path, f"scores against the step, {family_title(family)}", _SCORE.format(basis.draws))
+        )
     sections = {
         "Best checkpoints": to_html(table) + _files(),
         "Drift against step": pictures_html(drift),
@@ -61,9 +68,10 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
 
 
 _DRIFT = (
-    "Drift, mean |d|, of each checkpoint's videos with its 95 % band {}; dashed: what no drift at all reads."
+    "Drift, mean |d|, of each checkpoint's videos with its 95 % band {}; dashed: the ground truth's, which "
+    "is the noise of the measure."
 )
-_SCORE = "Score of each checkpoint's videos, own history, with its 95 % band {}."
+_SCORE = "Score of each checkpoint's videos, generated history (rollout), with its 95 % band {}."
 _LOSS = (
     "Losses by noise level, gradient norm before clipping; running means over 1/20 of the steps, log scale."
 )
@@ -79,28 +87,49 @@ def _arms(runs: Sequence[TrackedRun]) -> tuple[Arm, ...]:
     return tuple(arms.values())
 
 
-def _draw(
+def _drift(
     videos: pd.DataFrame,
     basis: Basis,
     floors: pd.Series,
     arms: Sequence[Arm],
     seen: Mapping[str, Look],
     path: Path,
-    *,
-    drift: bool,
 ) -> Path:
+    panels = [
+        Panel(score, estimator, curves, float(floors.get(estimator, math.nan)), better=False)
+        for score, estimator, curves in _curves(videos, basis, arms, "drift_size")
+    ]
+    title = "Drift of each score over the training: mean |change| from the first to the last 15 % of a video"
+    hint = "Lower is better; down to the dashed line it is no larger than on true videos."
+    return step_curves(panels, arms, seen, path, title=title, hint=hint)
+
+
+def _scores(
+    videos: pd.DataFrame,
+    basis: Basis,
+    better: pd.Series,
+    arms: Sequence[Arm],
+    seen: Mapping[str, Look],
+    path: Path,
+) -> Path:
+    panels = [
+        Panel(score, estimator, curves, better=better.get(estimator))
+        for score, estimator, curves in _curves(videos, basis, arms, "value")
+    ]
+    title = f"Scores over the training, {HISTORIES_IN_FULL['own']}"
+    hint = "Arrows tell which direction is better; the mean over whole videos says nothing of drift."
+    return step_curves(panels, arms, seen, path, title=title, hint=hint)
+
+
+def _curves(
+    videos: pd.DataFrame, basis: Basis, arms: Sequence[Arm], figure: Figure
+) -> Iterator[tuple[str, str, dict[str, Curve]]]:
+    """Score, estimator and the curves of all arms, as far as one is defined."""
     steps = {int(str(step)): Panels(of.reset_index(drop=True), basis) for step, of in videos.groupby("step")}
-    panels = []
     for estimator, score in dict(zip(videos["estimator"], videos["score"], strict=True)).items():
-        found = {
-            step: of.panel(estimator, "drift_size" if drift else "value").intervals
-            for step, of in steps.items()
-        }
+        found = {step: of.panel(estimator, figure).intervals for step, of in steps.items()}
         if any(math.isfinite(one.mean) for of in found.values() for one in of.values()):
-            curves = {arm.name: _curve(found, arm.name) for arm in arms}
-            floor = float(floors.get(estimator, math.nan)) if drift else math.nan
-            panels.append(Panel(str(score), str(estimator), curves, floor))
-    return step_curves(panels, arms, seen, path)
+            yield str(score), str(estimator), {arm.name: _curve(found, arm.name) for arm in arms}
 
 
 def _curve(found: Mapping[int, Mapping[str, Interval]], arm: str) -> Curve:

@@ -28,6 +28,7 @@ from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered, gather
 from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import to_html
+from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL, family_title
 
 REPORT_FOLDER = "report"
 PROMPTS = 3
@@ -85,7 +86,7 @@ def _tables(comparison: Comparison) -> str:
     shown = comparison.shown
     folded = [table for table in comparison.tables if table not in shown]
     more = "\n".join(to_html(table) for table in folded)
-    summary = f"Further tables: {escape(', '.join(table.title.partition(' (')[0] for table in folded))}"
+    summary = f"Further tables: {escape(', '.join(table.title for table in folded))}"
     details = f"<details><summary>{summary}</summary>{more}</details>" if folded else ""
     links = {"table.md": "Markdown", "table.csv": "CSV", "table.html": "HTML"}
     listed = ", ".join(f'<a href="{file}">{name}</a>' for file, name in links.items())
@@ -99,20 +100,21 @@ def _curves(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
     for family in (f for f in gathered.families if f != "companion"):
         path = score_curves(curves, family, arms_looks, borders, folder / f"curves-{family}.png")
         caption = (
-            f"Mean over videos at each frame, own history, running mean over {SMOOTHING} frames, 95 % bands "
-            f"{gathered.basis.draws}; faint lines are borders of sections; drift compares the shaded first "
-            f"and last 15 %, dots are the given frame alone. Family {family}; PSNR in dB against the true "
-            "continuation."
+            f"Mean over videos at each frame, {HISTORIES_IN_FULL['own']}, running mean over {SMOOTHING} "
+            f"frames, 95 % bands {gathered.basis.draws}; faint lines are borders of sections, each generated "
+            "in one call of the sampler; drift compares the shaded first and last 15 %, dots at frame 0 are "
+            f"the given frame alone. Scores: {family_title(family)}; PSNR against the true continuation."
         )
-        pictures.append(Picture(path, f"scores over video time, family {family}", caption))
+        pictures.append(Picture(path, f"scores over video time, {family_title(family)}", caption))
     known = gathered.estimators(gathered.families[0]) | gathered.estimators("companion")
     estimators = {score: known[score] for score in _HISTORY_SCORES if score in known}
     path = history_curves(curves, estimators, arms_looks, borders, folder / "curves-histories.png")
     caption = (
-        "Own against true history, arm by arm: where the dashed curve stays high and the solid one falls, "
-        "errors accumulate; where both are low, the model is weak."
+        "Generated history (rollout: each section sees what the model made before) against true history "
+        "(teacher forcing: each section sees the true video), arm by arm: where the dashed curve stays high "
+        "and the solid one falls, errors accumulate; where both are low, the model is weak."
     )
-    return [*pictures[:1], Picture(path, "own against true history", caption), *pictures[1:]]
+    return [*pictures[:1], Picture(path, "generated against true history", caption), *pictures[1:]]
 
 
 def _bars(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> list[Picture]:
@@ -121,15 +123,16 @@ def _bars(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) 
         kind, _, family = table.key.rpartition("-")
         if kind in _DRIFTS and any(math.isfinite(c.value) for line in table.lines for c in line.cells):
             path = drift_bars(comparison.gathered, table, arms_looks, folder / f"{table.key}.png")
-            what = f"{_DRIFTS[kind]}, mean |d|, family {family}"
-            caption = f"{what}; up to the dashed line it cannot be told from none."
+            what = f"{_DRIFTS[kind]}, mean |d|, {family_title(family)}"
+            caption = (
+                f"{what}; up to the dashed line it is no larger than on true videos, which do not drift."
+            )
             pictures.append(Picture(path, what, caption))
         elif kind == "gap":
             path = gap_bars(comparison.gathered, table, arms_looks, folder / f"gap-{family}.png")
-            caption = (
-                f"Exposure-bias gap, family {family}: score from true history less score from own history."
-            )
-            pictures.append(Picture(path, f"exposure-bias gap, family {family}", caption))
+            what = f"Exposure bias, {family_title(family)}"
+            caption = f"{what}: score from true history less score from generated history; 0 is best."
+            pictures.append(Picture(path, what, caption))
     return pictures
 
 
@@ -146,12 +149,16 @@ def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
     shown = _shown(gathered, min(len(videos.seeds) for videos in owns.values()))
     labelled = {arm.label: owns[arm.name] for arm in gathered.arms}
     colours = {arm.label: arms_looks[arm.name].colour for arm in gathered.arms}
-    legend = "The bar below a frame tells in which call it was made, 1 first (light early, dark late)."
+    legend = (
+        "The bar below a frame gives its section: what is generated in one call of the sampler, numbered in "
+        "the order of generation (light first, dark last). Endpoint orders generate the beginning and the "
+        "end together, as section 1."
+    )
     pictures = [
         Picture(
             overview_strips(labelled, colours, truth, index, folder / f"strip-overview-{index:02d}.png"),
             f"all arms, video {index}",
-            f"All arms from their own history, video {index}. {legend}",
+            f"All arms, {HISTORIES_IN_FULL['own']}, video {index}. {legend}",
             photo=True,
         )
         for index in shown
@@ -193,7 +200,7 @@ def _videos(gathered: Gathered, folder: Path) -> str:
             rows.append(f'<tr><th scope="row">{label}</th>{cells}</tr>')
     if not rows:
         return "<p>No mp4 files were written.</p>"
-    note = "from own history, in step; the first videos of the evaluation set"
+    note = f"{HISTORIES_IN_FULL['own']}, in step; the first videos of the evaluation set"
     controls = f'<p><button id="play">Play all</button> {note}</p>'
     return f'{controls}<div class="scroll"><table class="videos">{"".join(rows)}</table></div>'
 

@@ -17,6 +17,7 @@ from fp_lab.lab.report.plots.style import looks
 from fp_lab.lab.report.scatter_sections import forgetting_pictures
 from fp_lab.lab.results.gather import gather
 from fp_lab.lab.tables import to_markdown
+from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL
 
 _MOST = 3  # texts of one kind that are listed
 
@@ -74,8 +75,8 @@ def _sections(comparison: Comparison, results: StoredResults, folder: Path, name
         yield to_markdown(comparison.table("forgetting"))
     yield "## Drift and scores\n"
     caption = (
-        "Change of each score since the first twelfth of the video, own history, mean over an order's arms, "
-        f"95 % bands {results.basis.draws}."
+        f"Change of each score since the first twelfth of the video, {HISTORIES_IN_FULL['own']}, mean over "
+        f"an order's arms, 95 % bands {results.basis.draws}."
     )
     drawn = draw_orders(results, pictures / "orders.png")
     yield from _shown([Picture(drawn, "change of scores over the video, order by order", caption)], name)

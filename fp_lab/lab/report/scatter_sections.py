@@ -11,6 +11,7 @@ from fp_lab.lab.report.plots.forgetting_curves import draw_forgetting
 from fp_lab.lab.report.plots.scatter import Axis, Point, scatter
 from fp_lab.lab.report.plots.style import Look
 from fp_lab.lab.tables import Cell, Column, Line, Table
+from fp_lab.lab.tables.glossary import HISTORIES, HISTORIES_IN_FULL
 
 _QUALITIES = ("clarity", "motion", "semantic", "anatomy", "identity", "psnr")
 
@@ -24,13 +25,14 @@ def quality_and_cost(comparison: Comparison, arms_looks: Mapping[str, Look], fol
         lines = [line for line in table.lines if line.kind != "floor"]
         panels.append([_point(line, compute[line.name], _cell(table, line, column.key)) for line in lines])
         better: Literal["less", "more"] = "less" if column.better == "lower" else "more"
-        axes.append((Axis("training, TFLOP", "less"), Axis(column.title, better)))
+        axes.append((Axis("training compute, TFLOP", "less"), Axis(column.title, better)))
     if not any(point.defined for points in panels for point in points):
         return []
-    path = scatter(panels, axes, arms_looks, folder / "quality-cost.png")
+    title = f"Quality against cost of the training, {HISTORIES_IN_FULL['own']}"
+    path = scatter(panels, axes, arms_looks, folder / "quality-cost.png", title)
     caption = (
-        "Quality against cost, own history: one point per arm with the 95 % interval of its score. Good and "
-        "cheap is to the left, on the better side."
+        f"Quality against cost, {HISTORIES['own']}: one point per arm with the 95 % interval of its score. "
+        "Good and cheap is to the left, on the better side."
     )
     return [Picture(path, "quality against cost", caption)]
 
@@ -63,7 +65,7 @@ def forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: P
 def forgetting_pictures(
     comparison: Comparison, found: Sequence[ArmForgetting], arms_looks: Mapping[str, Look], folder: Path
 ) -> list[Picture]:
-    """What comes back against the gap, and forgetting against drift; those that have something to show.
+    """What comes back against frames hidden, and forgetting against drift; those with something to show.
 
     Args:
         comparison: of the arms.
@@ -82,10 +84,13 @@ def forgetting_pictures(
     if any(one.videos for arm in found for summary in arm.kinds.values() for one in summary.bins):
         path = draw_forgetting(gathered, found, arms_looks, folder / "forgetting-gap.png")
         caption = (
-            "What is left of it after so many frames out of sight, 95 % bands: where a line falls, the reach "
-            "of that arm's context ends. Beside each arm the context tokens that this memory takes."
+            "What comes back into view against the number of frames that it was hidden, 95 % bands: higher "
+            "remembers more; where a line falls, the reach of that arm's context ends. In brackets the "
+            "context tokens that this memory takes."
         )
-        pictures.append(Picture(path, "what comes back against the gap in frames", caption))
+        pictures.append(
+            Picture(path, "what comes back against the number of frames that it was hidden", caption)
+        )
     for kind in ("object", "place"):
         points = [
             Point(arm.name, labels[arm.name], sizes[arm.name], arm.kinds["own", kind].forgotten)
@@ -95,7 +100,8 @@ def forgetting_pictures(
         if any(point.defined for point in points):
             path = folder / f"forgetting-{kind}.png"
             axes = Axis(f"drift of {score}, mean |d|", "less"), Axis(f"forgetting of the {kind}", "less")
-            scatter([points], [axes], arms_looks, path)
+            title = f"Forgetting of the {kind} against drift, {HISTORIES_IN_FULL['own']}"
+            scatter([points], [axes], arms_looks, path, title)
             caption = (
                 f"Forgetting of the {kind} against drift in {score}, one point per arm with 95 % intervals: "
                 "the lower left corner is where neither happens."

@@ -36,7 +36,13 @@ def short_labels(arms: Mapping[str, Recipe]) -> dict[str, str]:
 def _label(name: str, recipe: Recipe, *, sized: bool) -> str:
     own, _, options = name.partition("--")
     label = short_label(recipe, sized=sized) if own == str(recipe) else own.replace("_", " ")
-    return label + (f", {options.replace('--', ', ')}" if options else "")
+    return ", ".join([label, *map(_option, filter(None, options.split("--")))])
+
+
+def _option(text: str) -> str:
+    """A setting with the last two parts of its key: ``importance.kind=similarity``."""
+    key, equals, value = text.partition("=")
+    return f"{'.'.join(key.split('.')[-2:])}{equals}{value}"
 
 
 @lru_cache

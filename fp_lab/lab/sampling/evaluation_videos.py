@@ -16,7 +16,7 @@ from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import told
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.files.video_batch import GIVEN, Videos
+from fp_lab.lab.files.video_batch import GIVEN, HISTORIES, Videos
 from fp_lab.lab.materials.materials import EvaluationSet, Materials
 from fp_lab.lab.materials.models import weights_options
 from fp_lab.lab.runtime.device import device_of
@@ -26,8 +26,6 @@ from fp_lab.model import FramePackModel
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.sampling.decode_sections import decode_whole
 from fp_lab.sampling.rollout import rollout
-
-HISTORIES = ("own", "true")
 
 
 @dataclass

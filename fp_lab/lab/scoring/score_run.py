@@ -127,7 +127,24 @@ def score_truth(
     decoded = replace(raw, frames=round_trip(codec, raw.frames))
     raw.save(folder / "samples" / "raw.safetensors")
     decoded.save(folder / "samples" / f"{NOISE_FLOOR}.safetensors")
-    tasks = [
+    tasks = _truth_tasks(raw, decoded, config)
+    return _score(folder / "scores", tasks, raw, config, None, {}, workers, progress)
+
+
+def measure_truth(videos: Videos, config: ExperimentConfig) -> VideoRows:
+    """Scores of the first true video and of the same one as if decoded, on one thread; nothing is written.
+
+    Args:
+        videos: the evaluation set.
+        config: as in `score_run`.
+    """
+    tasks = _truth_tasks(videos, videos, config)[:1]
+    ((_, rows),) = pooled(_measure, tasks, workers=1)
+    return rows
+
+
+def _truth_tasks(raw: Videos, decoded: Videos, config: ExperimentConfig) -> list[_Task]:
+    return [
         _Task(
             identity=_identity(raw, index),
             caption=raw.captions[index],
@@ -141,7 +158,6 @@ def score_truth(
         )
         for index in range(len(raw.seeds))
     ]
-    return _score(folder / "scores", tasks, raw, config, None, {}, workers, progress)
 
 
 @torch.no_grad()

@@ -74,7 +74,7 @@ def fit(
     reset_peak_memory()
     videos, fitted = materials.training(config), materials.codebook(config)
     codec = materials.codec(config)
-    model = build_model(config, codec, copy.deepcopy(fitted.codebook) if fitted else None)
+    model = build_model(config, codec.channels, copy.deepcopy(fitted.codebook) if fitted else None)
     codec.cpu()  # room for the model; whoever decodes later asks for it again
     model = told(model, config, videos.captions, guided=False)
     started = steps_taken(folder.checkpoint, key, reporter)
@@ -90,7 +90,7 @@ def fit(
         trainer = _trainer(settings, [average, table, *tracking, save], folder.path)
         share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
         batches = videos.batches(settings.batch, config.seed, **share, first_batch=started)
-        system = build_system(config, model, ShardedSystem if sharded else FramePackSystem)
+        system = build_system(config, model, ShardedSystem if sharded else None)
         read = data_loader(batches, settings.workers)
         _fit(trainer, system, read, folder.checkpoint if started else None)
     trained = average.collect(trainer)

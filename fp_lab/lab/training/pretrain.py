@@ -35,9 +35,9 @@ from fp_data.latents import (
 from fp_data.worlds import VARIANTS, VOCABULARY, WorldConfig, iterate, render
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.checks.finite import check_step
-from fp_lab.checks.ranges import THREADS, check_ranges
+from fp_lab.checks.ranges import MOST_SEED, THREADS, check_ranges
 from fp_lab.codecs.tiny import Codec, CodecConfig
-from fp_lab.lab.config.experiment import FIRST_TRAINING_SEED, MOST_SEED
+from fp_lab.lab.config.experiment import FIRST_TRAINING_SEED
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE, provenance_of
 from fp_lab.lab.runtime.quiet import quiet_lightning
@@ -84,7 +84,7 @@ class CodecRunConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
         counts = ("statistics_batches", "checkpoint_every")
-        check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS, seed=f"[0, {MOST_SEED})")
+        check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS, seed=f"[0, {MOST_SEED}]")
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class PretrainConfig:
         """Refuse what cannot be trained, and videos of worlds that there are not."""
         counts = ("batch", "steps", "checkpoint_every", "devices")
         check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS)
-        check_ranges("", self, ema="[0, 1)", gradient_clip="[0, inf)", seed=f"[0, {MOST_SEED})")
-        check_ranges("", self, first_seed=f"[{FIRST_TRAINING_SEED}, {MOST_SEED})")
+        check_ranges("", self, ema="[0, 1)", gradient_clip="[0, inf)", seed=f"[0, {MOST_SEED}]")
+        check_ranges("", self, first_seed=f"[{FIRST_TRAINING_SEED}, {MOST_SEED}]")
         if self.batch % self.devices:
             raise ValueError(
                 f"batch: got {self.batch}, expected a multiple of devices ({self.devices}), which share it"

@@ -139,7 +139,7 @@ def test_options_count_in_a_dry_run_and_in_the_command_that_is_kept(
     write_identity(runs / "grid" / "g3", Identity.of(load_grid(grid).arms[0].config))
     (runs / "grid" / "g3" / "seed0" / "train" / "model").mkdir(parents=True)
     asked = ["grid", str(grid), "training.steps=2", "--replace", "--efficiency", "--runs", str(runs)]
-    monkeypatch.setattr(cost_estimate, "estimate", lambda jobs, materials: [Cost() for _ in jobs])
+    monkeypatch.setattr(cost_estimate, "estimate", lambda jobs: [Cost() for _ in jobs])
     code, text = invoke(*asked, "--dry-run")
     assert code == 0, text
     for part in ("training.steps=4", "training.steps=2", "replace them in g3", "--efficiency: of 1 runs"):

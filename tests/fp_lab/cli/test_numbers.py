@@ -33,10 +33,12 @@ def _parts(hint: Any) -> set[Any]:
     return {hint}.union(*(_parts(part) for part in get_args(hint)))
 
 
-def test_whole_numbers_have_a_least_value() -> None:
+def test_whole_numbers_have_a_least_value_and_a_largest() -> None:
     found = numbers(int)
     assert len(found) > 20
     assert [name for name, info in found.items() if info.min is None] == []
+    beyond = {name: 2**32 - 1 if name.endswith("seed") else 10**9 for name in found}
+    assert [name for name, info in found.items() if info.max is None or info.max > beyond[name]] == []
 
 
 @pytest.mark.parametrize("name", sorted(numbers(float)))

@@ -1,4 +1,4 @@
-"""Pictures of what a name means: the calls of its plan over video time, and what they cost."""
+"""Pictures of what a name means: the sections of its plan over video time, and what they cost."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -33,12 +33,12 @@ _HIGH = 0.74  # of a row: the height of a frame
 _LINE, _SWATCH = 0.19, 0.3  # inches: of the legend
 _COLUMNS = {"kernel": 0.42, "per token": 1.1, "frames": 2.6, "tokens": 3.12}  # inches
 _MEANINGS = 3.42  # inches: where the legend's second half begins
-_FILLS = {"forward": ", gap filled forward", "bisect": ", gap bisected", None: ""}
+_FILLS = {"forward": ", middle filled forward", "bisect": ", middle bisected", None: ""}
 _PLAIN = {"generated": GENERATED, "dropped": DROPPED, "unknown": UNKNOWN}
 
 
 def draw_structure(shown: Structure, path: Path) -> Path:
-    """Draw the calls of a recipe, one per row, a legend, and the length of the context.
+    """Draw the sections of a recipe, one per row, a legend, and the length of the context.
 
     Args:
         shown: of `fp_lab.explain.calls.structure`.
@@ -66,8 +66,8 @@ def _title(shown: Structure) -> tuple[str, str, str]:
     order = "no history" if explained.order == "none" else f"{explained.order} order"
     frames = "frame" if explained.section == 1 else "frames"
     line = (
-        f"{order}{_FILLS[explained.fill]}: {explained.section} {frames} per call, "
-        f"{shown.calls} calls for a video of {explained.frames}"
+        f"{order}{_FILLS[explained.fill]}: sections of {explained.section} {frames}, "
+        f"{shown.calls} sections for a video of {explained.frames}"
     )
     return explained.name, line, f"{explained.height} x {explained.width} latents"
 
@@ -80,7 +80,7 @@ def _calls(axes: Axes, shown: Structure) -> None:
         for box in row.boxes:
             _box(axes, box, place, line, discrete=shown.recipe.codebook is not None)
         middle = place if row.prompt is None else place - 0.17
-        axes.text(left, middle, f"call {row.call}", ha="right", va="center", fontsize=8.5)
+        axes.text(left, middle, f"section {row.call}", ha="right", va="center", fontsize=8.5)
         if row.prompt is not None:
             axes.text(
                 left, place + 0.2, f"prompt {row.prompt}", ha="right", va="center", fontsize=7, color=QUIET

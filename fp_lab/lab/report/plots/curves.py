@@ -2,28 +2,48 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from fp_lab.lab.report.plots.style import FAINT, INK, TRUTH_COLOUR, LineStyle, Look, hide, paper, save
-from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.report.plots.style import (
+    FAINT,
+    INK,
+    TRUTH_COLOUR,
+    LineStyle,
+    Look,
+    arm_line,
+    headline,
+    hide,
+    legend_below,
+    paper,
+    save,
+    truth_line,
+)
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.files import NOISE_FLOOR, clusters
 from fp_lab.lab.tables import Table
+from fp_lab.lab.tables.glossary import HISTORIES, HISTORIES_IN_FULL, SCORES, score_title
 from fp_metrics.effects import Effects, effects_of
-from fp_metrics.segments import segment
+from fp_metrics.segments import FRACTION, segment
 
 SMOOTHING = 5
 """Frames of the running mean that curves are drawn with."""
 _COLUMNS = 4
+_BETWEEN = 16  # frames between two markers of a curve
+_NARROWEST = 7.0  # inches: a headline fits
+_TRUE_DASH: LineStyle = (0, (2, 1.5))
+SHADE = "#eceff2"
+"""Of the segments that drift compares."""
 
 
 class Curves:
@@ -101,7 +121,7 @@ def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]
 def score_curves(
     curves: Curves, family: str, arms_looks: Mapping[str, Look], borders: Sequence[int], path: Path
 ) -> Path:
-    """One panel per score: mean over videos at each frame, own history, all arms, with 95 % bands.
+    """One panel per score: mean over videos at each frame, generated history, all arms, with 95 % bands.
 
     Args:
         curves: of all arms.
@@ -114,16 +134,29 @@ def score_curves(
     wanted = {**curves.gathered.estimators(family), **{s: e for s, e in companions.items() if s == "psnr"}}
     panels = curves.defined(wanted)
     with paper():
-        figure, grid = panel_grid(len(panels), height=2.35)
+        figure, grid = panel_grid(len(panels), height=2.45)
         for axes, (score, estimator) in zip(grid, panels, strict=False):
             _sections(axes, borders)
             _segments(axes, int(curves.gathered.protocol["frames"]))
-            _draw(axes, curves.truth(estimator), TRUTH_COLOUR, "-", 1.0, band=False)
-            for arm in curves.gathered.arms:
-                look = arms_looks[arm.name]
-                _draw(axes, curves.of(arm.name, "own", estimator), look.colour, look.dash, 1.7)
-            _dress(axes, score, estimator)
-        _legend(figure, curves.gathered.arms, arms_looks)
+            _draw(axes, curves.truth(estimator), Look(TRUTH_COLOUR, "-", ""), 1.0, band=False)
+            for place, arm in enumerate(curves.gathered.arms):
+                curve = curves.of(arm.name, "own", estimator)
+                _draw(axes, curve, arms_looks[arm.name], 1.5, offset=3 * place)
+            measure = curves.gathered.measures[estimator]
+            entitle(axes, score, estimator, better=measure.higher_is_better)
+            axes.set_xlabel("frame of the video")
+            axes.grid(axis="y")
+            axes.margins(x=0.01)
+        handles: list[Artist] = [arm_line(arms_looks[arm.name], arm.label) for arm in curves.gathered.arms]
+        handles += [truth_line(lw=1.0), shade_patch()]
+        if borders:
+            handles.append(Line2D([], [], color=FAINT, lw=1.5, label="border of two sections"))
+        legend_below(figure, handles)
+        headline(
+            figure,
+            f"Scores over video time, {HISTORIES_IN_FULL['own']}",
+            "A line that gets worse to the right drifts; far from the ground truth is a bad video.",
+        )
         return save(figure, path)
 
 
@@ -134,7 +167,7 @@ def history_curves(
     borders: Sequence[int],
     path: Path,
 ) -> Path:
-    """One row per arm, one column per score: own history against true history, with the ground truth.
+    """One row per arm, one column per score: generated against true history, with the ground truth.
 
     Args:
         curves: of all arms.
@@ -145,46 +178,52 @@ def history_curves(
     """
     panels, arms = curves.defined(estimators), curves.gathered.arms
     with paper():
-        figure = Figure(figsize=(2.9 * len(panels) + 1.2, 1.25 * len(arms) + 0.6), layout="constrained")
+        figure = Figure(figsize=(2.2 * len(panels) + 1.2, 1.25 * len(arms) + 1.3), layout="constrained")
         grid = figure.subplots(len(arms), len(panels), squeeze=False, sharex=True, sharey="col")
         for row, arm in zip(grid, arms, strict=True):
-            look = arms_looks[arm.name]
+            solid = replace(arms_looks[arm.name], dash="-", marker="")
+            dashed = replace(solid, dash=_TRUE_DASH)
             for axes, (score, estimator) in zip(row, panels, strict=True):
                 _sections(axes, borders)
-                _draw(axes, curves.truth(estimator), TRUTH_COLOUR, "-", 0.8, band=False)
-                _draw(
-                    axes, curves.of(arm.name, "true", estimator), look.colour, (0, (2, 1.5)), 1.2, band=False
-                )
-                _draw(axes, curves.of(arm.name, "own", estimator), look.colour, "-", 1.8)
+                _draw(axes, curves.truth(estimator), Look(TRUTH_COLOUR, "-", ""), 0.8, band=False)
+                _draw(axes, curves.of(arm.name, "true", estimator), dashed, 1.2, band=False)
+                _draw(axes, curves.of(arm.name, "own", estimator), solid, 1.8)
                 axes.grid(axis="y")
                 if arm is arms[0]:
-                    axes.set_title(score)
+                    measure = curves.gathered.measures[estimator]
+                    entitle(axes, score, estimator, better=measure.higher_is_better)
                 if arm is arms[-1]:
-                    axes.set_xlabel("frame")
+                    axes.set_xlabel("frame of the video")
             row[0].set_ylabel(
-                _wrapped(arm.label, 16), rotation=0, ha="right", va="center", fontsize=8.5, color=INK
+                wrapped(arm.label, 16), rotation=0, ha="right", va="center", fontsize=8.5, color=INK
             )
         handles = [
-            Line2D([], [], color=INK, lw=1.8, label="own history, with 95 % band"),
-            Line2D([], [], color=INK, lw=1.2, ls=(0, (2, 1.5)), label="true history"),
-            Line2D([], [], color=TRUTH_COLOUR, lw=0.8, label="ground truth through the codec"),
+            Line2D([], [], color=INK, lw=1.8, label=f"{HISTORIES_IN_FULL['own']}, with 95 % band"),
+            Line2D([], [], color=INK, lw=1.2, ls=_TRUE_DASH, label=HISTORIES_IN_FULL["true"]),
+            truth_line(lw=0.8),
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
+        legend_below(figure, handles)
+        headline(
+            figure,
+            f"Exposure bias: scores from {HISTORIES['own']} against {HISTORIES['true']}",
+            "Solid falls below dashed: errors accumulate. Both far from the ground truth: the model is weak.",
+        )
         return save(figure, path)
 
 
 def drift_bars(gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path) -> Path:
-    """Mean |d| with its interval as bars, the signed mean as a dot, the ground truth's mean |d| as a line."""
-    return _bars(gathered, table, arms_looks, path, floor=True)
+    """Mean |d| with its interval as bars, the ground truth's mean |d| as a line."""
+    return _bars(gathered, table, arms_looks, path, "Short bars: little drift.", floor=True)
 
 
 def gap_bars(gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path) -> Path:
     """Exposure-bias gap per score and arm, with intervals."""
-    return _bars(gathered, table, arms_looks, path, floor=False)
+    hint = "Near 0: the model's errors do not accumulate. To the right: they do."
+    return _bars(gathered, table, arms_looks, path, hint, floor=False)
 
 
 def _bars(
-    gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path, *, floor: bool
+    gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path, hint: str, *, floor: bool
 ) -> Path:
     labels = {arm.name: arm.label for arm in gathered.arms}
     defined = [
@@ -195,7 +234,7 @@ def _bars(
     lines = [line for line in table.lines if line.kind != "floor"]
     truths = [line for line in table.lines if line.kind == "floor"]
     with paper():
-        figure, grid = panel_grid(len(defined), height=0.3 * len(lines) + 1.0, sharey=True, width=3.1)
+        figure, grid = panel_grid(len(defined), height=0.3 * len(lines) + 1.0, sharey=True)
         for axes, index in zip(grid, defined, strict=False):
             column = table.columns[index]
             axes.grid(axis="x")
@@ -210,40 +249,60 @@ def _bars(
                 if np.isfinite(truth.cells[index].value):
                     axes.axvline(truth.cells[index].value, color=TRUTH_COLOUR, lw=1.2, ls=(0, (3, 2)))
             axes.axvline(0, color="#888888", lw=0.8)
-            axes.set_title(column.title)
-            axes.set_xlabel(column.subtitle, fontsize=7.5, color="#666666")
-            axes.set_yticks(range(len(lines)), [_wrapped(labels[line.name], 26) for line in lines], color=INK)
+            axes.set_title(column.title, pad=13)
+            axes.set_xlabel("mean |d|" if floor else "true less generated history", fontsize=8)
+            above(axes, column.subtitle)
+            axes.set_yticks(range(len(lines)), [wrapped(labels[line.name], 20) for line in lines], color=INK)
             axes.tick_params(axis="y", length=0, labelsize=8.5)
         grid[0].invert_yaxis()
         handles = [Line2D([], [], color=INK, lw=1.2, label="95 % interval")]
         if floor and truths:
-            label = "noise floor: ground truth through the codec"
-            handles.append(Line2D([], [], color=TRUTH_COLOUR, lw=1.2, ls=(0, (3, 2)), label=label))
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5)
+            handles.append(truth_line(lw=1.2, ls=(0, (3, 2))))
+            hint += " Up to the dashed line it is no larger than the measure's noise on true videos."
+        legend_below(figure, handles)
+        headline(figure, table.title, hint)
         return save(figure, path)
 
 
 def panel_grid(
-    count: int, *, height: float, sharey: bool = False, width: float = 3.25, columns: int = _COLUMNS
+    count: int, *, height: float, sharey: bool = False, width: float = 2.45, columns: int = _COLUMNS
 ) -> tuple[Figure, list[Axes]]:
     """A figure of so many panels in rows of `columns`; `height` and `width` of one in inches."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(_NARROWEST, width * columns), height * rows + 1.0), layout="constrained")
     grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
     for axes in grid[count:]:
         hide(axes)
     return figure, grid
 
 
+def entitle(axes: Axes, score: str, estimator: str, *, better: bool | None) -> None:
+    """What a panel shows: the score, which direction is better, what that means, and the estimator."""
+    arrow = {True: " ↑", False: " ↓", None: ""}[better]
+    meaning = SCORES[score].meaning if score in SCORES and better is not False else ""
+    axes.set_title(f"{score_title(score)}{arrow}", pad=24)
+    above(axes, f"{meaning}\n{estimator}")
+
+
+def above(axes: Axes, text: str, colour: str = "#666666") -> None:
+    """Small print between the title and the top of a panel."""
+    axes.annotate(
+        text, (0, 1), (0, 3), "axes fraction", textcoords="offset points", fontsize=7.5, color=colour
+    )
+
+
 def _draw(
-    axes: Axes, curve: Curve | None, colour: str, dash: LineStyle, width: float, *, band: bool = True
+    axes: Axes, curve: Curve | None, look: Look, width: float, *, band: bool = True, offset: int = 0
 ) -> None:
-    """Mean over training seeds and prompts at each frame, with its 95 % interval."""
+    """Mean over training seeds and prompts at each frame, with its 95 % interval and a few markers."""
     if curve is None:
         return
     known = np.isfinite(curve.effects.mean)
-    axes.plot(curve.times[known], curve.effects.mean[known], color=colour, ls=dash, lw=width, zorder=3)
+    times, means, colour = curve.times[known], curve.effects.mean[known], look.colour
+    at = range((4 + offset) % max(1, len(times)), len(times), _BETWEEN)
+    (line,) = axes.plot(times, means, color=colour, ls=look.dash, lw=width, zorder=3)
+    line.set(marker=look.marker, markevery=list(at), markersize=4)
     if math.isfinite(curve.first):
         axes.plot(0, curve.first, "o", color=colour, ms=3.5, zorder=4, clip_on=False)
     if band:
@@ -255,54 +314,24 @@ def _sections(axes: Axes, borders: Sequence[int]) -> None:
         axes.axvline(border - 0.5, color=FAINT, lw=0.7, zorder=1)
 
 
+def shade_patch() -> Patch:
+    """The legend's entry of the shaded segments."""
+    share = f"{100 * FRACTION:.0f} %"
+    return Patch(facecolor=SHADE, edgecolor="#c9ced3", label=f"first and last {share}: drift compares these")
+
+
 def _segments(axes: Axes, frames: int) -> None:
     """Shade the segments that drift compares."""
     part = segment(frames)
     for side in (part.start, part.end):
-        axes.axvspan(side[0] - 0.5, side[-1] + 0.5, color="#f1f3f5", lw=0, zorder=0)
+        axes.axvspan(side[0] - 0.5, side[-1] + 0.5, color=SHADE, lw=0, zorder=0)
 
 
-def _dress(axes: Axes, score: str, estimator: str) -> None:
-    axes.set_title(score)
-    axes.set_xlabel("frame")
-    axes.text(
-        1, 1.02, estimator, transform=axes.transAxes, ha="right", va="bottom", fontsize=6.8, color="#777777"
-    )
-    axes.grid(axis="y")
-    axes.margins(x=0.01)
-
-
-def _legend(figure: Figure, arms: Sequence[Arm], arms_looks: Mapping[str, Look]) -> None:
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=arms_looks[arm.name].colour,
-            ls=arms_looks[arm.name].dash,
-            lw=2,
-            label=_described(arm),
-        )
-        for arm in arms
-    ]
-    handles.append(Line2D([], [], color=TRUTH_COLOUR, lw=1.0, label="ground truth through the codec"))
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=2,
-        fontsize=8.5,
-        handlelength=3.2,
-        columnspacing=2.5,
-    )
-
-
-def _described(arm: Arm) -> str:
-    return arm.name if arm.label == arm.name else f"{arm.label}:  {arm.name}"
-
-
-def _wrapped(label: str, width: int) -> str:
-    """Break a long label at underscores, blanks and dashes."""
+def wrapped(label: str, width: int) -> str:
+    """Break a long label at underscores, blanks, dashes and dots."""
     lines = [""]
-    for word in label.replace("_", "_\0").replace(" ", " \0").replace("--", "\0--").split("\0"):
+    breakable = label.replace("_", "_\0").replace(" ", " \0").replace("--", "\0--").replace(".", ".\0")
+    for word in breakable.split("\0"):
         if lines[-1] and len(lines[-1]) + len(word) > width:
             lines.append("")
         lines[-1] += word

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from fp_lab.lab.evaluate.results import Results
-from fp_lab.lab.report.plots.curves import panel_grid
-from fp_lab.lab.report.plots.style import PALETTE, paper, save
+from fp_lab.lab.report.plots.curves import SHADE, entitle, panel_grid, shade_patch
+from fp_lab.lab.report.plots.style import PALETTE, headline, legend_below, paper, save
 from fp_metrics.segments import FRACTION
 from fp_metrics.series_metric import SeriesMetric
 
@@ -43,27 +45,23 @@ def draw_series(
         for axes, name in zip(grid, shown, strict=False):
             _panel(axes, known[known["estimator"] == name], results, groups)
             score = results.protocol["estimators"][name]["score"]
-            arrow = {True: " ↑", False: " ↓", None: ""}[kinds[name].higher_is_better]
-            axes.set_title(f"{score}{arrow}")
-            axes.text(
-                1,
-                1.02,
-                name,
-                transform=axes.transAxes,
-                ha="right",
-                va="bottom",
-                fontsize=6.8,
-                color="#777777",
-            )
-        if len(groups) > 1:
-            handles = [axes.plot([], [], color=_colour(i), lw=2, label=g)[0] for i, g in enumerate(groups)]
-            figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8.5)
+            entitle(axes, score, name, better=kinds[name].higher_is_better)
+        handles: list[Artist] = [
+            Line2D([], [], color=_colour(i), lw=2, label=group) for i, group in enumerate(groups)
+        ]
+        handles.append(shade_patch())
+        legend_below(figure, handles if len(groups) > 1 else handles[-1:])
+        headline(
+            figure,
+            "Scores over the length of the videos",
+            "Where ↑ stands higher is better, where ↓ lower; a line that gets worse to the right drifts.",
+        )
         return save(figure, path)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, results: Results, groups: list[str]) -> None:
     for edge in (0, 100 * (1 - FRACTION)):
-        axes.axvspan(edge, edge + 100 * FRACTION, color="#f1f3f5", lw=0, zorder=0)
+        axes.axvspan(edge, edge + 100 * FRACTION, color=SHADE, lw=0, zorder=0)
     several = rows["file"].nunique() > 1
     for index, group in enumerate(groups):
         curves = [

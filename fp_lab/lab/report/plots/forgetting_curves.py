@@ -1,4 +1,4 @@
-"""What arms remember against the gap: the one plot that shows what each compression keeps."""
+"""What arms remember of what was hidden: the one plot that shows what each compression keeps."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,28 +6,40 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from fp_lab.lab.compare.forgetting import ArmForgetting, Remembered
-from fp_lab.lab.report.plots.curves import panel_grid
-from fp_lab.lab.report.plots.style import TRUTH_COLOUR, Look, paper, save
+from fp_lab.lab.report.plots.curves import above, panel_grid, wrapped
+from fp_lab.lab.report.plots.style import (
+    INK,
+    TRUTH_COLOUR,
+    Look,
+    arm_line,
+    headline,
+    hide,
+    legend_below,
+    paper,
+    save,
+    truth_line,
+)
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.tables.glossary import HISTORIES, HISTORIES_IN_FULL, RETURNS
 from fp_metrics.returns import GapBin, Kind
 
-_FIGURES: dict[Kind, tuple[Literal["agreement", "psnr"], str, str]] = {
-    "object": ("agreement", "object came back", "agreement with its last look"),
-    "place": ("agreement", "place came back", "agreement with its last look"),
-    "recall": ("psnr", "recalled", "PSNR against the truth, dB"),
-    "told": ("agreement", "told", "share of objects"),
+_FIGURES: dict[Kind, Literal["agreement", "psnr"]] = {
+    "object": "agreement",
+    "place": "agreement",
+    "recall": "psnr",
+    "told": "agreement",
 }
+_KINDS: tuple[Kind, ...] = ("recall", "told", "place", "object")  # of the columns
 _TRUTH = Look(TRUTH_COLOUR, "-")
 
 
 def draw_forgetting(
     gathered: Gathered, found: Sequence[ArmForgetting], arms_looks: Mapping[str, Look], path: Path
 ) -> Path:
-    """One panel for each kind of what comes back: a line per arm over bins of gaps, with 95 % bands.
+    """A row per history, a column for what comes back: a line per arm over frames hidden, with 95 % bands.
 
     Args:
         gathered: the arms, with their context tokens.
@@ -37,24 +49,33 @@ def draw_forgetting(
     """
     bins = {kinds: [one for arm in found for one in _known(arm, kinds)] for kinds in found[0].kinds}
     gaps = sorted({(one.least, one.most) for known in bins.values() for one in known}, key=lambda gap: gap[0])
-    panels = [kinds for kinds, known in bins.items() if known]
+    histories = [history for history in HISTORIES if any(bins[of] for of in bins if of[0] == history)]
+    shown = [kind for kind in _KINDS if any(known for of, known in bins.items() if of[1] == kind)]
+    last = int(gathered.protocol["frames"]) - 1
     with paper():
-        figure, grid = panel_grid(len(panels), height=2.5, columns=3)
-        for axes, kinds in zip(grid, panels, strict=False):
+        panels = [(history, kind) for history in histories for kind in shown]
+        figure, grid = panel_grid(len(panels), height=2.3, width=3.1, columns=len(shown))
+        for axes, kinds in zip(grid, panels, strict=True):
+            if not bins.get(kinds):
+                hide(axes)
+                continue
             for arm in found:
                 _draw(axes, arm, kinds, gaps, arms_looks.get(arm.name, _TRUTH))
-            _, title, unit = _FIGURES[kinds[1]]
-            axes.set_title(f"{title}, {kinds[0]} history")
-            axes.set_ylabel(unit)
-            axes.set_xlabel("frames out of sight")
-            axes.set_xticks(range(len(gaps)), [f"{least}-{most or ''}" for least, most in gaps], fontsize=8)
+            term = RETURNS[kinds[1]]
+            axes.set_title(f"{term.title} ↑", pad=13)
+            above(axes, HISTORIES_IN_FULL[kinds[0]], INK)
+            axes.set_ylabel(wrapped(term.meaning, 26))
+            axes.set_xlabel("frames hidden")
+            names = [f"{least}–{min(most or last, last)}" for least, most in gaps]
+            axes.set_xticks(range(len(gaps)), names, fontsize=8)
             axes.grid(axis="y")
-        named = [(arms_looks[arm.name], _described(arm)) for arm in gathered.arms]
-        handles = [
-            Line2D([], [], color=look.colour, ls=look.dash, lw=2, label=label)
-            for look, label in [*named, (_TRUTH, "ground truth through the codec")]
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8.5, handlelength=3.2)
+        handles = [arm_line(arms_looks[arm.name], _described(arm)) for arm in gathered.arms]
+        legend_below(figure, [*handles, truth_line(marker="o", ms=4)])
+        headline(
+            figure,
+            "What comes back into view after it was hidden, with 95 % bands",
+            "Higher: remembers more. Where a line meets that of no history, the reach of its context ends.",
+        )
         return save(figure, path)
 
 
@@ -63,10 +84,10 @@ def _draw(
 ) -> None:
     known = _known(arm, kinds)
     at = [gaps.index((one.least, one.most)) for one in known]
-    intervals = [getattr(one, _FIGURES[kinds[1]][0]) for one in known]
+    intervals = [getattr(one, _FIGURES[kinds[1]]) for one in known]
     means = [interval.mean for interval in intervals]
     axes.plot(at, means, color=look.colour, ls=look.dash, lw=1.0 if look is _TRUTH else 1.7, zorder=3)
-    axes.plot(at, means, "o", color=look.colour, ms=3.5, zorder=3)
+    axes.plot(at, means, look.marker, color=look.colour, ms=4.5, zorder=3)
     low, high = np.array([(i.low, i.high) for i in intervals]).reshape(-1, 2).T
     axes.fill_between(at, low, high, color=look.colour, alpha=0.12, lw=0, zorder=2)
 
@@ -76,5 +97,5 @@ def _known(arm: ArmForgetting, kinds: Remembered) -> list[GapBin]:
 
 
 def _described(arm: Arm) -> str:
-    tokens = "context without bound" if arm.context_tokens is None else f"{arm.context_tokens} context tokens"
-    return f"{arm.label}:  {tokens}"
+    tokens = "unbounded" if arm.context_tokens is None else f"{arm.context_tokens}"
+    return f"{arm.label} ({tokens} context tokens)"

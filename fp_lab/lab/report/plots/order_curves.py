@@ -9,11 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from fp_lab.lab.report.plots.curves import panel_grid
-from fp_lab.lab.report.plots.style import TRUTH_COLOUR, Look, looks, paper, save
+from fp_lab.lab.report.plots.curves import entitle, panel_grid
+from fp_lab.lab.report.plots.style import (
+    TRUTH_COLOUR,
+    Look,
+    headline,
+    legend_below,
+    looks,
+    paper,
+    save,
+    truth_line,
+)
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.files import clusters
+from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL
 from fp_metrics.effects import effects_of
 
 
@@ -45,15 +55,20 @@ def draw_orders(gathered: Gathered, path: Path) -> Path:
                 rows = floor if not name else frames
                 rows = rows[(rows["estimator"] == estimator) & (rows["group"] == name)]
                 _draw(axes, rows, look, over_seeds=bool(name) and gathered.basis.over_seeds)
-            axes.set_title(score)
-            axes.set_xlabel("frame")
+            measure = gathered.measures[estimator]
+            entitle(axes, score, estimator, better=measure.higher_is_better)
+            axes.set_xlabel("frame of the video")
             axes.grid(axis="y")
         handles = [
             Line2D([], [], color=look.colour, ls=look.dash, lw=2, label=_counted(name, groups[name]))
             for name, look in shown.items()
         ]
-        handles.append(Line2D([], [], color=TRUTH_COLOUR, lw=1, label="ground truth through the codec"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, handlelength=3.2)
+        legend_below(figure, [*handles, truth_line(lw=1)])
+        headline(
+            figure,
+            f"Change of each score since the start of the video, {HISTORIES_IN_FULL['own']}, 95 % bands",
+            "A line that falls below 0 where higher is better (↑) drifts; one as flat as the truth does not.",
+        )
         return save(figure, path)
 
 

@@ -1,20 +1,36 @@
 """Two figures of every arm against each other, one point per arm: forgetting and drift, quality and cost."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fp_lab.lab.report.plots.style import INK, TRUTH_COLOUR, Look, hide, paper, save
+from fp_lab.lab.report.plots.style import (
+    INK,
+    TRUTH_COLOUR,
+    Look,
+    arm_line,
+    headline,
+    hide,
+    legend_below,
+    paper,
+    save,
+    truth_line,
+)
 from fp_metrics import Interval
 
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "h")
 _ACROSS = 3  # panels
+_FLOOR: dict[str, Any] = {"lw": 1.0, "ls": (0, (3, 2))}
+_END = {
+    ("less", "less"): "lower left",
+    ("less", "more"): "upper left",
+    ("more", "less"): "lower right",
+    ("more", "more"): "upper right",
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,7 @@ def scatter(
     axes: Sequence[tuple[Axis, Axis]],
     arms_looks: Mapping[str, Look],
     path: Path,
+    title: str,
     *,
     floor: Point | None = None,
 ) -> Path:
@@ -67,6 +84,7 @@ def scatter(
         axes: horizontal and vertical axis of each panel.
         arms_looks: by arm.
         path: of the PNG.
+        title: of the picture.
         floor: the ground truth through the codec, drawn as a cross of dashed lines.
 
     Raises:
@@ -77,8 +95,8 @@ def scatter(
     across = min(len(panels), _ACROSS)
     down = math.ceil(len(panels) / across)
     with paper():
-        wide, high = (6.4, 4.6) if across == 1 else (4.2 * across, 3.4 * down)
-        figure = Figure(figsize=(wide, high + 0.17 * len(panels[0])), layout="constrained")
+        wide, high = (7.0, 4.6) if across == 1 else (3.4 * across, 3.0 * down)
+        figure = Figure(figsize=(wide, high + 0.9), layout="constrained")
         shown = figure.subplots(down, across, squeeze=False).ravel()
         for place, points, (x, y) in zip(shown, panels, axes, strict=False):
             _panel(place, points, arms_looks, floor)
@@ -86,12 +104,11 @@ def scatter(
             place.set_ylabel(y.label)
         for place in shown[len(panels) :]:
             hide(place)
-        handles: dict[str, Any] = {}
-        for place in shown[: len(panels)]:
-            handles |= {
-                str(label): handle for handle, label in zip(*place.get_legend_handles_labels(), strict=True)
-            }
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", fontsize=8.5)
+        known = {point.name: point for points in panels for point in points if point.defined}
+        handles = [arm_line(replace(arms_looks[name], dash=""), point.label) for name, point in known.items()]
+        legend_below(figure, [*handles, *([truth_line(**_FLOOR)] if floor and floor.defined else [])])
+        ends = dict.fromkeys((_END[x.better, y.better]) for x, y in axes)
+        headline(figure, title, f"One point per arm, 95 % intervals. Best: {' or '.join(ends)}.")
         return save(figure, path)
 
 
@@ -99,21 +116,21 @@ def _panel(axes: Axes, points: Sequence[Point], arms_looks: Mapping[str, Look], 
     axes.grid()
     axes.set_axisbelow(True)
     if floor is not None and floor.defined:
-        line: dict[str, Any] = {"color": TRUTH_COLOUR, "lw": 1.0, "ls": (0, (3, 2)), "zorder": 1}
-        axes.axvline(floor.x.mean, label="ground truth through the codec", **line)
-        axes.axhline(floor.y.mean, **line)
-    for point, marker in zip(points, itertools.cycle(_MARKERS), strict=False):
+        axes.axvline(floor.x.mean, color=TRUTH_COLOUR, zorder=1, **_FLOOR)
+        axes.axhline(floor.y.mean, color=TRUTH_COLOUR, zorder=1, **_FLOOR)
+    for point in points:
         if point.defined:
+            look = arms_looks[point.name]
             axes.errorbar(
                 point.x.mean,
                 point.y.mean,
                 xerr=_reach(point.x),
                 yerr=_reach(point.y),
-                fmt=marker,
+                fmt=look.marker,
                 ms=7,
-                color=arms_looks[point.name].colour,
+                color=look.colour,
                 elinewidth=1.1,
-                label=point.label if point.label == point.name else f"{point.label}:  {point.name}",
+                label=point.label,
             )
     if missing := [point.label for point in points if not point.defined]:
         note = f"undefined: {', '.join(missing)}"

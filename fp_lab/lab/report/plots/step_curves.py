@@ -1,20 +1,31 @@
 """Plots of a training: scores and drift of its checkpoints against the step, losses by noise level."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
-from fp_lab.lab.report.plots.curves import panel_grid, running_mean
-from fp_lab.lab.report.plots.style import INK, TRUTH_COLOUR, Look, paper, save
+from fp_lab.lab.report.plots.curves import entitle, panel_grid, running_mean
+from fp_lab.lab.report.plots.style import (
+    TRUTH_COLOUR,
+    Look,
+    arm_line,
+    headline,
+    legend_below,
+    paper,
+    save,
+    truth_line,
+)
 from fp_lab.lab.results.arms import Arm
+
+_Content = TypeVar("_Content")
+_FLOOR: dict[str, Any] = {"lw": 1.0, "ls": (0, (3, 2))}
 
 LOSSES = {
     "loss": "loss",
@@ -49,19 +60,29 @@ class Panel:
     """One score.
 
     Attributes:
-        title: of the panel.
-        subtitle: the estimator.
+        score: its key.
+        estimator: that measures it.
         curves: by arm.
         floor: of the ground truth; NaN without one.
+        better: whether higher is better; None where neither is.
     """
 
-    title: str
-    subtitle: str
+    score: str
+    estimator: str
     curves: Mapping[str, Curve]
     floor: float = float("nan")
+    better: bool | None = None
 
 
-def step_curves(panels: Sequence[Panel], arms: Sequence[Arm], looks: Mapping[str, Look], path: Path) -> Path:
+def step_curves(
+    panels: Sequence[Panel],
+    arms: Sequence[Arm],
+    looks: Mapping[str, Look],
+    path: Path,
+    *,
+    title: str,
+    hint: str,
+) -> Path:
     """One panel per score, one line per arm with its 95 % band; a PNG, and an SVG of the same name.
 
     Args:
@@ -69,26 +90,24 @@ def step_curves(panels: Sequence[Panel], arms: Sequence[Arm], looks: Mapping[str
         arms: all that may be in a panel.
         looks: by arm.
         path: of the PNG.
+        title: of the picture.
+        hint: what to look for.
     """
 
     def draw(axes: Axes, panel: Panel) -> None:
         if np.isfinite(panel.floor):
-            axes.axhline(panel.floor, color=TRUTH_COLOUR, lw=1.0, ls=(0, (3, 2)), zorder=1)
+            axes.axhline(panel.floor, color=TRUTH_COLOUR, zorder=1, **_FLOOR)
         for name, curve in panel.curves.items():
             look = looks[name]
-            axes.plot(curve.steps, curve.mean, color=look.colour, ls=look.dash, lw=1.7, marker="o", ms=3.2)
+            axes.plot(
+                curve.steps, curve.mean, lw=1.7, ms=4, color=look.colour, ls=look.dash, marker=look.marker
+            )
             axes.fill_between(curve.steps, curve.low, curve.high, color=look.colour, alpha=0.12, lw=0)
-        axes.text(
-            *(1, 1.02, panel.subtitle),
-            transform=axes.transAxes,
-            ha="right",
-            va="bottom",
-            fontsize=6.8,
-            color="#777777",
-        )
+        entitle(axes, panel.score, panel.estimator, better=panel.better)
 
-    floor = any(np.isfinite(panel.floor) for panel in panels)
-    return _panels([(panel.title, panel) for panel in panels], draw, arms, looks, path, floor)
+    floor = [truth_line(**_FLOOR)] if any(np.isfinite(panel.floor) for panel in panels) else []
+    handles = [*(arm_line(looks[arm.name], arm.label) for arm in arms), *floor]
+    return _panels(panels, draw, handles, path, title, hint)
 
 
 def loss_curves(
@@ -111,37 +130,27 @@ def loss_curves(
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(LogFormatter())  # the usual one writes formulas, see `paper`
         axes.yaxis.set_minor_formatter(LogFormatter())
+        axes.set_title(LOSSES[column])
 
-    return _panels([(title, column) for column, title in LOSSES.items()], draw, arms, looks, path, False)
+    handles = [arm_line(replace(looks[arm.name], marker=""), arm.label) for arm in arms]
+    hint = "Lower is better; a gradient norm that jumps tells of an unstable training."
+    return _panels(list(LOSSES), draw, handles, path, "Training loss by noise level, and gradient norm", hint)
 
 
 def _panels(
-    contents: Sequence[tuple[str, Any]],
-    draw: Callable[[Axes, Any], None],
-    arms: Sequence[Arm],
-    looks: Mapping[str, Look],
+    contents: Sequence[_Content],
+    draw: Callable[[Axes, _Content], None],
+    handles: Sequence[Line2D],
     path: Path,
-    floor: bool,
+    title: str,
+    hint: str,
 ) -> Path:
     with paper():
         figure, grid = panel_grid(len(contents), height=2.35)
-        for axes, (title, content) in zip(grid, contents, strict=False):
+        for axes, content in zip(grid, contents, strict=False):
             draw(axes, content)
-            axes.set_title(title)
             axes.set_xlabel("training step")
             axes.grid(axis="y")
-        _legend(figure, arms, looks, floor)
+        legend_below(figure, handles)
+        headline(figure, title, hint)
         return save(figure, path)
-
-
-def _legend(figure: Figure, arms: Sequence[Arm], looks: Mapping[str, Look], floor: bool) -> None:
-    handles = [
-        Line2D([], [], color=looks[arm.name].colour, ls=looks[arm.name].dash, lw=2, label=arm.label)
-        for arm in arms
-    ]
-    if floor:
-        label = "ground truth through the codec"
-        handles.append(Line2D([], [], color=TRUTH_COLOUR, lw=1.0, ls=(0, (3, 2)), label=label))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=2, fontsize=8.5, handlelength=3.2, labelcolor=INK
-    )

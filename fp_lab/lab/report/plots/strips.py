@@ -1,4 +1,4 @@
-"""Frame strips: what the videos look like over time, from true and from own history."""
+"""Frame strips: what the videos look like over time, from true and from generated history."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,22 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fp_lab.lab.files.video_batch import GIVEN, Videos
+from fp_lab.lab.report.plots.curves import wrapped
 from fp_lab.lab.report.plots.style import DPI, INK, paper, save
+from fp_lab.lab.tables.glossary import HISTORIES
 
 SHOWN = 12
 """Frames in a strip."""
 _TILE, _LARGEST = 128, 192  # pixels of a frame's height: aimed at, and at most
-_GAP, _BAR, _HEAD = (
-    9,
-    20,
-    74,
-)  # pixels: between frames; the bar that tells when a frame was made; a block's title
-_LABEL = 9  # points
+_GAP, _BAR = 9, 26  # pixels: between frames; the bar that tells the section of a frame
+_HEAD, _HINT = 84, 44  # pixels: a block's title and frame numbers; the hint above all
+_LABEL, _SMALL = 11, 9  # points
+_WIDE = 17  # characters of a label's line
+_SWATCH = 10  # pixels: an arm's colour
+_LOOK_FOR = (
+    "A row should look like the ground truth, last frames included. "
+    "Bar: the section that a frame belongs to, in the order of generation."
+)
 _GREY = "#666666"
 
 
@@ -34,7 +39,7 @@ class Strip:
         label: at its left.
         frames: uint8 ``t h w c``, a whole video.
         order: for each frame the section that made it; None leaves the bar out.
-        colour: of the label.
+        colour: of the arm, beside the label.
     """
 
     label: str
@@ -51,12 +56,12 @@ def shown_frames(length: int) -> tuple[int, ...]:
 def arm_strips(
     own: Videos, true: Videos, truth: Videos | None, videos: Sequence[int], colour: str, path: Path
 ) -> Path:
-    """For some videos of one arm: the ground truth, then from true history, then from own history."""
+    """For some videos of one arm: the ground truth, then from true and from generated history."""
     blocks = {}
     for index in videos:
         strips = [Strip("ground truth", truth.frames[index].numpy())] if truth is not None else []
-        strips.append(Strip("true history", true.frames[index].numpy(), None, colour))
-        strips.append(Strip("own history", own.frames[index].numpy(), own.order, colour))
+        strips.append(Strip(HISTORIES["true"], true.frames[index].numpy(), None, colour))
+        strips.append(Strip(HISTORIES["own"], own.frames[index].numpy(), own.order, colour))
         blocks[_caption(own, index)] = strips
     return draw(blocks, path)
 
@@ -64,7 +69,7 @@ def arm_strips(
 def overview_strips(
     owns: Mapping[str, Videos], colours: Mapping[str, str], truth: Videos | None, video: int, path: Path
 ) -> Path:
-    """One video in all arms, from own history, below the ground truth; keys of `owns` are labels."""
+    """One video in all arms, from generated history, below the ground truth; keys of `owns` are labels."""
     strips = [Strip("ground truth", truth.frames[video].numpy())] if truth is not None else []
     strips += [Strip(label, v.frames[video].numpy(), v.order, colours[label]) for label, v in owns.items()]
     return draw({_caption(next(iter(owns.values())), video): strips}, path)
@@ -74,24 +79,27 @@ def draw(blocks: Mapping[str, Sequence[Strip]], path: Path) -> Path:
     """Draw blocks of strips under their titles, one column per shown frame."""
     first = next(iter(blocks.values()))[0].frames
     times, tile = shown_frames(len(first)), _Tile.fitting(first.shape[1], first.shape[2])
-    longest = max((strip.label for strips in blocks.values() for strip in strips), key=len)
-    left = 24 + round(len(longest) * _LABEL * 0.62 * DPI / 72)
+    labels = [wrapped(strip.label, _WIDE) for strips in blocks.values() for strip in strips]
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    left = 40 + round(longest * _LABEL * 0.62 * DPI / 72)
     width = left + len(times) * (tile.width + _GAP) + _GAP
     height = (
         sum(_HEAD + sum(tile.height + _GAP + _bar(strip) for strip in strips) for strips in blocks.values())
         + _GAP
+        + _HINT
     )
     canvas = np.full((height, width, 3), 255, dtype=np.uint8)
     with paper():
         figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-        top = 0
+        _text(figure, canvas, left, 24, _LOOK_FOR, size=_SMALL + 1, color=_GREY, ha="left")
+        top = _HINT
         for title, strips in blocks.items():
             _text(figure, canvas, left, top + 24, title, size=_LABEL + 1, weight="bold", ha="left")
             numbers = top + _HEAD - 14
-            _text(figure, canvas, left - 10, numbers, "frame", size=7.5, color=_GREY, ha="right")
+            _text(figure, canvas, left - 24, numbers, "frame", size=_SMALL, color=_GREY, ha="right")
             for column, time in enumerate(times):
                 centre = left + column * (tile.width + _GAP) + tile.width / 2
-                _text(figure, canvas, centre, numbers, f"{time}", size=7.5, color=_GREY)
+                _text(figure, canvas, centre, numbers, f"{time}", size=_SMALL, color=_GREY)
             top += _HEAD
             for strip in strips:
                 _strip(figure, canvas, strip, times, tile, left, top)
@@ -142,23 +150,27 @@ def _strip(
     top: int,
 ) -> None:
     middle = top + tile.height / 2
-    _text(figure, canvas, left - 10, middle, strip.label, size=_LABEL, color=strip.colour, ha="right")
-    calls = max(strip.order) + 1 if strip.order is not None else 0
+    swatch = np.round(np.array(to_rgb(strip.colour)) * 255)
+    canvas[top : top + tile.height, left - _SWATCH - 6 : left - 6] = swatch
+    _text(figure, canvas, left - 24, middle, wrapped(strip.label, _WIDE), size=_LABEL, ha="right")
+    sections = max(strip.order) + 1 if strip.order is not None else 0
     bar = top + tile.height + 3
     if strip.order is not None:
-        _text(figure, canvas, left - 10, bar + (_BAR - 5) / 2, "call", size=6.5, color=_GREY, ha="right")
+        _text(
+            figure, canvas, left - 24, bar + (_BAR - 5) / 2, "section", size=_SMALL, color=_GREY, ha="right"
+        )
     for column, time in enumerate(times):
         x = left + column * (tile.width + _GAP)
         canvas[top : top + tile.height, x : x + tile.width] = tile.draw(strip.frames[time])
         if strip.order is None:
             continue
         section = strip.order[time]
-        late = section / max(1, calls - 1)
+        late = section / max(1, sections - 1)
         shade = to_rgb("#111111") if section == GIVEN else colormaps["viridis"](0.95 - 0.85 * late)[:3]
         canvas[bar : bar + _BAR - 5, x : x + tile.width] = np.round(np.array(shade) * 255)
         ink = "white" if section == GIVEN or late > 0.5 else "#111111"
         label = "given" if section == GIVEN else f"{section + 1}"
-        _text(figure, canvas, x + tile.width / 2, bar + (_BAR - 5) / 2, label, size=6.5, color=ink)
+        _text(figure, canvas, x + tile.width / 2, bar + (_BAR - 5) / 2, label, size=_SMALL, color=ink)
 
 
 def _text(
@@ -182,4 +194,5 @@ def _text(
 
 
 def _caption(videos: Videos, index: int) -> str:
-    return f"{videos.captions[index] or 'no caption'}  (seed {videos.seeds[index]})"
+    caption = f"Caption: “{videos.captions[index]}”" if videos.captions[index] else "No caption"
+    return f"{caption}  (video seed {videos.seeds[index]})"

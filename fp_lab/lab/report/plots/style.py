@@ -1,20 +1,23 @@
-"""How pictures look: one colour and line per arm, safe for colour-blind readers; typography; saving."""
+"""How pictures look: colour, line, marker of each arm, for colour-blind readers too; typography; saving."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from fp_data.atomic import replacing
 from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.results.labels import compression_of
+from fp_lab.recipe import COMPRESSIONS, Recipe
 
-PALETTE = ("#332288", "#CC6677", "#117733", "#D9A441", "#3C9CC8", "#882255", "#44AA99", "#7A7A1E", "#AA4499")
+PALETTE = ("#332288", "#D9A441", "#44AA99", "#CC6677", "#882255", "#117733", "#3C9CC8", "#7A7A1E", "#AA4499")
 """Paul Tol's "muted" scheme, its palest two darkened for white paper: https://sronpersonalpages.nl/~pault/."""
 _CONTROL = "#767676"
 LineStyle = str | tuple[int, tuple[float, ...]]
@@ -26,6 +29,9 @@ _DASHES: dict[str, LineStyle] = {
     "planned": (0, (1, 1)),
     "none": ":",
 }
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "h")
+_SHIFTS: dict[str, int] = {"vanilla": 0, "endpoint": 3, "inverted": 4, "planned": 6, "none": 0}
+"""Places in the palette between a compression in vanilla order and the same in another."""
 TRUTH_COLOUR = "#111111"
 INK, FAINT = "#222222", "#d5d5d5"
 DPI = 150
@@ -38,18 +44,43 @@ class Look:
     Attributes:
         colour: hex.
         dash: a matplotlib line style; it tells the order.
+        marker: a matplotlib marker; it tells arms of one colour apart.
     """
 
     colour: str
     dash: LineStyle
+    marker: str = "o"
 
 
-def looks(arms: Sequence[Arm]) -> dict[str, Look]:
-    """Arm name -> look, the same in every picture."""
-    colours = itertools.cycle(PALETTE)
-    return {
-        arm.name: Look(_CONTROL if arm.control else next(colours), _DASHES[arm.recipe.order]) for arm in arms
-    }
+def looks(arms: Iterable[Arm]) -> dict[str, Look]:
+    """Arm name -> look: the same in every picture, and in other comparisons as far as colours suffice.
+
+    Each compression in each order has a place in the palette. Where two arms ask for the same place, the
+    one without options, or else the first by name, gets it, the other the next free one; when all are taken
+    they are used again, with other markers.
+    """
+    uses = [0] * len(PALETTE)
+    found = {}
+    for arm in sorted(arms, key=lambda arm: ("--" in arm.name, arm.name)):
+        asked = _place(arm.recipe)
+        places = [(asked + step) % len(PALETTE) for step in range(len(PALETTE))]
+        place = min(places, key=lambda place: uses[place])
+        marker = _MARKERS[(place + 4 * uses[place]) % len(_MARKERS)]
+        uses[place] += not arm.control
+        colour = _CONTROL if arm.control else PALETTE[place]
+        found[arm.name] = Look(colour, _DASHES[arm.recipe.order], marker)
+    return found
+
+
+def _place(recipe: Recipe) -> int:
+    """Place in the palette that a recipe asks for: by its compression, else by the size of its context."""
+    named = [name.replace("_", " ") for name in COMPRESSIONS]
+    compression = compression_of(recipe).partition(" + ")[0]
+    if compression in named:
+        return named.index(compression) + _SHIFTS[recipe.order]
+    runs = (*recipe.left.runs, *recipe.right.runs)
+    frames = sum(level.frames for run in runs for level in run.levels)
+    return frames.bit_length() + _SHIFTS[recipe.order]
 
 
 @contextmanager
@@ -78,6 +109,36 @@ def paper() -> Iterator[None]:
     }
     with mpl.rc_context(settings):
         yield
+
+
+def headline(figure: Figure, title: str, hint: str) -> None:
+    """What a picture shows, and below it what to look for."""
+    figure.suptitle(f"{title}\n{hint}", x=0.008, ha="left", fontsize=10, linespacing=1.35)
+
+
+def arm_line(look: Look, label: str) -> Line2D:
+    """An arm's entry in a legend."""
+    return Line2D([], [], color=look.colour, ls=look.dash, lw=2, marker=look.marker, ms=5, label=label)
+
+
+def truth_line(**line: Any) -> Line2D:
+    """The ground truth's entry in a legend."""
+    return Line2D([], [], color=TRUTH_COLOUR, label="ground truth (true videos through the codec)", **line)
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+    """A legend below all panels, in as many columns as its longest label leaves room for."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, int(figure.get_figwidth() / (0.066 * longest + 0.75)))
+    rows = -(-len(handles) // columns)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=-(-len(handles) // rows),
+        fontsize=8.5,
+        handlelength=3.2,
+        labelcolor=INK,
+    )
 
 
 def save(figure: Figure, path: Path, *, vector: bool = True) -> Path:

@@ -110,7 +110,7 @@ def test_the_verdict_ranks_arms_by_what_they_recall(tmp_path: Path) -> None:
     assert (float(most), float(least)) == pytest.approx((16, 8), abs=0.3)
     assert "over 6 paired differences" in comparison.verdict.memory
     assert comparison.verdict.text.startswith(comparison.verdict.memory)
-    assert comparison.markdown.count("### Forgetting") == 1
+    assert comparison.markdown.count("### Memory: ") == 1
     moving = compare_runs([made_up_grid(tmp_path / "moving", {RELEASED: GOOD, CONTROL: GOOD}, videos=32)])
     assert moving.verdict.memory == ""
     assert "Forgetting" not in moving.markdown
@@ -133,7 +133,7 @@ def test_beyond_its_reach_a_schedule_is_held_to_one_frame(tmp_path: Path) -> Non
     # 19 frames of history and 8 of the section reach back 27 frames
     cut = {ONE: {8: 10.0, 30: 10.0}, RELEASED: {8: 13.0, 30: 10.0}, MANY: {8: 16.0}}
     found = outcome(grid(tmp_path / "1", cut), "memory/reach")
-    assert "gaps above 27" in found.evidence
+    assert "hidden longer than 27 frames" in found.evidence
     assert len(found.differences) == 1, "within reach nothing is compared"
     assert found.differences[0].mean == pytest.approx(0, abs=0.4)
     fooled = cut | {RELEASED: {8: 13.0, 30: 13.0}}

@@ -128,7 +128,7 @@ def test_the_verdict_tells_control_and_arms_apart(comparison: Comparison) -> Non
     verdict = comparison.verdict
     assert verdict.family == "world"
     assert f"({CONTROL}) scores worse than every arm with history in clarity" in verdict.control
-    assert "psnr" in verdict.control
+    assert "PSNR" in verdict.control
     assert "differ in drift by more than the noise" in verdict.arms
     assert "16 prompts, 1 training seed" in verdict.caveat
     assert "unreliable" not in verdict.caveat
@@ -152,7 +152,7 @@ def test_settings_choose_among_the_runs(tmp_path: Path) -> None:
 def test_the_verdict_admits_that_nothing_can_be_told(tmp_path: Path) -> None:
     arms = {VANILLA: GOOD, INVERTED: GOOD, CONTROL: GOOD}
     verdict = compare_runs([made_up_grid(tmp_path, arms, videos=6)]).verdict
-    assert "is not told apart from any arm" in verdict.control
+    assert "does not differ significantly from any arm" in verdict.control
     assert "do not differ in drift by more than the noise" in verdict.arms
     assert "below 16 prompts intervals are unreliable" in verdict.caveat
 
@@ -162,7 +162,7 @@ def test_the_verdict_names_the_arms_that_are_no_better_than_no_history(tmp_path:
     arms[VANILLA] = arms[TWIN] = GOOD
     verdict = compare_runs([made_up_grid(tmp_path, arms, videos=16)]).verdict
     assert f"({CONTROL}) scores worse than 2 of 3 arms in" in verdict.control
-    assert "it is not told apart there from “inverted · temporal”" in verdict.control
+    assert "it does not differ significantly there from “inverted · temporal”" in verdict.control
 
 
 def test_training_seeds_are_pooled_and_paired(tmp_path: Path) -> None:

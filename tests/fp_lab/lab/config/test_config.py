@@ -1,12 +1,18 @@
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fp_lab.codecs.tiny import CodecConfig
 from fp_lab.lab.config import ExperimentConfig, load, to_yaml
 from fp_lab.lab.config.find import available_experiments, experiments_folder
+from fp_lab.lab.config.making import make
+from fp_lab.lab.config.texts import field_types, settings_class
+from fp_lab.lab.training.pretrain import CodecRunConfig, PretrainConfig
 
 GEOMETRIC_INVERTED = "f1k1_x_g9_f1k1f1k1h4w2f1k1h4w4f1k1h8w4f2k1h8w8_td"
 
@@ -93,7 +99,7 @@ def test_a_chain_that_comes_back_to_itself_is_refused(tmp_path: Path) -> None:
         ("objective.caption_dropout=2", r"objective.caption_dropout: got 2.0, expected a value in \[0, 1\]"),
         ("model.backbone.depth=0", r"model.backbone.depth: got 0, expected at least 1"),
         ("model.backbone.theta=0", r"model.backbone.theta: got 0.0, expected a number above 0"),
-        ("seed=-1", r"command line: seed: got -1, expected a value in \[0, 4294967296\)"),
+        ("seed=-1", r"command line: seed: got -1, expected a value in \[0, 4294967295\]"),
         ("seed=99999999999999999999", r"command line: seed: got 9+, expected a value in"),
         ("context.attention=isolated", r"command line: context.timestep: got 'same'"),
         ("recipe=td_f16k4f2q2_g9", r"got 'q'"),
@@ -102,6 +108,29 @@ def test_a_chain_that_comes_back_to_itself_is_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_meant_is_said(override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load("base", [override])
+
+
+def counts_of(kind: type, path: str = "") -> Iterator[tuple[str, int | tuple[int, ...]]]:
+    """Settings that are counts, the seeds left out, with a number beyond a thousand million for each."""
+    for name, hint in field_types(kind).items():
+        key = f"{path}.{name}".removeprefix(".")
+        if inner := settings_class(hint):
+            yield from counts_of(inner, key)
+        elif int in (hint, *get_args(hint)) and "seed" not in name:
+            sides = len(getattr(kind(), name)) if hint == tuple[int, ...] and kind is CodecConfig else 1
+            yield key, (10**9 + 8,) * sides if get_origin(hint) is tuple else 10**9 + 8
+
+
+@pytest.mark.parametrize("kind", [ExperimentConfig, PretrainConfig, CodecRunConfig])
+def test_no_count_goes_beyond_a_thousand_million(kind: type) -> None:
+    found = [(key, value) for key, value in counts_of(kind) if key != "videos"]
+    assert len(found) > 12
+    for key, value in found:
+        settings: Any = value
+        for name in reversed(key.split(".")):
+            settings = {name: settings}
+        with pytest.raises(ValueError, match="1000000008"):
+            make(kind, {**settings, **({"recipe": "g9"} if kind is ExperimentConfig else {})})
 
 
 def test_a_value_out_of_range_names_the_file_that_has_set_it_last(tmp_path: Path) -> None:

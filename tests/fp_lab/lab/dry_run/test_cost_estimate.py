@@ -1,5 +1,6 @@
 """What a grid is said to cost, before it is run."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,16 @@ from rich.console import Console
 
 from fixtures import tiny_config, tiny_experiment
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.dry_run import cost_estimate
-from fp_lab.lab.dry_run.cost_estimate import estimate, product_rate, timed_step
+from fp_lab.lab.dry_run import remembered_timings, timings
+from fp_lab.lab.dry_run.cost_estimate import estimate
 from fp_lab.lab.dry_run.plan_table import Options, duration, plan_notes, plan_table
+from fp_lab.lab.dry_run.remembered_timings import REMEMBERED
+from fp_lab.lab.dry_run.timings import product_rate, timed_step
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import grid_jobs
-from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.planning.arm_flops import sampling_flops
 from fp_lab.lab.planning.flops import shape_of, training_tflop
-from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import build_tiny
 
 GRID = """\
@@ -38,10 +39,9 @@ def test_costs_are_in_proportion_to_what_arms_do(tmp_path: Path, monkeypatch: py
     (tmp_path / "grid.yaml").write_text(GRID)
     grid = load_grid(tmp_path / "grid.yaml")
     jobs = grid_jobs(grid, tmp_path / "runs")
-    materials = Materials(tmp_path / "cache", Reporter())
-    monkeypatch.setattr(cost_estimate, "timed_step", lambda *given: 0.5)
-    monkeypatch.setattr(cost_estimate, "_seconds_per_frame", lambda *given: 0.1)
-    plain, longer, wider, guided, control, _ = estimate(jobs, materials)
+    monkeypatch.setattr(timings, "timed_step", lambda *given: 0.5)
+    monkeypatch.setattr(timings, "seconds_per_frame", lambda *given: 0.1)
+    plain, longer, wider, guided, control, _ = estimate(jobs)
     assert plain.train == pytest.approx(4 * 0.5)
     assert longer.train == pytest.approx(2 * plain.train)
     assert wider.train == pytest.approx(2 * plain.train)
@@ -55,13 +55,13 @@ def test_costs_are_in_proportion_to_what_arms_do(tmp_path: Path, monkeypatch: py
     place = RunFolder(jobs[0].folder)
     with place.doing("train", jobs[0].keys.train):
         pass
-    partly = estimate(jobs, materials)[0]
+    partly = estimate(jobs)[0]
     assert (partly.train, partly.sample > 0) == (0, True)
     RunFolder(jobs[1].folder).record_failure(jobs[1].key, "reason", "trace")
     console = Console(width=200)
     with console.capture() as captured:
-        console.print(plan_table(grid, jobs, estimate(jobs, materials), workers=2))
-    costs = estimate(jobs, materials)
+        console.print(plan_table(grid, jobs, estimate(jobs), workers=2))
+    costs = estimate(jobs)
     total = sum(cost.total for cost in costs)
     left = total - costs[1].total
     assert f"About {duration(left / 2)} in all" in captured.get(), "what has failed is not tried again"
@@ -98,12 +98,11 @@ def test_arms_over_a_transformer_are_counted_and_nothing_of_them_is_loaded(
     jobs = grid_jobs(grid, tmp_path / "runs")
     for weights in (tmp_path / "wan").rglob("*.safetensors"):
         weights.unlink()
-    materials = Materials(tmp_path / "cache", Reporter())
-    monkeypatch.setattr(cost_estimate, "timed_step", lambda *given: 0.5)
-    monkeypatch.setattr(cost_estimate, "product_rate", lambda config: 1e9)
-    monkeypatch.setattr(cost_estimate, "_seconds_per_frame", lambda *given: 0.1)
-    counted, guided, own = estimate(jobs, materials)
-    config, rate = jobs[0].config, cost_estimate.SHARE * 1e9
+    monkeypatch.setattr(timings, "timed_step", lambda *given: 0.5)
+    monkeypatch.setattr(timings, "product_rate", lambda config: 1e9)
+    monkeypatch.setattr(timings, "seconds_per_frame", lambda *given: 0.1)
+    counted, guided, own = estimate(jobs)
+    config, rate = jobs[0].config, estimate_module.SHARE * 1e9
     assert counted.train == pytest.approx(training_tflop(config) * 1e12 / rate)
     shape = shape_of(config, 7)
     assert counted.sample == pytest.approx(2 * 2 * sampling_flops(config, shape, 2) / rate)
@@ -111,7 +110,7 @@ def test_arms_over_a_transformer_are_counted_and_nothing_of_them_is_loaded(
     assert counted.score == pytest.approx(2 * 25 * 2 * 0.1), "pixel frames"
     assert own.train == pytest.approx(4 * 0.5)
     cached = [replace(job, config=with_cache(job.config)) for job in jobs[:2]]
-    unknown = estimate(cached, materials)
+    unknown = estimate(cached)
     assert math.isnan(unknown[0].train)
     assert unknown[0].sample == counted.sample
     console = Console(width=200)
@@ -136,9 +135,46 @@ def test_a_step_is_timed_without_data_and_without_a_codebook(tmp_path: Path) -> 
     tiny_experiment(tmp_path)
     (tmp_path / "grid.yaml").write_text(GRID)
     jobs = grid_jobs(load_grid(tmp_path / "grid.yaml"), tmp_path / "runs")
-    seconds = timed_step(jobs[-1].config, Materials(tmp_path / "cache", Reporter()))
-    assert seconds > 0
-    assert not (tmp_path / "cache").exists()
+    assert timed_step(jobs[-1].config) > 0
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"KEY": NaN}', '{"KEY": -1}', '{"KEY": "0.2"}', "[" * 10**5]
+)
+def test_a_timing_is_taken_once_per_machine_and_a_damaged_one_anew(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(timings, "timed_step", lambda config: taken.append(config.training.batch) or 0.5)
+    monkeypatch.setattr(timings, "seconds_per_frame", lambda *given: 0.1)
+    tiny_experiment(tmp_path)
+    (tmp_path / "grid.yaml").write_text(GRID)
+    jobs = grid_jobs(load_grid(tmp_path / "grid.yaml"), tmp_path / "runs")
+    first = estimate(jobs[:2])
+    assert estimate(jobs[:2]) == first
+    assert taken == [2]
+    estimate(jobs[2:3])
+    assert taken == [2, 4], "another batch is another step"
+    file = tmp_path / "cache" / REMEMBERED
+    (key,) = [key for key, seconds in json.loads(file.read_text()).items() if seconds == 0.5][:1]
+    file.write_text(content.replace("KEY", key))
+    assert estimate(jobs[:2]) == first
+    assert taken == [2, 4, 2]
+    monkeypatch.setattr(remembered_timings, "environment", lambda: {"processor": "another"})
+    estimate(jobs[:2])
+    assert taken == [2, 4, 2, 2]
+
+
+def test_a_cache_that_cannot_be_written_to_costs_the_memory_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    assert remembered_timings.remembered("step", {}, lambda: 2.0) == 2.0
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FP_LAB_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(7.4, "7 s"), (119, "119 s"), (150, "2 min"), (9000, "2.5 h")])

@@ -29,7 +29,7 @@ def test_drift_of_the_world_comes_before_that_of_other_families(tmp_path: Path) 
         c=estimator("world", "motion", None),
         d=estimator("world", "anatomy", 0.5),
     )
-    assert first_look(tmp_path) == "drift (world): clarity 0.250, anatomy 0.500"
+    assert first_look(tmp_path) == "drift (world): clarity 0.250, shape 0.500"
     write(tmp_path, a=estimator("plain", "clarity", 0.9), b=estimator("world", "clarity", None))
     assert first_look(tmp_path) == "drift (plain): clarity 0.900"
 
@@ -43,7 +43,7 @@ def test_still_scenes_are_told_by_what_they_recall_from_own_history(tmp_path: Pa
     content = {"clusters": ["a", "b", "c"], "histories": {"own": own, "true": []}}
     (tmp_path / "forgetting.json").write_text(json.dumps(content))
     write(tmp_path, a=estimator("plain", "clarity", 0.9))
-    assert first_look(tmp_path) == "recalled 15.0 dB, objects told right 50%"
+    assert first_look(tmp_path) == "recalled 15.0 dB, objects restored 50%"
 
 
 def test_worlds_with_moving_objects_and_arms_without_figures(tmp_path: Path) -> None:

@@ -17,9 +17,7 @@ from fp_lab.lab.dry_run.cost_estimate import estimate
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import grid_jobs, run_grid
-from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runs import run as run_module
-from fp_lab.lab.runtime.reporter import Reporter
 
 QUIET = Console(quiet=True)
 GOOD, INVERTED, BAD = "td_f2k2f1k1_g3", "f1k1_x_g3_f1k1f2k2_td", "td_f2k2f1k1_g3--sampling.fill=bisect"
@@ -210,7 +208,7 @@ def test_two_arms_on_real_video_are_run_once(folder: Path) -> None:
     assert truth.flatten(1).std(1).min() > 10, "windows of real video are not flat"
 
     jobs = grid_jobs(grid, runs)
-    costs = estimate(jobs, Materials(runs / "cache", Reporter()))
+    costs = estimate(jobs)
     assert [cost.total for cost in costs] == [0, 0]
     assert "Nothing is left to do" in _text(plan_table(grid, jobs, costs))
     assert not [job for job in jobs if not job.is_whole]

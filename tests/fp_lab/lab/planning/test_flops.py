@@ -94,7 +94,7 @@ def counted() -> Iterator[FlopCounterMode]:
 
 def really_counted(config: ExperimentConfig, family: str, sections: list[Section]) -> float:
     """Mean operations per sample of really done steps on each of some sections."""
-    model = as_told(build_model(config, load_codec(config.codec.source)), family)
+    model = as_told(build_model(config, load_codec(config.codec.source).channels), family)
     system = build_system(config, model)
     batch: Any = {"latents": torch.randn(2, 16, LATENTS, 4, 4), "captions": ["", ""]}
     if family in IMAGE:
@@ -144,7 +144,7 @@ def test_operations_of_videos_are_those_of_a_rollout(
 ) -> None:
     options = ("context.attention=isolated", "context.timestep=zero") if isolated else ()
     config = config_of(folder, family, *options)
-    model = as_told(build_model(config, load_codec(config.codec.source)), family).eval()
+    model = as_told(build_model(config, load_codec(config.codec.source).channels), family).eval()
     sampling = replace(config.sampling, solver=SolverConfig("euler", 4))
     with counted() as counter:
         for _ in rollout(

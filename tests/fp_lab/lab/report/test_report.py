@@ -1,12 +1,16 @@
 """The page of a grid: complete, self-contained, and its pictures are there."""
 
 import json
+import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
 
 import fake_runs
 from fake_runs import CONTROL, INVERTED, VANILLA
@@ -20,6 +24,7 @@ from fp_lab.lab.report.plots.style import looks, png_size
 from fp_lab.lab.results.gather import gather
 from made_up_scores import Figures, made_up_grid
 
+LABELS = {"vanilla · temporal", "inverted · temporal", "no history"}
 _VOID = {"meta", "img", "br", "input", "link", "hr"}
 
 
@@ -127,6 +132,35 @@ def test_the_tables_lie_beside_the_page(grid: Path) -> None:
     assert f"| `{CONTROL}` " in text
 
 
+def legend(picture: Path) -> dict[str, str]:
+    """Label -> colour of what stands before it in the legend of an SVG, where texts are comments."""
+    drawn = picture.read_text(encoding="utf-8").partition('<g id="legend_1">')[2]
+    texts = [(0, ""), *((found.end(), found[1]) for found in re.finditer(r"<!-- (.*?) -->", drawn))]
+    before = [(label, drawn[begin:end]) for (begin, _), (end, label) in pairwise(texts)]
+    colours = {label: re.findall(r"(?:stroke|fill): (#[0-9a-f]{6})", part) for label, part in before}
+    return {label: next(c for c in reversed(found) if c != "#222222") for label, found in colours.items()}
+
+
+def test_an_arm_has_one_colour_and_its_short_label_in_every_legend(grid: Path) -> None:
+    report = grid / "report"
+    curves, cost = (legend(report / f"{name}.svg") for name in ("curves-world", "quality-cost"))
+    assert {label: curves[label] for label in LABELS} == cost
+    assert len(set(cost.values())) == 3
+    for picture in report.glob("*.svg"):
+        assert VANILLA not in picture.read_text(encoding="utf-8"), picture
+
+
+def test_bars_and_strips_have_the_colours_of_the_curves(grid: Path) -> None:
+    report = grid / "report"
+    colours = legend(report / "curves-world.svg")
+    bars = (report / "drift-world.svg").read_text(encoding="utf-8")
+    strip = np.asarray(Image.open(report / "strip-overview-00.png").convert("RGB"))
+    for label in LABELS:
+        assert f"fill: {colours[label]}" in bars
+        swatch = np.round(np.array(to_rgb(colours[label])) * 255)
+        assert (strip == swatch).all(-1).sum() > 500
+
+
 def test_every_arm_has_a_colour_of_its_own(grid: Path) -> None:
     found = looks(gather([grid]).arms)
     assert len({look.colour for look in found.values()}) == 3
@@ -170,7 +204,7 @@ def test_what_still_scenes_recall_is_drawn_and_told(tmp_path: Path) -> None:
     drawn = (grid / "report" / "forgetting-gap.svg").read_text(encoding="utf-8")
     gathered = gather([grid])
     for arm in gathered.arms:
-        assert f"{arm.label}:  {arm.context_tokens} context tokens" in drawn
+        assert f"{arm.label} ({arm.context_tokens} context tokens)" in drawn
     found = gather_forgetting(gathered)
     table = forgetting_table(gathered, found)
     cells = {line.name: [round(cell.value, 3) for cell in line.cells] for line in table.lines}

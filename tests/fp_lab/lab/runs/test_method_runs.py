@@ -95,7 +95,7 @@ def test_every_training_video_is_discretised_by_a_nearest_centroid(
     config = tiny_config(folder, ARMS["discrete"])
     fitted = materials.codebook(config)
     assert fitted is not None
-    model = build_model(config, materials.codec(config), fitted.codebook)
+    model = build_model(config, materials.codec(config).channels, fitted.codebook)
     latents = materials.training(config).latents
     pixels = model.history(latents).movedim(1, -1).flatten(0, -2)
     assert len(pixels.unique(dim=0)) <= 5

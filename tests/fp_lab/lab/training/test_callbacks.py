@@ -48,7 +48,7 @@ def table(folder: Path, config: ExperimentConfig, materials: Materials) -> pd.Da
 def test_the_first_step_is_what_a_plain_loop_finds(
     table: pd.DataFrame, config: ExperimentConfig, materials: Materials
 ) -> None:
-    system = build_system(config, build_model(config, materials.codec(config)))
+    system = build_system(config, build_model(config, materials.codec(config).channels))
     batch = LatentBatches(materials.training(config), 4, config.seed).batch(0)
     loss = system.section_loss(batch, step_generator(config.seed, 0, 0))  # type: ignore[arg-type]
     loss.backward()
@@ -75,7 +75,7 @@ def test_throughput_is_tokens_over_wall_time(table: pd.DataFrame, config: Experi
 
 
 def test_clipping_at_the_norm_is_lightnings(config: ExperimentConfig, materials: Materials) -> None:
-    system = build_system(config, build_model(config, materials.codec(config)))
+    system = build_system(config, build_model(config, materials.codec(config).channels))
     system.trainer = type("Alone", (), {"model": system, "precision_plugin": None})()  # type: ignore[assignment]
     for parameter in system.parameters():
         parameter.grad = torch.ones_like(parameter)

@@ -86,7 +86,7 @@ def trained(folder: Path, materials: Materials, environment: dict[str, str]) -> 
 def in_one_process(config: ExperimentConfig, materials: Materials) -> dict[str, Tensor]:
     """Averaged weights that learned: each step that of the mean gradient of the ranks' halves."""
     videos = materials.training(config)
-    model = told(build_model(config, materials.codec(config)), config, videos.captions)
+    model = told(build_model(config, materials.codec(config).channels), config, videos.captions)
     system = build_system(config, model)
     configured = system.configure_optimizers()
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]  # type: ignore[index]
@@ -112,7 +112,7 @@ def test_ranks_train_what_one_process_does(
 ) -> None:
     """The model that is written loads, and its base is untouched."""
     config = config_of(folder, arm, way)
-    start = dict(build_model(config, materials.codec(config)).named_parameters())
+    start = dict(build_model(config, materials.codec(config).channels).named_parameters())
     dtype = getattr(torch, config.model.dtype)
     saved = FramePackModel.load(trained[how, way, arm].model, torch_dtype=dtype)
     expected, learned = in_one_process(config, materials), 0
@@ -130,7 +130,9 @@ def test_checkpoints_hold_what_learns_and_nothing_else(
     how: str, way: str, arm: str, folder: Path, materials: Materials, trained: Places
 ) -> None:
     config = config_of(folder, arm, way)
-    learned = {f"model.{name}" for name, _ in trainable(build_model(config, materials.codec(config)))}
+    learned = {
+        f"model.{name}" for name, _ in trainable(build_model(config, materials.codec(config).channels))
+    }
     stored = torch.load(trained[how, way, arm].checkpoint, weights_only=True)
     assert stored["global_step"] == 2
     assert stored["state_dict"].keys() == learned
@@ -154,7 +156,7 @@ def test_a_stopped_training_of_adapters_continues_to_the_same_bits_on_every_rank
 def test_every_block_is_dealt_out_by_itself(folder: Path, materials: Materials) -> None:
     """In a group of one process; only a block at work is whole, so memory is that of a block."""
     config = config_of(folder, "framepack", "fsdp")
-    model = build_model(config, materials.codec(config))
+    model = build_model(config, materials.codec(config).channels)
     names = [name for name, _ in model.named_parameters()]
     system = build_system(config, model, ShardedSystem)
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)

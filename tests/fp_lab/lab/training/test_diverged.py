@@ -95,7 +95,7 @@ def test_frames_that_are_not_finite_fail_the_samples_with_their_section(
     config = replace(tiny_config(folder), recipe="f1k1_x_g3_f1k1f2k2_td")
     place = RunFolder(tmp_path / "arm" / "seed0")
     materials = Materials(folder / "cache", Reporter())
-    build_model(config, materials.codec(config)).save(place.model)
+    build_model(config, materials.codec(config).channels).save(place.model)
     whole = Codec.decode
 
     def decode(codec: Codec, latents: Tensor, *, clamp: bool = True) -> Tensor:

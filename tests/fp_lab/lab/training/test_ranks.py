@@ -81,7 +81,7 @@ def test_a_step_is_that_of_the_mean_gradient_of_the_halves(
     config: ExperimentConfig, materials: Materials, whole: RunFolder
 ) -> None:
     videos = materials.training(config)
-    system = build_system(config, build_model(config, materials.codec(config)))
+    system = build_system(config, build_model(config, materials.codec(config).channels))
     parts = [LatentBatches(videos, 4, config.seed, rank=rank, ranks=2).batch(0) for rank in range(2)]
     assert set(parts[0]["seeds"]).isdisjoint(parts[1]["seeds"])
     draws = [step_generator(config.seed, rank, 0) for rank in range(2)]

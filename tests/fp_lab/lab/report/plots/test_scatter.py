@@ -23,7 +23,10 @@ POINTS = [
     Point("td_b", "lost", interval(0.2), interval(NAN)),
     Point("td_c", "td_c", interval(0.1), interval(0.4, 0.3, 0.5)),
 ]
-LOOKS = {point.name: Look(f"#00{index}000", "-") for index, point in enumerate(POINTS)}
+LOOKS = {
+    point.name: Look(f"#00{index}000", "-", marker)
+    for index, (point, marker) in enumerate(zip(POINTS, "osD", strict=True))
+}
 AXES = Axis("drift of identity", "less"), Axis("forgetting of the object", "less")
 FLOOR = Point("truth", "truth", interval(0.01), interval(0.002))
 
@@ -36,14 +39,14 @@ def drawn(monkeypatch: pytest.MonkeyPatch, floor: Point | None = FLOOR) -> Figur
         return path
 
     monkeypatch.setattr(scatter_module, "save", keep)
-    scatter([POINTS], [AXES], LOOKS, Path("x.png"), floor=floor)
+    scatter([POINTS], [AXES], LOOKS, Path("x.png"), "drift", floor=floor)
     return kept[0]
 
 
 def test_one_point_per_arm_with_its_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     (axes,) = drawn(monkeypatch).axes
     bars = [one for one in axes.containers if isinstance(one, ErrorbarContainer)]
-    assert [one.get_label() for one in bars] == ["first:  td_a", "td_c"]
+    assert [one.get_label() for one in bars] == ["first", "td_c"]
     points = [one.lines[0] for one in bars]
     assert [(float(p.get_xdata()[0]), float(p.get_ydata()[0])) for p in points] == [(0.3, 0.1), (0.1, 0.4)]
     assert [p.get_color() for p in points] == ["#000000", "#002000"]
@@ -69,10 +72,10 @@ def test_undefined_arms_are_named_and_the_floor_is_two_lines(monkeypatch: pytest
 
 
 def test_a_picture_is_written_and_none_where_there_is_nothing_to_draw(tmp_path: Path) -> None:
-    path = scatter([POINTS], [AXES], LOOKS, tmp_path / "x.png")
+    path = scatter([POINTS], [AXES], LOOKS, tmp_path / "x.png", "drift")
     assert min(png_size(path)) > 400
     with pytest.raises(ValueError, match="nothing to draw"):
-        scatter([POINTS[1:2]], [AXES], LOOKS, tmp_path / "y.png")
+        scatter([POINTS[1:2]], [AXES], LOOKS, tmp_path / "y.png", "drift")
     assert not (tmp_path / "y.png").exists()
 
 
@@ -80,9 +83,9 @@ def test_panels_share_their_arms_and_their_legend(monkeypatch: pytest.MonkeyPatc
     kept: list[Figure] = []
     monkeypatch.setattr(scatter_module, "save", lambda figure, path: kept.append(figure) or path)
     turned = [Point(p.name, p.label, p.y, p.x) for p in POINTS]
-    scatter([POINTS, turned, POINTS, turned], [AXES] * 4, LOOKS, Path("x.png"))
+    scatter([POINTS, turned, POINTS, turned], [AXES] * 4, LOOKS, Path("x.png"), "drift")
     shown = [axes for axes in kept[0].axes if axes.axison]
     assert len(shown) == 4
     (legend,) = kept[0].legends
-    assert [text.get_text() for text in legend.get_texts()] == ["first:  td_a", "td_c"]
+    assert [text.get_text() for text in legend.get_texts()] == ["first", "td_c"]
     assert shown[0].get_xlabel() == "drift of identity  (less is better)"

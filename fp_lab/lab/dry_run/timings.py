@@ -1,0 +1,69 @@
+"""What is timed for the estimate of a grid: a training step, a matrix product, the scores of one video."""
+
+import time
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from fp_lab.codecs.tiny import codec_config
+from fp_lab.lab.config import ExperimentConfig, TrackConfig
+from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, multiplying
+from fp_lab.lab.efficiency.workload import timed
+from fp_lab.lab.materials.models import build_model, build_system
+from fp_lab.lab.materials.videos import evaluation_videos
+from fp_lab.lab.runtime.device import device_of
+from fp_lab.lab.scoring.score_run import measure_truth
+from fp_lab.training.system import LatentBatch, step_generator
+
+_STEPS = 3
+
+
+def product_rate(config: ExperimentConfig) -> float:
+    """Operations per second of a large matrix product in the type that an arm's blocks compute in."""
+    torch.set_num_threads(config.training.threads)
+    settings, device = config.model, device_of(config)
+    frozen = settings.lora is not None and settings.dtype == "bfloat16"
+    low = frozen or config.training.precision == "bf16-mixed"
+    multiply = multiplying([LARGE_PRODUCT], device, torch.bfloat16 if low else torch.float32)
+    multiply()
+    return LARGE_PRODUCT.flops / min(timed(multiply, device) for _ in range(_STEPS))
+
+
+def timed_step(config: ExperimentConfig) -> float:
+    """Seconds of a training step of an arm, on random latents; the first one, which warms up, left out.
+
+    Neither data nor a codec are loaded.
+    """
+    torch.set_num_threads(config.training.threads)
+    codec = codec_config(config.codec.source)
+    small = replace(config, recipe=str(replace(config.parsed_recipe, codebook=None)))  # its fit is no step
+    system = build_system(small, build_model(small, codec.latent_channels))
+    side = config.data.size // codec.spatial
+    shape = (config.training.batch, codec.latent_channels, config.data.frames, side, side)
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    batch = LatentBatch(latents=latents, captions=[""] * config.training.batch)
+    optimizer = torch.optim.AdamW(system.parameters())
+
+    def step(number: int) -> None:
+        system.section_loss(batch, step_generator(0, 0, number)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step(0)
+    return min(timed(partial(step, number), latents.device) for number in range(1, _STEPS + 1))
+
+
+def seconds_per_frame(config: ExperimentConfig, frames: int) -> float:
+    """Seconds of scoring a frame on one thread.
+
+    Args:
+        config: of an arm.
+        frames: of the video that is scored.
+    """
+    evaluation = replace(config.evaluation, videos=1, frames=frames, given=1)
+    short = replace(config, evaluation=evaluation, track=TrackConfig())
+    videos = evaluation_videos(short)
+    started = time.perf_counter()
+    measure_truth(videos, short)
+    return (time.perf_counter() - started) / (2 * frames)  # of two histories
