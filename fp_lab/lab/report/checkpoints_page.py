@@ -113,12 +113,17 @@ def _scores(
     path: Path,
 ) -> Path:
     panels = [
-        Panel(score, estimator, curves, better=better.get(estimator))
+        Panel(score, estimator, curves, better=_direction(better.get(estimator)))
         for score, estimator, curves in _curves(videos, basis, arms, "value")
     ]
     title = f"Scores over the training, {HISTORIES_IN_FULL['own']}"
     hint = "Arrows tell which direction is better; the mean over whole videos says nothing of drift."
     return step_curves(panels, arms, seen, path, title=title, hint=hint)
+
+
+def _direction(found: object) -> bool | None:
+    """As a table of pandas holds it, where neither direction may be NaN."""
+    return None if found is None or found != found else bool(found)
 
 
 def _curves(

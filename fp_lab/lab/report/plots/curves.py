@@ -178,7 +178,7 @@ def history_curves(
     """
     panels, arms = curves.defined(estimators), curves.gathered.arms
     with paper():
-        figure = Figure(figsize=(2.2 * len(panels) + 1.2, 1.25 * len(arms) + 1.3), layout="constrained")
+        figure = Figure(figsize=(2.2 * len(panels) + 1.2, 1.25 * len(arms) + 0.8), layout="constrained")
         grid = figure.subplots(len(arms), len(panels), squeeze=False, sharex=True, sharey="col")
         for row, arm in zip(grid, arms, strict=True):
             solid = replace(arms_looks[arm.name], dash="-", marker="")
@@ -270,7 +270,7 @@ def panel_grid(
     """A figure of so many panels in rows of `columns`; `height` and `width` of one in inches."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(max(_NARROWEST, width * columns), height * rows + 1.0), layout="constrained")
+    figure = Figure(figsize=(max(_NARROWEST, width * columns), height * rows + 0.5), layout="constrained")
     grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
     for axes in grid[count:]:
         hide(axes)

@@ -96,7 +96,7 @@ def scatter(
     down = math.ceil(len(panels) / across)
     with paper():
         wide, high = (7.0, 4.6) if across == 1 else (3.4 * across, 3.0 * down)
-        figure = Figure(figsize=(wide, high + 0.9), layout="constrained")
+        figure = Figure(figsize=(wide, high + 0.4), layout="constrained")
         shown = figure.subplots(down, across, squeeze=False).ravel()
         for place, points, (x, y) in zip(shown, panels, axes, strict=False):
             _panel(place, points, arms_looks, floor)

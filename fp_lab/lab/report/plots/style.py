@@ -35,6 +35,7 @@ _SHIFTS: dict[str, int] = {"vanilla": 0, "endpoint": 3, "inverted": 4, "planned"
 TRUTH_COLOUR = "#111111"
 INK, FAINT = "#222222", "#d5d5d5"
 DPI = 150
+_LEGEND_ROW = 0.19  # inches
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ def looks(arms: Iterable[Arm]) -> dict[str, Look]:
     """Arm name -> look: the same in every picture, and in other comparisons as far as colours suffice.
 
     Each compression in each order has a place in the palette. Where two arms ask for the same place, the
-    one without options, or else the first by name, gets it, the other the next free one; when all are taken
-    they are used again, with other markers.
+    plainer one gets it (no options, a named compression, tail dropped), or else the first by name, the other
+    the next free one; when all are taken they are used again, with other markers.
     """
     uses = [0] * len(PALETTE)
     found = {}
-    for arm in sorted(arms, key=lambda arm: ("--" in arm.name, arm.name)):
+    for arm in sorted(arms, key=_precedence):
         asked = _place(arm.recipe)
         places = [(asked + step) % len(PALETTE) for step in range(len(PALETTE))]
         place = min(places, key=lambda place: uses[place])
@@ -70,6 +71,12 @@ def looks(arms: Iterable[Arm]) -> dict[str, Look]:
         colour = _CONTROL if arm.control else PALETTE[place]
         found[arm.name] = Look(colour, _DASHES[arm.recipe.order], marker)
     return found
+
+
+def _precedence(arm: Arm) -> tuple[bool, bool, bool, str]:
+    named = compression_of(arm.recipe).replace(" ", "_") in COMPRESSIONS
+    tail = arm.recipe.left.tail or arm.recipe.right.tail
+    return "--" in arm.name, not named, tail != "td", arm.name
 
 
 def _place(recipe: Recipe) -> int:
@@ -127,10 +134,11 @@ def truth_line(**line: Any) -> Line2D:
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend below all panels, in as many columns as its longest label leaves room for."""
+    """A legend below all panels, in as many columns as its longest label allows; the figure grows."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, int(figure.get_figwidth() / (0.066 * longest + 0.75)))
     rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * rows)
     figure.legend(
         handles=handles,
         loc="outside lower center",

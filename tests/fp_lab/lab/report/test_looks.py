@@ -32,7 +32,7 @@ def test_both_halves_of_a_report_share_the_colour_of_the_arm_they_share() -> Non
 def test_another_arm_changes_no_colour_and_neither_does_the_order() -> None:
     few = looks(arms("td_f19k1_g9", RELEASED))
     assert looks(arms(*reversed(list(few)))) == few
-    more = looks(arms(f"{RELEASED}--context.amplify=True", "ta_f8k8f4k4f2k2f1k1_g9", "g9", *few))
+    more = looks(arms(f"{RELEASED}--context.amplify=True", "tc_f16k4f2k2f1k1_g9", "g9", *few))
     assert {name: more[name] for name in few} == few
 
 
@@ -54,4 +54,4 @@ def test_a_legend_of_fifteen_arms_lies_below_the_panels_and_inside_the_picture()
     assert box.x1 <= figure.bbox.width
     assert box.y0 >= 0
     assert all(panel.get_tightbbox().y0 >= box.y1 for panel in panels)
-    assert min(panel.bbox.height for panel in panels) > 60
+    assert min(panel.bbox.height for panel in panels) > 100
