@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from fp_lab.cli import app
 from fp_lab.lab.config import load_settings
-from fp_lab.lab.config.find import find_experiment, find_grids
+from fp_lab.lab.files.experiments import find_experiment, find_grids
 from fp_lab.lab.grids.grid import load_grid, single
 from fp_lab.lab.training.pretrain import CodecRunConfig, PretrainConfig
 

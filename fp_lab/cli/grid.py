@@ -11,7 +11,7 @@ from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import MOST
 from fp_lab.cli.places import folder_to_write
 from fp_lab.cli.typed import typed_command
-from fp_lab.lab.config.find import find_grids
+from fp_lab.lab.files.experiments import find_grids
 from fp_lab.lab.grids.closing_lines import ending
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from fixtures import tiny_config
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.baselines import BASELINES, PACKED, WINDOW, baseline
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.config.find import find_experiment
+from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.materials.models import build_system
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from fp_lab.lab.config.find import experiments_folder
+from fp_lab.lab.files.experiments import experiments_folder
 from fp_lab.recipe import RecipeError, parse
 
 REFERENCE_FILE = "reference/paper_tables.yaml"

@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
-from fp_lab.lab.config.find import find_experiment
 from fp_lab.lab.config.making import make
 from fp_lab.lab.config.reading import read_value, read_yaml
-from fp_lab.lab.config.recipe import PARTS
 from fp_lab.lab.config.texts import field_types, settings_class, takes_null
+from fp_lab.lab.files.experiments import find_experiment
+from fp_lab.recipe.parts import PARTS
 
 Settings = TypeVar("Settings")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from fp_lab.baselines import PACKED, Baseline, baseline
 from fp_lab.lab.config.experiment import ExperimentConfig
-from fp_lab.lab.config.find import find_experiment
 from fp_lab.lab.config.layers import (
     Layer,
     Settings,
@@ -18,8 +17,9 @@ from fp_lab.lab.config.layers import (
     with_origin,
 )
 from fp_lab.lab.config.reading import yaml_of
-from fp_lab.lab.config.recipe import PARTS, resolve_recipe
+from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.files.weights import latent_stride
+from fp_lab.recipe.parts import PARTS, resolve_recipe
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from fp_lab.baselines import BASELINES
 from fp_lab.lab.config import ExperimentConfig, Layer, merge, override_layer, read_layers
-from fp_lab.lab.config.find import find_experiment
 from fp_lab.lab.efficiency.arms import Side, compared, full_history, full_sequence
+from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.grids.grid import Grid, load_grid
 from fp_lab.recipe import parse
 from fp_lab.recipe.notation import RecipeError

@@ -20,12 +20,12 @@ from fp_lab.lab.config import (
     with_origin,
     yaml_of,
 )
-from fp_lab.lab.config.find import find_experiment
-from fp_lab.lab.config.recipe import PARTS
+from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.files.names import IN_GRIDS, IN_RUNS, check_folder_name
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.grids.axes import differences
 from fp_lab.lab.planning.flops import at_equal_compute
+from fp_lab.recipe.parts import PARTS
 
 GRID_KEYS = ("name", "base", "common", "axes", "arms", "exclude", "seeds")
 OVERRIDDEN = ("name", "seeds")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fp_lab.lab.config.of_run import run_settings
 from fp_lab.lab.files.atomic import read_json
+from fp_lab.lab.files.run_config import run_settings
 from fp_lab.weights.shipped import shipped_folder
 
 PROVENANCE_FILE = "provenance.json"

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fp_data.damaged import DamagedFile
-from fp_lab.lab.config.of_run import run_settings
-from fp_lab.lab.config.recipe import PARTS
+from fp_lab.lab.files.run_config import run_settings
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.results.run_index import read_runs, training_seed
 from fp_lab.lab.scoring.files import plain
+from fp_lab.recipe.parts import PARTS
 
 
 def runs_below(paths: Sequence[Path]) -> list[Path]:

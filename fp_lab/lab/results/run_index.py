@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from fp_data.atomic import replacing
 from fp_data.damaged import DamagedFile, parse_json, taking_apart
-from fp_lab.lab.config.of_run import run_settings
 from fp_lab.lab.files.atomic import read_json
+from fp_lab.lab.files.run_config import run_settings
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.provenance.base_origin import is_toy, toy_base
 from fp_lab.lab.results.differing import compared_settings

@@ -13,9 +13,9 @@ import bad_videos
 from fixtures import tiny_config, tiny_experiment
 from fp_data.clips import probe
 from fp_lab.cli import app
-from fp_lab.lab.config.find import find_grids
 from fp_lab.lab.dry_run import cost_estimate
 from fp_lab.lab.dry_run.cost_estimate import Cost
+from fp_lab.lab.files.experiments import find_grids
 from fp_lab.lab.grids import run_grid as grid_run
 from fp_lab.lab.grids.grid import Grid, load_grid
 from fp_lab.lab.grids.run_grid import GridResult

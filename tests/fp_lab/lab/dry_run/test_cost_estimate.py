@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fixtures import tiny_config, tiny_experiment
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.dry_run import remembered_timings, timings
+from fp_lab.lab.dry_run import cost_estimate, remembered_timings, timings
 from fp_lab.lab.dry_run.cost_estimate import estimate
 from fp_lab.lab.dry_run.plan_table import Options, duration, plan_notes, plan_table
 from fp_lab.lab.dry_run.remembered_timings import REMEMBERED
@@ -102,7 +102,7 @@ def test_arms_over_a_transformer_are_counted_and_nothing_of_them_is_loaded(
     monkeypatch.setattr(timings, "product_rate", lambda config: 1e9)
     monkeypatch.setattr(timings, "seconds_per_frame", lambda *given: 0.1)
     counted, guided, own = estimate(jobs)
-    config, rate = jobs[0].config, estimate_module.SHARE * 1e9
+    config, rate = jobs[0].config, cost_estimate.SHARE * 1e9
     assert counted.train == pytest.approx(training_tflop(config) * 1e12 / rate)
     shape = shape_of(config, 7)
     assert counted.sample == pytest.approx(2 * 2 * sampling_flops(config, shape, 2) / rate)

@@ -11,9 +11,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from fixtures import real_clip
-from fp_lab.lab.config.find import find_grids
-from fp_lab.lab.dry_run import plan_table
 from fp_lab.lab.dry_run.cost_estimate import estimate
+from fp_lab.lab.dry_run.plan_table import plan_table
+from fp_lab.lab.files.experiments import find_grids
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import grid_jobs, run_grid

@@ -13,7 +13,7 @@ from fp_data.buckets import Bucket
 from fp_data.latents import to_frames
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.lab.config import load, to_yaml
-from fp_lab.lab.config.find import find_experiment
+from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import GIVEN, Videos
 from fp_lab.lab.grids.grid import load_grid

@@ -13,8 +13,8 @@ from fp_data.damaged import parse_json
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.checkpoints.rows import write_tracked
 from fp_lab.lab.compare.comparison import compare
-from fp_lab.lab.config.of_run import run_settings
 from fp_lab.lab.evaluate.results import Results
+from fp_lab.lab.files.run_config import run_settings
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.engines.journal import JOURNAL_FILE, JournalReader
 from fp_lab.lab.report.results_page import write_results

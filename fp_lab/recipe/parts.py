@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 from fp_lab.recipe.compressions import from_parts
+from fp_lab.recipe.grammar import COMPRESSIONS, parse
+from fp_lab.recipe.notation import Recipe
 
 PARTS = ("compression", "order", "section", "tail", "codebook", "sink")
 _TYPES: dict[str, tuple[type, ...]] = {
