@@ -19,7 +19,7 @@ from fp_lab.lab.arm_tables import (
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.efficiency_table import efficiency_table, grid_folder, measured_efficiency
 from fp_lab.lab.forgetting_table import forgetting_table, gather_forgetting
-from fp_lab.lab.gathered import Gathered, gather
+from fp_lab.lab.gathered import Gathered, making
 from fp_lab.lab.measured_efficiency import measuring_command
 from fp_lab.lab.panels import Panels
 from fp_lab.lab.paper_table import paper_table
@@ -129,7 +129,7 @@ def compare_runs(
     Raises:
         ValueError: no scores there, scores that cannot share a table, or names that are not known.
     """
-    return compare(gather(paths, settings), against=against, beside=beside)
+    return making(partial(compare, against=against, beside=beside), paths, settings)
 
 
 def compare(gathered: Gathered, *, against: str | None = None, beside: str | None = None) -> Comparison:

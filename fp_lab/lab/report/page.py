@@ -9,7 +9,7 @@ from statistics import fmean
 from fp_lab.lab.atomic import write_text
 from fp_lab.lab.claims import check_on, counted
 from fp_lab.lab.compare import Comparison, compare
-from fp_lab.lab.gathered import Arm, Gathered, gather
+from fp_lab.lab.gathered import Arm, Gathered, making
 from fp_lab.lab.glossary import HISTORIES_IN_FULL, family_title
 from fp_lab.lab.report.claims_page import claims_html
 from fp_lab.lab.report.html import Picture, data_uri, document, pictures_html
@@ -44,11 +44,17 @@ def write_report(grid_folder: Path, runs: Sequence[Path] | None = None, reported
     Raises:
         ValueError: no scores there, or scores that cannot share a table.
     """
-    reported = reported or grid_folder
+
+    def write(gathered: Gathered) -> Path:
+        return _write(gathered, grid_folder, reported or grid_folder)
+
+    return making(write, [grid_folder] if runs is None else runs)
+
+
+def _write(gathered: Gathered, grid_folder: Path, reported: Path) -> Path:
     folder = reported / REPORT_FOLDER
-    comparison = compare(gather([grid_folder] if runs is None else runs))
+    comparison = compare(gathered)
     comparison.write(folder)
-    gathered = comparison.gathered
     arms_looks = looks(gathered.arms)
     sections = {
         "Tables": _tables(comparison),
