@@ -11,7 +11,20 @@ from safetensors import SafetensorError
 
 
 class DamagedFile(ValueError):
-    """A file that cannot be read as what it is; the message names it."""
+    """A file that cannot be read as what it is; the message names it.
+
+    Args:
+        path: the file.
+        fault: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(path, fault)
+        self.path, self.fault = path, fault
+
+    def __str__(self) -> str:
+        """The file and its fault."""
+        return f"{self.path}: {self.fault}"
 
 
 def damage_of(path: Path) -> str:
@@ -71,7 +84,7 @@ def taking_apart(path: Path, advice: str = "") -> Iterator[None]:
         raise
     except _UNREADABLE as error:
         what = f"no {error}" if isinstance(error, KeyError) else f"{error}"
-        raise DamagedFile(f"{path}: {damage_of(path)} ({what}){advice and '; '}{advice}") from error
+        raise DamagedFile(path, f"{damage_of(path)} ({what}){advice and '; '}{advice}") from error
 
 
 @contextmanager

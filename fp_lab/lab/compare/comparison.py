@@ -24,7 +24,7 @@ from fp_lab.lab.compare.paper_table import paper_table
 from fp_lab.lab.compare.verdict import Verdict, judge
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.results.efficiency import measuring_command
-from fp_lab.lab.results.gather import Gathered, gather
+from fp_lab.lab.results.gather import Gathered, making
 from fp_lab.lab.scoring.files import plain
 from fp_lab.lab.tables import Table, to_csv, to_html, to_latex, to_markdown, to_text
 
@@ -129,7 +129,7 @@ def compare_runs(
     Raises:
         ValueError: no scores there, scores that cannot share a table, or names that are not known.
     """
-    return compare(gather(paths, settings), against=against, beside=beside)
+    return making(partial(compare, against=against, beside=beside), paths, settings)
 
 
 def compare(gathered: Gathered, *, against: str | None = None, beside: str | None = None) -> Comparison:

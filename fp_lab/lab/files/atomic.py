@@ -37,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = parse_json(path.read_bytes())
     except ValueError as error:
-        raise DamagedFile(f"{path}: {damage_of(path)}") from error
+        raise DamagedFile(path, damage_of(path)) from error
     if not isinstance(found, dict):
-        raise DamagedFile(f"{path}: {damage_of(path)}")
+        raise DamagedFile(path, damage_of(path))
     return found

@@ -25,7 +25,7 @@ from fp_lab.lab.report.plots.style import Look, looks
 from fp_lab.lab.report.protocol import protocol_html
 from fp_lab.lab.report.scatter_sections import forgetting, quality_and_cost
 from fp_lab.lab.results.arms import Arm
-from fp_lab.lab.results.gather import Gathered, gather
+from fp_lab.lab.results.gather import Gathered, making
 from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import to_html
 from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL, family_title
@@ -52,11 +52,17 @@ def write_report(grid_folder: Path, runs: Sequence[Path] | None = None, reported
     Raises:
         ValueError: no scores there, or scores that cannot share a table.
     """
-    reported = reported or grid_folder
+
+    def write(gathered: Gathered) -> Path:
+        return _write(gathered, grid_folder, reported or grid_folder)
+
+    return making(write, [grid_folder] if runs is None else runs)
+
+
+def _write(gathered: Gathered, grid_folder: Path, reported: Path) -> Path:
     folder = reported / REPORT_FOLDER
-    comparison = compare(gather([grid_folder] if runs is None else runs))
+    comparison = compare(gathered)
     comparison.write(folder)
-    gathered = comparison.gathered
     arms_looks = looks(gathered.arms)
     sections = {
         "Tables": _tables(comparison),

@@ -50,7 +50,11 @@ def protocol_html(gathered: Gathered, grid_folder: Path) -> str:
 
 def _command(grid_folder: Path) -> str:
     note = grid_folder / "command.txt"
-    command = note.read_text(encoding="utf-8").strip() if note.is_file() else f"fp-lab compare {grid_folder}"
+    command = (
+        note.read_text(encoding="utf-8", errors="replace").strip()
+        if note.is_file()
+        else f"fp-lab compare {grid_folder}"
+    )
     return f"<code>{escape(command)}</code>"
 
 
@@ -125,7 +129,7 @@ def _configs(gathered: Gathered, grid_folder: Path) -> str:
     return "\n".join(
         f"<details><summary>Config: {escape(name)}</summary><pre>{escape(text)}</pre></details>"
         for name, path in files.items()
-        if path.is_file() and (text := path.read_text(encoding="utf-8"))
+        if path.is_file() and (text := path.read_text(encoding="utf-8", errors="replace"))
     )
 
 

@@ -68,8 +68,8 @@ def load_measured(grid: Path) -> MeasuredEfficiency | None:
         grid: its folder.
     """
     path = grid / FILE
-    content = read_json(path)
     with suppress(DamagedFile), taking_apart(path):  # of another version: measured anew where it is asked for
+        content = read_json(path)
         figures = {arm["name"]: arm for arm in content.pop("arms")}
         measured = MeasuredEfficiency(figures, content)
         for name in figures:
@@ -95,5 +95,5 @@ def measuring_command(grid: Path) -> str:
         grid: its folder.
     """
     note = grid / "command.txt"
-    made = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    made = note.read_text(encoding="utf-8", errors="replace").strip() if note.is_file() else ""
     return f"{made if made.startswith('fp-lab grid ') else f'fp-lab grid {grid.name}'} --efficiency"

@@ -1,15 +1,19 @@
 """What grids and runs have left in their folders, read into tidy tables; nothing is asked of a tracker."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar, get_args
 
 import pandas as pd
 
 from fp_data.damaged import DamagedFile, taking_apart
 from fp_lab.lab.files.atomic import read_json
+from fp_lab.lab.files.run_folder import TRUTH_FOLDER
 from fp_lab.lab.results.arms import Arm, arms_of, latent_size
 from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.differing import differing, refuse_pooled
@@ -28,8 +32,11 @@ from fp_lab.lab.scoring.files import FORGETTING_FILE, FRAMES_FILE, NOISE_FLOOR, 
 from fp_lab.lab.scoring.given_frames import with_given
 from fp_lab.packing.kernel_fit import misfits
 from fp_lab.recipe import parse
+from fp_metrics.returns import Kind, Return
 
 _Kind = TypeVar("_Kind", bound="Gathered")
+_Made = TypeVar("_Made")
+_ADVICE = "the command that made it scores it again"
 
 
 @dataclass(frozen=True)
@@ -133,8 +140,11 @@ class Gathered:
         truths = [(NOISE_FLOOR, 0, truth) for truth in self.truths]
         found: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         for name, training, folder in (*self.runs, *truths):
-            if content := read_json(folder / "scores" / FORGETTING_FILE):
-                found.setdefault(name, []).append((training, content))
+            path = folder / "scores" / FORGETTING_FILE
+            with taking_apart(path, _ADVICE):
+                if content := read_json(path):
+                    _check_returned(content)
+                    found.setdefault(name, []).append((training, content))
         return found
 
     @cached_property
@@ -191,12 +201,47 @@ class Gathered:
         return dict(zip(rows["score"], rows["estimator"], strict=True))
 
 
-def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
+def making(make: Callable[[Gathered], _Made], paths: Sequence[Path], settings: Sequence[str] = ()) -> _Made:
+    """Make something of the scores below some folders, see `gather`.
+
+    Runs and ground truths are left out whose files turn out to be damaged when they are read, as those are
+    that `gather` finds.
+
+    Args:
+        make: from the scores; called again for each folder that is left out.
+        paths: the folders.
+        settings: see `gather`.
+
+    Raises:
+        ValueError: as `gather` and `make`.
+    """
+    damaged: dict[Path, str] = {}
+    while True:
+        try:
+            return make(gather(paths, settings, damaged))
+        except DamagedFile as error:
+            folder = next((place for place in error.path.resolve().parents if _is_left_out(place)), None)
+            if folder is None or folder in damaged:
+                raise
+            damaged[folder] = str(error)
+
+
+def _is_left_out(folder: Path) -> bool:
+    """Whether a folder is one run's, or that of a ground truth."""
+    return (
+        training_seed(folder) is not None or re.fullmatch(rf"{TRUTH_FOLDER}(-\w+)?", folder.name) is not None
+    )
+
+
+def gather(
+    paths: Sequence[Path], settings: Sequence[str] = (), damaged: Mapping[Path, str] = MappingProxyType({})
+) -> Gathered:
     """Read the scores below some grid, arm or run folders.
 
     Args:
         paths: the folders.
         settings: ``key=value`` entries; only runs that have these settings are read.
+        damaged: folders of runs and of ground truths that are known to be damaged, and why: left out.
 
     Raises:
         ValueError: no scores there that can be read, or scores of different protocols: they cannot share a
@@ -204,18 +249,22 @@ def gather(paths: Sequence[Path], settings: Sequence[str] = ()) -> Gathered:
     """
     runs = runs_below(paths)
     runs = list(having(runs, settings)) if settings else runs
-    parts = {grid: read_runs(grid, own) for grid, own in by_grid(runs).items()}
+    whole = [run for run in runs if run not in damaged]
+    parts = {grid: read_runs(grid, own) for grid, own in by_grid(whole).items()}
     scored = {grid / name: facts for grid, part in parts.items() for name, facts in part.runs.items()}
-    damaged = {grid / name: why for grid, part in parts.items() for name, why in part.damaged.items()}
+    found = {grid / name: why for grid, part in parts.items() for name, why in part.damaged.items()}
+    damaged = {**found, **damaged}
     if damaged and not scored:
-        raise DamagedFile(next(iter(damaged.values())))
+        raise ValueError(next(iter(damaged.values())))
     if not scored:
         listed = ", ".join(str(path) for path in paths)
         those = f" with {', '.join(settings)}" if settings else ""
         raise ValueError(f"no scored run in {listed}{those}; run fp-lab grid or fp-lab train first")
     index = joined(list(parts.values()))
     scored = {run: scored[run] for run in runs if run in scored}
-    truths = sorted({(run / facts.truth).resolve() for run, facts in scored.items() if facts.truth})
+    truths = sorted(
+        {(run / facts.truth).resolve() for run, facts in scored.items() if facts.truth} - set(damaged)
+    )
     floor_videos = _floor(truths, next(iter(scored.values())).size, index.measures())
     waiting = tuple(run for run in runs if run not in scored and run not in damaged)
     return Gathered.of(index, scored, floor_videos, truths=tuple(truths), waiting=waiting, damaged=damaged)
@@ -270,6 +319,21 @@ def _floor(
     return with_given(videos, frames, size, spans)
 
 
+def _check_returned(content: Mapping[str, Any]) -> None:
+    """Take apart all that a `FORGETTING_FILE` holds."""
+    clusters, histories = content["clusters"], content["histories"]
+    for videos in histories.values():
+        if len(videos) != len(clusters):
+            raise ValueError(f"got {len(videos)} videos, expected {len(clusters)}")
+        for row in (row for video in videos for row in video):
+            found = Return(**row)
+            if found.kind not in get_args(Kind) or not math.isfinite(found.gap + found.weight):
+                raise ValueError(f"got {row}, expected something that came back")
+            for figure in (found.agreement, found.psnr):
+                if figure is not None:
+                    math.isfinite(figure)
+
+
 def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:
     tables = [_table(path) for truth in truths if (path := truth / "scores" / name).is_file()]
     if not tables:
@@ -281,7 +345,7 @@ def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    with taking_apart(path, "the command that made it scores it again"):
+    with taking_apart(path, _ADVICE):
         return pd.read_parquet(path)
 
 

@@ -101,7 +101,8 @@ class RemoteEngine(Engine, Generic[Handle]):
             outcome = self._look(running.handle)
             running.reader.play()
             if isinstance(outcome, Lost):
-                outcome = self._again(running, outcome)
+                done = Outcome("done", running.job.stages) if running.job.is_whole else None
+                outcome = done or self._again(running, outcome)
             if outcome is not None:
                 self._running.remove(running)
                 found.append((running.job, outcome))

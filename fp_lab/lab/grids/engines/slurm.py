@@ -1,6 +1,10 @@
 """Arms as SLURM jobs, submitted by submitit. https://github.com/facebookincubator/submitit."""
 
+import pickle
+import subprocess
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +13,25 @@ from fp_lab.lab.grids.engines.journaled import work_journaled
 from fp_lab.lab.runs.job import Job, Outcome
 
 _A_DAY = 24 * 60  # minutes
+_ASK_EVERY = 60.0  # seconds between questions after an answer that says nothing
+_ENDED = (
+    *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"),
+    *("REVOKED", "FINISHED", "INTERRUPTED", "NO"),  # the last three are submitit's own, of local jobs
+)
+"""First words of the states in which a job has ended, https://slurm.schedmd.com/job_state_codes.html."""
+_ALIVE = (
+    *("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING"),
+    *("STAGE_OUT", "PREEMPTED", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
+)
+"""Those in which it has not."""
 
 
 class Slurm(RemoteEngine[Any]):
     """Each arm is a job of one task with the CPUs that its config names as threads.
 
-    The folder of runs has to be on a file system that all nodes share.
+    The folder of runs has to be on a file system that all nodes share. A job has ended when it has left its
+    outcome there, or when SLURM names a state that says so. Where SLURM says nothing of a job that anybody
+    understands, for longer than a job may take (``timeout_min``), the job is lost.
 
     Args:
         workers: jobs that are submitted at once; None: all arms.
@@ -29,6 +46,8 @@ class Slurm(RemoteEngine[Any]):
 
     def __init__(self, workers: int | None, folder: Path, options: Mapping[str, str]) -> None:
         super().__init__(workers)
+        self._heard: dict[str, float] = {}  # when a job was last known to be alive, by time.monotonic()
+        self._ask_again = self._forget_again = 0.0  # not before, by time.monotonic()
         try:
             import submitit
         except ModuleNotFoundError as error:
@@ -37,7 +56,9 @@ class Slurm(RemoteEngine[Any]):
         own: dict[str, Any] = {name: int(v) if v.isdecimal() else v for name, v in options.items()}
         try:
             self._executor = submitit.AutoExecutor(folder=folder, cluster=own.pop("cluster", "slurm"))
-            self._executor.update_parameters(**{"name": "fp_lab", "timeout_min": _A_DAY, **own})
+            settings: dict[str, Any] = {"name": "fp_lab", "timeout_min": _A_DAY, **own}
+            self._executor.update_parameters(**settings)
+            self._patience = 60 * float(settings["timeout_min"])
         except (RuntimeError, NameError, ValueError) as error:
             raise ValueError(f"the engine slurm cannot be used: {error}") from error
 
@@ -47,19 +68,44 @@ class Slurm(RemoteEngine[Any]):
         return self._executor.submit(work_journaled, job)
 
     def _look(self, handle: Any) -> Outcome | Lost | None:
-        if not handle.done():
-            return None
+        if not (handle.paths.result_pickle.exists() or (state := self._state(handle)) in _ENDED):
+            return self._doubt(handle, state)
         try:
             outcome: Outcome = handle.result()
-        except (
-            self._submitit.core.utils.FailedJobError,
-            self._submitit.core.utils.UncompletedJobError,
-        ) as error:
-            return Lost(f"{handle.state}: {(str(error).splitlines() or [''])[0]}")
+        except (self._submitit.core.utils.UncompletedJobError, pickle.UnpicklingError, EOFError) as error:
+            return Lost(f"{self._state(handle)}: {(str(error).splitlines() or [''])[0]}")
         return outcome
+
+    def _state(self, handle: Any) -> str:
+        """First word of a job's state; empty where no answer, or one that cannot be read, has come."""
+        now = time.monotonic()
+        if now < self._ask_again:
+            return ""
+        try:
+            done = handle.done()
+            state = (handle.state.upper().split() or [""])[0].rstrip("+")
+        except (LookupError, ValueError, OSError):  # of taking apart what SLURM has said
+            self._ask_again = now + _ASK_EVERY
+            return ""
+        if done and state not in _ENDED and now >= self._forget_again:
+            self._forget_again = now + _ASK_EVERY
+            handle.watcher.clear()  # submitit takes what it does not know for an end
+        return state
+
+    def _doubt(self, handle: Any, state: str) -> Lost | None:
+        """A job that has not ended, as far as is known: lost where nothing is known for too long."""
+        now = time.monotonic()
+        if state in _ALIVE or handle.job_id not in self._heard:
+            self._heard[handle.job_id] = now
+        if now - self._heard[handle.job_id] <= self._patience:
+            return None
+        with suppress(OSError, subprocess.SubprocessError):
+            handle.cancel(check=False)
+        return Lost(f"SLURM has said nothing of job {handle.job_id} for {self._patience / 60:.0f} min")
 
     def close(self) -> None:
         """Cancel the jobs that still wait or run."""
         for running in self._running:
-            running.handle.cancel()
+            with suppress(OSError, subprocess.SubprocessError):  # the others are cancelled all the same
+                running.handle.cancel()
         self._running = []
