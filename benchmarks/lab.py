@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fp_data.latents import LatentBatches
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.grids.engines import Engine, Here
+from fp_lab.lab.grids.engines import Engine, InProcess
 from fp_lab.lab.grids.engines.processes import Local
 from fp_lab.lab.grids.grid import Arm, Grid
 from fp_lab.lab.grids.progress import ArmProgress, GridProgress
@@ -116,7 +116,7 @@ def workers() -> None:
         seconds = {
             "one worker, one thread": timed(Local(1, cache), jobs(Path(folder) / "one", cache, 1), 1),
             "two workers, one thread each": timed(Local(2, cache), jobs(Path(folder) / "two", cache, 1), 2),
-            "one process, two threads": timed(Here(cache), jobs(Path(folder) / "here", cache, 2), 1),
+            "one process, two threads": timed(InProcess(cache), jobs(Path(folder) / "here", cache, 2), 1),
         }
     one, two, both = seconds.values()
     for name, value in seconds.items():

@@ -68,7 +68,7 @@ _UNREADABLE = (SafetensorError, OSError, LookupError, TypeError, AttributeError,
 
 
 @contextmanager
-def taking_apart(path: Path, advice: str = "") -> Iterator[None]:
+def naming_damage(path: Path, advice: str = "") -> Iterator[None]:
     """Whatever goes wrong while a file's content is taken apart is said of the file.
 
     Args:
@@ -100,13 +100,13 @@ def taking_apart_format(path: Path, version: int, advice: str) -> Iterator[Any]:
         The object.
 
     Raises:
-        DamagedFile: see `taking_apart`.
+        DamagedFile: see `naming_damage`.
         ValueError: it is of another version.
     """
-    with taking_apart(path, advice):
+    with naming_damage(path, advice):
         stored = parse_json(path.read_bytes())
         found = stored["format"]
     if found != version:
         raise ValueError(f"{path}: has format {found!r}, expected {version}; encode the data anew")
-    with taking_apart(path, advice):
+    with naming_damage(path, advice):
         yield stored

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from fp_data.atomic import replacing
-from fp_data.damaged import parse_json, set_aside, taking_apart
+from fp_data.damaged import naming_damage, parse_json, set_aside
 from fp_data.ranks import Share
 
 
@@ -158,7 +158,7 @@ def _store(videos: LatentVideos, path: Path, made_from: str) -> None:
 
 
 def _load(path: Path) -> LatentVideos:
-    with taking_apart(path):
+    with naming_damage(path):
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping

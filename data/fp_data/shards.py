@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from fp_data.buckets import Bucket
-from fp_data.damaged import parse_json, set_aside, taking_apart
+from fp_data.damaged import naming_damage, parse_json, set_aside
 from fp_data.shard_manifest import MANIFEST, Manifest, Shard
 
 HEADER = "samples"
@@ -115,7 +115,7 @@ class Shards:
     @contextmanager
     def _opened(self, shard: Shard) -> Iterator[Any]:
         path = self.folder / shard.file
-        with taking_apart(path, "check the cache"), safe_open(path, "pt") as file:
+        with naming_damage(path, "check the cache"), safe_open(path, "pt") as file:
             yield file
 
 

@@ -99,11 +99,11 @@ def make(
     if what != "vizdoom":
         raise ValueError(f"got {what!r}, expected vizdoom")
     from fp_data.vizdoom import MakeConfig, make_walks
-    from fp_lab.lab.runtime.progress import StageBars
+    from fp_lab.lab.runtime.progress import StageProgress
     from fp_lab.lab.sampling.start import size_of
 
     config = MakeConfig(frames, size_of(size), fps)
-    with StageBars(Console()) as bars:
+    with StageProgress(Console()) as bars:
         bars.begin("frames", videos * frames)
         for walk in make_walks(to, range(first_seed, first_seed + videos), config, bars.advance):
             bars.say(f"{walk.path}: {walk.caption}")

@@ -72,13 +72,13 @@ def encode(
     from fp_lab.lab.encoding.encode import EncodeConfig, encode_folder
     from fp_lab.lab.encoding.windows import Cutting
     from fp_lab.lab.files.places import check_folder
-    from fp_lab.lab.runtime.progress import StageBars
+    from fp_lab.lab.runtime.progress import StageProgress
     from fp_lab.lab.runtime.quiet import quiet_loading
 
     check_folder("OUT", out)
     cutting = Cutting(frames, stride, BucketsConfig(_pixels(area), unit))
     config = EncodeConfig(model, image_encoder, cutting, dtype, per_shard, device, tiling)
-    with quiet_loading(), StageBars(console) as bars:
+    with quiet_loading(), StageProgress(console) as bars:
         made = encode_folder(folder, out, config, bars)
     _tell(made, out, console)
 

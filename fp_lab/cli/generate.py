@@ -12,7 +12,7 @@ from fp_lab.cli.places import file_to_write
 if TYPE_CHECKING:
     from fp_lab.codecs.tiny import Codec
     from fp_lab.codecs.video import VideoCodec
-    from fp_lab.lab.sampling.load_model import Ready
+    from fp_lab.lab.sampling.load_model import LoadedModel
     from fp_lab.lab.sampling.start import Opening
 
 
@@ -118,11 +118,11 @@ def generate(
         raise ValueError("got --seconds and --frames, expected one of them")
     from fp_lab.codecs.video import latent_frames, pixel_frames
     from fp_lab.lab.materials.models import codec_of
-    from fp_lab.lab.runtime.progress import StageBars
+    from fp_lab.lab.runtime.progress import StageProgress
     from fp_lab.lab.runtime.quiet import quiet_loading
     from fp_lab.lab.sampling.generate import check_output, length_of
     from fp_lab.lab.sampling.generate import generate as made
-    from fp_lab.lab.sampling.load_model import ready
+    from fp_lab.lab.sampling.load_model import load_model
     from fp_lab.lab.sampling.start import opening_from_seed
     from fp_lab.recipe.lengths import not_whole
 
@@ -130,7 +130,7 @@ def generate(
     files = [out if len(seeds) == 1 else out.with_name(f"{out.stem}-{one}{out.suffix}") for one in seeds]
     for file in (out, *files):
         check_output(file)
-    loaded = ready(checkpoint, recipe, config, overrides or [])
+    loaded = load_model(checkpoint, recipe, config, overrides or [])
     if prompt and image is video is None and 0 not in (loaded.begins or (0,)):
         console.print(
             "No picture and no clip: text to video, which this model was not trained for "
@@ -149,7 +149,7 @@ def generate(
         length = length_of(loaded.config, codec, given, seconds, frames)
         if why := not_whole(section, length, given, codec.temporal):
             console.print(f"{why}.", style="yellow", markup=False, highlight=False, soft_wrap=True)
-        with StageBars(console) as bars:
+        with StageProgress(console) as bars:
             sections = made(
                 loaded.model,
                 loaded.config,
@@ -176,7 +176,7 @@ def generate(
 
 
 def _opening(
-    loaded: "Ready",
+    loaded: "LoadedModel",
     codec: "Codec | VideoCodec",
     image: Path | None,
     video: Path | None,

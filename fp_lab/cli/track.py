@@ -46,13 +46,13 @@ def track(
         from fp_lab.lab.checkpoints.sent import send
         from fp_lab.lab.checkpoints.table import best_lines, steps_table
         from fp_lab.lab.report.checkpoints_page import write_track_page
-        from fp_lab.lab.runtime.progress import TrackProgress
+        from fp_lab.lab.runtime.progress import CheckpointProgress
         from fp_lab.lab.tables import print_table
 
     found = find_runs(runs)
     folder = page_folder(found, out)
     try:
-        with TrackProgress(console) as progress:
+        with CheckpointProgress(console) as progress:
             tracked = track(found, progress)
     except KeyboardInterrupt:
         console.print("Interrupted. The same command scores what is missing.")

@@ -16,7 +16,7 @@ from fp_data.atomic import replacing
 from fp_data.buckets import Bucket, place
 from fp_data.clips import caption_path
 from fp_data.counts import check_counts
-from fp_data.damaged import parse_json, taking_apart
+from fp_data.damaged import naming_damage, parse_json
 from fp_data.video import scaled, write_mp4
 from fp_data.vizdoom.film import film
 from fp_data.vizdoom.floor_plan import free_ways
@@ -129,7 +129,7 @@ def _is_there(folder: Path, seed: int, config: MakeConfig) -> bool:
     path = _path(folder, seed)
     if not (path.is_file() and caption_path(path).is_file() and poses_path(path).is_file()):
         return False
-    with taking_apart(poses_path(path), AGAIN):
+    with naming_damage(poses_path(path), AGAIN):
         stored = parse_json(poses_path(path).read_bytes())
         differing = [
             f"{name} {stored.get(name)}, not {value}"

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from fp_data.damaged import parse_json, taking_apart
+from fp_data.damaged import naming_damage, parse_json
 
 AGAIN = "`fp-lab data make vizdoom` writes it anew where it is gone"
 """What to do with a damaged file of poses."""
@@ -58,7 +58,7 @@ def read_poses(video: str | Path) -> Poses:
         raise ValueError(
             f"{path}: the poses of {video} should be there; `fp-lab data make vizdoom` writes them"
         )
-    with taking_apart(path, AGAIN):
+    with naming_damage(path, AGAIN):
         stored = parse_json(path.read_bytes())
         return Poses(*(np.asarray(stored[name], dtype=np.float64) for name in ("x", "y", "angle")))
 

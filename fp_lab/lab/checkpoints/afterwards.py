@@ -14,7 +14,7 @@ from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.runtime.progress import TrackProgress
+from fp_lab.lab.runtime.progress import CheckpointProgress
 from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
 
@@ -112,7 +112,7 @@ def wanted_goal(tracked: Tracked, best: str | None) -> Goal:
     return Goal.parse(best or tracked.runs[0].config.track.best)
 
 
-def track(runs: Sequence[RunFolder], progress: TrackProgress) -> Tracked:
+def track(runs: Sequence[RunFolder], progress: CheckpointProgress) -> Tracked:
     """Score the checkpoints of runs, as far as that was not done, and gather all scores.
 
     What cannot be scored is left out, whatever the reason, with the traceback in its folder; another call
@@ -144,7 +144,7 @@ def track(runs: Sequence[RunFolder], progress: TrackProgress) -> Tracked:
     return Tracked(tuple(sorted(done, key=lambda run: (run.arm, run.seed))), tuple(failed), without)
 
 
-def _scorer(run: RunFolder, materials: Materials, progress: TrackProgress) -> Scorer:
+def _scorer(run: RunFolder, materials: Materials, progress: CheckpointProgress) -> Scorer:
     """With the ground truth, which is scored where nobody has done it yet."""
     config = load(run.config)
     truth = run.path.parents[1] / TRUTH_FOLDER
@@ -153,7 +153,7 @@ def _scorer(run: RunFolder, materials: Materials, progress: TrackProgress) -> Sc
     return Scorer(run, config, materials, progress)
 
 
-def _score(scorer: Scorer, checkpoint: Checkpoint, progress: TrackProgress) -> list[str]:
+def _score(scorer: Scorer, checkpoint: Checkpoint, progress: CheckpointProgress) -> list[str]:
     """Score a checkpoint; why it failed, or nothing."""
     label = f"{scorer.run.path.parent.name} seed {scorer.config.seed}, step {checkpoint.step}"
     progress.checkpoint(label)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fp_data.atomic import replacing
-from fp_data.damaged import parse_json, taking_apart
+from fp_data.damaged import naming_damage, parse_json
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.scoring.files import NOISE_FLOOR, VIDEOS_FILE
 from fp_lab.lab.training.checkpoints import Checkpoint, tracked_path
@@ -62,7 +62,7 @@ def _floors(truth: Path) -> dict[str, float]:
 
 
 def _rows(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    with taking_apart(checkpoint.summary, "fp-lab track scores it again where it is gone"):
+    with naming_damage(checkpoint.summary, "fp-lab track scores it again where it is gone"):
         summary = parse_json(checkpoint.summary.read_bytes())
         shared = {
             "step": checkpoint.step,

@@ -72,7 +72,7 @@ def all_hold(differences: Sequence[Difference]) -> Outcome:
         status = "not reproduced"
     elif differences and all(one.supported for one in differences):
         status = "reproduced"
-    return Outcome(status, told(differences), tuple(differences))
+    return Outcome(status, in_words(differences), tuple(differences))
 
 
 def at_least(differences: Sequence[Difference], least: int, of: int) -> Outcome:
@@ -90,7 +90,7 @@ def at_least(differences: Sequence[Difference], least: int, of: int) -> Outcome:
         status = "reproduced"
     elif possibly < least:
         status = "not reproduced"
-    words = f"between {surely} and {possibly} of {of}; {told(differences)}"
+    words = f"between {surely} and {possibly} of {of}; {in_words(differences)}"
     return Outcome(status, words, tuple(differences))
 
 
@@ -117,7 +117,7 @@ def all_negligible(
         status = "not reproduced"
     elif found and all(equivalent):
         status = "reproduced"
-    words = f"{sum(equivalent)} of {len(found)} shown to be negligible; {told(found)}"
+    words = f"{sum(equivalent)} of {len(found)} shown to be negligible; {in_words(found)}"
     return Outcome(status, words, tuple(found))
 
 
@@ -167,7 +167,7 @@ def resampled(
     return statistic(means), float(low), float(high)
 
 
-def told(differences: Sequence[Difference]) -> str:
+def in_words(differences: Sequence[Difference]) -> str:
     """The effects in words, with what could have been seen where nothing was."""
     lines = [one.text for one in differences]
     unseen = [

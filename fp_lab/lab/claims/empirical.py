@@ -13,9 +13,9 @@ from fp_lab.lab.claims.decisions import (
     all_negligible,
     at_least,
     difference,
+    in_words,
     mean_of,
     resampled,
-    told,
 )
 from fp_lab.lab.compare.paired_values import Figure
 from fp_lab.lab.compare.paper import paper
@@ -184,7 +184,7 @@ def order_matters_more(evidence: Evidence) -> Outcome:
         status = "reproduced"
     elif opposed > len(found) / 2 and not supported:
         status = "not reproduced"
-    return Outcome(status, f"{supported} of {len(found)} scores agree; {told(found)}", tuple(found))
+    return Outcome(status, f"{supported} of {len(found)} scores agree; {in_words(found)}", tuple(found))
 
 
 def _whole(name: str, mean: float, low: float, high: float, prompts: int) -> Difference:

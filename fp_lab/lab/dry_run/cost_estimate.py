@@ -13,7 +13,7 @@ from typing import Any
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.dry_run.remembered_timings import remembered
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.video_batch import HISTORIES
 from fp_lab.lab.planning.flops import BACKWARD, own_backbone, shape_of, step_flops, strides_of
 from fp_lab.lab.provenance.stage_keys import measured_by
@@ -52,10 +52,13 @@ def estimate(jobs: Sequence[Job]) -> list[Cost]:
     pending = [job.config for job in jobs if job.pending]
     if not pending:
         return [Cost() for _ in jobs]
-    firsts = {is_real(config): config for config in reversed(pending)}
+    firsts = {uses_diffusers_backbone(config): config for config in reversed(pending)}
     rates = {real: _rate(config) for real, config in firsts.items()}
     per_frame = _seconds_per_frame(firsts.get(False, pending[0]))
-    return [_cost(job, rates[is_real(job.config)], per_frame) if job.pending else Cost() for job in jobs]
+    return [
+        _cost(job, rates[uses_diffusers_backbone(job.config)], per_frame) if job.pending else Cost()
+        for job in jobs
+    ]
 
 
 def _rate(config: ExperimentConfig) -> float:
@@ -73,7 +76,7 @@ def _rate(config: ExperimentConfig) -> float:
 
     training = config.training
     where = {"threads": training.threads, "accelerator": training.accelerator}
-    if is_real(config):
+    if uses_diffusers_backbone(config):
         types = {"lora": config.model.lora is not None, "dtype": config.model.dtype}
         return SHARE * remembered("product", where | types | {"precision": training.precision}, product)
     parts = (config.context, config.objective, own_backbone(config), shape_of(config, config.data.frames))
@@ -100,7 +103,7 @@ def _seconds_per_frame(config: ExperimentConfig) -> float:
 def _cost(job: Job, rate: float, per_frame: float) -> Cost:
     config = job.config
     training, evaluation = config.training, config.evaluation
-    ranks = training.ranks if is_real(config) else 1  # a timed step is of the whole batch
+    ranks = training.ranks if uses_diffusers_backbone(config) else 1  # a timed step is of the whole batch
     parts = {"train": math.nan, "sample": math.nan, "score": math.nan}
     with suppress(ValueError):
         parts["train"] = step_flops(config) * training.batch * training.steps / rate / ranks
@@ -117,7 +120,7 @@ def _video_flops(config: ExperimentConfig) -> float:
     """Operations of generating one video of the evaluation set."""
     evaluation, sampling = config.evaluation, config.sampling
     calls = sampling.solver.steps * (2 if sampling.guidance != 1 else 1)
-    if is_real(config):
+    if uses_diffusers_backbone(config):
         from fp_lab.lab.planning.arm_flops import sampling_flops  # slow to import
 
         return sampling_flops(config, shape_of(config, evaluation.frames), calls)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from fp_lab.lab.dry_run.cost_estimate import SHARE, Cost
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import Grid
 from fp_lab.lab.runs.identity import results_in
@@ -93,7 +93,7 @@ def _named(jobs: Sequence[Job]) -> str:
 def _whole(jobs: Sequence[Job], costs: Sequence[Cost], workers: int) -> str:
     """What all of it takes, and where that is from."""
     known = [cost.total for cost in costs if not math.isnan(cost.total)]
-    left = [is_real(job.config) for job, cost in zip(jobs, costs, strict=True) if cost.total]
+    left = [uses_diffusers_backbone(job.config) for job, cost in zip(jobs, costs, strict=True) if cost.total]
     if not left:
         return "Nothing is left to do."
     lines = []

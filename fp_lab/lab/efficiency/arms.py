@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from fp_lab.baselines import baseline
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.planning.flops import shape_of
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
@@ -35,7 +35,7 @@ def compared(
 ) -> tuple[Side, ...]:
     """Arms by their names, then what they are compared with, at the first arm's sizes."""
     for side in arms:
-        if is_real(side.config):
+        if uses_diffusers_backbone(side.config):
             raise ValueError(
                 f"{side.name}: got {side.config.model.base}, expected one of the lab's own transformers; "
                 "what the real ones cost is computed by `fp-lab plan`"

@@ -6,7 +6,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from fp_data.atomic import replacing
-from fp_data.damaged import taking_apart
+from fp_data.damaged import naming_damage
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.shapes import EncodedText
 from fp_lab.weights.files import tensors_sha256
@@ -41,7 +41,7 @@ def read_empty(cache: Path) -> EncodedText:
     path = cache / EMPTY
     if not path.is_file():
         raise ValueError(f"{path}: is missing; {_AGAIN}")
-    with taking_apart(path, _AGAIN), safe_open(path, "pt") as file:
+    with naming_damage(path, _AGAIN), safe_open(path, "pt") as file:
         expected = (file.metadata() or {})[_ENTRY]
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dict
     if (found := tensors_sha256(tensors)) != expected:

@@ -21,12 +21,12 @@ Embed = Callable[[Tensor], Tensor]
 """First frames ``b c h w`` in [-1, 1] to embeddings ``b i e``."""
 
 
-def is_real(config: ExperimentConfig) -> bool:
+def uses_diffusers_backbone(config: ExperimentConfig) -> bool:
     """Whether an arm starts from a transformer in diffusers' format."""
     return config.model.base is not None and not is_own("base", config.model.base)
 
 
-def told(
+def attach_text_embeddings(
     model: FramePackModel, config: ExperimentConfig, captions: Iterable[str], *, guided: bool = True
 ) -> FramePackModel:
     """The model with what captions become, if that is not its own to learn.
@@ -38,7 +38,7 @@ def told(
             encoded when they come.
         guided: whether the negative prompt will be asked for too; training does not.
     """
-    if not is_real(config):
+    if not uses_diffusers_backbone(config):
         return model
     texts = texts_of(config)
     negative = [config.sampling.negative_prompt] if guided else []
@@ -75,7 +75,7 @@ def encoder_dtype(config: ExperimentConfig) -> str:
     return config.model.encoder_dtype or config.model.dtype
 
 
-def told_identity(config: ExperimentConfig) -> dict[str, str | None]:
+def encoder_identity(config: ExperimentConfig) -> dict[str, str | None]:
     """What everything depends on that a model is told: captions' and first frames' encoders."""
     found = encoders_of(config)
     return {
@@ -103,5 +103,5 @@ def embedder(config: ExperimentConfig) -> Iterator[Embed | None]:
 
 
 def _image_encoder(config: ExperimentConfig) -> EncoderFiles | None:
-    found = encoders_of(config) if is_real(config) else None
+    found = encoders_of(config) if uses_diffusers_backbone(config) else None
     return found if found is not None and found.has_images else None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fp_carriers import cache_folder
 from fp_data.atomic import replacing
-from fp_data.damaged import parse_json, set_aside, taking_apart
+from fp_data.damaged import naming_damage, parse_json, set_aside
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.conditions.encoders import load_encoders
@@ -137,7 +137,7 @@ class EncodedTexts:
 
     def _read(self, caption: str) -> EncodedText:
         path = self.path(caption)
-        with taking_apart(path), safe_open(path, framework="pt") as file:
+        with naming_damage(path), safe_open(path, framework="pt") as file:
             expected = parse_json((file.metadata() or {})[_ENTRY])["sha256"]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
         if expected != _digest(tensors):

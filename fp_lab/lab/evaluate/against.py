@@ -35,7 +35,7 @@ def compare_folders(ours: Results, theirs: Results) -> Table:
     refuse_other_protocol(ours, theirs)
     pairs = pair_videos(ours.files, theirs.files)
     if not pairs.names:
-        raise ValueError(f"nothing can be paired by name or prompt; {pairs.told}")
+        raise ValueError(f"nothing can be paired by name or prompt; {pairs.in_words}")
     described = ours.protocol["estimators"]
     made = {
         (name, figure): contrast
@@ -107,7 +107,7 @@ def _notes(pairs: Pairs, tests: int) -> tuple[str, ...]:
     few = len(set(pairs.prompts)) < LEAST_CLUSTERS
     doubt = "; with so few prompts it is unreliable, and nothing is tested" if few else ""
     return (
-        f"{pairs.told} ± is half of a 95 % interval (BCa bootstrap over prompts){doubt}.",
+        f"{pairs.in_words} ± is half of a 95 % interval (BCa bootstrap over prompts){doubt}.",
         "p: paired sign-flip permutation test over prompts, Holm over the "
         f"{tests} differences of this table. Detectable: the smallest true difference that so many prompts "
         "would find in four of five cases; what lies below it was not shown to be absent.",

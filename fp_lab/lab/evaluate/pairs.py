@@ -24,7 +24,7 @@ class Pairs:
     alone: tuple[tuple[str, ...], tuple[str, ...]]
 
     @property
-    def told(self) -> str:
+    def in_words(self) -> str:
         """How many there are and what is left over, in words."""
         count, prompts = len(self.names), len(set(self.prompts))
         parts = [

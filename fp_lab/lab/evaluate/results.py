@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fp_data.damaged import parse_json, taking_apart
+from fp_data.damaged import naming_damage, parse_json
 
 RESULTS_FILE = "results.json"
 
@@ -42,7 +42,7 @@ class Results:
         path = path / RESULTS_FILE if path.is_dir() else path
         if not path.is_file():
             raise ValueError(f"no results at {path}; make them with fp-lab evaluate")
-        with taking_apart(path, "make it again with fp-lab evaluate"):
+        with naming_damage(path, "make it again with fp-lab evaluate"):
             found = cls(**parse_json(path.read_bytes()))
             found.look_through()
             return found

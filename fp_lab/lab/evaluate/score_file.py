@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fp_data.atomic import replacing
-from fp_data.damaged import DamagedFile, parse_json, taking_apart
+from fp_data.damaged import DamagedFile, naming_damage, parse_json
 from fp_data.video import READING, glance, probe, read_video
 from fp_data.video_file import MEGAPIXELS, require_size
 from fp_lab.checks.ranges import check_once
@@ -100,7 +100,7 @@ def find_scores(file: VideoFile, measuring: Measuring, folder: Path) -> FileScor
     kept = _place(file, folder)
     if file.fault or not kept.is_file():
         return None
-    with suppress(DamagedFile), taking_apart(kept):  # a damaged file is as good as none
+    with suppress(DamagedFile), naming_damage(kept):  # a damaged file is as good as none
         found = parse_json(kept.read_bytes())
         if found["key"] == _key(file, measuring):
             frames, videos = ([dict(row) for row in found[kind]] for kind in ("frames", "videos"))

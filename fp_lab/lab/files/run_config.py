@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from fp_data.damaged import taking_apart
+from fp_data.damaged import naming_damage
 
 _DEEPEST = 100
 """Lists and mappings in each other. A parser in C has no limit of its own but that of its stack."""
@@ -22,7 +22,7 @@ def run_settings(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    with taking_apart(path, "the command that made the run writes it anew"):
+    with naming_damage(path, "the command that made the run writes it anew"):
         return parse_settings(path.read_bytes())
 
 

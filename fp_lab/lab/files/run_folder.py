@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fp_data.damaged import set_aside, taking_apart
+from fp_data.damaged import naming_damage, set_aside
 from fp_lab.lab.files.atomic import read_json, write_text
 from fp_lab.lab.files.digests import Digest, file_digests
 
@@ -121,7 +121,7 @@ class RunFolder:
         """
         path = self.done_file(stage)
         record = read_json(path)
-        with taking_apart(path):
+        with naming_damage(path):
             outputs = {name: dict(told) for name, told in record.get("outputs", {}).items()}
             figures = {name: dict(record[name]) for name in _OF_SEVERAL & record.keys()}
             seconds = {"seconds": float(record["seconds"])} if "seconds" in record else {}

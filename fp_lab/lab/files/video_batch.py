@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fp_data.atomic import replacing
-from fp_data.damaged import parse_json, taking_apart
+from fp_data.damaged import naming_damage, parse_json
 
 GIVEN = -1
 """In `Videos.order`: the frame was given, no section made it."""
@@ -104,7 +104,7 @@ class Videos:
         if not path.is_file():
             raise ValueError(f"no videos at {path}: generate them first with fp-lab generate or fp-lab grid")
         advice = "the command that made it does so again"
-        with taking_apart(path, advice), safe_open(path, framework="pt") as file:
+        with naming_damage(path, advice), safe_open(path, framework="pt") as file:
             known = parse_json((file.metadata() or {})[_ENTRY])
             return cls(
                 frames=file.get_tensor("frames"),

@@ -9,7 +9,7 @@ from fp_data.clips import ClipsConfig, NoVideos, require_window
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.checkpoints.best import Goal, check_measured
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.grids.grid import Arm
 from fp_lab.lab.materials.videos import clips_of
 from fp_lab.lab.planning.flops import own_backbone, shape_of, strides_of
@@ -74,7 +74,7 @@ def _packed(config: ExperimentConfig, shape: LatentShape) -> int:
     Frames that a video does not have are embedded too, and left out afterwards where they are dropped: levels
     of a million frames take their memory whatever the videos' length.
     """
-    if is_real(config):
+    if uses_diffusers_backbone(config):
         return 0
     tokens = sum(level_tokens(config.parsed_recipe, shape.rows, shape.columns))
     return config.training.batch * tokens * own_backbone(config).width * _EMBEDDED

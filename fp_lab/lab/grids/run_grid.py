@@ -14,7 +14,7 @@ from fp_lab.lab.files.atomic import keep_text, read_json
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, TRUTH_FOLDER, RunFolder, Stage, digest
 from fp_lab.lab.grids.cautions import cautions
-from fp_lab.lab.grids.engines import Engine, Here
+from fp_lab.lab.grids.engines import Engine, InProcess
 from fp_lab.lab.grids.grid import Arm, Grid
 from fp_lab.lab.grids.placement import Placed, claim_arms, place_arms, release
 from fp_lab.lab.grids.progress import GridProgress
@@ -95,7 +95,7 @@ def run_grid(
     with (
         _claimed(grid, runs, stages, in_place=in_place, redo=redo) as (placed, jobs),
         GridProgress(console, len(jobs)) as progress,
-        engine or Here(runs / "cache") as where,
+        engine or InProcess(runs / "cache") as where,
     ):
         pending = [arm for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending]
         _check(pending)

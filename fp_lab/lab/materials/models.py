@@ -13,7 +13,7 @@ from fp_lab.causal import Blocks
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec, load_codec
 from fp_lab.lab.config import CodecSource, ExperimentConfig
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.model import FramePackModel
@@ -56,8 +56,8 @@ def build_model(config: ExperimentConfig, channels: int, codebook: Codebook | No
     kernels = kernels_of(config.parsed_recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if is_real(config):
-            model = real_model(config, kernels, codebook)
+        if uses_diffusers_backbone(config):
+            model = load_diffusers_model(config, kernels, codebook)
         elif config.model.base is not None:
             base = FramePackModel.load(config.model.base)
             model = base.with_kernels(kernels, config.context, codebook)
@@ -99,7 +99,7 @@ def sections_of(config: ExperimentConfig) -> PlannedSections | Blocks:
     return PlannedSections(recipe, config.sampling.fill, config.objective.given)
 
 
-def real_model(
+def load_diffusers_model(
     config: ExperimentConfig, kernels: Sequence[Kernel], codebook: Codebook | None = None
 ) -> FramePackModel:
     """The model that training of such an arm starts from.
@@ -120,4 +120,4 @@ def real_model(
 
 def weights_options(config: ExperimentConfig) -> dict[str, Any]:
     """How weights of a transformer of diffusers are loaded that do not learn; nothing for the lab's own."""
-    return {"torch_dtype": getattr(torch, config.model.dtype)} if is_real(config) else {}
+    return {"torch_dtype": getattr(torch, config.model.dtype)} if uses_diffusers_backbone(config) else {}

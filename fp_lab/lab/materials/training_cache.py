@@ -8,7 +8,13 @@ from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.cache_conditions import image_maker, read_empty, text_maker
-from fp_lab.lab.encoding.conditions import encoder_dtype, encoders_of, image_identity, texts_of, told_identity
+from fp_lab.lab.encoding.conditions import (
+    encoder_dtype,
+    encoder_identity,
+    encoders_of,
+    image_identity,
+    texts_of,
+)
 from fp_lab.lab.materials.training_videos import CachedVideos
 from fp_lab.lab.provenance.cache_identity import cache_of
 from fp_lab.shapes import IMAGE
@@ -52,7 +58,7 @@ def _differences(manifest: Manifest, config: ExperimentConfig, codec: Codec | Vi
             f"{codec.encoder_sha256[:12]} (codec.source {config.codec.source}, codec.dtype "
             f"{config.codec.dtype})"
         )
-    files, identity = encoders_of(config), told_identity(config)
+    files, identity = encoders_of(config), encoder_identity(config)
     texts, images = identity["texts"], identity["images"]
     assert texts is not None
     expected = {"words": text_maker(files, texts)}

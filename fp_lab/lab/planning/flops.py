@@ -11,7 +11,7 @@ from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.codecs.tiny import codec_config
 from fp_lab.codecs.video import latent_frames
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.planning.latent_shape import LatentShape, Strides
 from fp_lab.model import stored_backbone
@@ -104,7 +104,7 @@ def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> fl
     if shape is None:
         shapes = training_shapes(config)
         return fmean([step_flops(config, each) for each in shapes], list(shapes.values()))
-    if is_real(config):
+    if uses_diffusers_backbone(config):
         from fp_lab.lab.planning.arm_flops import training_flops  # slow to import
 
         return training_flops(config, shape)

@@ -60,13 +60,13 @@ class Packed(nn.Module):
         """One forward pass of the noisy tokens beside a context that is there."""
         row = torch.zeros(1, self.backbone.channels, 1, BASE.h, BASE.w * tokens.noisy)
         times = torch.zeros(1, 1, dtype=torch.int64)
-        output: Tensor = self.backbone(row, times, torch.zeros(1), self.told(), context)
+        output: Tensor = self.backbone(row, times, torch.zeros(1), self.text_condition(), context)
         return output
 
     def remember(self, context: PackedContext) -> ContextMemory:
         """Keys and values of a context that does not see the section."""
         memory: ContextMemory = self.backbone.remember(
-            replace(context, timesteps=torch.zeros(1, 1)), self.told()
+            replace(context, timesteps=torch.zeros(1, 1)), self.text_condition()
         )
         return memory
 
@@ -78,7 +78,7 @@ class Packed(nn.Module):
         packed = torch.zeros(1, tokens.context, self.backbone.width, requires_grad=True)
         return PackedContext(packed, Phases(pairs, pairs))
 
-    def told(self) -> TextCondition:
+    def text_condition(self) -> TextCondition:
         """Words, and the first frame's embedding where the model reads one."""
         model, settings = self.model, self.model.settings
         if model.family == "wan":

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import STAGES, digest
 from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.provenance.data_identity import data_identity
@@ -78,7 +78,7 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     start: dict[str, Any] = {"backbone": content["model"]["backbone"]}
     if config.model.base is not None:
         start = {"base": inputs.base}
-    if is_real(config):
+    if uses_diffusers_backbone(config):
         start |= {
             name: content["model"][name] for name in ("lora", "dtype", "encoder_dtype", "checkpointing")
         }

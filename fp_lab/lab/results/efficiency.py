@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fp_data.damaged import DamagedFile, taking_apart
+from fp_data.damaged import DamagedFile, naming_damage
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_config import parse_settings
 from fp_lab.lab.files.run_folder import RunFolder, digest
@@ -68,7 +68,10 @@ def load_measured(grid: Path) -> MeasuredEfficiency | None:
         grid: its folder.
     """
     path = grid / FILE
-    with suppress(DamagedFile), taking_apart(path):  # of another version: measured anew where it is asked for
+    with (
+        suppress(DamagedFile),
+        naming_damage(path),
+    ):  # of another version: measured anew where it is asked for
         content = read_json(path)
         figures = {arm["name"]: arm for arm in content.pop("arms")}
         measured = MeasuredEfficiency(figures, content)
@@ -83,7 +86,7 @@ def of_run(run: RunFolder) -> dict[str, float]:
     arm, measured = run.path.parent.name, load_measured(run.path.parents[1])
     if measured is None or not run.config.is_file():
         return {}
-    with taking_apart(run.config):
+    with naming_damage(run.config):
         key = cost_key(run.config.read_text(encoding="utf-8"))
     return measured.of(arm) if measured.is_of(arm, key) else {}
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 
 import pandas as pd
 
-from fp_data.damaged import DamagedFile, taking_apart
+from fp_data.damaged import DamagedFile, naming_damage
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER
 from fp_lab.lab.results.arms import Arm, arms_of, latent_size
@@ -141,7 +141,7 @@ class Gathered:
         found: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         for name, training, folder in (*self.runs, *truths):
             path = folder / "scores" / FORGETTING_FILE
-            with taking_apart(path, _ADVICE):
+            with naming_damage(path, _ADVICE):
                 if content := read_json(path):
                     _check_returned(content)
                     found.setdefault(name, []).append((training, content))
@@ -345,7 +345,7 @@ def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    with taking_apart(path, _ADVICE):
+    with naming_damage(path, _ADVICE):
         return pd.read_parquet(path)
 
 

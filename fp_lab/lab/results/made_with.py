@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fp_data.damaged import taking_apart
+from fp_data.damaged import naming_damage
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import STAGES, RunFolder
 from fp_lab.lab.results.gather import Gathered
@@ -53,7 +53,7 @@ def stages_in_words(run: RunFolder) -> list[tuple[str, dict[str, Any], dict[str,
     Raises:
         ValueError: the run's ``provenance.json`` is damaged.
     """
-    with taking_apart(run.provenance, "the command that made the run writes it again"):
+    with naming_damage(run.provenance, "the command that made the run writes it again"):
         return [(stage, dict(made), in_words(made)) for stage, made in read_json(run.provenance).items()]
 
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fp_data.atomic import replacing
-from fp_data.damaged import DamagedFile, parse_json, taking_apart
+from fp_data.damaged import DamagedFile, naming_damage, parse_json
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_config import run_settings
 from fp_lab.lab.files.run_folder import RunFolder, digest
@@ -227,13 +227,13 @@ def _read(folder: Path, state: Sequence[int]) -> Index:
     """One run; its state is of before its files are read: what changes meanwhile is read again next time."""
     run = RunFolder(folder)
     scores = run.summary.parent
-    with taking_apart(run.config, "the command that made the run writes it anew"):
+    with naming_damage(run.config, "the command that made the run writes it anew"):
         config = run_settings(run.config)
         given = min(1, config.get("evaluation", {}).get("given", 1))
         settings = plain(compared_settings(config))
         made_with = {"recipe": config.get("recipe", folder.parent.name.partition("--")[0])}
         made_with |= {"caution": toy_base(config), "toy": is_toy(config)}
-    with taking_apart(run.summary, _SCORED_AGAIN):
+    with naming_damage(run.summary, _SCORED_AGAIN):
         summary = read_json(run.summary)
         protocol = summary["protocol"] | {key: summary["protocol"][key] for key in PROTOCOL}
         told = {"protocol": protocol, "measures": _measures(summary)}
@@ -251,12 +251,12 @@ def _read(folder: Path, state: Sequence[int]) -> Index:
         state=state,
         **made_with,
     )
-    with taking_apart(scores / VIDEOS_FILE, _SCORED_AGAIN):
+    with naming_damage(scores / VIDEOS_FILE, _SCORED_AGAIN):
         table = pq.read_table(scores / VIDEOS_FILE)
         own = table.filter(pc.equal(table["history"], "own"))
     if not set(GIVEN_COLUMNS) <= set(own.column_names):  # scored before they were
         spans = {name: figures["span"] for name, figures in told["measures"].items()}
-        with taking_apart(scores / FRAMES_FILE, _SCORED_AGAIN):
+        with naming_damage(scores / FRAMES_FILE, _SCORED_AGAIN):
             own = _add_given(own, scores / FRAMES_FILE, size, spans)
     known = {"arm": pa.scalar(folder.parent.name), "training_seed": pa.scalar(training_seed(folder))}
     columns = [
@@ -273,7 +273,7 @@ def _read(folder: Path, state: Sequence[int]) -> Index:
 
 def _figures(path: Path) -> dict[str, float]:
     """Figures that a run has recorded; nothing where it has recorded none."""
-    with taking_apart(path, "the command that made the run, with --redo, measures it again"):
+    with naming_damage(path, "the command that made the run, with --redo, measures it again"):
         return {name: float(math.nan if value is None else value) for name, value in read_json(path).items()}
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fp_data.damaged import DamagedFile, taking_apart
+from fp_data.damaged import DamagedFile, naming_damage
 from fp_lab.lab.config import ExperimentConfig, flatten, load
 from fp_lab.lab.files.atomic import read_json, write_text
 from fp_lab.lab.files.locking import only_one
@@ -123,7 +123,7 @@ def occupant(place: Path) -> Identity | None:
     Results without `ARM_FILE` are recognised by their configs and the records of their stages.
     """
     path = place / ARM_FILE
-    with suppress(DamagedFile), taking_apart(path):
+    with suppress(DamagedFile), naming_damage(path):
         if record := read_json(path):
             redone = {seed: int(times) for seed, times in record.get("redone", {}).items()}
             return Identity(**record | {"redone": redone, "settings": dict(record.get("settings", {}))})

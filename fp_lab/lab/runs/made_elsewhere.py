@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from fp_data.damaged import DamagedFile, taking_apart
+from fp_data.damaged import DamagedFile, naming_damage
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.provenance.record import code_of
@@ -19,7 +19,7 @@ def made_elsewhere(jobs: Sequence[Job]) -> Iterator[str]:
     for job in jobs:
         done = [stage for stage in job.stages if stage not in job.pending]
         path = RunFolder(job.folder).provenance
-        with suppress(DamagedFile), taking_apart(path):  # a run that is worked on writes it again
+        with suppress(DamagedFile), naming_damage(path):  # a run that is worked on writes it again
             known = read_json(path)
             others = {code_of(known[stage]) for stage in done if stage in known} - {now}
             made.update([", ".join(sorted(others))] if others else [])

@@ -61,7 +61,7 @@ def bars(console: Console) -> Progress:
     )
 
 
-class StageBars(Shown, Reporter):
+class StageProgress(Shown, Reporter):
     """A bar for each stage, the earlier ones taken away; without a terminal there are none.
 
     Args:
@@ -84,7 +84,7 @@ class StageBars(Shown, Reporter):
             self._progress.update(self._bar, completed=done, note=note)
 
 
-class TrackProgress(Shown, Reporter):
+class CheckpointProgress(Shown, Reporter):
     """A bar for the checkpoints with the time that is left, and one for the current stage.
 
     Without a terminal there are no bars, only a line for each checkpoint.

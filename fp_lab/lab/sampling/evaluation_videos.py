@@ -14,7 +14,7 @@ from fp_lab.checks.finite import check_video
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import told
+from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import GIVEN, HISTORIES, Videos
 from fp_lab.lab.materials.materials import EvaluationSet, Materials
@@ -54,7 +54,7 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
     evaluation = materials.evaluation(config)
     codec = materials.codec(config)
     trained = FramePackModel.load(folder.model, **weights_options(config))
-    model = told(trained, config, evaluation.truth.captions)
+    model = attach_text_embeddings(trained, config, evaluation.truth.captions)
     model = model.to(device_of(config)).eval()
     sections = plan(
         config.parsed_recipe,

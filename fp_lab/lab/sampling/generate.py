@@ -19,7 +19,7 @@ from fp_data.latents import to_frames, to_pixels
 from fp_lab.codecs.tiny import Codec
 from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import embedder, told
+from fp_lab.lab.encoding.conditions import attach_text_embeddings, embedder
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.places import check_file
 from fp_lab.lab.files.run_folder import digest
@@ -116,7 +116,7 @@ def generate(
     recipe, device = config.parsed_recipe, device_of(config)
     codec = (codec or codec_of(config.codec)).to(device)
     _check(model, config, codec)
-    model = told(model, config, opening.captions).eval()
+    model = attach_text_embeddings(model, config, opening.captions).eval()
     given, images = _given(config, codec, opening, device)
     place_model(model, device, offload)
     scenes = _scenes(config, opening, codec, given.shape[2])

@@ -8,7 +8,7 @@ from pathlib import Path
 from fp_data.buckets import Bucket
 from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_lab.lab.config import ExperimentConfig, load
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.materials.models import weights_options
@@ -21,7 +21,7 @@ _EXPERIMENT = "base"
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
+class LoadedModel:
     """A model and the config that it is sampled with.
 
     Attributes:
@@ -38,12 +38,12 @@ class Ready:
     begins: tuple[int, ...] | None = None
 
 
-def ready(
+def load_model(
     checkpoint: str | None,
     recipe: str | None = None,
     experiment: str | None = None,
     overrides: Sequence[str] = (),
-) -> Ready:
+) -> LoadedModel:
     """Load what a checkpoint names.
 
     Args:
@@ -68,10 +68,12 @@ def ready(
     config = load(experiment or _EXPERIMENT, settings)
     if checkpoint is not None and (Path(checkpoint) / WEIGHTS_FILE).is_file():
         model = _load(Path(checkpoint), config)
-        return Ready(
-            model, replace(config, context=model.context), () if is_real(config) else _square(config)
+        return LoadedModel(
+            model,
+            replace(config, context=model.context),
+            () if uses_diffusers_backbone(config) else _square(config),
         )
-    if not is_real(config):
+    if not uses_diffusers_backbone(config):
         raise ValueError(
             f"checkpoint: got {checkpoint or config.model.base}, expected the folder of a run "
             "(runs/<grid>/<arm>/seed<k>) or of a trained model, or a transformer in diffusers' format"
@@ -81,16 +83,16 @@ def ready(
         model = FramePackModel.from_transformer(
             config.model.base, kernels_of(config.parsed_recipe), config.context, **weights_options(config)
         )
-    return Ready(model, config)
+    return LoadedModel(model, config)
 
 
-def _of_run(run: RunFolder, overrides: Sequence[str]) -> Ready:
+def _of_run(run: RunFolder, overrides: Sequence[str]) -> LoadedModel:
     if not run.model.is_dir():
         raise ValueError(f"{run.path} holds no trained model yet; finish it with the command of its grid")
     config = load(run.config, overrides)
     cache = config.data.cache
     sizes = _square(config) if cache is None else _sizes(Path(cache))
-    return Ready(_load(run.model, config), config, sizes, config.objective.given)
+    return LoadedModel(_load(run.model, config), config, sizes, config.objective.given)
 
 
 def _square(config: ExperimentConfig) -> tuple[Bucket, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fp_data.atomic import replacing
-from fp_data.damaged import taking_apart
+from fp_data.damaged import naming_damage
 from fp_lab.lab.files.atomic import read_json, write_text
 from fp_metrics.statistics import Interval
 
@@ -92,7 +92,7 @@ def headline_of(path: Path) -> dict[str, float]:
     Raises:
         ValueError: it is damaged.
     """
-    with taking_apart(path, "the command that made the run scores it again"):
+    with naming_damage(path, "the command that made the run scores it again"):
         return headline(read_json(path)) if path.is_file() else {}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from safetensors import safe_open
 
-from fp_data.damaged import taking_apart
+from fp_data.damaged import naming_damage
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.results.efficiency import of_run
@@ -38,7 +38,7 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     if known:
         return
     tracked.log_steps(steps_of(place.loss))
-    with taking_apart(place.provenance):
+    with naming_damage(place.provenance):
         tags = tags_of(read_json(place.provenance))
     tracked.log_tags(tags | weights_tags(place.model / WEIGHTS_FILE))
     figures = {f"recorded/{name}": value for name, value in read_json(place.efficiency).items()}

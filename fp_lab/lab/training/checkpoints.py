@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fp_data.atomic import replacing_folder
-from fp_data.damaged import parse_json, set_aside, taking_apart
+from fp_data.damaged import naming_damage, parse_json, set_aside
 from fp_lab.lab.files.atomic import read_json, write_text
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.model import FramePackModel
@@ -55,7 +55,7 @@ class Checkpoint(RunFolder):
         return self._recorded("sha256")
 
     def _recorded(self, what: str) -> str:
-        with taking_apart(self.record):
+        with naming_damage(self.record):
             return str(parse_json(self.record.read_bytes())[what])
 
     def check_weights(self) -> None:

@@ -20,7 +20,7 @@ from fp_data.atomic import replacing, replacing_folder
 from fp_lab.backbones.diffusers.lora import trainable
 from fp_lab.checks.finite import NotFinite, check_checkpoint, check_weights
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig
-from fp_lab.lab.encoding.conditions import told
+from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
@@ -76,7 +76,7 @@ def fit(
     codec = materials.codec(config)
     model = build_model(config, codec.channels, copy.deepcopy(fitted.codebook) if fitted else None)
     codec.cpu()  # room for the model; whoever decodes later asks for it again
-    model = told(model, config, videos.captions, guided=False)
+    model = attach_text_embeddings(model, config, videos.captions, guided=False)
     started = steps_taken(folder.checkpoint, key, reporter)
     sharded = settings.ranks > 1 and settings.strategy == "fsdp"
     frozen = any(not parameter.requires_grad for parameter in model.parameters())

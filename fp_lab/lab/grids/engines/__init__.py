@@ -2,6 +2,6 @@
 
 from fp_lab.lab.grids.engines.choose import ENGINES, make_engine
 from fp_lab.lab.grids.engines.engine import ATTEMPTS, Engine
-from fp_lab.lab.grids.engines.in_process import Here
+from fp_lab.lab.grids.engines.in_process import InProcess
 
-__all__ = ["ATTEMPTS", "ENGINES", "Engine", "Here", "make_engine"]
+__all__ = ["ATTEMPTS", "ENGINES", "Engine", "InProcess", "make_engine"]

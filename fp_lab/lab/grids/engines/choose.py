@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fp_lab.lab.grids.engines.engine import Engine
-from fp_lab.lab.grids.engines.in_process import Here
+from fp_lab.lab.grids.engines.in_process import InProcess
 
 
 def make_engine(name: str, workers: int | None, cache: Path, options: Mapping[str, str]) -> Engine:
@@ -30,7 +30,7 @@ def _local(workers: int | None, cache: Path, options: Mapping[str, str]) -> Engi
     if options:
         raise ValueError(f"the engine local has no options, got {', '.join(options)}")
     if workers in (None, 1):
-        return Here(cache)
+        return InProcess(cache)
     from fp_lab.lab.grids.engines.processes import Local
 
     assert workers is not None

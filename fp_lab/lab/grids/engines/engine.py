@@ -77,7 +77,7 @@ class RemoteEngine(Engine, Generic[Handle]):
 
     @abstractmethod
     def _start(self, job: Job) -> Handle:
-        """Have a job done somewhere, by `fp_lab.lab.grids.engines.journaled.work_journaled`."""
+        """Have a job done somewhere, by `fp_lab.lab.grids.engines.journaled.run_journaled_job`."""
 
     @abstractmethod
     def _look(self, handle: Handle) -> Outcome | Lost | None:

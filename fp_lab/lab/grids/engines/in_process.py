@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fp_lab.lab.materials.materials import Materials
 
 
-class Here(Engine):
+class InProcess(Engine):
     """Does a job when it is asked how it ended.
 
     Args:

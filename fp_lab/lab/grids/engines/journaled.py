@@ -7,7 +7,7 @@ from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runtime.system_metrics import watching
 
 
-def work_journaled(job: Job, materials: Materials | None = None) -> Outcome:
+def run_journaled_job(job: Job, materials: Materials | None = None) -> Outcome:
     """Do a job, and write a journal of it into its folder.
 
     Args:

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import is_real
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.grids.engines.engine import Lost, RemoteEngine
-from fp_lab.lab.grids.engines.journaled import work_journaled
+from fp_lab.lab.grids.engines.journaled import run_journaled_job
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runtime.device import device_of
@@ -30,7 +30,9 @@ def workers_that_fit(arms: Sequence[ExperimentConfig]) -> int:
     As many as it has cores for their threads and memory for their models; one where an arm runs on a GPU or
     starts from a transformer in diffusers' format.
     """
-    if any(device_of(arm).type != "cpu" or is_real(arm) or arm.training.ranks > 1 for arm in arms):
+    if any(
+        device_of(arm).type != "cpu" or uses_diffusers_backbone(arm) or arm.training.ranks > 1 for arm in arms
+    ):
         return 1
     cores = available_cores() // max(arm.training.threads for arm in arms)
     memory = int(psutil.virtual_memory().available // _MEMORY_OF_AN_ARM)
@@ -110,4 +112,4 @@ def _serve(pipe: Connection, cache: Path) -> None:
             job: Job = pipe.recv()
         except EOFError:
             return
-        pipe.send(work_journaled(job, materials))
+        pipe.send(run_journaled_job(job, materials))

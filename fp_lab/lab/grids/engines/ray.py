@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fp_lab.lab.grids.engines.engine import Engine, Lost, RemoteEngine
-from fp_lab.lab.grids.engines.journaled import work_journaled
+from fp_lab.lab.grids.engines.journaled import run_journaled_job
 from fp_lab.lab.runs.job import Job, Outcome
 
 _OPTIONS = ("address", "num_gpus")
@@ -44,7 +44,7 @@ class RayCluster(RemoteEngine[Any]):
         self._gpus = _number_of_gpus(options["num_gpus"]) if "num_gpus" in options else None
         self._mine = False
         # a lost worker is begun again by `RemoteEngine`, which says so
-        self._work = ray.remote(max_calls=0, max_retries=0)(work_journaled)
+        self._work = ray.remote(max_calls=0, max_retries=0)(run_journaled_job)
 
     def __enter__(self) -> Engine:
         """Join the cluster, or begin one."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fp_lab.lab.grids.engines.engine import Lost, RemoteEngine
-from fp_lab.lab.grids.engines.journaled import work_journaled
+from fp_lab.lab.grids.engines.journaled import run_journaled_job
 from fp_lab.lab.runs.job import Job, Outcome
 
 _A_DAY = 24 * 60  # minutes
@@ -65,7 +65,7 @@ class Slurm(RemoteEngine[Any]):
     def _start(self, job: Job) -> Any:
         training = job.config.training
         self._executor.update_parameters(cpus_per_task=training.threads * training.devices)
-        return self._executor.submit(work_journaled, job)
+        return self._executor.submit(run_journaled_job, job)
 
     def _look(self, handle: Any) -> Outcome | Lost | None:
         if not (handle.paths.result_pickle.exists() or (state := self._state(handle)) in _ENDED):

@@ -18,7 +18,7 @@ from fp_lab.lab.config import to_yaml
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.report.checkpoints_page import write_track_page
-from fp_lab.lab.runtime.progress import TrackProgress
+from fp_lab.lab.runtime.progress import CheckpointProgress
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
 
@@ -26,7 +26,7 @@ ARMS = ("td_f2k2f1k1_g3", "f1k1_x_g3_f1k1f2k2_td")
 GOAL = Goal.parse("plain/identity")
 
 
-class Counting(TrackProgress):
+class Counting(CheckpointProgress):
     def __init__(self) -> None:
         super().__init__(Console(quiet=True))
         self.scored: list[str] = []

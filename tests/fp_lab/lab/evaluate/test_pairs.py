@@ -34,9 +34,9 @@ def test_several_videos_of_one_prompt_are_paired_one_to_one() -> None:
     assert set(found.names) == {("a", "e"), ("b", "f")}, "1 cat against 2 is no pair"
     assert found.prompts == ("dog", "dog")
     assert found.alone == (("c", "d"), ("g", "h", "i"))
-    assert "2 pairs of 1 prompts, 0 by name, 2 by prompt" in found.told
+    assert "2 pairs of 1 prompts, 0 by name, 2 by prompt" in found.in_words
     for name in ("c", "d", "g", "h", "i"):
-        assert name in found.told
+        assert name in found.in_words
 
 
 def test_names_pair_where_a_prompt_is_known_on_one_side_or_none() -> None:

@@ -26,7 +26,7 @@ from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab.config import ExperimentConfig, load, to_yaml
 from fp_lab.lab.encoding import text_embeddings as encoded_texts
 from fp_lab.lab.encoding.cache_conditions import EMPTY
-from fp_lab.lab.encoding.conditions import told
+from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.encoding.encode import EncodeConfig, encode_folder
 from fp_lab.lab.encoding.windows import Cutting
 from fp_lab.lab.files.run_folder import RunFolder
@@ -249,7 +249,7 @@ def test_the_loss_is_that_of_embeddings_made_by_the_encoders(
         monkeypatch.setattr(
             encoded_texts, "load_encoders", lambda *a, **k: loads.append(1) or load_encoders(*a, **k)
         )
-        told(model, config, ())
+        attach_text_embeddings(model, config, ())
         direct = [as_encoders_say(root, batch["sources"]) for batch in batches]
         expected = [system.section_loss(b, step_generator(0, 0, i)) for i, b in enumerate(direct)]
     assert any(len(set(batch["captions"])) == 2 for batch in direct), "a batch of captions of two lengths"

@@ -23,7 +23,7 @@ from fp_lab.lab.planning.flops import at_equal_compute, forward_flops, section_f
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling.generate import generate
-from fp_lab.lab.sampling.load_model import ready
+from fp_lab.lab.sampling.load_model import load_model
 from fp_lab.lab.sampling.start import Opening, opening_from_seed
 from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.model import FramePackModel
@@ -121,10 +121,10 @@ def test_a_model_is_generated_from_as_it_was_trained(folder: Path, tmp_path: Pat
     with pytest.raises(ValueError, match="leave context and recipe as they were in training"):
         next(generate(model, config, opening, 10, 0, tmp_path / "a.mp4"))
     settings = [f"codec.source={folder}/codec", "data.world.size=32"]
-    alone = ready(str(place.model), "ta_f2k2f1k1_g3", None, settings)
+    alone = load_model(str(place.model), "ta_f2k2f1k1_g3", None, settings)
     assert alone.config.context == alone.model.context == model.context
     assert alone.sizes == (Bucket(32, 32),)
-    discrete = ready(str(place.model), "ta_f2k2f1k1_g3+D5", None, settings).config
+    discrete = load_model(str(place.model), "ta_f2k2f1k1_g3+D5", None, settings).config
     with pytest.raises(ValueError, match="no codebook"):
         next(generate(model, discrete, opening, 10, 0, tmp_path / "a.mp4"))
 

@@ -23,7 +23,7 @@ from fp_lab.lab.materials.models import codec_of
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling import generate as making
-from fp_lab.lab.sampling.load_model import Ready, ready
+from fp_lab.lab.sampling.load_model import LoadedModel, load_model
 from fp_lab.lab.sampling.offload import Offload
 from fp_lab.lab.sampling.resume import KeptSections
 from fp_lab.lab.sampling.start import (
@@ -81,12 +81,12 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     return files
 
 
-def arm(folder: Path, name: str) -> Ready:
-    return ready(str(folder / name / "run"))
+def arm(folder: Path, name: str) -> LoadedModel:
+    return load_model(str(folder / name / "run"))
 
 
 def video(
-    loaded: Ready, opening: Opening, out: Path, frames: int = LATENTS, seed: int = 0, **options: Any
+    loaded: LoadedModel, opening: Opening, out: Path, frames: int = LATENTS, seed: int = 0, **options: Any
 ) -> list[making.Progressed]:
     return list(making.generate(loaded.model, loaded.config, opening, frames, seed, out, **options))
 
@@ -130,7 +130,7 @@ def test_the_released_model_runs_in_the_types_of_its_authors(
     sources = [
         f"{key}={pipeline}" for key in ("model.base", "model.conditions", "model.images", "codec.source")
     ]
-    loaded = ready(None, None, "released/framepack", [*sources, "sampling.solver.steps=4"])
+    loaded = load_model(None, None, "released/framepack", [*sources, "sampling.solver.steps=4"])
     codec = codec_of(loaded.config.codec)
     opening = opening_from_image(folder / "picture.mp4", SIZE, Script(("a dog",)))
     video(loaded, opening, tmp_path / "a.mp4", 10, codec=codec)
@@ -335,7 +335,9 @@ def test_a_size_is_asked_for_trained_or_that_of_the_picture(folder: Path, tmp_pa
 
 
 def test_a_released_model_is_ready_by_its_recipe(folder: Path) -> None:
-    loaded = ready(str(folder / "framepack"), "f1k1_x_g9_f1k1f2k2f16k4_td", None, ["model.dtype=bfloat16"])
+    loaded = load_model(
+        str(folder / "framepack"), "f1k1_x_g9_f1k1f2k2f16k4_td", None, ["model.dtype=bfloat16"]
+    )
     assert loaded.sizes == ()
     assert loaded.config.codec.source == str(folder / "framepack")
     assert next(loaded.model.backbone.parameters()).dtype == torch.bfloat16
@@ -347,7 +349,7 @@ def test_a_released_model_is_ready_by_its_recipe(folder: Path) -> None:
         ((str(folder / "nowhere"), "g9"), "expected the folder of a run"),
     ):
         with pytest.raises(ValueError, match=match):
-            ready(*arguments)
+            load_model(*arguments)
 
 
 def test_a_model_may_be_told_to_begin_from_text_or_clips_in_training(folder: Path) -> None:

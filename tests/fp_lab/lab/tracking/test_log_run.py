@@ -21,7 +21,7 @@ from fp_lab.lab.grids.grid import single
 from fp_lab.lab.grids.run_grid import run_grid
 from fp_lab.lab.provenance.record import provenance
 from fp_lab.lab.provenance.stage_keys import STAGE_VERSIONS
-from fp_lab.lab.runtime.progress import TrackProgress
+from fp_lab.lab.runtime.progress import CheckpointProgress
 from fp_lab.lab.tracking import CHECKPOINTS_TAG, Tracker
 from fp_lab.lab.tracking.log_run import checkpoints_of, mirror, steps_of, tags_of, weights_tags
 from fp_lab.weights.files import file_sha256
@@ -128,7 +128,7 @@ def test_checkpoints_that_are_scored_later_are_sent_by_tracking_and_by_the_grid(
     assert told("track/plain/clarity.drift") == {}
     found = find_runs([folder / "later"])
     said: list[str] = []
-    send(track(found, TrackProgress(Console(quiet=True))).runs, said.append)
+    send(track(found, CheckpointProgress(Console(quiet=True))).runs, said.append)
     assert said == []
     drift = told("track/plain/clarity.drift")
     assert sorted(drift) == [2, STEPS]

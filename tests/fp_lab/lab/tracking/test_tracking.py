@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from fp_lab.lab.grids.engines import Here
+from fp_lab.lab.grids.engines import InProcess
 from fp_lab.lab.grids.progress import GridProgress
 from fp_lab.lab.grids.scheduler import ArmsAtWork
 from fp_lab.lab.runtime.reporter import Step
@@ -211,7 +211,7 @@ def test_what_is_no_address_is_told_once_and_not_waited_for(
     tracker = Tracker(tmp_path, said.append)
     parent = tracker.grid("grid", tmp_path)
     with GridProgress(Console(quiet=True), 1) as progress:
-        work = ArmsAtWork([], Here(tmp_path / "cache"), tracker, parent, progress)
+        work = ArmsAtWork([], InProcess(tmp_path / "cache"), tracker, parent, progress)
         work.unsent = ["an arm"]  # type: ignore[list-item]
         monkeypatch.setattr(ArmsAtWork, "_send", lambda self, job: parent.open())
         monkeypatch.setattr("fp_lab.lab.grids.scheduler.time.sleep", lambda _: pytest.fail("it waits"))

@@ -16,7 +16,6 @@ from torch.distributed.tensor import DTensor
 
 from fp_lab.backbones.diffusers.lora import LORA_FILE, trainable
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig, to_yaml
-from fp_lab.lab.encoding.conditions import told
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system

@@ -15,7 +15,7 @@ from rich.console import Console
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.grids.engines import ENGINES, Engine, Here, make_engine, processes
+from fp_lab.lab.grids.engines import ENGINES, Engine, InProcess, make_engine, processes
 from fp_lab.lab.grids.engines.engine import ATTEMPTS, Lost, RemoteEngine
 from fp_lab.lab.grids.engines.journal import JOURNAL_FILE
 from fp_lab.lab.grids.engines.processes import Local, workers_that_fit
@@ -199,8 +199,8 @@ def test_an_engine_that_cannot_be_meant_is_refused(
 
 def test_one_local_worker_is_this_process(tmp_path: Path) -> None:
     assert list(ENGINES) == ["local", "ray", "slurm"]
-    assert isinstance(make_engine("local", None, tmp_path, {}), Here)
-    assert isinstance(make_engine("local", 1, tmp_path, {}), Here)
+    assert isinstance(make_engine("local", None, tmp_path, {}), InProcess)
+    assert isinstance(make_engine("local", 1, tmp_path, {}), InProcess)
     assert isinstance(make_engine("local", 2, tmp_path, {}), Local)
 
 
