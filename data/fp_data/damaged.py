@@ -88,7 +88,7 @@ def naming_damage(path: Path, advice: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def taking_apart_format(path: Path, version: int, advice: str) -> Iterator[Any]:
+def reading_format(path: Path, version: int, advice: str) -> Iterator[Any]:
     """The same of a JSON object that says by which version of its format it was written.
 
     Args:

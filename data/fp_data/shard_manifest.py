@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from fp_data.buckets import Bucket
-from fp_data.damaged import taking_apart_format
+from fp_data.damaged import reading_format
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -139,7 +139,7 @@ class Manifest:
         path = folder / MANIFEST
         if not path.is_file():
             raise ValueError(f"no latent cache in {folder}: expected {MANIFEST} there")
-        with taking_apart_format(path, _FORMAT, "run the command that made the cache again") as stored:
+        with reading_format(path, _FORMAT, "run the command that made the cache again") as stored:
             shards = tuple(map(_shard, stored["shards"]))
             settings = stored["dtype"], stored["per_shard"], stored["complete"]
             return cls(Origin(**stored["origin"]), *settings, shards)

@@ -12,7 +12,7 @@ from typing import Any
 
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest
 from fp_data.clips import Skipped, caption, video_paths
-from fp_data.damaged import taking_apart_format
+from fp_data.damaged import reading_format
 from fp_data.video import KeyFrame, VideoInfo, probe
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.digests import file_digests
@@ -199,7 +199,7 @@ class ClipPlan:
         Raises:
             ValueError: It is damaged or of another format.
         """
-        with taking_apart_format(path, _FORMAT, "run the command that made the cache again") as stored:
+        with reading_format(path, _FORMAT, "run the command that made the cache again") as stored:
             cutting = stored["cutting"] | {"buckets": BucketsConfig(**stored["cutting"]["buckets"])}
             skipped, unread = (
                 tuple(Skipped(**skip) for skip in stored[key]) for key in ("skipped", "unread")

@@ -224,6 +224,8 @@ def _report(placed: Placed, jobs: Sequence[Job], command: str, progress: GridPro
 
             for line in place.set_aside("report"):
                 progress.say(line)
+            for unfinished in (placed.reported / "report").glob(".*"):  # of a process that was killed
+                unfinished.unlink()
             with progress.busy("report"), place.doing("report", key):
                 ran = [job.folder for job in jobs if job.folder.is_dir()]
                 write_report(placed.folder, ran, placed.reported)
@@ -248,6 +250,6 @@ def _shown(placed: Placed, jobs: Sequence[Job]) -> str:
 def _log_report(reported: Path, report: Path | None, parent: TrackedRun) -> None:
     """Have MLflow show the report, if there is one; without an answer the same command sends it."""
     if report is not None:
-        files = sorted(file for file in report.parent.iterdir() if file.is_file())
+        files = sorted(file for file in report.parent.glob("[!.]*") if file.is_file())
         with suppress(Unreachable):
             parent.log_missing_files([reported / "grid.yaml", *files], "report")

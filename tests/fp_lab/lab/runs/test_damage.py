@@ -327,7 +327,10 @@ def test_a_grid_sends_again_what_mlflow_has_lost_and_writes_its_report_again(tmp
     assert result.report.stat().st_mtime_ns == written, "nothing has changed"
     shutil.rmtree(runs / "mlartifacts")
     truncate(result.report)
+    unfinished = result.report.with_name(".1.curves-plain.png")
+    unfinished.write_bytes(b"")
     call()
+    assert not unfinished.exists(), "what a killed process has left"
     assert sorted((runs / "mlartifacts").rglob("*.*")) == files
     assert len(result.report.read_bytes()) == len(page)
     assert (result.folder / "index.html.damaged").is_file()

@@ -17,8 +17,12 @@ from fp_lab.lab.runtime.environment import environment
 from made_up_scores import Figures, made_up_grid
 
 CAME_BACK = {"kind": "recall", "gap": 4, "agreement": 0.5, "psnr": 20.0, "weight": 1.0, "reason": None}
+TOLD = CAME_BACK | {"kind": "told", "psnr": None}
 STAGES = {stage: {"environment": environment(), "git": None, "data": "d"} for stage in ("train", "sample")}
-FORGETTING = {"clusters": ["a", "b"], "histories": {"own": [[CAME_BACK], []], "true": [[CAME_BACK], []]}}
+FORGETTING = {
+    "clusters": ["a", "b"],
+    "histories": {"own": [[CAME_BACK], []], "true": [[CAME_BACK, TOLD], []]},
+}
 READ = (
     *("config.yaml", "efficiency.json", "provenance.json", "samples/own.safetensors"),
     *("scores/forgetting.json", "scores/frames.parquet", "scores/summary.json", "scores/videos.parquet"),
