@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fp_lab.cli import app
-from fp_lab.lab import timings
 from fp_lab.lab.compare.results_file import store_results
 from fp_lab.lab.config import load
+from fp_lab.lab.dry_run import timings
 from fp_lab.lab.results.gather import gather
 from made_up_scores import Figures, made_up_grid
 from test_documents import SHOWN
