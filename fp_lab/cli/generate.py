@@ -10,8 +10,7 @@ from fp_lab.cli.numbers import MOST, MOST_SEED, positive
 from fp_lab.cli.places import file_to_write
 
 if TYPE_CHECKING:
-    from fp_lab.codecs.tiny import Codec
-    from fp_lab.codecs.video import VideoCodec
+    from fp_lab.codecs.protocol import LatentCodec
     from fp_lab.lab.sampling.load_model import LoadedModel
     from fp_lab.lab.sampling.start import Opening
 
@@ -177,7 +176,7 @@ def generate(
 
 def _opening(
     loaded: "LoadedModel",
-    codec: "Codec | VideoCodec",
+    codec: "LatentCodec",
     image: Path | None,
     video: Path | None,
     prompts: list[str],

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from einops import rearrange
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from fp_lab.checks.finite import check_weights
 from fp_lab.checks.ranges import check_ranges
+from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.weights.files import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -64,7 +65,7 @@ class CodecConfig:
         check_ranges("codec", self, latent_channels="[1, inf)", channels="[1, inf)", **layers)
 
 
-class Codec(nn.Module):
+class Codec(LatentCodec):
     """Encode videos frame by frame: pixels ``b c t h w`` in [-1, 1] <-> latents ``b c t h/s w/s``."""
 
     latent_mean: Tensor
@@ -93,7 +94,7 @@ class Codec(nn.Module):
         )
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
-        self.sha256 = "untrained"
+        self._sha256 = "untrained"
 
     @property
     def channels(self) -> int:
@@ -109,6 +110,11 @@ class Codec(nn.Module):
     def temporal(self) -> int:
         """Pixel frames per latent frame."""
         return 1
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the stored weights; ``untrained`` before there are any."""
+        return self._sha256
 
     @property
     def encoder_sha256(self) -> str:
@@ -168,7 +174,7 @@ class Codec(nn.Module):
         (folder / CONFIG_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
         save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS_FILE)
         shutil.copymode(folder / CONFIG_FILE, folder / WEIGHTS_FILE)  # made for its owner alone
-        self.sha256 = file_sha256(folder / WEIGHTS_FILE)
+        self._sha256 = file_sha256(folder / WEIGHTS_FILE)
 
     @classmethod
     def load(cls, source: str | Path = "shipped") -> "Codec":
@@ -186,7 +192,7 @@ class Codec(nn.Module):
             codec = cls(config)
             codec.load_state_dict(weights)
         check_weights(codec.state_dict(), str(folder))
-        codec.sha256 = file_sha256(folder / WEIGHTS_FILE)
+        codec._sha256 = file_sha256(folder / WEIGHTS_FILE)
         return codec.eval().requires_grad_(False)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fp_lab.checks.finite import check_weights
+from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.codecs.tiny import Codec
 from fp_lab.weights.files import CONFIG_FILE, building, read_config, tensors_sha256
 from fp_lab.weights.hub import load_whole, local_folder
@@ -62,7 +63,7 @@ class LatentStatistics:
         return latents / _per_channel(self.scale, latents) + _per_channel(self.mean, latents)
 
 
-class VideoCodec(nn.Module):
+class VideoCodec(LatentCodec):
     """Encode videos: pixels ``b c 1+4(t-1) h w`` in [-1, 1] <-> latents ``b c t h/8 w/8``; see `Codec`.
 
     The first frame has a latent frame of its own, every further latent frame stands for `temporal` frames.
@@ -187,7 +188,7 @@ def load_codec(
     dtype: torch.dtype | None = None,
     tiling: bool = False,
     slicing: bool = False,
-) -> Codec | VideoCodec:
+) -> LatentCodec:
     """Load a codec of either kind.
 
     Args:

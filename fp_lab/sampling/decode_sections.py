@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from fp_lab.checks.finite import check_video
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec, pixel_frames
+from fp_lab.codecs.protocol import LatentCodec
+from fp_lab.codecs.video import pixel_frames
 from fp_lab.recipe import Recipe
 from fp_lab.sampling.rollout import RolledSection
 
@@ -51,7 +51,7 @@ class DecodedPart:
 
 @torch.no_grad()
 def decode_sections(
-    codec: Codec | VideoCodec, recipe: Recipe, given: Tensor, rolled: Iterable[RolledSection], *, frames: int
+    codec: LatentCodec, recipe: Recipe, given: Tensor, rolled: Iterable[RolledSection], *, frames: int
 ) -> Iterator[DecodedPart]:
     """Decode a rollout while it goes on.
 
@@ -98,7 +98,7 @@ def _checked(part: DecodedPart) -> DecodedPart:
 
 
 @torch.no_grad()
-def decode_whole(codec: Codec | VideoCodec, latents: Tensor, section: int) -> Iterator[DecodedPart]:
+def decode_whole(codec: LatentCodec, latents: Tensor, section: int) -> Iterator[DecodedPart]:
     """Decode a finished video ``b c t h w`` in bounded memory, as if it had been made forward in sections.
 
     Yields:
@@ -125,7 +125,7 @@ def cross_fade(earlier: Tensor, later: Tensor) -> Tensor:
 class _Decoder:
     """What is known of a video, and those of its frames that may still change."""
 
-    def __init__(self, codec: Codec | VideoCodec, section: int, frames: int) -> None:
+    def __init__(self, codec: LatentCodec, section: int, frames: int) -> None:
         self.codec, self.section, self.frames = codec, section, frames
         self.temporal = codec.temporal
         self.reach = 0 if self.temporal == 1 else section  # frames of their own have no seams

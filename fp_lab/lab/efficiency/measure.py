@@ -9,8 +9,7 @@ from statistics import fmean, median
 
 import torch
 
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec
+from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.lab.config import ExperimentConfig, to_yaml
 from fp_lab.lab.efficiency.arms import Side
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, block_products, multiplying
@@ -101,7 +100,7 @@ class Efficiency:
 
 def measure(
     sides: Sequence[Side],
-    codec: Codec | VideoCodec,
+    codec: LatentCodec,
     *,
     rounds: int = 3,
     memory_gb: float = 1.0,
@@ -173,7 +172,7 @@ class _Clock:
     sampled: list[Sampled] = field(default_factory=list)
 
     @classmethod
-    def of(cls, side: Side, codec: Codec | VideoCodec, dtype: torch.dtype) -> "_Clock":
+    def of(cls, side: Side, codec: LatentCodec, dtype: torch.dtype) -> "_Clock":
         work = Workload(side.config, codec)
         tokens = round(fmean(work.tokens)) * side.config.training.batch
         activations = work.activation_bytes()

@@ -10,8 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from fp_lab.causal import Blocks
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec
+from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.planning.activations import watched
@@ -78,7 +77,7 @@ class Workload:
         tokens: of a sample, context and section, for each of the sources.
     """
 
-    def __init__(self, config: ExperimentConfig, codec: Codec | VideoCodec) -> None:
+    def __init__(self, config: ExperimentConfig, codec: LatentCodec) -> None:
         """Build model, optimiser and averages.
 
         Args:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_pixels
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec
+from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import embedder, encoder_dtype
 from fp_lab.lab.files.locking import only_one
@@ -58,12 +57,12 @@ class Materials:
 
     def __init__(self, cache: Path, reporter: Reporter) -> None:
         self.cache, self.reporter = cache, reporter
-        self._codecs: dict[str, Codec | VideoCodec] = {}
+        self._codecs: dict[str, LatentCodec] = {}
         self._training: dict[str, TrainingVideos] = {}
         self._evaluation: dict[str, EvaluationSet] = {}
         self._codebooks: dict[str, FittedCodebook] = {}
 
-    def codec(self, config: ExperimentConfig) -> Codec | VideoCodec:
+    def codec(self, config: ExperimentConfig) -> LatentCodec:
         """The codec, on the device that sampling and encoding use."""
         wanted = config.codec
         key = f"{wanted} {weights_sha256('codec', wanted.source)}"

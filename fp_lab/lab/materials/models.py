@@ -10,8 +10,8 @@ from torch import Tensor
 from fp_data.worlds import VOCABULARY
 from fp_lab.backbones.tiny import TinyDiT
 from fp_lab.causal import Blocks
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec, load_codec
+from fp_lab.codecs.protocol import LatentCodec
+from fp_lab.codecs.video import load_codec
 from fp_lab.lab.config import CodecSource, ExperimentConfig
 from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.runtime.device import device_of
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from fp_lab.training.system import FramePackSystem
 
 
-def codec_of(wanted: CodecSource) -> Codec | VideoCodec:
+def codec_of(wanted: CodecSource) -> LatentCodec:
     """The codec that a config names, on the CPU."""
     return load_codec(wanted.source, getattr(torch, wanted.dtype), wanted.tiling, wanted.slicing)
 
 
-def encoder(codec: Codec | VideoCodec, config: ExperimentConfig) -> Callable[[Tensor], Tensor]:
+def encoder(codec: LatentCodec, config: ExperimentConfig) -> Callable[[Tensor], Tensor]:
     """Pixels ``b c t h w`` on the CPU to latents on the CPU."""
     device = device_of(config)
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from fp_data.shard_manifest import Manifest
 from fp_data.shards import Shards
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec
+from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.cache_conditions import image_maker, read_empty, text_maker
 from fp_lab.lab.encoding.conditions import (
@@ -20,7 +19,7 @@ from fp_lab.lab.provenance.cache_identity import cache_of
 from fp_lab.shapes import IMAGE
 
 
-def open_cache(config: ExperimentConfig, codec: Codec | VideoCodec) -> CachedVideos:
+def open_cache(config: ExperimentConfig, codec: LatentCodec) -> CachedVideos:
     """The training videos of an arm with `data.cache`; the arm is told the empty caption from there too.
 
     Args:
@@ -45,7 +44,7 @@ def open_cache(config: ExperimentConfig, codec: Codec | VideoCodec) -> CachedVid
     return CachedVideos(shards, images=image_identity(config) is not None)
 
 
-def _differences(manifest: Manifest, config: ExperimentConfig, codec: Codec | VideoCodec) -> Iterator[str]:
+def _differences(manifest: Manifest, config: ExperimentConfig, codec: LatentCodec) -> Iterator[str]:
     """What of a cache an arm would have made otherwise: what was found, what was expected, the settings."""
     if manifest.dtype != (expected_dtype := encoder_dtype(config)):
         yield (

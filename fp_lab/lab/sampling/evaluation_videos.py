@@ -11,8 +11,8 @@ from torch import Tensor
 from fp_data.clips import write_mp4
 from fp_data.latents import to_frames
 from fp_lab.checks.finite import check_video
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec, pixel_frames
+from fp_lab.codecs.protocol import LatentCodec
+from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.files.run_folder import RunFolder
@@ -131,11 +131,11 @@ def _order(sections: Sequence[Section], frames: int, temporal: int) -> tuple[int
 
 
 @torch.no_grad()
-def _decode(codec: Codec | VideoCodec, latents: Tensor, section: int, order: Sequence[int]) -> Tensor:
+def _decode(codec: LatentCodec, latents: Tensor, section: int, order: Sequence[int]) -> Tensor:
     """Frames uint8 ``b t h w c`` on the CPU, one video at a time."""
     videos = []
     for video in latents.split(1):
-        if isinstance(codec, Codec):
+        if codec.temporal == 1:
             parts: Iterable[Tensor] = [codec.decode(video)]
         else:
             parts = (part.final_pixels for part in decode_whole(codec, video, section))

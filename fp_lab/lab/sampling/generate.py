@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fp_data.clips import write_mp4
 from fp_data.latents import to_frames, to_pixels
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec, pixel_frames
+from fp_lab.codecs.protocol import LatentCodec
+from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import attach_text_embeddings, embedder
 from fp_lab.lab.files.atomic import write_text
@@ -53,7 +53,7 @@ class Progressed:
 
 def length_of(
     config: ExperimentConfig,
-    codec: Codec | VideoCodec,
+    codec: LatentCodec,
     given: int,
     seconds: float | None = None,
     frames: int | None = None,
@@ -84,7 +84,7 @@ def generate(
     seed: int,
     out: Path,
     *,
-    codec: Codec | VideoCodec | None = None,
+    codec: LatentCodec | None = None,
     preview: bool = False,
     offload: Offload = "none",
 ) -> Iterator[Progressed]:
@@ -176,7 +176,7 @@ class _Canvas:
 
 
 def _given(
-    config: ExperimentConfig, codec: Codec | VideoCodec, opening: Opening, device: torch.device
+    config: ExperimentConfig, codec: LatentCodec, opening: Opening, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
     """Latents ``1 c t h w`` of an opening; its first frame's embedding for models that are told it."""
     height, width = opening.size
@@ -199,7 +199,7 @@ def _given(
 
 
 def _scenes(
-    config: ExperimentConfig, opening: Opening, codec: Codec | VideoCodec, given: int
+    config: ExperimentConfig, opening: Opening, codec: LatentCodec, given: int
 ) -> tuple[int, ...] | None:
     """First latent frame of every scene."""
     if opening.seconds is None:
@@ -249,7 +249,7 @@ def _tell(out: Path, made_by: dict[str, Any]) -> None:
     write_text(out.with_suffix(".json"), json.dumps(known, indent=2) + "\n")
 
 
-def _check(model: FramePackModel, config: ExperimentConfig, codec: Codec | VideoCodec) -> None:
+def _check(model: FramePackModel, config: ExperimentConfig, codec: LatentCodec) -> None:
     recipe = config.parsed_recipe
     if codec.channels != model.backbone.channels:
         raise ValueError(

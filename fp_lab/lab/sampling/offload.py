@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from fp_lab.backbones.tiny import TinyDiT
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec
+from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.model import FramePackModel
 from fp_lab.sampling.rollout import RolledSection
 
@@ -39,7 +38,7 @@ def place_model(model: FramePackModel, device: torch.device, offload: Offload) -
 def in_turns(
     rolled: Iterator[RolledSection],
     model: FramePackModel,
-    codec: Codec | VideoCodec,
+    codec: LatentCodec,
     device: torch.device,
 ) -> Iterator[RolledSection]:
     """Sections of a rollout, with the model on the device while they are made and the codec while not.

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest, place, read_bucket
 from fp_data.clips import VideoInfo, read_video
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec, pixel_frames
+from fp_lab.codecs.protocol import LatentCodec
+from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.materials.videos import videos_of
 
@@ -162,7 +162,7 @@ def opening_from_video(clip: VideoInfo, size: Bucket, script: Script, *, frames:
     return Opening(read, script.captions, script.seconds, earlier)
 
 
-def frames_to_extend(clip: VideoInfo, config: ExperimentConfig, codec: Codec | VideoCodec) -> int:
+def frames_to_extend(clip: VideoInfo, config: ExperimentConfig, codec: LatentCodec) -> int:
     """How many frames of a clip's end a model looks at: as many as its recipe packs before a section.
 
     At least one, and no more than the clip has; for block-causal attention the first and whole blocks.

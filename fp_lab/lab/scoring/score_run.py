@@ -14,8 +14,7 @@ from torch import Tensor
 
 from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
-from fp_lab.codecs.tiny import Codec
-from fp_lab.codecs.video import VideoCodec
+from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER
 from fp_lab.lab.files.video_batch import GIVEN, Videos
@@ -106,7 +105,7 @@ def score_truth(
     folder: Path,
     videos: Videos,
     config: ExperimentConfig,
-    codec: Codec | VideoCodec,
+    codec: LatentCodec,
     *,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -161,7 +160,7 @@ def _truth_tasks(raw: Videos, decoded: Videos, config: ExperimentConfig) -> list
 
 
 @torch.no_grad()
-def round_trip(codec: Codec | VideoCodec, frames: Tensor) -> Tensor:
+def round_trip(codec: LatentCodec, frames: Tensor) -> Tensor:
     """Encode and decode uint8 ``b t h w c``, one video at a time."""
     device = next(codec.parameters()).device
     videos = (to_pixels(video).to(device) for video in frames.split(1))

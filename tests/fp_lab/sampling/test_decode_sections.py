@@ -16,6 +16,7 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
+from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.codecs.video import VideoCodec, pixel_frames
 from fp_lab.recipe import parse
@@ -75,7 +76,7 @@ def rolled(name: str, latents: Tensor, given: int) -> Iterator[RolledSection]:
         yield RolledSection(index, section, latents[:, :, list(section.targets)])
 
 
-def decoded(name: str, codec: Codec | VideoCodec, latents: Tensor, given: int = 1) -> list[DecodedPart]:
+def decoded(name: str, codec: LatentCodec, latents: Tensor, given: int = 1) -> list[DecodedPart]:
     sections, frames = rolled(name, latents, given), latents.shape[2]
     return list(decode_sections(codec, parse(name), latents[:, :, :given], sections, frames=frames))
 
