@@ -9,12 +9,12 @@ import torch
 from torch import Generator, Tensor
 
 from fp_lab.causal import Blocks, keep_last
+from fp_lab.flow.history_noise import with_noise
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import arrange, arrange_videos, assemble
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Section
 from fp_lab.shapes import ContextMemory, TextCondition
-from fp_lab.training.history import with_noise
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.causal import Blocks
+from fp_lab.flow.history_noise import HistoryConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
@@ -16,7 +17,6 @@ from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
 from fp_lab.sampling.rollout import SamplingConfig, rollout
 from fp_lab.sampling.section_context import CachedHistory
-from fp_lab.training.history import HistoryConfig
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
 from fp_lab.training.system import FramePackSystem, step_generator
