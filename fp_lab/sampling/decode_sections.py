@@ -34,8 +34,8 @@ class DecodedPart:
         index: of the section, in generation order; `GIVEN` for given frames.
         begin: place of the first of `pixels` in the video, counted in pixel frames.
         pixels: ``b c t h w`` in [-1, 1].
-        final: places of those that no later part changes. Every pixel frame of the video is final in exactly
-            one part; until then it is a preview, which later parts replace.
+        final: places of the pixel frames that no later part changes. Every pixel frame of the video is final
+            in exactly one part; until then it is a preview, which later parts replace.
     """
 
     index: int
@@ -45,7 +45,7 @@ class DecodedPart:
 
     @property
     def final_pixels(self) -> Tensor:
-        """Those of `final`, ``b c t h w``."""
+        """Pixels of the final frames, ``b c t h w``."""
         return self.pixels[:, :, self.final.start - self.begin : self.final.stop - self.begin]
 
 

@@ -48,7 +48,7 @@ class SamplingConfig:
     history_guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Refuse scales and levels out of range."""
         check_ranges(
             "sampling", self, distilled_guidance="[0, inf)", rescale="[0, 1]", history_level="[0, 1]"
         )

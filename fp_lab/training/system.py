@@ -32,7 +32,7 @@ from fp_lab.training.optimizer import OptimizerConfig, learning_rate_share, make
 class LatentBatch(TypedDict):
     """What training consumes: latents ``b c t h w``, a caption per video, embeddings of first frames.
 
-    A caption that is dropped is told as the text "", whether the others are texts or embeddings.
+    A dropped caption is the text "", whether the others are texts or embeddings.
     """
 
     latents: Tensor
