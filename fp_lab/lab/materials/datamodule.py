@@ -7,7 +7,7 @@ from typing import Any
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from fp_lab.lab.config import CodecSource, DataConfig, EvaluationConfig, ExperimentConfig
+from fp_lab.lab.config import CodecSource, DataConfig, EvaluationConfig, ExperimentConfig, TrainingConfig
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.training_videos import data_loader
 from fp_lab.lab.runtime.reporter import Reporter
@@ -46,16 +46,18 @@ class FramePackData(LightningDataModule):
             data=data,
             codec=CodecSource(codec),
             evaluation=EvaluationConfig(videos=videos, frames=frames),
+            training=TrainingConfig(batch=batch),
             seed=seed,
         )
-        self.batch, self.done = batch, 0
+        self.done = 0
         self.materials = Materials(Path(cache), Reporter())
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches without end; batch i depends on the seed and i alone."""
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         videos = self.materials.training(self.config)
-        batches = videos.batches(self.batch, self.config.seed, rank=rank, ranks=ranks, first_batch=self.done)
+        size, seed = self.config.training.batch, self.config.seed
+        batches = videos.batches(size, seed, rank=rank, ranks=ranks, first_batch=self.done)
         return data_loader(batches, 0)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -67,8 +69,9 @@ class FramePackData(LightningDataModule):
 
     def _held_out(self) -> Iterator[LatentBatch]:
         held_out = self.materials.evaluation(self.config)
-        for begin in range(0, len(held_out.latents), self.batch):
-            part = slice(begin, begin + self.batch)
+        size = self.config.training.batch
+        for begin in range(0, len(held_out.latents), size):
+            part = slice(begin, begin + size)
             yield {"latents": held_out.latents[part], "captions": held_out.truth.captions[part]}
 
     def state_dict(self) -> dict[str, int]:
