@@ -192,3 +192,13 @@ def test_rollouts_depend_on_their_seed_alone_and_on_the_guidance() -> None:
     torch.testing.assert_close(together[1:], run([1]), atol=1e-5, rtol=1e-4)
     assert (together[:, :, 1:].abs().amax((1, 3, 4)) > 0).all()
     assert (run([0, 1], guidance=3.0) - together).abs().max() > 1e-3
+
+
+def test_a_window_that_begins_inside_a_block_tells_moments_as_sampling_does() -> None:
+    """History of five frames, sections of three: frames 2 to 9 begin at a block's second frame."""
+    backbone = causal_model().backbone
+    window, block = torch.arange(2, 10)[None], torch.arange(7, 10)[None]
+    trained, sampled = (
+        backbone._whereabouts(frames, (4, 4), BLOCKS.moments(frames)) for frames in (window, block)
+    )
+    torch.testing.assert_close(trained[:, -sampled.shape[1] :], sampled)
