@@ -71,6 +71,8 @@ class Blocks:
     def mask(self, frames: Tensor, tokens_per_frame: int) -> Tensor:
         """Which frame sees which, over tokens: bool ``b n n`` for frames ``b t``."""
         index, first = self.index(frames), self.first(frames)
+        # causal between blocks, full inside one; history is counted from the block's first frame, so that all
+        # queries of a block see the same keys, as in a cache
         earlier = index[:, None, :] <= index[:, :, None]
         near = frames[:, None, :] >= first[:, :, None] - self.history
         seen = earlier & near
@@ -111,6 +113,7 @@ class Blocks:
         """
         index = self.index(frames)
         blocks = index - index[:, :1]
+        # a level per block, as Diffusion Forcing (https://arxiv.org/abs/2407.01392) has one per token
         drawn = torch.rand(len(frames), int(blocks.max()) + 1, generator=generator)
         levels = drawn.gather(1, blocks)
         past_is_clean = torch.rand(len(frames), generator=generator) < clean
@@ -120,6 +123,7 @@ class Blocks:
 
 def keep_last(memory: ContextMemory, tokens: int) -> ContextMemory:
     """The last keys and values of a memory."""
+    # rotated keys are cut as they are: their positions are times of the video, not places in the window
     mask = None if memory.mask is None else memory.mask[:, -tokens:]
     return replace(
         memory,

@@ -95,6 +95,7 @@ class FramePackModel(nn.Module):
         self, packed: PackedContext | None, text: TextCondition
     ) -> PackedContext | ContextMemory | None:
         """What denoising steps attend to: the keys and values of an isolated context, else the context."""
+        # a context that attends to the noisy section has other keys at every step
         if packed is None or self.context.attention != "isolated":
             return packed
         return self.backbone.remember(packed, text)
@@ -107,11 +108,11 @@ class FramePackModel(nn.Module):
         context: PackedContext | ContextMemory | None,
         moments: Tensor | None = None,
     ) -> Any:
-        """All that the denoising steps of a section share; as in the call, size being rows and columns."""
+        """Everything that the denoising steps of a section share; see `Backbone.prepare`."""
         return self.backbone.prepare(times, size, text, context, moments)
 
     def denoise(self, noisy: Tensor, sigmas: Tensor, section: Any) -> Tensor:
-        """The call for a section that was prepared."""
+        """Predict for a prepared section: noisy latents ``b c t h w`` at noise levels ``b`` or ``b t``."""
         return self.backbone.denoise(noisy, 1000 * sigmas, section)
 
     def forward(
@@ -259,6 +260,7 @@ class FramePackModel(nn.Module):
         backbone = _transformer(source, options)
         check_weights(backbone.state_dict(), str(source))
         model = cls(backbone, kernels, "velocity", context, codebook)
+        # in this order: released projections replace the interpolated ones where there are any
         model.packer.initialise_from(backbone.patch)
         backbone.load_projections(model.packer)
         model.source, model.lora = _resolved(source), lora

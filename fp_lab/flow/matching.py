@@ -28,8 +28,8 @@ class FlowConfig:
     Attributes:
         output: what the network gives, ``velocity`` or ``clean`` latents; the loss is on velocities.
         shift: token count that drives the shift: of the ``section``, of the ``full`` video, or ``none``.
-        mean: of the normal distribution behind logit-normal times.
-        std: of the same.
+        mean: of the normal distribution whose sigmoid the training times are (logit-normal).
+        std: standard deviation of that distribution.
     """
 
     output: Output = "clean"
@@ -38,7 +38,7 @@ class FlowConfig:
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse a distribution that is none."""
+        """Refuse a negative standard deviation."""
         check_ranges("objective.flow", self, std="[0, inf)")
 
 
@@ -47,6 +47,7 @@ def shift_of_tokens(tokens: int) -> float:
 
     As in the released FramePack inference (https://github.com/lllyasviel/FramePack).
     """
+    # the line of FLUX's dynamic shift; at 480p the noisy tokens of 6 and more latent frames reach the cap
     slope = (1.15 - 0.5) / (4096 - 256)
     return math.exp(min(0.5 + slope * (tokens - 256), math.log(7.0)))
 
@@ -69,11 +70,13 @@ def schedule(steps: int, shift: float) -> Tensor:
     """Times of a solver, ``steps + 1`` values from 1 down to 0, float64."""
     if steps < 1:
         raise ValueError(f"a solver needs at least 1 step, got {steps}")
+    # a shift leaves both ends where they are, so solvers begin at pure noise and end at data
     return shift_sigmas(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift)
 
 
 def draw_sigmas(items: int, shift: float, config: FlowConfig, generator: Generator) -> Tensor:
     """Training times ``b``: logit-normal (https://arxiv.org/abs/2403.03206, section 3.1), then shifted."""
+    # shifted as the sampler's times are, or levels would be trained that sampling hardly visits
     normal = torch.randn(items, generator=generator, device=generator.device)
     return shift_sigmas(torch.sigmoid(config.mean + config.std * normal), shift)
 
@@ -104,13 +107,15 @@ def velocity_target(clean: Tensor, noise: Tensor, sigmas: Tensor, output: Output
 
     Args:
         clean: x_0, ``b c t h w``.
-        noise: that is mixed in.
+        noise: mixed into x_0, of the same shape.
         sigmas: ``b`` or ``b t``.
         output: what the network predicts.
     """
     velocity = noise - clean
     if output == "velocity":
         return velocity
+    # the clamp on both sides: an exact prediction has no loss, and the loss of clean outputs is |error of
+    # x_0|^2 / max(sigma, 0.05)^2, weighted by 400 at most
     held = to_velocity(clean, interpolate(clean, noise, sigmas), sigmas, output)
     return velocity.where(_spread(sigmas, clean) >= SMALLEST_SIGMA, held)
 
@@ -120,12 +125,13 @@ def velocity_loss(velocity: Tensor, target: Tensor, frames: Tensor | None = None
 
     Args:
         velocity: predicted, ``b c t h w``.
-        target: the right one, as `velocity_target` has it.
+        target: true velocity, from `velocity_target`.
         frames: bool ``b t``, which frames count; None: all.
     """
     error = (velocity - target).square()
     if frames is None:
         return error.flatten(1).mean(1)
+    # without a frame that counts the loss is 0, not NaN
     weights = frames / frames.sum(1, keepdim=True).clamp_min(1)
     return (error.mean((1, 3, 4)) * weights).sum(1)
 

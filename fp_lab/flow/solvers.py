@@ -30,7 +30,8 @@ class SolverConfig:
         steps: from noise to data.
         order: of the polynomials in which UniPC goes on from earlier predictions, 1 to 3.
         variant: UniPC's B(h), h or e^h - 1 (https://arxiv.org/abs/2302.04867, section 3.3).
-        variable: that h is a step of: ``log_snr``, log((1 - sigma) / sigma), or ``log_sigma``, -log(sigma).
+        variable: in which UniPC measures its step h: ``log_snr``, log((1 - sigma) / sigma), or ``log_sigma``,
+            -log(sigma).
     """
 
     name: Literal["euler", "heun", "unipc"] = "euler"
@@ -40,7 +41,7 @@ class SolverConfig:
     variable: Variable = "log_snr"
 
     def __post_init__(self) -> None:
-        """Refuse what has no numbers."""
+        """Refuse step counts and orders out of range, and options without a finite first step."""
         check_ranges("sampling.solver", self, steps="[1, inf)")
         if not 1 <= self.order <= 3:
             raise ValueError(f"sampling.solver.order: got {self.order}, expected 1, 2 or 3")
@@ -61,6 +62,7 @@ def euler(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
         sigmas: ``steps + 1`` values, from 1 down to 0.
     """
     for sigma, following in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
+        # following < sigma: v points from data to noise, so a step goes against it
         x = x + (following - sigma) * velocity(x, sigma)
     return x
 
@@ -70,6 +72,7 @@ def heun(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     for sigma, following in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
         slope = velocity(x, sigma)
         predicted = x + (following - sigma) * slope
+        # no evaluation at sigma = 0: the velocity of a clean output divides by sigma
         if following > 0:
             slope = (slope + velocity(predicted, following)) / 2
         x = x + (following - sigma) * slope
@@ -90,13 +93,14 @@ def unipc(
         velocity: the model.
         x: noise.
         sigmas: ``steps + 1`` values, from 1 down to 0.
-        order: see `SolverConfig`, as the others.
-        variant: B(h).
-        variable: that h is a step of.
+        order: see `SolverConfig`.
+        variant: see `SolverConfig`.
+        variable: see `SolverConfig`.
     """
     from fp_lab.flow.unipc import InLogSigma, InLogSNR  # slow to import
 
     kind = InLogSNR if variable == "log_snr" else InLogSigma
+    # a fresh scheduler per section: it keeps earlier predictions, which belong to one trajectory
     scheduler = kind(
         solver_order=order,
         solver_type=variant,
@@ -104,9 +108,11 @@ def unipc(
         use_flow_sigmas=True,
         lower_order_final=False,  # the step to sigma = 0, which has no logarithm, is not the scheduler's
     )
+    # our sigmas are shifted already (its flow_shift is 1); after set_timesteps, which would overwrite them
     scheduler.set_timesteps(len(sigmas) - 1, device=x.device)
     scheduler.sigmas = sigmas.to(torch.float32)
     scheduler.timesteps = (1000 * sigmas[:-1]).to(x.device, torch.float32)
+    # one step less than timesteps: the last one is the Euler step below, which ends at the prediction of x_0
     *earlier, last = sigmas[:-1].tolist()
     for timestep, sigma in zip(scheduler.timesteps, earlier, strict=False):
         x = scheduler.step(velocity(x, sigma), timestep, x, return_dict=False)[0]

@@ -41,7 +41,8 @@ class Arrangement:
     times: tuple[int, ...] = ()
 
     def taken_from(self, held: Sequence[int]) -> "Arrangement":
-        """The same for latents that hold only these frames, in this order; times stay those of the video."""
+        """The arrangement for latents of only these frames, in this order; times stay those of the video."""
+        # targets and slots that are not held point at 0: nothing that is gathered there is used
         place = {frame: index for index, frame in enumerate(held)}
 
         def placed(frames: tuple[int, ...]) -> tuple[int, ...]:
@@ -51,6 +52,7 @@ class Arrangement:
             placed(self.targets),
             tuple(replace(slot, frames=placed(slot.frames), positions=slot.times) for slot in self.slots),
             tuple(replace(tail, frames=placed(tail.frames), positions=tail.times) for tail in self.tails),
+            # indices of the video: rotary phases must not count places among the frames held
             self.times or self.targets,
         )
 
@@ -147,14 +149,17 @@ class PlannedSections:
         items, frames = len(latents), latents.shape[2]
         given = self.given[_integer(len(self.given), generator) if len(self.given) > 1 else 0]
         sections = self.sections(frames, given)
+        # a section first, then others of its length: one shape per batch, and the endpoint order's call of
+        # two sections is drawn in the proportion of the plan
         first = sections[_integer(len(sections), generator)]
         same = [section for section in sections if len(section.targets) == len(first.targets)]
         chosen = [same[_integer(len(same), generator)] for _ in range(items)]
+        # the video ends where its plan does: the outermost run on the right is anchored at its last frame
         part = latents[:, :, : trained_part(self.recipe.section, frames, given)]
         return arrange_videos(self.recipe, chosen, part, config)
 
     def sections(self, frames: int, given: int) -> tuple[Section, ...]:
-        """What is drawn from where videos of so many frames begin with a number of given ones.
+        """Sections to draw from, for videos of a length that begin with a number of given frames.
 
         Raises:
             ValueError: nothing is left to generate.
@@ -212,6 +217,7 @@ class FreeSections:
 
     def _one(self, frames: int, blocks: int, known: int, generator: Generator) -> Arrangement:
         slack = frames - blocks * self.section
+        # starts are drawn on a line from which the sections are cut out, so that two never overlap
         starts = sorted(_integer(slack + 1, generator) for _ in range(blocks))
         targets = tuple(
             start + block * self.section + i
@@ -223,6 +229,7 @@ class FreeSections:
         others = [
             frame for frame in range(frames) if targets[0] < frame < targets[-1] and frame not in targets
         ]
+        # probability that a nearest frame is one before the section: 0, 1/2 or 1
         lean = _integer(3, generator) / 2
         chosen: list[int] = []
         while len(chosen) < known:
@@ -240,12 +247,12 @@ class FreeSections:
 
 @dataclass(frozen=True)
 class MixedSections:
-    """Arrangements for a base that knows packed context: of many recipes, a recipe per batch.
+    """Arrangements of several recipes, one recipe per batch, for a base that knows packed context.
 
     Attributes:
-        recipes: names; each is as likely.
-        free: other arrangements, of uncompressed frames.
-        share: of the batches that are free.
+        recipes: names, equally likely.
+        free: source of arrangements of uncompressed frames.
+        share: share of batches that are drawn from `free`.
     """
 
     recipes: tuple[str, ...] = ()
@@ -282,16 +289,16 @@ def assemble(
     missing: Missing = "drop",
     history: Tensor | None = None,
 ) -> PackedSample:
-    """Gather what an arrangement names from latents.
+    """Gather the section and the context of each arrangement from latents.
 
     Args:
         latents: ``b c t h w``; while sampling, frames that are not known yet may hold anything.
         arrangements: one per item, all of the same shape (or a single one for all items).
-        missing: known frames that do not exist are ``zero`` latents at their virtual times; or are
+        missing: history frames that do not exist are ``zero`` latents at their virtual times; or are
             ``drop``-ped: the known ones come first and the last of them is repeated; or are zero latents
             whose tokens count as unknown (``mask``), as far as no known frame shares them.
-        history: what the context is gathered from, where it is not what is to be generated (discretised or
-            noisy latents ``b c t h w``).
+        history: latents ``b c t h w`` that the context is gathered from, such as discretised or noisy ones;
+            None: `latents`.
 
     Returns:
         The sample with `target` gathered from the latents.
@@ -311,6 +318,7 @@ def assemble(
         _level(history, [a.slots[index] for a in arrangements], missing) for index in range(len(first.slots))
     ]
     tails = [_tail(history, [a.tails[index] for a in arrangements]) for index in range(len(first.tails))]
+    # targets are never those of the history: they stay continuous and clean
     return PackedSample(times, (*levels, *tails), take(latents, targets))
 
 
@@ -319,12 +327,16 @@ def _level(latents: Tensor, slots: Sequence[LevelSlots], missing: Missing) -> Co
         known = [
             [pair for pair, there in zip(_pairs(slot), slot.known, strict=True) if there] for slot in slots
         ]
+        # known frames move to the front, so that n of them take ceil(n / kt) tokens; at their places they
+        # could share a token with frames that do not exist
         rows = _Rows.of(known, len(slots[0].frames), latents.device)
         return rows.level(take(latents, rows.frames), slots[0].kernel, None, latents)
     device = latents.device
     frames = torch.tensor([slot.frames for slot in slots], device=device)
     times = torch.tensor([slot.times for slot in slots], device=device)
     there = torch.tensor([slot.known for slot in slots], device=device)
+    # zeros through the projection, as in the released inference; virtual times may be negative or beyond the
+    # end
     taken = take(latents, frames.clamp(0, latents.shape[2] - 1)).where(there[:, None, :, None, None], 0)
     rows = _Rows(frames, times, torch.ones_like(there) if missing == "zero" else there)
     return rows.level(taken, slots[0].kernel, None, latents)
@@ -355,6 +367,7 @@ class _Rows:
     @classmethod
     def of(cls, pairs: Sequence[Sequence[tuple[int, int]]], width: int, device: torch.device) -> "_Rows":
         """Rows of (frame, position), filled up to a width with copies of the last that do not count."""
+        # the last frame with its position: a token that is filled in part is padded as by `pad_to_kernel`
         filled = [[*row, *[row[-1] if row else (0, 0)] * (width - len(row))] for row in pairs]
         both = torch.tensor(filled, device=device)
         lengths = torch.tensor([len(row) for row in pairs], device=device)
@@ -363,6 +376,7 @@ class _Rows:
 
     def level(self, taken: Tensor, kernel: Kernel, tail: Tail | None, latents: Tensor) -> ContextLevel:
         """These frames as a level of the context."""
+        # not of `taken`: a tail ta is pooled, and its phases are made from the whole frame
         rows, columns = latents.shape[-2:]
         return ContextLevel(kernel, taken, self.times, self.known, tail, (rows, columns))
 

@@ -146,7 +146,7 @@ def assign_by_importance(
 
     Frames are sorted by importance, those that are as important by their distance from the section; F_0 goes
     to the slot nearest to the section, and so on outwards; inside a level they stand in video time. Other
-    runs are laid as by time. Slots for which there is no frame lie before all frames and are not known.
+    runs are laid as by time. Slots for which there is no frame lie outside the video and are not known.
 
     Args:
         recipe: The levels.
@@ -237,9 +237,12 @@ def _assign_left(
     placed: list[list[LevelSlots]] = []
     free = set(known)
     runs = side.runs
+    # the outermost run takes its frames first: while the history is short, the near run does without the
+    # first frame; the released F1 packs it in both (`start_in_history`)
     if len(runs) > 1:
         placed.append(_slots(runs[0], 0, set(known) if start_in_history else free))
     near: list[list[LevelSlots]] = []
+    # without any known frame the run is virtual, right beside the section
     nearest_known = max(known, default=first - 1)
     stop = first if side.adjacent else nearest_known + 1
     for index, run in enumerate(reversed(runs[1:] if len(runs) > 1 else runs)):
@@ -247,6 +250,7 @@ def _assign_left(
             near.append(_ranked(run, free, importance))
         else:
             near.append(_slots(run, stop - run.frames, free))
+        # the next run lies beyond a gap (x): known frames that continue this one are skipped
         stop = _next_block(known, min(stop - run.frames, stop))
     return [slot for run_slots in placed + near[::-1] for slot in run_slots]
 
@@ -264,6 +268,7 @@ def _slots(run: Run, start: int, free: set[int]) -> list[LevelSlots]:
     """Lay a run from frame ``start`` on and take its frames out of ``free``."""
     slots = []
     for level in run.levels:
+        # a frame that another run took keeps its slot, so frames do not move between levels
         frames = tuple(range(start, start + level.frames))
         slots.append(LevelSlots(level.kernel, frames, tuple(frame in free for frame in frames)))
         free.difference_update(frames)
@@ -275,13 +280,17 @@ def _ranked(run: Run, free: set[int], importance: Sequence[float]) -> list[Level
     """Fill a run from its nearest level outwards with the most important free frames."""
 
     def rank(frame: int) -> tuple[float, int]:
+        # NaN last, or the order would depend on the sort; of equals the later frame, the nearer one to the
+        # section (the right side comes mirrored)
         value = importance[frame]
         return (math.inf if math.isnan(value) else -value, -frame)
 
+    # F_0, the most important frame, in the level beside the section (FramePack paper, section 3.1)
     waiting = sorted(free, key=rank)
     nowhere = -1
     slots = []
     for level in reversed(run.levels):
+        # in video time again: one token pools neighbours in time
         taken, waiting = sorted(waiting[: level.frames]), waiting[level.frames :]
         missing = level.frames - len(taken)
         frames = (*range(nowhere - missing + 1, nowhere + 1), *taken)

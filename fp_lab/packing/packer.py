@@ -41,6 +41,7 @@ def interpolate_projection(base: nn.Conv3d, kernel: Kernel) -> tuple[Tensor, Ten
         )
     weight = base.weight.detach()
     for axis, (large, small) in enumerate(zip(wanted, size, strict=True), start=2):
+        # sum of W/r x over r repeats = W mean(x)
         weight = weight.repeat_interleave(large // small, dim=axis) / (large // small)
     return weight.clone(), None if base.bias is None else base.bias.detach().clone()
 
@@ -59,6 +60,7 @@ def patchify(projection: nn.Conv3d, latents: Tensor) -> Tensor:
 def pad_to_kernel(latents: Tensor, kernel: Kernel) -> Tensor:
     """Replicate-pad ``b c t h w`` at the end of t, h and w until the kernel divides it."""
     t, h, w = latents.shape[-3:]
+    # from the last axis to the first; at the end only, as the released `pad_for_3d_conv`
     padding = (0, -w % kernel.w, 0, -h % kernel.h, 0, -t % kernel.t)
     return F.pad(latents, padding, mode="replicate") if any(padding) else latents
 
@@ -104,6 +106,7 @@ class ContextPacker(nn.Module):
             _, convolved = self._route(kernel)
             size = (convolved.t, convolved.h, convolved.w)
             self.projections[projection_name(convolved)] = nn.Conv3d(channels, width, size, stride=size)
+        # exp(0) = 1: training starts from plain attention; the exponential keeps the factor positive
         self.amplification = nn.Parameter(torch.zeros(attention)) if self.config.amplify else None
 
     @torch.no_grad()
@@ -168,6 +171,7 @@ class ContextPacker(nn.Module):
             if not known.any():
                 continue
             phase = self._phases(level)
+            # tokens that no video knows are cut, not masked: their attention would cost and give nothing
             used = known.any(0)
             every = bool(used.all())  # selecting all would copy, and so would its gradient
             for parts, part in (
@@ -183,6 +187,7 @@ class ContextPacker(nn.Module):
         return PackedContext(
             torch.cat(tokens, 1),
             Phases(torch.cat(cosines, 1), torch.cat(sines, 1)),
+            # None where it hides nothing: flash attention takes no mask
             None if mask.all() else mask,
             self._timesteps(mask, levels),
             self.config.text == "all",
@@ -192,6 +197,7 @@ class ContextPacker(nn.Module):
     def _timesteps(self, mask: Tensor, levels: Tensor | None) -> Tensor | None:
         if self.config.timestep == "same":
             return None
+        # one timestep for all context tokens, as they are of one noise level
         if self.config.timestep == "zero" or levels is None:
             return torch.zeros(len(mask), 1, device=mask.device)
         return 1000 * levels[:, None]
@@ -200,6 +206,7 @@ class ContextPacker(nn.Module):
         """Box of the average pool before a convolution, and the convolution's kernel."""
         if self.config.projection == "shared":
             return (kernel.t, kernel.h // BASE.h, kernel.w // BASE.w), BASE
+        # k16 has no weights of its own: k8 at half the resolution
         return ((2, 2, 2), K8) if kernel == K16 else ((1, 1, 1), kernel)
 
     def _project(self, level: ContextLevel) -> Tensor:
@@ -209,6 +216,7 @@ class ContextPacker(nn.Module):
         if level.tail == "ta":  # every frame alone
             latents = latents.movedim(2, 1).flatten(0, 1).unsqueeze(2)
         box, kernel = self._route(level.kernel)
+        # before the pool: it would leave out rows and columns that do not fill it
         latents = pad_to_kernel(latents, level.kernel)
         if box != (1, 1, 1):
             latents = F.avg_pool3d(latents, box)
@@ -227,6 +235,7 @@ class ContextPacker(nn.Module):
             return phases(level.times, rows, columns, kernel, self.rope, pooling)
         height, width = view_axes(rows, columns, level.times.device)
         if level.tail == "ta":
+            # a pooled latent covers 32 latents, which are 16 base tokens (or the whole of a smaller frame)
             half = TAIL_POOL // BASE.h
             y = Axis(height, (min(half, height.shape[1]), kernel.h))
             x = Axis(width, (min(half, width.shape[1]), kernel.w))

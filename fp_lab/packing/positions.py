@@ -38,12 +38,14 @@ def place(
         config: which positions.
     """
     if config.positions == "relative":
+        # as demo_gradio_f1.py: start 0, 4x 1-16, 2x 17-18, 1x 19, section 20-28, however long the video
         return _side_by_side(recipe, section, assignment)
     shift = 0
     if config.padding == "released" and recipe.order == "inverted":
         shift = _released_shift(recipe, section, length)
     if not shift:
         return section.targets, assignment
+    # rotary attention sees differences only: what moves is the distance to the frames before the section
     first = min(section.targets)
 
     def shifted(frames: tuple[int, ...]) -> tuple[int, ...]:
@@ -55,12 +57,15 @@ def place(
 
 
 def _released_shift(recipe: Recipe, section: Section, length: int) -> int:
-    """By how much everything from the section on moves, where the count of sections before it is released."""
+    """Frames by which the section and all after it move, for the paddings of released code."""
     first = min(section.targets)
     before = [frame for frame in section.known if frame < first]
     start = max(before, default=-1) + 1
+    # rounded up: a shorter section beside the first frame is a section
     true = -(-(first - start) // recipe.section)
     sections = -(-(length - start) // recipe.section)
+    # paddings are in generation order, from the end of the video backwards: index 0 has sections - 1 before
+    # it
     return (released_paddings(sections)[sections - 1 - true] - true) * recipe.section
 
 
@@ -71,6 +76,7 @@ def _side_by_side(
     left = len(recipe.left.levels)
     position = 0
     slots: list[LevelSlots] = []
+    # every slot counts, known or not: positions do not depend on how much history there is
     for slot in assignment.slots[:left]:
         slots.append(_from(slot, position))
         position += len(slot.frames)

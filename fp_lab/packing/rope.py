@@ -35,6 +35,7 @@ class RopeConfig:
 
 def axis_angles(positions: Tensor, channels: int, theta: float) -> Tensor:
     """Angles ``... channels/2``, float32, of positions (https://arxiv.org/abs/2104.09864, equation 15)."""
+    # float32, as bfloat16 has no 257: neighbouring frames would share their phases
     exponents = torch.arange(0, channels, 2, dtype=torch.float32, device=positions.device) / channels
     return positions.to(torch.float32)[..., None] / theta**exponents
 
@@ -43,6 +44,7 @@ def pool_axis(values: Tensor, size: int, dim: int) -> Tensor:
     """Average groups of ``size`` along ``dim``; a last group that is not full repeats the last entry."""
     if size == 1:
         return values
+    # phases are padded as the latents are, which the released code does to cos and sin too
     missing = -values.shape[dim] % size
     if missing:
         last = values.narrow(dim, values.shape[dim] - 1, 1)
@@ -109,6 +111,7 @@ def phases(
 def view_axes(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Positions ``1 h`` and ``1 w`` of base tokens in a frame of latents."""
     return (
+        # base tokens for every kernel, so that coarse and fine tokens lie on one map
         torch.arange(-(-rows // BASE.h), device=device)[None],
         torch.arange(-(-columns // BASE.w), device=device)[None],
     )
@@ -137,6 +140,7 @@ def box_phases(t: Axis, h: Axis, w: Axis, config: RopeConfig, pooling: PhasePool
                 cos.append(angles.cos())
                 sin.append(angles.sin())
             else:
+                # as the released `center_down_sample_3d`: phasors of pooled tokens are shorter than 1
                 angles = axis_angles(axis.positions, channels, config.theta)
                 cos.append(axis.pooled(angles.cos()))
                 sin.append(axis.pooled(angles.sin()))
@@ -157,5 +161,6 @@ def _box(t: Tensor, h: Tensor, w: Tensor) -> Tensor:
 def rotate(x: Tensor, phase: Phases) -> Tensor:
     """Rotate heads ``b heads n (2 k)``: the first half of a head's channels pairs with the second."""
     cos, sin = phase.cos[:, None].to(x.dtype), phase.sin[:, None].to(x.dtype)
+    # channel i pairs with i + k; with neighbours in `rotate_pairs`: weights know one pairing only
     first, second = x.chunk(2, -1)
     return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)

@@ -9,7 +9,7 @@ from fp_lab.packing.importance import assign
 from fp_lab.recipe import BASE, Kernel, Recipe, Run, Side
 from fp_lab.recipe.orders import Fill, Section, plan
 
-TAIL_POOL = 32
+TAIL_POOL = 32  # latent rows and columns per pixel of a tail ta
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def kernel_tokens(frames: int, kernel: Kernel, height: int, width: int) -> int:
         raise ValueError(
             f"got {frames} frames of {height}x{width} latents, expected 0 or more frames of at least 1x1"
         )
+    # -(-a // b) is ceil(a / b) in integers
     return -(-frames // kernel.t) * -(-height // kernel.h) * -(-width // kernel.w)
 
 
@@ -128,6 +129,7 @@ def context_limit(recipe: Recipe, height: int, width: int) -> int | None:
     if "ta" in (recipe.left.tail, recipe.right.tail):
         return None
     total = sum(level_tokens(recipe, height, width))
+    # left to right is video time: the farthest level is the first on the left, the last on the right
     if recipe.left.tail == "tc":
         total += tail_tokens(recipe.left, recipe.left.levels[0].kernel, 1, height, width)
     if recipe.right.tail == "tc":
@@ -140,8 +142,8 @@ def with_history(recipe: Recipe, history: int) -> PlacedSection:
 
     Vanilla: all of them before the section. Inverted: the given frames (as many as the left side names, at
     least one) at the start, the rest after the section. Endpoint and planned: after one given frame the
-    endpoints, as far as the levels name them, then the rest before the section. A side that is bounded so
-    gets one section more where it has a tail.
+    endpoints, as far as the levels name them, then the rest before the section. Where a side
+    that is limited in this way has a tail, it holds one section of frames more.
 
     Args:
         recipe: Implies the order.
@@ -160,7 +162,9 @@ def with_history(recipe: Recipe, history: int) -> PlacedSection:
         left = min(history, max(1, given))
     elif right_frames:
         room = right_frames + (recipe.section if recipe.right.tail else 0)
+        # the first known frame is the given one, on the left; only then endpoints
         left = history - min(room, max(history - 1, 0))
+    # x on the left stands for a gap of one section here
     apart = bool(right_frames and recipe.left.runs and not recipe.left.adjacent)
     first = left + (gap if apart else 0)
     targets = tuple(range(first, first + recipe.section))
@@ -173,6 +177,7 @@ def with_history(recipe: Recipe, history: int) -> PlacedSection:
     for index, (run, frames) in enumerate(_nearest_first(recipe.right.runs, rest)):
         start = end if index == 0 and recipe.right.adjacent else end + gap
         end = start + max(run.frames, frames)
+        # a nearer run starts at its first known frame, the outermost one ends with the video
         anchored = index > 0 and index == len(recipe.right.runs) - 1
         known.update(range(end - frames, end) if anchored else range(start, start + frames))
     return PlacedSection(Section(targets, frozenset(known)), end)

@@ -57,4 +57,5 @@ def importance_of(
 
 def _nearest_known(section: Section) -> int:
     first, last = min(section.targets), max(section.targets)
+    # without a known frame any reference will do: no value is looked at
     return min(section.known, key=lambda f: (max(first - f, f - last), f), default=0)

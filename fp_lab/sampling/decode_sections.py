@@ -34,8 +34,8 @@ class DecodedPart:
         index: of the section, in generation order; `GIVEN` for given frames.
         begin: place of the first of `pixels` in the video, counted in pixel frames.
         pixels: ``b c t h w`` in [-1, 1].
-        final: places of those that no later part changes. Every pixel frame of the video is final in exactly
-            one part; until then it is a preview, which later parts replace.
+        final: places of the pixel frames that no later part changes. Every pixel frame of the video is final
+            in exactly one part; until then it is a preview, which later parts replace.
     """
 
     index: int
@@ -45,7 +45,7 @@ class DecodedPart:
 
     @property
     def final_pixels(self) -> Tensor:
-        """Those of `final`, ``b c t h w``."""
+        """Pixels of the final frames, ``b c t h w``."""
         return self.pixels[:, :, self.final.start - self.begin : self.final.stop - self.begin]
 
 
@@ -117,6 +117,7 @@ def cross_fade(earlier: Tensor, later: Tensor) -> Tensor:
 
     The first frame is the earlier stretch's, the last the later one's.
     """
+    # ends included, as `soft_append_bcthw`
     weights = torch.linspace(1, 0, earlier.shape[2], dtype=earlier.dtype, device=earlier.device)
     weights = weights[:, None, None]
     return weights * earlier + (1 - weights) * later
@@ -152,6 +153,7 @@ class _Decoder:
         pixels = self.codec.decode(latents, clamp=False)
         begin = self.temporal * window.start
         assert pixels.shape[2] == pixel_frames(len(window), self.temporal)
+        # frames that both stretches made: of L latent frames in common 4 (L - 1) + 1 pixel frames
         last_before, first_after = self.temporal * (stretch.start - 1), self.temporal * stretch.stop
         before = [place for place in range(begin, last_before + 1) if place in self.pending]
         after = [place for place in range(first_after, begin + pixels.shape[2]) if place in self.pending]
@@ -161,6 +163,7 @@ class _Decoder:
         if after:
             faded = cross_fade(pixels[:, :, -len(after) :], self._taken(after))
             pixels = torch.cat([pixels[:, :, : -len(after)], faded], 2)
+        # clamped last: clamping and fading do not commute
         return DecodedPart(index, begin, pixels.clamp(-1, 1), self._settle(begin, pixels))
 
     def _window(self, stretch: range) -> range:
@@ -179,6 +182,7 @@ class _Decoder:
         """Keep what may still change, forget the rest; the places of the frames that are final now."""
         final = []
         for place, frame in enumerate(pixels.unbind(2), begin):
+            # pixel frame p lies between latent frames floor(p / 4) and ceil(p / 4)
             if self._is_closed(-(-place // self.temporal), place // self.temporal):
                 final.append(place)
             else:
@@ -190,6 +194,7 @@ class _Decoder:
 
     def _is_closed(self, after: int, before: int) -> bool:
         """Whether all latent frames are known that reach from `after` down and from `before` up."""
+        # no later window can reach a frame whose neighbours within reach are all known
         near = range(max(0, after - self.reach), min(self.frames, before + self.reach + 1))
         return all(frame in self.known for frame in near)
 

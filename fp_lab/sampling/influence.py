@@ -1,7 +1,7 @@
 """Influence of the context's levels: how much a prediction changes when a level comes from another video.
 
-Of each level R = E|v(x | history) - v(x | history with that level from another video)|^2, over the same with
-all levels from another video: the paired-history control. It needs no rollout.
+For each level R is E|v(x | history) - v(x | history with that level from another video)|^2, divided by the
+same difference with all levels from another video (the paired-history control). It needs no rollout.
 """
 
 from collections.abc import Sequence
@@ -82,6 +82,7 @@ def level_influence(
     text = model.backbone.encode_text(list(captions))
 
     def velocities(context: Sequence[ContextLevel]) -> Tensor:
+        # the same noise and levels for every context: a difference is then the context's alone
         packed = model.memory_of(model.pack(tuple(context)), text)
         found = []
         for sigma in sigmas:

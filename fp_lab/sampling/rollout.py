@@ -48,7 +48,7 @@ class SamplingConfig:
     history_guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Refuse scales and levels out of range."""
         check_ranges(
             "sampling", self, distilled_guidance="[0, inf)", rescale="[0, 1]", history_level="[0, 1]"
         )
@@ -118,18 +118,23 @@ def rollout(
     known = _history(model, recipe, sections, frames, given, seeds, sampling)
     check_video(given, "given frames: latents")
     if count:
+        # teacher forcing (`history`): what is generated is yielded, but never becomes context
         known.learn(range(count), given if history is None else history[:, :, :count], prompts[0])
     for index, section in enumerate(sections):
         targets, texts = list(section.targets), prompts[section.prompt]
         if made is not None and index in made:
+            # no draw is owed for it: noise comes from seed and index alone
             latents = made[index].to(given)
         else:
             noise = seeded_noise(seeds, index, (channels, len(targets), rows, columns)).to(given)
+            # by the tokens of this call: the endpoint order's first one has two sections, a last one may be
+            # shorter
             tokens = model.section_tokens(len(targets), rows, columns)
             shift = shift_for(sampling.shift, tokens, model.section_tokens(frames, rows, columns))
             velocity = _velocity(model, known.attended(index, section, texts), sampling)
             latents = solver_of(sampling.solver)(velocity, noise, schedule(sampling.solver.steps, shift))
         where = f"section {index + 1} of {len(sections)}"
+        # before it becomes context: one NaN would spread to every later section
         check_video(latents, f"{where}: latents of frames {min(targets)} to {max(targets)}")
         known.learn(targets, latents if history is None else history[:, :, targets], texts)
         yield RolledSection(index, section, latents)
@@ -153,6 +158,7 @@ def _history(
 
 def _scenes(recipe: Recipe, frames: int, prompts: int, scenes: Sequence[int] | None) -> tuple[int, ...]:
     """First frame of every scene; the planned order knows what its prompts stand for."""
+    # its sections name the prompt of the endpoint that they lead to (`Section.prompt`)
     if recipe.order == "planned" and scenes is None:
         return (0,)
     found = even_scenes(frames, prompts) if scenes is None else tuple(scenes)
@@ -177,6 +183,7 @@ def _texts(
     each = [[text] * count if isinstance(text, str) else list(text) for text in captions]
     guidance = sampling.distilled_guidance
     encode = partial(model.backbone.encode_text, images=images, guidance=guidance)
+    # scale 1 cancels v_n, so it is not computed: sampling then costs half
     negative = [encode([sampling.negative_prompt] * len(each))] if sampling.guidance != 1 else []
     return [[encode([prompts[index] for prompts in each]), *negative] for index in range(count)]
 
@@ -189,9 +196,11 @@ def _velocity(model: FramePackModel, attended: Attended, sampling: SamplingConfi
         return to_velocity(model.denoise(x, levels, section), x, levels, model.output)
 
     def velocity(x: Tensor, sigma: float) -> Tensor:
+        # the negative prompt has the same history: guidance is towards the caption alone
         prompted, *unprompted = [predict(x, sigma, section) for section in attended.under(sigma)]
         w = sampling.history_guidance
         if w != 1:
+            # before the guidance by text, which then extrapolates from what the history has already guided
             prompted = w * prompted + (1 - w) * predict(x, sigma, attended.without())
         if not unprompted:
             return prompted
@@ -205,6 +214,7 @@ def guide(prompted: Tensor, unprompted: Tensor, scale: float, rescale: float = 0
     guided = unprompted + scale * (prompted - unprompted)
     if not rescale:
         return guided
+    # over all but the batch: every video has its own spread
     dims = tuple(range(1, guided.ndim))
     matched = guided * (prompted.std(dims, keepdim=True) / guided.std(dims, keepdim=True))
     return rescale * matched + (1 - rescale) * guided

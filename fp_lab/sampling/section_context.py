@@ -22,8 +22,8 @@ class Attended:
     """What one section attends to.
 
     Attributes:
-        under: at a time sigma of the section, the section as prepared with its history under each caption.
-        without: prepared with what stands for no history, under the first caption.
+        under: maps a noise level sigma of the section to prepared sections with history, one per caption.
+        without: makes the prepared section without history, under the first caption.
     """
 
     under: Callable[[float], Sequence[Any]]
@@ -84,6 +84,7 @@ class PackedHistory:
         """Keep finished frames that will be packed."""
         kept = [i for i, frame in enumerate(frames) if frame in self.last_use or not self.by_time]
         history = self.model.history(latents[:, :, kept])
+        # a view would keep all latents of the section alive
         self.kept |= {frames[i]: frame.clone() for i, frame in zip(kept, history.unbind(2), strict=True)}
 
     def attended(self, index: int, section: Section, texts: Sequence[TextCondition]) -> Attended:
@@ -95,6 +96,7 @@ class PackedHistory:
             arrangements = [arrange(self.recipe, section, self.frames, model.context).taken_from(held)]
         else:
             arrangements = arrange_videos(self.recipe, [section], canvas, model.context)
+        # only after the canvas, which holds the frames that this section packs for the last time
         self.kept = {
             frame: latent
             for frame, latent in self.kept.items()
@@ -102,6 +104,7 @@ class PackedHistory:
         }
         sample = assemble(canvas, arrangements, model.context.missing)
         told, size = model.context.timestep == "level", (canvas.shape[-2], canvas.shape[-1])
+        # one draw per section: new noise at every step would be another context, and another flow, at each
         noises = (
             [_history_noise(self.seeds, index, level.latents) for level in sample.context] if told else []
         )
@@ -111,6 +114,7 @@ class PackedHistory:
             if told:
                 levels = canvas.new_full((len(canvas),), level)
                 packed = model.pack(with_noise(sample.context, levels, noises), levels)
+            # level 1 is no history: pure noise where the model is told the level, otherwise no context
             elif level < 1:
                 packed = model.pack(sample.context)
             return [
@@ -121,8 +125,11 @@ class PackedHistory:
         def without() -> Any:
             return prepared(1.0, texts[:1])[0]
 
+        # noise on the history falls with the section's: it has to be packed again at every evaluation
         if self.level:
             return Attended(lambda sigma: prepared(self.level * sigma, texts), without)
+        # tokens and phases serve every step; keys and values only where the context is isolated, as otherwise
+        # it attends to the noisy tokens, which change
         clean = prepared(0.0, texts)
         return Attended(lambda sigma: clean, without)
 
@@ -136,7 +143,7 @@ class CachedHistory:
         self.memories: list[ContextMemory] = []
 
     def learn(self, frames: Sequence[int], latents: Tensor, texts: Sequence[TextCondition]) -> None:
-        """Append clean blocks under each caption and let go of what has left the window."""
+        """Append clean blocks under each caption and drop those that have left the window."""
         for block in self.blocks.split(frames):
             places = [frames.index(frame) for frame in block]
             self._append(block, latents[:, :, places], texts)
@@ -145,11 +152,14 @@ class CachedHistory:
         items, _, _, rows, columns = latents.shape
         times = self._times(frames, latents)
         clean = latents.new_zeros(items)
+        # one more pass, as clean tokens: the keys of the last denoising step are those of a noisy block
         block = self.model.backbone.as_context(latents, times, clean, self.blocks.moments(times))
         past: Sequence[ContextMemory | None] = self.memories or [None] * len(texts)
         self.like = latents[:, :, :1]
         kept = self.blocks.history * self.model.section_tokens(1, rows, columns)
         self.memories = [
+            # per caption, as keys depend on the text that the block reads; cached keys are rotated by
+            # absolute times, and rotary attention sees differences, so they stay right when the window slides
             keep_last(self.model.backbone.remember(block, text, memory), kept)
             for text, memory in zip(texts, past, strict=True)
         ]
@@ -164,6 +174,7 @@ class CachedHistory:
         def without() -> Any:
             return model.prepare(times, size, texts[0], None, moments)
 
+        # exact at every time: earlier blocks never attend to this one
         remembered = [
             model.prepare(times, size, text, memory, moments)
             for text, memory in zip(texts, self.memories, strict=True)
@@ -177,10 +188,12 @@ class CachedHistory:
 
 def _history_noise(seeds: Sequence[int], section: int, latents: Tensor) -> Tensor:
     """Noise of a level, each video from its own seed and the same at every time of a section."""
+    # apart from the noise of the section itself, which has the plain seed
     return seeded_noise([seed + 2**40 for seed in seeds], section, latents.shape[1:]).to(latents)
 
 
 def seeded_noise(seeds: Sequence[int], section: int, shape: Sequence[int]) -> Tensor:
     """Noise of one section, each video from its own seed; made on the CPU, so devices agree."""
+    # a video's noise must not change with the batch that it is sampled in, nor when a rollout is resumed
     generators = [Generator().manual_seed((seed * 1_000_003 + section) % 2**63) for seed in seeds]
     return torch.stack([torch.randn(*shape, generator=generator) for generator in generators])

@@ -1,4 +1,4 @@
-"""What is done to the history in training, so that a model does not trust its own history blindly."""
+"""Corruption and dropout of the history in training, so that a model does not trust it blindly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -60,6 +60,7 @@ def corrupt(latents: Tensor, config: HistoryConfig, generator: Generator) -> Ten
         latents = mean + (1 + _per_video(stretch, latents)) * (latents - mean)
     if config.noise:
         sigmas = config.noise * torch.rand(items, generator=generator) * touched
+        # drawn on the CPU like every number here, so devices agree
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         latents = interpolate(latents, noise, sigmas.to(latents.device))
     return latents
@@ -67,6 +68,7 @@ def corrupt(latents: Tensor, config: HistoryConfig, generator: Generator) -> Ten
 
 def draw_levels(sigmas: Tensor, config: HistoryConfig, generator: Generator) -> Tensor:
     """Noise levels ``b`` of histories whose sections are at times ``sigmas``: sigma_x * t."""
+    # a factor of the section's time: the history is never noisier than the section
     if config.level == "random":
         return sigmas * torch.rand(len(sigmas), generator=generator).to(sigmas)
     return sigmas * (config.sigma if config.level == "fixed" else 0.0)
@@ -96,6 +98,7 @@ def without(context: tuple[ContextLevel, ...], dropped: Tensor, missing: Missing
             replace(level, latents=level.latents.where(_per_video(kept, level.latents), 0))
             for level in context
         )
+    # marked unknown, not cut out: the other videos of the batch still have these tokens
     return tuple(replace(level, known=level.known & kept[:, None]) for level in context)
 
 

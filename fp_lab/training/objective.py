@@ -1,4 +1,4 @@
-"""What is asked of a model in training."""
+"""Training objective of a model."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from fp_lab.training.history import HistoryConfig
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What is asked of the model in training.
+    """Training objective.
 
     Attributes:
         flow: times and output.

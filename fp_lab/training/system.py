@@ -32,7 +32,7 @@ from fp_lab.training.optimizer import OptimizerConfig, learning_rate_share, make
 class LatentBatch(TypedDict):
     """What training consumes: latents ``b c t h w``, a caption per video, embeddings of first frames.
 
-    A caption that is dropped is told as the text "", whether the others are texts or embeddings.
+    A dropped caption is the text "", whether the others are texts or embeddings.
     """
 
     latents: Tensor
@@ -104,6 +104,7 @@ class FramePackSystem(LightningModule):
             )
         if isinstance(self.source, Blocks):
             return self._window_loss(batch, self.source, generator)
+        # the order of the draws is part of what a seed means: moving one changes every loss after it
         history = corrupt(latents, config.history, generator)
         # packing discretises what it packs; whole videos only where their pixels are used before that:
         if model.context.importance.kind != "time":  # compared
@@ -113,6 +114,7 @@ class FramePackSystem(LightningModule):
             history = model.history(history)
         sample = assemble(latents, arrangements, model.context.missing, history)
         frames, rows, columns = latents.shape[2:]
+        # by the tokens of the sections drawn, as in the sampler
         shift = self._shift(sample.times.shape[1], frames, rows, columns)
         sigmas = draw_sigmas(len(latents), shift, config.flow, generator).to(latents.device)
         noise = torch.randn(sample.target.shape, generator=generator).to(latents)
@@ -131,9 +133,11 @@ class FramePackSystem(LightningModule):
     ) -> tuple[tuple[ContextLevel, ...], Tensor | None]:
         """Context with dropped histories, and with noise of levels ``b`` that the model is told."""
         history, options = self.objective.history, self.model.context
+        # drawn at rate 0 too, so that runs that differ in this rate alone share all other draws
         dropped = (torch.rand(len(sigmas), generator=generator) < history.dropout).to(sigmas.device)
         if options.timestep != "level":
             return (without(context, dropped, options.missing) if history.dropout else context), None
+        # level 1 is pure noise: the side without history of the sampler's history guidance
         levels = draw_levels(sigmas, history, generator).where(~dropped, 1)
         noises = [torch.randn(x.latents.shape, generator=generator).to(x.latents) for x in context]
         return with_noise(context, levels, noises), levels
@@ -153,6 +157,7 @@ class FramePackSystem(LightningModule):
         velocity = to_velocity(prediction, noisy, levels, config.flow.output)
         target = velocity_target(clean, noise, levels, config.flow.output)
         self.loss_bins = bin_frame_losses(velocity, target, levels)
+        # a frame at level 0 holds no noise, so its velocity cannot be predicted
         return velocity_loss(velocity, target, levels > 0).mean()
 
     def _shift(self, section: int, frames: int, rows: int, columns: int) -> float:

@@ -73,6 +73,7 @@ class PerItemPhases(HunyuanVideoAttnProcessor2_0):  # type: ignore[misc]  # diff
             q = torch.cat((q, attn.norm_added_q(text_q)), 1)
             k = torch.cat((k, attn.norm_added_k(text_k)), 1)
             v = torch.cat((v, text_v), 1)
+        # text has phasors of 1: HunyuanVideo rotates the video alone
         q, k = rotate_pairs(q, call.phasors), rotate_pairs(k, call.phasors)
         k, v = _with_others(k, v, call, count)
         x = dispatch_attention_fn(q, k, v, attn_mask=attention_mask, backend=self._attention_backend)
@@ -85,6 +86,7 @@ class PerItemPhases(HunyuanVideoAttnProcessor2_0):  # type: ignore[misc]  # diff
 
 def _with_others(k: Tensor, v: Tensor, call: JointAttention, count: int) -> tuple[Tensor, Tensor]:
     """Keys and values behind those that came before; the video's, which are the first `count`, are kept."""
+    # before earlier keys are joined, which were scaled when they were kept
     if call.key_scale is not None:
         scaled = k[:, : call.key_scale.shape[1]] * call.key_scale.mT[..., None].to(k.dtype)
         k = torch.cat((scaled, k[:, scaled.shape[1] :]), 1)

@@ -1,4 +1,4 @@
-"""What HunyuanVideo is told beside the latents, and what of it stays the same between denoising steps."""
+"""Conditions of HunyuanVideo, and the parts that all denoising steps of a section share."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class HunyuanCondition(TextCondition):
 
 @dataclass(frozen=True)
 class HunyuanText:
-    """A condition, embedded as far as the noise level does not matter.
+    """Embeddings of a condition that do not depend on the noise level.
 
     Attributes:
         image: tokens ``b i d``; none without an image.

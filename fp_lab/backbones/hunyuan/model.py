@@ -124,6 +124,7 @@ class HunyuanVideo(nn.Module):
     def _released(self, packer: ContextPacker) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Pairs of a released projection and the packer's."""
         released = getattr(self.transformer, "clean_x_embedder", None)
+        # other kernels of a schedule have no place in the released layout: they start by interpolation
         for name, projection in packer.projections.items():
             if released is not None and name in RELEASED_PROJECTIONS:
                 yield released.get_submodule(RELEASED_PROJECTIONS[name]), projection
@@ -131,7 +132,7 @@ class HunyuanVideo(nn.Module):
     def encode_text(
         self, captions: Sequence[Caption], images: Tensor | None = None, guidance: float | None = None
     ) -> TextCondition:
-        """What `texts` knows of captions, with embeddings of first frames and the guidance; see `Backbone`.
+        """Conditions of captions by `texts`, with embeddings of first frames and guidance; see `Backbone`.
 
         Raises:
             ValueError: nothing is set that encodes captions.
@@ -234,7 +235,7 @@ class HunyuanVideo(nn.Module):
             size: rows and columns of the noisy latents.
             text: a `HunyuanCondition`.
             context: packed context, or what was remembered of it; None without history.
-            moments: say nothing to this model.
+            moments: not used by this model.
 
         Raises:
             ValueError: a text that is no `HunyuanCondition`, image or guidance that does not fit the
@@ -301,10 +302,11 @@ class HunyuanVideo(nn.Module):
             scale = None if section.key_scale is None else section.key_scale[index]
             x, text = run(x, text, modulation, mask, JointAttention(section.phasors, earlier, scale))
         x = self.transformer.proj_out(self.transformer.norm_out(x[:, -count:], modulation))
+        # in the solver's type: many small steps would be lost in the rounding of bfloat16
         return unpatchify(x, section.shape).to(noisy.dtype)
 
     def _embedded(self, text: HunyuanCondition) -> HunyuanText:
-        """What of a condition does not depend on the noise level."""
+        """Embed the parts of a condition that do not depend on the noise level."""
         time_text, refiner = self.transformer.time_text_embed, self.transformer.context_embedder
         words, mask = without_padding(text.tokens.to(self._dtype), text.mask)
         modulation = time_text.text_embedder(text.pooled.to(self._dtype))
@@ -314,6 +316,7 @@ class HunyuanVideo(nn.Module):
         image = modulation.new_zeros(len(words), 0, self.width)
         if self.image_projection is not None and text.image is not None:
             image = self.image_projection(text.image.to(self._dtype))
+        # the refiner has a modulation of its own, of timestep and mean word
         summary = refiner.time_text_embed.text_embedder(mean_word(words, mask))
         return HunyuanText(image, refiner.proj_in(words), mask, summary, modulation)
 
@@ -321,6 +324,7 @@ class HunyuanVideo(nn.Module):
         """Image and words ``b l d``, and the blocks' modulation ``b d``, at timesteps ``b``."""
         time_text, refiner = self.transformer.time_text_embed, self.transformer.context_embedder
         time = time_text.time_proj(timesteps).to(self._dtype)
+        # the refiner is modulated by the timestep, so words cannot be refined once for all steps
         words_modulation = refiner.time_text_embed.timestep_embedder(time) + text.words_modulation
         words = refiner.token_refiner(text.words, words_modulation, text.words_mask)
         return torch.cat((text.image, words), 1), time_text.timestep_embedder(time) + text.modulation

@@ -1,4 +1,4 @@
-"""Blocks of the compact transformer, what they are called with, and its features of time and place."""
+"""Blocks of the compact transformer, their inputs, and its features of time and place."""
 
 import math
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class BlockCall:
     Attributes:
         phases: of the tokens.
         words: of the caption, for each block that reads it.
-        readers: so many of the last tokens attend to the caption.
+        readers: number of tokens, counted from the end, that attend to the caption.
         key_scales: factors of keys, ``depth heads n 1``; None for 1.
     """
 
@@ -89,11 +89,14 @@ class Block(nn.Module):
             three=3,
             d=self.head_width,
         )
+        # norm, then rotation: pooled phases shorten keys, and a norm behind them would scale that back
         q = rotate(_in_float32(self.query_norm, q), call.phases)
         k = rotate(_in_float32(self.key_norm, k), call.phases)
         if call.key_scales is not None:
+            # behind the norm, which would undo any factor
             k = k * call.key_scales[index].to(k.dtype)
         if earlier is not None:
+            # earlier keys are rotated and scaled already
             k, v = (torch.cat(pair, 2) for pair in zip(earlier, (k, v), strict=True))
         return q, k, v
 
@@ -126,7 +129,7 @@ class CrossAttention(nn.Module):
         return Words(_in_float32(self.key_norm, k), v, mask)
 
     def forward(self, x: Tensor, words: Words) -> Tensor:
-        """What tokens ``b n d`` read."""
+        """What tokens ``b n d`` take from the caption, ``b n d``."""
         q = rearrange(self.query(x), "b n (heads d) -> b heads n d", d=self.head_width)
         q = _in_float32(self.query_norm, q)
         x = F.scaled_dot_product_attention(q, words.keys, words.values, attn_mask=words.mask)
@@ -139,6 +142,7 @@ MOMENT_FEATURES = 12
 
 
 def _in_float32(norm: nn.Module, x: Tensor) -> Tensor:
+    # a mean of squares, which 16 bits are too coarse for
     normalised: Tensor = norm(x.float())
     return normalised.to(x.dtype)
 

@@ -83,7 +83,7 @@ class TinySection:
 
     Attributes:
         size: frames, rows and columns of the noisy latents.
-        whereabouts: of the noisy tokens, ``b n d``.
+        whereabouts: embedding of the noisy tokens' places and moments, ``b n d``.
         call: for the blocks.
         context: tokens ``b n d``; None without, or where it is remembered.
         modulation: of the context, ``b n 6 d``; None where it is that of the noisy tokens.
@@ -128,6 +128,7 @@ class TinyDiT(nn.Module):
         )
         self.final_table = nn.Parameter(torch.randn(2, config.width) / math.sqrt(config.width))
         self.final = nn.Linear(config.width, config.channels * BASE.volume)
+        # the untrained model predicts 0, and a base without moments stays as it was until their weights learn
         for layer in (self.final, self.moment):
             if layer is not None:
                 nn.init.zeros_(layer.weight)
@@ -155,6 +156,7 @@ class TinyDiT(nn.Module):
     ) -> PackedContext:
         """Tokens of a section ``b c t h w``; see `Backbone`."""
         rows, columns = noisy.shape[-2:]
+        # with whereabouts, unlike a packed context: these frames are a section, only a finished one
         tokens = self._patches(noisy) + self._whereabouts(times, (rows, columns), moments)
         per_token = self._per_token(timesteps, tokens.shape[1])
         return PackedContext(tokens, phases(times, rows, columns, BASE, self.rope), timesteps=per_token)
@@ -177,6 +179,7 @@ class TinyDiT(nn.Module):
         keys, values = [], []
         for index, block in enumerate(self.blocks):
             earlier = None if past is None else (past.keys[index], past.values[index])
+            # nothing reads the tokens after the last block
             if index + 1 < self.depth:
                 x, k, v = block(x, modulation, call, index, mask, earlier)
             else:
@@ -202,6 +205,7 @@ class TinyDiT(nn.Module):
         own = PackedContext(whereabouts, phases(times, size[0], size[1], BASE, self.rope))
         parts = [own] if packed is None else [packed, own]
         counts = [part.tokens.shape[1] for part in parts]
+        # of a context with a timestep of its own here; `same` follows the section's and is made at every step
         modulation = None
         if packed is not None and packed.timesteps is not None:
             told = self._modulation(self._embedded(packed.timesteps, packed.tokens))
@@ -232,6 +236,7 @@ class TinyDiT(nn.Module):
         embedded = self._embedded(self._per_token(timesteps, count), x)
         modulation = self._modulation(embedded)
         if section.context is not None:
+            # context tokens go through all blocks again: they attend to the noisy ones
             x = torch.cat((section.context, x), 1)
             modulation = _joint_modulation(section.modulation, modulation, count)
         mask = None if section.mask is None else section.mask[:, None, None]

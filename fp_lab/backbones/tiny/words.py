@@ -47,6 +47,7 @@ class WordEmbedding(nn.Module):
         """Row of each word; 0 stands for the empty caption, unknown words are hashed (CRC-32)."""
         words = re.findall(r"[^\W_]+", caption.lower())[: self.config.longest]
         first_bucket = 1 + len(self.index)
+        # Python's own hash of strings differs between processes
         ids = [self.index.get(w, first_bucket + zlib.crc32(w.encode()) % self.config.buckets) for w in words]
         return ids or [0]
 

@@ -64,7 +64,7 @@ class AttentionCalls:
 
 @dataclass(frozen=True)
 class KeysValues:
-    """What queries look at.
+    """Keys and values that queries attend to, and their mask.
 
     Attributes:
         keys: ``b n heads k``.
@@ -85,7 +85,7 @@ class Words:
         tokens: of the caption ``b l d``.
         mask: bool ``b 1 1 l``; None when all are words.
         image: tokens ``b i d``; None without.
-        readers: so many of the last tokens read.
+        readers: number of tokens, counted from the end, that read.
         made: keys and values of caption and image, once they were made without gradients.
     """
 
@@ -133,6 +133,7 @@ class PackedAttention(WanAttnProcessor):  # type: ignore[misc]  # diffusers is n
         v = _heads(attn.to_v(x), attn)
         if call.key_scale is not None:
             k = k * call.key_scale.to(k.dtype)
+        # behind the scaling: remembered keys have theirs
         if call.earlier is not None:
             keys, values = call.earlier
             k, v = torch.cat((keys.transpose(1, 2), k), 1), torch.cat((values.transpose(1, 2), v), 1)

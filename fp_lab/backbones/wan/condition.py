@@ -1,4 +1,4 @@
-"""What Wan is told beside the latents."""
+"""Conditions of Wan: the caption, and the given frame."""
 
 from dataclasses import dataclass
 

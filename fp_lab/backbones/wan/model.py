@@ -1,9 +1,9 @@
 """Wan behind the protocol, over the submodules and blocks of diffusers' transformer.
 
 The transformer's own call knows one video from its first frame on; here the packer's tokens and phases stand
-before the noisy section. The caption, and the given frame where a transformer has eyes for it, are read by
-cross-attention, so the sequence is [context, noisy]: masks, remembered contexts and timesteps of any token's
-own are exact.
+before the noisy section. The caption, and the given frame where a transformer takes one, are read by
+cross-attention, so the sequence is [context, noisy]: masks, remembered contexts and timesteps per token are
+exact.
 """
 
 from collections.abc import Callable, Sequence
@@ -70,6 +70,7 @@ class Wan(nn.Module):
         self.width: int = config.num_attention_heads * config.attention_head_dim
         self.channels: int = config.out_channels
         self.depth: int = config.num_layers
+        # as diffusers' WanRotaryPosEmbed: (44, 42, 42) of 128, the remainder to time
         spatial = 2 * (config.attention_head_dim // 6)
         self.rope = RopeConfig(THETA, (config.attention_head_dim - 2 * spatial, spatial, spatial))
         for block in self.blocks:
@@ -108,9 +109,9 @@ class Wan(nn.Module):
     def encode_text(
         self, captions: Sequence[Caption], images: Tensor | None = None, guidance: float | None = None
     ) -> TextCondition:
-        """What `texts` knows of captions, with embeddings of first frames; see `Backbone`.
+        """Conditions of captions by `texts`, with embeddings of first frames; see `Backbone`.
 
-        Wan's guidance is classifier-free, so a scale says nothing to it.
+        Wan's guidance is classifier-free, so a scale is not used.
 
         Raises:
             ValueError: nothing is set that encodes captions.
@@ -147,6 +148,7 @@ class Wan(nn.Module):
         x = context.tokens.to(self._dtype)
         words = self._words(text, x.shape[1] if context.reads_text else 0)
         modulation = self._modulation(self._embedded(context.timesteps))
+        # diffusers' block tells `b 6 d` from `b n 6 d`, timesteps of tokens (Wan 2.2), by the number of axes
         if modulation.shape[1] == 1:
             modulation = modulation[:, 0]
         before = 0 if past is None else past.keys[0].shape[2]
@@ -176,7 +178,7 @@ class Wan(nn.Module):
             size: rows and columns of the noisy latents.
             text: a `WanCondition`; without an image any `TextCondition` will do.
             context: packed context, or what was remembered of it; None without history.
-            moments: say nothing to this model.
+            moments: not used by this model.
 
         Raises:
             ValueError: embeddings of another width, an image for a transformer that reads none, or none for
@@ -233,6 +235,7 @@ class Wan(nn.Module):
             calls = replace(calls, mask=mask if calls.mask is None else mask & calls.mask)
         for index, block in enumerate(self.blocks):
             x = self._through(block, x, section.words[index], modulation, calls.of_block(index))
+        # in the solver's type: many small steps would be lost in the rounding of bfloat16
         return self._latents(x[:, -count:], embedded, section.shape).to(noisy.dtype)
 
     def forward(
@@ -270,6 +273,7 @@ class Wan(nn.Module):
         """Latents ``b c t h w`` of a shape from noisy tokens ``b n d`` and their times ``b 1|t d``."""
         table = self.transformer.scale_shift_table + spread(embedded, x.shape[1])[:, :, None]
         shift, scale = table.unbind(2)
+        # float32 as in diffusers, which keeps norms and scale_shift_table so in 16-bit models
         x = (self.transformer.norm_out(x.float()) * (1 + scale) + shift).type_as(x)
         return unpatchify(self.transformer.proj_out(x), shape, "p q c")
 

@@ -1,4 +1,4 @@
-"""What of Wan's input stays the same between the denoising steps of a section."""
+"""Inputs of Wan that all denoising steps of a section share."""
 
 from dataclasses import dataclass
 
