@@ -1,1 +1,1 @@
-"""Scores over a training: checkpoints, what they score, and which one is best."""
+"""Scores over a training: scores of its checkpoints, and the best one."""

@@ -1,4 +1,4 @@
-"""Track finished and unfinished trainings afterwards: score what is missing, read what is there."""
+"""Tracking of trainings afterwards: missing scores of checkpoints are made, existing ones loaded."""
 
 import traceback
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ class TrackedRun:
     """One run with scored checkpoints.
 
     Attributes:
-        run: its folder.
-        arm: name of the arm: its folder's, behind that of the grid where there are several.
-        config: of the run.
-        table: see `fp_lab.lab.checkpoints.rows.COLUMNS`.
+        run: folder of the run.
+        arm: folder name of the arm, after that of the grid where there are several.
+        config: settings of the run.
+        table: scores of checkpoints, see `fp_lab.lab.checkpoints.rows.COLUMNS`.
         videos: one row per step, estimator and video, own history.
-        missing: steps without scores, which cannot be made: their weights are pruned or damaged.
+        missing: steps that cannot be scored, as their weights are pruned or damaged.
     """
 
     run: RunFolder
@@ -44,27 +44,27 @@ class TrackedRun:
 
     @property
     def seed(self) -> int:
-        """Of the training."""
+        """Seed of the training."""
         return self.config.seed
 
     @property
     def label(self) -> str:
-        """Arm and seed, for people."""
+        """Label with arm and seed."""
         return f"{self.arm} seed {self.seed}"
 
     def best(self, goal: Goal) -> Best | None:
-        """The best checkpoint by a goal; None where it is undefined."""
+        """Return the best checkpoint by a goal; None where it is undefined."""
         return best_checkpoint(self.videos, goal)
 
 
 @dataclass(frozen=True, eq=False)
 class Tracked:
-    """What several runs' checkpoints score.
+    """Scores of the checkpoints of several runs.
 
     Attributes:
-        runs: those with scores, by arm and seed.
-        failed: what could not be scored and why, one line each.
-        without: run folders that have no checkpoints.
+        runs: runs with scores, by arm and seed.
+        failed: checkpoints that could not be scored, with the reason, one line each.
+        without: run folders without checkpoints.
     """
 
     runs: tuple[TrackedRun, ...]
@@ -73,10 +73,10 @@ class Tracked:
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[RunFolder, ...]:
-    """Runs at or below some grid, arm or run folders: those that hold a config and a training.
+    """Find runs with a config and a training, at or below grid, arm or run folders.
 
     Raises:
-        ValueError: a folder that is not there, or no run in any of them.
+        ValueError: a folder does not exist, or there is no run in any of them.
     """
     found: set[Path] = set()
     for path in paths:
@@ -90,10 +90,10 @@ def find_runs(paths: Sequence[Path]) -> tuple[RunFolder, ...]:
 
 
 def page_folder(runs: Sequence[RunFolder], out: Path | None) -> Path:
-    """Where the page of some runs goes: ``track`` in their grid's folder, unless another one is asked for.
+    """Return the folder of the page: `out`, or by default ``track`` in the grid's folder.
 
     Raises:
-        ValueError: runs of several grids, and none is asked for.
+        ValueError: the runs are of several grids, and `out` is not given.
     """
     grids = {run.path.parents[1] for run in runs}
     if out is None and len(grids) > 1:
@@ -104,23 +104,23 @@ def page_folder(runs: Sequence[RunFolder], out: Path | None) -> Path:
 
 
 def wanted_goal(tracked: Tracked, best: str | None) -> Goal:
-    """By what the best checkpoint is chosen: as asked for, else as the first run says.
+    """Return the goal of the best checkpoint: as requested, else that of the first run.
 
     Raises:
-        ValueError: it is no goal.
+        ValueError: the text is no goal.
     """
     return Goal.parse(best or tracked.runs[0].config.track.best)
 
 
 def track(runs: Sequence[RunFolder], progress: CheckpointProgress) -> Tracked:
-    """Score the checkpoints of runs, as far as that was not done, and gather all scores.
+    """Score unscored checkpoints of runs, and gather all scores.
 
-    What cannot be scored is left out, whatever the reason, with the traceback in its folder; another call
-    tries it again, and it alone.
+    Checkpoints that cannot be scored are left out, with the traceback in their folder; another call retries
+    these alone.
 
     Args:
-        runs: see `find_runs`.
-        progress: shows it.
+        runs: runs to track, see `find_runs`.
+        progress: progress bars.
 
     Raises:
         ValueError: no run has checkpoints, none could be scored, or runs have different protocols.
@@ -145,7 +145,7 @@ def track(runs: Sequence[RunFolder], progress: CheckpointProgress) -> Tracked:
 
 
 def _scorer(run: RunFolder, materials: Materials, progress: CheckpointProgress) -> Scorer:
-    """With the ground truth, which is scored where nobody has done it yet."""
+    """Make a scorer, and score the ground truth where it has no scores yet."""
     config = load(run.config)
     truth = run.path.parents[1] / TRUTH_FOLDER
     if not truth.exists():
@@ -154,7 +154,7 @@ def _scorer(run: RunFolder, materials: Materials, progress: CheckpointProgress) 
 
 
 def _score(scorer: Scorer, checkpoint: Checkpoint, progress: CheckpointProgress) -> list[str]:
-    """Score a checkpoint; why it failed, or nothing."""
+    """Score a checkpoint; return why it failed, else nothing."""
     label = f"{scorer.run.path.parent.name} seed {scorer.config.seed}, step {checkpoint.step}"
     progress.checkpoint(label)
     try:

@@ -1,4 +1,4 @@
-"""The best checkpoint by one figure, and the ones that cannot be told from it."""
+"""Best checkpoint by one metric, and those not significantly different from it."""
 
 import math
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from fp_metrics import FAMILIES, Interval
 
 @dataclass(frozen=True)
 class Goal:
-    """By what checkpoints are compared.
+    """Criterion by which checkpoints are compared.
 
     Attributes:
-        family: of the estimator.
-        score: that it estimates.
-        drift: whether its drift counts, mean |d|, of which less is better; else the score itself.
+        family: family of the estimator.
+        score: score of the estimator.
+        drift: whether the drift counts, mean |d|, where less is better; else the score itself.
     """
 
     family: str
@@ -28,10 +28,10 @@ class Goal:
 
     @classmethod
     def parse(cls, text: str) -> "Goal":
-        """From ``family/score`` or ``family/score.drift``.
+        """Parse ``family/score`` or ``family/score.drift``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the text has another form.
         """
         name, drift = text.removesuffix(".drift"), text.endswith(".drift")
         family, slash, score = name.partition("/")
@@ -50,10 +50,10 @@ class Best:
     """The best checkpoint of a run.
 
     Attributes:
-        step: after which it was saved.
-        figure: what it reaches, with its 95 % interval.
-        ties: steps that cannot be told from it: the 95 % interval of the difference over the same videos
-            holds 0, or there are too few videos for one.
+        step: step after which it was saved.
+        figure: value of the criterion, with its 95 % interval.
+        ties: steps not significantly different from it: the 95 % interval of the difference over the same
+            videos contains 0, or there are too few videos for one.
     """
 
     step: int
@@ -62,10 +62,10 @@ class Best:
 
 
 def check_measured(goal: Goal, config: ExperimentConfig) -> None:
-    """Refuse a goal that an experiment will not measure, before anything is done.
+    """Check that an experiment will measure a goal, before anything is run.
 
     Raises:
-        ValueError: with what it measures.
+        ValueError: it will not; the message lists what it measures.
     """
     measured = applying_families(config)
     scores = [kind.score for kind in FAMILIES.get(goal.family, {}).values()]
@@ -77,17 +77,17 @@ def check_measured(goal: Goal, config: ExperimentConfig) -> None:
 
 
 def best_checkpoint(videos: pd.DataFrame, goal: Goal) -> Best | None:
-    """The best step by a goal; None where it is undefined at every step.
+    """Return the best step by a goal; None where it is undefined at every step.
 
-    A step most of whose videos stand still is out of the question, unless all steps are such: what does not
-    move does not drift.
+    A step with mostly frozen videos is excluded, unless all steps are such: what does not move does not
+    drift.
 
     Args:
         videos: see `fp_lab.lab.checkpoints.rows.tracked_videos`.
-        goal: by what; of several estimators of a score the first counts.
+        goal: criterion; of several estimators of a score the first counts.
 
     Raises:
-        ValueError: nobody has measured it, or neither direction is better.
+        ValueError: the goal was not measured, or neither direction is better.
     """
     still = frozen_steps(videos)
     if len(still) < videos["step"].nunique():
@@ -116,10 +116,10 @@ def frozen_steps(videos: pd.DataFrame) -> list[int]:
 
 
 def goal_panel(videos: pd.DataFrame, goal: Goal) -> Panel:
-    """The goal's figure, a row per step: its checkpoints are compared as arms are.
+    """Panel of the goal's metric with a row per step: checkpoints are compared as arms are.
 
     Raises:
-        ValueError: nobody has measured it.
+        ValueError: the goal was not measured.
     """
     rows = videos[(videos["family"] == goal.family) & (videos["score"] == goal.score)]
     if rows.empty:
@@ -132,7 +132,7 @@ def goal_panel(videos: pd.DataFrame, goal: Goal) -> Panel:
 
 
 def better_direction(videos: pd.DataFrame, goal: Goal) -> bool | None:
-    """Whether more of a goal's figure is better; None: neither direction is."""
+    """Whether higher values of a goal are better; None: neither direction is."""
     if goal.drift:
         return False
     rows = videos[(videos["family"] == goal.family) & (videos["score"] == goal.score)]

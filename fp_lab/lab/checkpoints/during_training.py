@@ -1,4 +1,4 @@
-"""What happens at a checkpoint while the training goes on: it is saved, scored, and old ones are pruned."""
+"""Tracking during training: checkpoints are saved and scored, old ones pruned."""
 
 import random
 import traceback
@@ -24,18 +24,18 @@ from fp_lab.lab.training.train import train
 def train_tracked(
     run: RunFolder, config: ExperimentConfig, key: str, materials: Materials, reporter: Reporter
 ) -> None:
-    """Train an arm, and score and prune its checkpoints on the way, as `config.track` says.
+    """Train an arm, and score and prune its checkpoints on the way, by `config.track`.
 
     Args:
-        run: its folder.
-        config: of the run.
-        key: of the training stage.
+        run: folder of the run.
+        config: settings of the run.
+        key: key of the training stage.
         materials: codec, training videos and evaluation set.
-        reporter: hears of every step.
+        reporter: receiver of every step.
 
     Raises:
-        ValueError: settings that cannot be followed.
-        RanksFailed: something went wrong in one of several processes that train together.
+        ValueError: the settings cannot be followed.
+        RanksFailed: one of several processes that train together has failed.
     """
     tracked = TrackedTraining(run, config, materials, reporter) if config.track.every else None
     train(run, config, key, materials, reporter, tracked.settle if tracked else None)
@@ -44,20 +44,20 @@ def train_tracked(
 
 
 class TrackedTraining:
-    """Takes the checkpoints of one training.
+    """Scores and prunes the checkpoints of one training.
 
     Args:
-        run: the run.
-        config: of the run.
+        run: folder of the run.
+        config: settings of the run.
         materials: codec and evaluation set.
-        reporter: hears of progress.
+        reporter: receiver of progress.
 
     Raises:
-        ValueError: the best checkpoint is to be kept by a score that is not measured.
+        ValueError: the score that decides the best checkpoint is not measured.
 
     Attributes:
-        peak_memory: of the training between its checkpoints, as scoring begins to count anew; empty before
-            the first, and on a CPU.
+        peak_memory: peak memory of the training between checkpoints, as scoring resets the count; empty
+            before the first, and on a CPU.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TrackedTraining:
     def settle(self, checkpoint: Checkpoint) -> None:
         """Score a saved checkpoint and prune old ones.
 
-        A failure of the scores is written down and said, not raised: it is no fault of the training.
+        A failure of scoring is recorded and reported, not raised: it is no fault of the training.
         """
         now = peak_memory()
         self.peak_memory = {name: max(peak, self.peak_memory.get(name, 0.0)) for name, peak in now.items()}
@@ -98,7 +98,7 @@ class TrackedTraining:
         prune(self.run, self.config.track.keep, best)
 
     def _scored(self, scorer: Scorer, checkpoint: Checkpoint) -> tuple[int, ...]:
-        """Score it, write the table; the step of the best so far, where that is to be kept."""
+        """Score a checkpoint and write the table; return the best step so far, if that is to be kept."""
         scorer.score(checkpoint)
         scored = scorer.scored()
         write_tracked(self.run, scored, scorer.truth)
@@ -110,7 +110,7 @@ class TrackedTraining:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Threads and global random states are afterwards what they were, whatever happens in between."""
+    """Restore threads and global random states after the body."""
     threads, python, numpy = torch.get_num_threads(), random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

@@ -1,4 +1,4 @@
-"""What the checkpoints of a run score, as one tidy table: ``tracked.parquet`` in the run's folder."""
+"""Scores of a run's checkpoints as one tidy table, ``tracked.parquet`` in the run's folder."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,16 +21,16 @@ COLUMNS = (
     *("gap", "gap_low", "gap_high"),
     *("videos", "reliable", "protocol", "model_sha256"),
 )
-"""Of the table. Drift is mean |d|, its floor that of the ground truth, gap the exposure-bias gap; bounds are
-of 95 % intervals; ``protocol`` is equal where figures may be compared; undefined figures are NaN."""
+"""Columns of the table. Drift is mean |d|, its floor that of the ground truth, gap the exposure-bias gap;
+bounds are those of 95 % intervals; ``protocol`` is equal for comparable values; undefined values are NaN."""
 
 
 def write_tracked(run: RunFolder, scored: Sequence[Checkpoint], truth: Path | None) -> pd.DataFrame:
     """Write the table of some scored checkpoints, one row per step and estimator, and return it.
 
     Args:
-        run: whose they are.
-        scored: the checkpoints.
+        run: folder of the run.
+        scored: scored checkpoints.
         truth: folder of the scored ground truth; None leaves the noise floor out.
     """
     floors = {} if truth is None else _floors(truth)
@@ -46,7 +46,7 @@ def write_tracked(run: RunFolder, scored: Sequence[Checkpoint], truth: Path | No
 
 
 def tracked_videos(scored: Sequence[Checkpoint]) -> pd.DataFrame:
-    """One row per step, estimator and video from own history: what intervals and comparisons rest on."""
+    """Load one row per step, estimator and video from own history, the basis of intervals and comparisons."""
     tables = []
     for checkpoint in scored:
         videos = pd.read_parquet(checkpoint.summary.parent / VIDEOS_FILE)
@@ -92,7 +92,7 @@ def _number(value: float | None) -> float:
 
 
 def _protocol(summary: Mapping[str, Any]) -> str:
-    """Equal for figures that may share a plot."""
+    """Hash of the protocol, equal for values that may share a plot."""
     how = {key: summary["protocol"][key] for key in ("protocol", "segments", "estimators")}
     what = {key: summary[key] for key in ("videos", "frames", "height", "width")}
     return digest({"how": how, "what": what})[:12]

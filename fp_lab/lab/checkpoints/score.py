@@ -1,4 +1,4 @@
-"""Score checkpoints as a run is scored: generate the fixed evaluation set and measure it."""
+"""Scoring of checkpoints like runs: the fixed evaluation set is generated and measured."""
 
 from dataclasses import asdict, replace
 
@@ -18,10 +18,10 @@ class Scorer:
     """Scores the checkpoints of one run.
 
     Args:
-        run: the run.
-        config: of the run; `track.videos` of its evaluation set are used.
+        run: folder of the run.
+        config: settings of the run; `track.videos` of its evaluation set are used.
         materials: codec and evaluation set.
-        reporter: hears of progress.
+        reporter: receiver of progress.
     """
 
     def __init__(
@@ -34,27 +34,27 @@ class Scorer:
         self._protocol = stage_keys(self.config).truth
 
     def key(self, checkpoint: Checkpoint) -> str:
-        """What its scores depend on: weights, how videos are sampled, which ones, how they are measured."""
+        """Return a key of the scores: of weights, sampling, evaluation videos and measurement."""
         sampled = {"recipe": self.config.recipe, "sampling": asdict(self.config.sampling)}
         return digest(sampled | {"model": checkpoint.sha256, "evaluation": self._protocol})
 
     def is_scored(self, checkpoint: Checkpoint) -> bool:
-        """Whether there are scores that `score` would only repeat."""
+        """Return whether there are scores that `score` would only repeat."""
         return checkpoint.is_done("score", self.key(checkpoint))
 
     def scored(self) -> tuple[Checkpoint, ...]:
-        """The checkpoints that have such scores."""
+        """List the checkpoints with such scores."""
         return tuple(place for place in checkpoints(self.run) if self.is_scored(place))
 
     def waiting(self) -> tuple[Checkpoint, ...]:
-        """The checkpoints that can be scored and are not."""
+        """List the checkpoints that can be scored and are not."""
         return tuple(p for p in checkpoints(self.run) if p.has_weights and not self.is_scored(p))
 
     def score(self, checkpoint: Checkpoint) -> None:
-        """Generate and measure, unless that is done; scores of another protocol are replaced.
+        """Generate and measure, unless already done; scores of another protocol are replaced.
 
         Raises:
-            ValueError: damaged weights, or what sampling and scoring refuse.
+            ValueError: the weights are damaged, or sampling or scoring fails.
         """
         with only_one(checkpoint.lock):  # a training and `fp-lab track` may both be at it
             if not self.is_scored(checkpoint):

@@ -1,4 +1,4 @@
-"""Scores of checkpoints in MLflow, which the grid or training that made them may have left long ago."""
+"""Logging of checkpoint scores to MLflow, into the runs of earlier grids or trainings."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,11 +10,11 @@ from fp_lab.lab.tracking.log_run import mirror_checkpoints
 
 
 def send(runs: Sequence[TrackedRun], say: Callable[[str], None]) -> None:
-    """Show the scores of runs' checkpoints by training step, in the runs that MLflow has of them.
+    """Log the scores of checkpoints by training step, into the existing MLflow runs.
 
     Args:
-        runs: with scored checkpoints.
-        say: hears what could not be sent, and how to send it.
+        runs: runs with scored checkpoints.
+        say: called with what could not be sent, and how to send it.
     """
     trackers: dict[Path, Tracker] = {}
     unknown = []

@@ -1,4 +1,4 @@
-"""Tracked runs as a table: one figure against the step, the best step of each run, and what ties with it."""
+"""Table of tracked runs: one metric against the step, the best step of each run, and its ties."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,12 @@ _SIGNIFICANT = 3  # digits of the largest figure
 
 
 def steps_table(tracked: Tracked, goal: Goal) -> Table:
-    """A goal's figure of every run at up to eight steps, evenly spaced, the best ones among them.
+    """Build a table of a goal's metric of every run at up to eight steps, evenly spaced, with the best ones.
 
-    The best step of a run is marked, and the steps that do not differ significantly from it.
+    The best step of a run is marked, and so are steps not significantly different from it.
 
     Raises:
-        ValueError: nobody has measured the goal.
+        ValueError: the goal was not measured.
     """
     bests = [run.best(goal) for run in tracked.runs]
     steps = _shown(
@@ -57,7 +57,7 @@ def _cells(run: TrackedRun, goal: Goal, steps: Sequence[int], best: Best | None)
 
 
 def best_lines(tracked: Tracked, goal: Goal) -> list[str]:
-    """The best checkpoint of every run in words, with the folder of its weights."""
+    """Describe the best checkpoint of every run, with the folder of its weights."""
     return [_best_line(run, goal) for run in tracked.runs]
 
 
@@ -93,7 +93,7 @@ def _notes(tracked: Tracked, goal: Goal) -> tuple[str, ...]:
 
 
 def _shown(steps: Sequence[int], wanted: set[int]) -> list[int]:
-    """At most so many, evenly spaced from the first to the last, but for those that are wanted."""
+    """Pick a limited number of steps, evenly spaced from first to last, with the wanted ones."""
     last = len(steps) - 1
     count = min(len(steps), max(2, _MOST_STEPS - len(wanted)))
     even = {steps[round(index * last / max(1, count - 1))] for index in range(count)}
@@ -109,6 +109,6 @@ def _rows(run: TrackedRun, goal: Goal) -> pd.DataFrame:
 
 
 def _digits(values: Iterable[float]) -> int:
-    """Decimals that show the largest figure to three digits."""
+    """Decimals that show the largest value to three digits."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return 0 if largest == 0 else max(0, _SIGNIFICANT - 1 - math.floor(math.log10(largest)))

@@ -1,4 +1,4 @@
-"""Executable claims: what the paper and its project say, each with the check that decides it on any runs."""
+"""Executable claims: statements of the paper and its project, each with a check on any runs."""
 
 from fp_lab.lab.claims.check import as_json, check_claims, check_on, counted, to_rich, write_claims
 from fp_lab.lab.claims.claim import Checked, Claim, Difference, Evidence, Outcome, Status

@@ -1,4 +1,4 @@
-"""Checking the claims, and writing what came of it."""
+"""Check of claims, and output of the outcomes."""
 
 import json
 import math
@@ -31,19 +31,19 @@ STYLES = {
 def check_claims(
     runs: Sequence[Path] = (), only: Sequence[str] = (), begin: Callable[[str], None] = lambda line: None
 ) -> tuple[Evidence, list[Checked]]:
-    """Check every claim, on runs as far as it needs any.
+    """Check every claim, on runs where it needs any.
 
     Args:
         runs: folders of grids, arms or runs.
-        only: ids, or beginnings of ids such as ``table1``; empty: all.
-        begin: hears what is being done.
+        only: ids, or prefixes of ids such as ``table1``; empty: all.
+        begin: called with the name of each step.
 
     Raises:
-        ValueError: no scores in the runs, or an id that is none.
+        ValueError: there are no scores in the runs, or an id is unknown.
 
     Returns:
-        What is known of the longest videos, and the claims: each decided at every length of videos, the
-        horizon, and what is said of it that of the longest one that has the arms for it.
+        Evidence on the longest videos, and the claims: each is decided at every length of videos (horizon),
+        and its outcome is that of the longest one with the arms for it.
     """
     known = [claim.id for claim in CLAIMS]
     for wanted in only:
@@ -64,14 +64,14 @@ def check_claims(
 
 
 def check_on(comparison: Comparison) -> list[Checked]:
-    """Check the empirical claims on runs that are compared already."""
+    """Check the empirical claims on an existing comparison."""
     evidence = Evidence(comparison)
     chosen = [claim for claim in CLAIMS if claim.kind == "empirical"]
     return [Checked(claim, _over_horizons(claim, [evidence])) for claim in chosen]
 
 
 def _over_horizons(claim: Claim, known_at: Sequence[Evidence]) -> Outcome:
-    """The outcome at the longest horizon that has one; the evidence names it, and what the others say."""
+    """Outcome at the longest horizon with one; the evidence names it, and the outcomes at others."""
     if claim.kind != "empirical":
         return claim.check(known_at[-1])
     outcomes = {evidence.frames: claim.check(evidence) for evidence in known_at}
@@ -96,7 +96,7 @@ def _named(wanted: str, id: str) -> bool:
 
 
 def as_json(evidence: Evidence, checked: Sequence[Checked]) -> dict[str, Any]:
-    """All that is known of every claim, as plain data."""
+    """Convert evidence and outcomes of all claims to plain data."""
     claims = []
     for one in checked:
         told = {key: value for key, value in vars(one.claim).items() if key != "check"}
@@ -111,13 +111,13 @@ def write_claims(evidence: Evidence, checked: Sequence[Checked], folder: Path) -
 
 
 def counted(checked: Sequence[Checked]) -> str:
-    """How many have which status."""
+    """Count the claims by status."""
     found = [one.outcome.status for one in checked]
     return ", ".join(f"{found.count(status)} {status}" for status in STYLES if status in found)
 
 
 def to_rich(checked: Sequence[Checked]) -> RichTable:
-    """For a terminal."""
+    """Build a table for the terminal."""
     table = RichTable(show_lines=True)
     for head in ("claim", "status", "what is claimed", "evidence"):
         table.add_column(head, overflow="fold", max_width=_LINE)

@@ -1,4 +1,4 @@
-"""What a claim is, and what checking one gives."""
+"""Claims, and the outcomes of their checks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,18 @@ Kind = Literal["exact", "empirical", "declared"]
 
 @dataclass(frozen=True)
 class Difference:
-    """One effect that a claim speaks of, turned so that above 0 agrees with the claim.
+    """One effect that a claim is about, signed so that values above 0 agree with the claim.
 
     Attributes:
-        name: the score, and the arms where a claim is about several.
-        mean: of the effect, in the score's unit.
-        low: of its 95 % interval.
-        high: of its 95 % interval.
-        certain: whether it is above 0 even after Bonferroni's correction for all effects of the claim.
-        opposed: whether it is below 0 likewise.
-        detectable: the smallest true effect that would be found with a probability of 80 %.
-        clusters: prompts behind it.
+        name: name of the score, with the arms where a claim is about several.
+        mean: mean of the effect, in the score's unit.
+        low: lower bound of the 95 % interval.
+        high: upper bound of the 95 % interval.
+        certain: whether the interval is above 0 even after Bonferroni's correction for all effects of the
+            claim.
+        opposed: whether the interval is below 0 even after that correction.
+        detectable: smallest true effect that would be found with a probability of 80 %.
+        clusters: number of prompts behind it.
     """
 
     name: str
@@ -47,17 +48,17 @@ class Difference:
 
     @property
     def text(self) -> str:
-        """The effect with its interval."""
+        """Effect with its interval, in words."""
         return f"{self.name} {self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}]"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a check.
+    """Outcome of a check.
 
     Attributes:
-        status: what can be said.
-        evidence: figures, or why there are none, in words.
+        status: conclusion on the claim.
+        evidence: values in words, or why there are none.
         differences: effects behind an empirical claim.
     """
 
@@ -68,10 +69,10 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What empirical claims are checked on.
+    """Evidence for empirical claims.
 
     Attributes:
-        comparison: of the runs; None where no runs were named.
+        comparison: comparison of the runs; None without runs.
     """
 
     comparison: Comparison | None = None
@@ -83,28 +84,28 @@ class Evidence:
 
     @property
     def frames(self) -> int:
-        """Length of the videos, the horizon of every drift; 0 without runs."""
+        """Length of the videos in frames, the horizon of every drift; 0 without runs."""
         return int(self.comparison.gathered.protocol["frames"]) if self.comparison else 0
 
     def own_name(self, arm: Arm) -> str:
-        """An arm's name without the length of its videos, which all arms share."""
+        """Return an arm's name without the length of its videos, which all arms share."""
         return arm.name.replace(f"--evaluation.frames={self.frames}", "")
 
     @property
     def packed(self) -> tuple[Arm, ...]:
-        """Arms that are a recipe and nothing else: no baseline, no further setting."""
+        """Arms of a plain recipe: no baseline, no further setting."""
         return tuple(arm for arm in self.arms if self.own_name(arm) == str(arm.recipe))
 
     @property
     def baselines(self) -> tuple[Arm, ...]:
-        """The alternative architectures that the paper's Table 2 compares with."""
+        """Baselines, the alternative architectures of the paper's Table 2."""
         named = {row.name for row in paper().table("table2").rows}
         own = ((arm, arm.name.partition("--")[0]) for arm in self.arms)
         return tuple(arm for arm, name in own if name in named and name != str(arm.recipe))
 
     @cached_property
     def scores(self) -> dict[str, str]:
-        """Score -> estimator of the first family; undefined ones are left out."""
+        """Return score -> estimator of the first family, without undefined ones."""
         assert self.comparison is not None
         gathered = self.comparison.gathered
         videos = gathered.videos
@@ -112,7 +113,7 @@ class Evidence:
         return {s: e for s, e in gathered.estimators(gathered.families[0]).items() if e in defined}
 
     def panel(self, score: str, figure: Figure) -> Panel:
-        """A figure of a score; scores are turned so that more is better, drifts are sizes: less is better."""
+        """Return a score's panel, signed so that more is better, or of its drift size: less is better."""
         assert self.comparison is not None
         estimator = self.scores[score]
         panel = self.comparison.panels.panel(estimator, figure)
@@ -121,7 +122,7 @@ class Evidence:
 
     @property
     def scope(self) -> str:
-        """What an empirical status is about."""
+        """Scope of an empirical status."""
         if self.comparison is None:
             return ""
         basis = self.comparison.gathered.basis
@@ -132,14 +133,14 @@ class Evidence:
 
     @property
     def toy(self) -> bool:
-        """Whether some of the runs say nothing of a large model, see `base_origin.is_toy`."""
+        """Whether some of the runs tell nothing about large models, see `base_origin.is_toy`."""
         return self.comparison is not None and any(
             facts.toy for facts in self.comparison.gathered.index.runs.values()
         )
 
     @cached_property
     def doubt(self) -> str:
-        """Why nothing empirical can be decided from these runs; empty where it can."""
+        """Reason why these runs decide nothing empirical; empty where they can."""
         assert self.comparison is not None
         controls = [arm for arm in self.comparison.gathered.arms if arm.control]
         prompts = len(self.panel(next(iter(self.scores)), "value").prompts) if self.scores else 0
@@ -152,7 +153,7 @@ class Evidence:
         return ""
 
     def _tells_control(self) -> bool:
-        """Whether in some score the control is significantly worse than more than half of the arms."""
+        """Return whether the control is significantly worse than more than half of the arms in some score."""
         assert self.comparison is not None
         measures = self.comparison.gathered.measures
         worse: dict[str, set[str]] = {}
@@ -169,16 +170,16 @@ Check = Callable[[Evidence], Outcome]
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that the paper or its project says, and how it is checked.
+    """A statement of the paper or its project, with its check.
 
     Attributes:
-        id: row of the feature table such as ``M1``, or a finding such as ``table1/tails``.
-        source: where it is said.
-        text: what is said.
+        id: row of the feature table such as ``M1``, or finding such as ``table1/tails``.
+        source: source of the statement.
+        text: statement in words.
         kind: ``exact`` (arithmetic), ``empirical`` (from runs), ``declared`` (not measured by this lab yet).
-        rule: when it counts as reproduced.
-        command: that measures it.
-        check: does so.
+        rule: condition of reproduction.
+        command: command that measures it.
+        check: function that checks it on evidence.
     """
 
     id: str
@@ -192,12 +193,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Checked:
-    """A claim and what came of it."""
+    """A claim with its outcome."""
 
     claim: Claim
     outcome: Outcome
 
 
 def names(arms: Sequence[Arm]) -> list[str]:
-    """Of arms."""
+    """Names of arms."""
     return [arm.name for arm in arms]

@@ -1,4 +1,4 @@
-"""Decision rules: from paired differences to reproduced, not reproduced or inconclusive."""
+"""Decision rules from paired differences to reproduced, not reproduced or inconclusive."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from fp_metrics.statistics import LEAST_SEEDS, stretch
 
 LEVEL = 0.95
 SMALL = 0.2
-"""A difference of less than this share of the spread between prompts is negligible (Cohen's "small")."""
+"""Negligible difference, as a share of the standard deviation between prompts (Cohen's "small")."""
 _RESAMPLES, _DRAWS = 10_000, 2_000
 
 CONJUNCTION = (
@@ -28,10 +28,10 @@ EQUIVALENCE = (
 
 
 def mean_of(panel: Panel, arms: Sequence[str]) -> NDArray[np.float64]:
-    """Mean over arms of each video, ``(training seeds, videos)``; NaN where one of them lacks it.
+    """Average each video over arms, ``(training seeds, videos)``; NaN where an arm lacks it.
 
-    Training seeds of arms go together in their order, whatever their numbers. Where they are no draws, each
-    arm's are averaged first, so that arms may have different counts.
+    Training seeds of arms are matched in order. Where they are no draws, each arm's are averaged first, so
+    that arms may have different counts.
     """
     values = panel.of(arms)
     if len(arms) > 1 and not panel.over_seeds:
@@ -48,14 +48,14 @@ def difference(
     name: str,
     comparisons: int = 1,
 ) -> Difference:
-    """An effect with its intervals, see `fp_metrics.effects.effects_of`.
+    """Compute an effect with its intervals, see `fp_metrics.effects.effects_of`.
 
     Args:
-        panel: that tells which prompt a video is of.
+        panel: panel with the prompt of each video.
         first: values per video, ``(training seeds, videos)``.
-        second: what is taken from them; a difference above 0 agrees with the claim.
-        name: of the effect.
-        comparisons: effects of the claim.
+        second: values to subtract; a difference above 0 agrees with the claim.
+        name: name of the effect.
+        comparisons: number of effects of the claim.
     """
     found = panel.compared(first[None], second[None])
     (usual,) = found.intervals(LEVEL)  # as tables have it
@@ -66,7 +66,7 @@ def difference(
 
 
 def all_hold(differences: Sequence[Difference]) -> Outcome:
-    """See `CONJUNCTION`."""
+    """Decide by the rule `CONJUNCTION`."""
     status: Status = "inconclusive"
     if any(one.opposed for one in differences):
         status = "not reproduced"
@@ -76,12 +76,12 @@ def all_hold(differences: Sequence[Difference]) -> Outcome:
 
 
 def at_least(differences: Sequence[Difference], least: int, of: int) -> Outcome:
-    """Whether at least so many of the differences hold.
+    """Decide whether at least `least` of the differences hold.
 
     Args:
-        differences: one per score, each to the strongest rival.
-        least: how many the claim speaks of.
-        of: scores that the claim counts; those that were not measured may hold or not.
+        differences: one difference per score, to the strongest rival.
+        least: number that the claim names.
+        of: number of scores that the claim counts; unmeasured ones may hold or not.
     """
     surely = sum(one.certain for one in differences)
     possibly = of - sum(one.opposed for one in differences)
@@ -97,11 +97,11 @@ def at_least(differences: Sequence[Difference], least: int, of: int) -> Outcome:
 def all_negligible(
     panels: Sequence[tuple[str, Panel, NDArray[np.float64], NDArray[np.float64]]],
 ) -> Outcome:
-    """See `EQUIVALENCE`; what has no spread between prompts, or no video of both sides, is left out.
+    """Decide by the rule `EQUIVALENCE`; panels without spread between prompts or common videos are left out.
 
     Args:
-        panels: name, panel, and values of both sides ``(training seeds, videos)``, the second of which
-            gives the margin.
+        panels: name, panel, and values of both sides ``(training seeds, videos)``; the second gives the
+            margin.
     """
     margins = [_margin(panel, first, second) for _, panel, first, second in panels]
     kept = [(*one, margin) for one, margin in zip(panels, margins, strict=True) if margin > 0]
@@ -122,7 +122,7 @@ def all_negligible(
 
 
 def _margin(panel: Panel, first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """`SMALL` standard deviations of the second side's prompts; 0 where nothing can be compared."""
+    """Margin of `SMALL` standard deviations of the second side's prompts; 0 where nothing can be compared."""
     spread = panel.effects(second[None]).by_prompt
     spread = spread[np.isfinite(spread)]
     if not panel.shared(first[None], second[None]).any() or len(spread) < 2:
@@ -133,17 +133,17 @@ def _margin(panel: Panel, first: NDArray[np.float64], second: NDArray[np.float64
 def resampled(
     panel: Panel, arms: Sequence[str], statistic: Callable[[NDArray[np.float64]], float], seed: int = 0
 ) -> tuple[float, float, float]:
-    """A statistic of arms' means with its 95 % interval.
+    """Compute a statistic of arms' means with its 95 % interval, by resampling.
 
     Prompts are drawn for all arms together; training seeds of each arm too where they are draws, and the
-    bounds are NaN where one of these arms has too few with a value. Deviations are stretched then, as so few
-    draws show too little of their spread.
+    bounds are NaN where one of these arms has too few with a value. Deviations are stretched then, as few
+    draws underestimate the spread.
 
     Args:
-        panel: the figure.
-        arms: rows of it.
-        statistic: of the means of the arms, ``(arms,)``.
-        seed: of the resampling.
+        panel: panel of the metric.
+        arms: rows of the panel.
+        statistic: function of the means of the arms, ``(arms,)``.
+        seed: seed of the resampling.
 
     Source:
         Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007).
@@ -168,7 +168,7 @@ def resampled(
 
 
 def in_words(differences: Sequence[Difference]) -> str:
-    """The effects in words, with what could have been seen where nothing was."""
+    """Describe the effects in words, with the detectable effect where none was found."""
     lines = [one.text for one in differences]
     unseen = [
         one.detectable

@@ -1,4 +1,4 @@
-"""Claims that runs decide: which arms are contrasted, in which figures, with which sign."""
+"""Empirical claims, decided by runs: contrasted arms, metrics and signs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,11 +22,11 @@ from fp_lab.lab.compare.paper import paper
 from fp_lab.lab.results.arms import Arm
 
 SEVEN = 7
-"""Scores that the paper counts."""
+"""Number of scores that the paper counts."""
 
 
 def from_runs(find: Callable[[Evidence], Outcome]) -> Check:
-    """A check that needs runs, and decides nothing where these cannot decide."""
+    """Wrap a check that needs runs, inconclusive where these cannot decide."""
 
     def check(evidence: Evidence) -> Outcome:
         if evidence.comparison is None:
@@ -37,12 +37,12 @@ def from_runs(find: Callable[[Evidence], Outcome]) -> Check:
 
 
 def settled(outcome: Outcome, evidence: Evidence, doubt: Callable[[], str]) -> Outcome:
-    """An outcome, or inconclusive where there is a doubt; toy where models of the toy world agree.
+    """Return an outcome, or inconclusive where there is a doubt; toy where models of the toy world agree.
 
     Args:
-        outcome: what the figures say.
-        evidence: that they are from.
-        doubt: why nothing can be decided from it; asked where something would be.
+        outcome: outcome by the values.
+        evidence: evidence behind the outcome.
+        doubt: function that returns why nothing can be decided; called only where something would be.
     """
     if outcome.status in ("reproduced", "not reproduced") and (why := doubt()):
         words = f"{why}; the figures alone would say {outcome.status}: {outcome.evidence}"
@@ -53,12 +53,12 @@ def settled(outcome: Outcome, evidence: Evidence, doubt: Callable[[], str]) -> O
 
 
 def missing(what: str) -> Outcome:
-    """Where the runs lack the arms that a claim is about."""
+    """Return the outcome where runs lack the arms that a claim is about."""
     return Outcome("not measured", f"the runs have no {what}")
 
 
 def of_order(evidence: Evidence, order: str) -> list[Arm]:
-    """Packed arms that can stand for an order: continuous history, tail td, the inverted arms' section."""
+    """Packed arms that represent an order: continuous history, tail td, section of the inverted arms."""
     sections = {arm.recipe.section for arm in evidence.packed if arm.recipe.order == "inverted"}
     return [
         arm
@@ -73,12 +73,12 @@ def of_order(evidence: Evidence, order: str) -> list[Arm]:
 def effects(
     evidence: Evidence, pairs: Sequence[tuple[str, Sequence[str], Sequence[str]]], figure: Figure
 ) -> list[Difference]:
-    """How much better the first arms are than the second, per score and pair of groups.
+    """Compute how much better the first arms are than the second, per score and pair of groups.
 
     Args:
-        evidence: the runs.
-        pairs: name, first arms, second arms.
-        figure: ``value``, where more is better, or ``drift_size``, where less is.
+        evidence: evidence with the runs.
+        pairs: names with first and second arms.
+        figure: statistic: ``value``, where more is better, or ``drift_size``, where less is.
     """
     found = []
     sign = -1.0 if figure == "drift_size" else 1.0
@@ -94,7 +94,7 @@ def effects(
 
 
 def lowest_drift(evidence: Evidence) -> Outcome:
-    """Inverted arms against those of every other order, in the drift of every score."""
+    """Compare inverted arms with those of every other order, in the drift of every score."""
     inverted = of_order(evidence, "inverted")
     others = [(order, names(of_order(evidence, order))) for order in ("vanilla", "endpoint")]
     pairs = [(f"against {order}", names(inverted), arms) for order, arms in others if arms]
@@ -104,7 +104,7 @@ def lowest_drift(evidence: Evidence) -> Outcome:
 
 
 def best_in(least: int) -> Check:
-    """Inverted arms better than every other order in at least so many scores."""
+    """Check that inverted arms are better than every other order in at least `least` scores."""
 
     def find(evidence: Evidence) -> Outcome:
         inverted = names(of_order(evidence, "inverted"))
@@ -124,7 +124,7 @@ def best_in(least: int) -> Check:
 
 
 def in_dynamic(higher: str, lower: str) -> Check:
-    """The dynamic score of one order above another's; ``+D`` stands for vanilla with discrete history."""
+    """Check the dynamic score of one order against another's; ``+D`` is vanilla with discrete history."""
 
     def find(evidence: Evidence) -> Outcome:
         first, second = (_group(evidence, order) for order in (higher, lower))
@@ -146,7 +146,7 @@ def _group(evidence: Evidence, order: str) -> list[str]:
 
 
 def less_drift_when_discrete(evidence: Evidence) -> Outcome:
-    """Every arm with a discrete history against the same without, in the drift of every score."""
+    """Compare every arm with discrete history with the same arm without, in the drift of every score."""
     present = {arm.recipe: arm.name for arm in evidence.packed}
     pairs = [
         (str(recipe), [name], [present[replace(recipe, codebook=None)]])
@@ -159,7 +159,7 @@ def less_drift_when_discrete(evidence: Evidence) -> Outcome:
 
 
 def order_matters_more(evidence: Evidence) -> Outcome:
-    """Spread between orders less spread within one, of drift in units of its spread between prompts."""
+    """Compare the spread of drift between orders with that within one, in units of that over prompts."""
     orders = {order: names(of_order(evidence, order)) for order in ("vanilla", "endpoint", "inverted")}
     orders = {order: arms for order, arms in orders.items() if arms}
     if len(orders) < 2 or max(map(len, orders.values())) < 2:
@@ -188,12 +188,12 @@ def order_matters_more(evidence: Evidence) -> Outcome:
 
 
 def _whole(name: str, mean: float, low: float, high: float, prompts: int) -> Difference:
-    """A statistic of all arms together, which is not corrected for others."""
+    """Make a difference of a statistic of all arms together, uncorrected."""
     return Difference(name, mean, low, high, low > 0, high < 0, float("nan"), prompts)
 
 
 def longest_section_best(evidence: Evidence) -> Outcome:
-    """Sections of 9 against 1 and 4 frames, in every score: a stand-in for what people would say."""
+    """Compare sections of 9 with 1 and 4 frames, in every score, as a substitute for human votes."""
     present = {arm.recipe: arm.name for arm in evidence.packed}
     pairs = [
         (f"g9 against g{section}", [name], [present[replace(recipe, section=section)]])
@@ -207,7 +207,7 @@ def longest_section_best(evidence: Evidence) -> Outcome:
 
 
 def tails_negligible(evidence: Evidence) -> Outcome:
-    """Each pair of the tails td, ta, tc in every score: shown to differ by less than a small effect."""
+    """Check that the tails td, ta, tc differ by less than a small effect, pairwise in every score."""
     groups: dict[str, dict[str, str]] = {}
     for arm in evidence.packed:
         tail = arm.recipe.left.tail or arm.recipe.right.tail
@@ -230,7 +230,7 @@ def tails_negligible(evidence: Evidence) -> Outcome:
 
 
 def less_drift_than_baselines(evidence: Evidence) -> Outcome:
-    """Inverted packed arms (all packed ones where there are none) against every baseline, in every drift."""
+    """Compare inverted packed arms (all packed ones where there are none) with baselines, in every drift."""
     packed, baselines = names(of_order(evidence, "inverted") or evidence.packed), evidence.baselines
     if not packed or not baselines:
         return missing("packed arms beside alternative architectures")
@@ -239,7 +239,7 @@ def less_drift_than_baselines(evidence: Evidence) -> Outcome:
 
 
 def more_noise_less_drift(evidence: Evidence) -> Outcome:
-    """Noisy history: less drift in clarity at sigma_test 0.1 than at 0, and at 0.5 than at 0.1."""
+    """Check for less drift in clarity with noisy history at sigma_test 0.1 than 0, and 0.5 than 0.1."""
     own = {evidence.own_name(arm): arm.name for arm in evidence.baselines}
     levels = [f"noisy_history_test{level}" for level in ("0", "0.1", "0.5")]
     if not own.keys() >= set(levels):
@@ -262,7 +262,7 @@ def more_noise_less_drift(evidence: Evidence) -> Outcome:
 
 
 def paper_order(key: str, figure: str) -> Check:
-    """Agreement of our order of arms with the paper's in a drift: the mean concordance of pairs (Kendall)."""
+    """Compare our order of arms with the paper's in a drift, by mean concordance of pairs (Kendall)."""
 
     def find(evidence: Evidence) -> Outcome:
         score = figure.removeprefix("drift_")

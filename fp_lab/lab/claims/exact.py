@@ -1,4 +1,4 @@
-"""Claims of arithmetic: contexts, kernels, token counts, shifts; what a plan says of memory and time."""
+"""Exact claims: contexts, kernels, token counts, shifts, and planned memory and time."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fp_lab.lab.planning.plan import Plan
 
 ROWS, COLUMNS = 60, 104
-"""Latents of 480 x 832 pixels."""
+"""Latent rows and columns of 480 x 832 pixels."""
 FRAME_TOKENS = ROWS // 2 * COLUMNS // 2
 VARIANTS = {
     "base": ("td_f2k2f1k1h4w4f1k1h4w2f1k1_g9", 2.0),
@@ -24,7 +24,7 @@ VARIANTS = {
 """Schedule of each model variant, and the compression rate whose ideal limit it meets."""
 KERNELS = ((1, 2, 2), (1, 4, 2), (1, 4, 4), (1, 8, 4), (1, 8, 8))
 SHIFTS = (2.06, 2.68, 3.49, 4.54, 5.91, 7.0)
-"""Flow shift of sections of 1 to 6 latent frames at 480p."""
+"""Flow shifts of sections of 1 to 6 latent frames at 480p."""
 _INFERENCE_GB = 40
 _TOLERANCE = 0.1  # what `fp-lab plan` is validated to
 
@@ -32,10 +32,10 @@ Pair = tuple[str, float, float]
 
 
 def matches(pairs: Callable[[], Sequence[Pair]], tolerance: float = 0.0) -> Check:
-    """A check that all computed figures are the claimed ones.
+    """Make a check that all computed values equal the claimed ones.
 
     Args:
-        pairs: what, computed, claimed.
+        pairs: name, computed value, claimed value.
         tolerance: largest absolute difference.
     """
 
@@ -49,7 +49,7 @@ def matches(pairs: Callable[[], Sequence[Pair]], tolerance: float = 0.0) -> Chec
 
 
 def context_formula() -> list[Pair]:
-    """The closed form of a geometric sum against the sum, the limit, and a packed context that stays."""
+    """Compare the closed form of a geometric sum with the sum, the limit, and a constant packed context."""
     pairs = []
     for rate in (5 / 3, 2.0, 4.0):
         for history in (1, 16, 60):
@@ -69,7 +69,7 @@ def context_formula() -> list[Pair]:
 
 
 def kernels() -> list[Pair]:
-    """Kernels of the nearest frames at rate 2, and the frames of each temporal kernel."""
+    """Compare kernels of the nearest frames at rate 2, and the frames of each temporal kernel."""
     nearest = [level.kernel for level in from_parts("geometric", "vanilla").levels[::-1]]
     pairs: list[Pair] = [
         (f"frame {place + 1} kernel {axis}", got, claimed)
@@ -82,7 +82,7 @@ def kernels() -> list[Pair]:
 
 
 def variant_tokens() -> list[Pair]:
-    """Context tokens of the model variants, and of the ideal schedule."""
+    """Compare context tokens of the model variants and of the ideal schedule."""
     told = paper().variants
     pairs: list[Pair] = []
     for name, (recipe, rate) in VARIANTS.items():
@@ -94,7 +94,7 @@ def variant_tokens() -> list[Pair]:
 
 
 def shifts() -> list[Pair]:
-    """Flow shift by section length at 480p."""
+    """Compare the flow shift by section length at 480p."""
     from fp_lab.flow.matching import shift_of_tokens
 
     return [
@@ -104,7 +104,7 @@ def shifts() -> list[Pair]:
 
 
 def seven_scores() -> list[Pair]:
-    """Scores, and the frames of each end that drift compares."""
+    """Compare the number of scores, and the frames at each end that drift uses."""
     from fp_metrics import SCORES, segment
 
     pairs: list[Pair] = [("scores", len(SCORES), 7)]
@@ -117,14 +117,14 @@ def seven_scores() -> list[Pair]:
 
 @lru_cache
 def planned(model: str = "base", recipe: str | None = None) -> "Plan":
-    """What fits and how long it takes, from fake tensors: some seconds, the first time."""
+    """Plan memory and time from fake tensors; takes some seconds the first time."""
     from fp_lab.lab.planning.plan import plan
 
     return plan(model, recipe=recipe)
 
 
 def batch_and_time(evidence: Evidence) -> Outcome:
-    """Ratios of batch and time of the 13B model at 480p, as `fp-lab plan` estimates them."""
+    """Check the ratios of batch and time of the 13B model at 480p, as estimated by `fp-lab plan`."""
     told, made = paper().efficiency, planned()
     batch, hours = told["batch_per_8xA100_80G"], told["hours_13B_480p"]
     claimed = batch["framepack"] / batch["full_sequence"], hours["full_sequence"] / hours["framepack"]
@@ -140,7 +140,7 @@ def batch_and_time(evidence: Evidence) -> Outcome:
 
 
 def batch_by_window(evidence: Evidence) -> Outcome:
-    """Largest LoRA batch on 8 cards of 80 GB at windows of 3 and 5 frames."""
+    """Check the largest LoRA batch on 8 cards of 80 GB at windows of 3 and 5 frames."""
     claimed = {3: 64, 5: 32}
     found = {window: planned("base", _window(window)).chosen.packed for window in claimed}
     near = all(abs(found[window] / wanted - 1) <= 0.25 for window, wanted in claimed.items())
@@ -153,7 +153,7 @@ def _window(frames: int) -> str:
 
 
 def memory(evidence: Evidence) -> Outcome:
-    """Inference in about 40 GB, and training on 8 cards of 80 GB."""
+    """Check inference in about 40 GB, and training on 8 cards of 80 GB."""
     made = planned()
     gigabytes = made.inference_bytes(made.packed) / 1e9
     words = (
@@ -167,7 +167,7 @@ def memory(evidence: Evidence) -> Outcome:
 
 
 def initial_projections() -> list[Pair]:
-    """A larger kernel's projection at initialisation against the base one on average-pooled latents."""
+    """Compare a larger kernel's projection at initialisation with the base one on average-pooled latents."""
     import torch
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""Claims about memory, decided by what comes back in the still scenes of the worlds curtain and walk."""
+"""Claims about memory, decided by returns in the still scenes of the worlds curtain and walk."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,13 +18,13 @@ from fp_metrics.returns import OPEN
 from fp_metrics.statistics import CLAIM_CLUSTERS
 
 ONE_FRAME, UNCOMPRESSED = parse("td_f1k1_g9"), parse("td_f19k1_g9")
-"""The lower and the upper control of memory: one frame, and as many frames as they are."""
+"""Lower and upper control of memory: one frame, and 19 uncompressed frames."""
 _SIMILARITY = "--context.importance.kind=similarity"
 _SHUFFLED = "--evaluation.shuffled=true"
 
 
 def from_memory(find: Callable[[Evidence], Outcome]) -> Check:
-    """A check that needs runs in still scenes, and decides nothing where these cannot tell their controls."""
+    """Wrap a check that needs runs in still scenes, inconclusive if these cannot separate the controls."""
 
     def check(evidence: Evidence) -> Outcome:
         if evidence.comparison is None or "recall" not in kinds_of(evidence.comparison.gathered):
@@ -35,7 +35,7 @@ def from_memory(find: Callable[[Evidence], Outcome]) -> Check:
 
 
 def _doubt(evidence: Evidence) -> str:
-    """Why these runs decide nothing about memory; empty where they can."""
+    """Reason why these runs decide nothing about memory; empty where they can."""
     found = controls(evidence)
     if found.status == "not measured":
         return found.evidence
@@ -47,7 +47,7 @@ def _doubt(evidence: Evidence) -> str:
 
 
 def controls(evidence: Evidence) -> Outcome:
-    """19 uncompressed frames against one, and one against none."""
+    """Compare 19 uncompressed frames with one, and one with none."""
     arms = {arm.recipe: arm.name for arm in evidence.packed}
     if not {ONE_FRAME, UNCOMPRESSED} <= arms.keys():
         return Outcome("not measured", f"the runs lack {ONE_FRAME} or {UNCOMPRESSED}, the controls of memory")
@@ -55,7 +55,7 @@ def controls(evidence: Evidence) -> Outcome:
 
 
 def packed_beyond_one(evidence: Evidence) -> Outcome:
-    """Every compression of the vanilla order against its one uncompressed frame alone."""
+    """Compare every compression of the vanilla order with its one uncompressed frame alone."""
     arms = {arm.recipe: arm.name for arm in evidence.packed}
     compressed = [
         recipe
@@ -69,7 +69,7 @@ def packed_beyond_one(evidence: Evidence) -> Outcome:
 
 
 def nothing_beyond_reach(evidence: Evidence) -> Outcome:
-    """Schedules that drop their tail against one frame, on what was hidden for longer than they reach."""
+    """Compare schedules that drop their tail with one frame, on what was hidden beyond their reach."""
     arms = {arm.recipe: arm.name for arm in evidence.packed}
     found = []
     for recipe, name in arms.items():
@@ -93,7 +93,7 @@ def nothing_beyond_reach(evidence: Evidence) -> Outcome:
 
 
 def first_frame_kept(evidence: Evidence) -> Outcome:
-    """Schedules that keep the first frame against the same without it."""
+    """Compare schedules that keep the first frame with the same without it."""
     return _against(
         evidence,
         lambda recipe: (
@@ -106,7 +106,7 @@ def first_frame_kept(evidence: Evidence) -> Outcome:
 
 
 def inverted_recalls_more(evidence: Evidence) -> Outcome:
-    """Inverted arms, which always see the first frame, against vanilla ones with the same levels."""
+    """Compare inverted arms, which always see the first frame, with vanilla ones of the same levels."""
 
     def vanilla(recipe: Recipe) -> Recipe | None:
         if recipe.order != "inverted":
@@ -118,7 +118,7 @@ def inverted_recalls_more(evidence: Evidence) -> Outcome:
 
 
 def similarity_recalls_more(evidence: Evidence) -> Outcome:
-    """Packing by similarity against packing by time."""
+    """Compare packing by similarity with packing by time."""
     known = {evidence.own_name(arm): arm for arm in evidence.arms}
     pairs = [
         (f"{plain}, by similarity less by time", known[name].name, known[plain].name)
@@ -133,7 +133,7 @@ def similarity_recalls_more(evidence: Evidence) -> Outcome:
 
 
 def shuffled_recalls_nothing(evidence: Evidence) -> Outcome:
-    """Arms whose history is that of another video against no history at all."""
+    """Compare arms with the history of another video with no history at all."""
     assert evidence.comparison is not None
     controls = [arm.name for arm in evidence.comparison.gathered.arms if arm.control]
     shuffled = [arm.name for arm in evidence.arms if arm.name.endswith(_SHUFFLED)]
@@ -150,7 +150,7 @@ def shuffled_recalls_nothing(evidence: Evidence) -> Outcome:
 
 
 def measures_agree(evidence: Evidence) -> Outcome:
-    """Kendall's tau over arms: what pixels say is recalled, and which objects the probe finds restored."""
+    """Compute Kendall's tau over arms between recall by pixels and objects restored by the probe."""
     assert evidence.comparison is not None
     gathered = evidence.comparison.gathered
     return _same_rank(
@@ -161,7 +161,7 @@ def measures_agree(evidence: Evidence) -> Outcome:
 
 
 def dilemma(evidence: Evidence) -> Outcome:
-    """Kendall's tau over arms: who recalls more from generated history drifts more in clarity."""
+    """Compute Kendall's tau over arms between recall from generated history and drift in clarity."""
     assert evidence.comparison is not None
     if "clarity" not in evidence.scores:
         return missing("clarity score")
@@ -172,7 +172,7 @@ def dilemma(evidence: Evidence) -> Outcome:
 
 
 def _same_rank(evidence: Evidence, first: tuple[str, Panel], second: tuple[str, Panel]) -> Outcome:
-    """Kendall's tau of two figures over packed arms, on the prompts that have both."""
+    """Compute Kendall's tau of two statistics over packed arms, on the prompts with both."""
     (one_name, one), (other_name, other) = first, second
     arms = [arm.name for arm in evidence.packed if {arm.name} <= one.rows.keys() & other.rows.keys()]
     if len(arms) < 4:
@@ -202,7 +202,7 @@ def _same_rank(evidence: Evidence, first: tuple[str, Panel], second: tuple[str, 
 
 
 def _against(evidence: Evidence, other: Callable[[Recipe], Recipe | None], what: str) -> Outcome:
-    """Every arm against the one whose recipe a function makes of its own, where the runs have it."""
+    """Compare every arm with the one whose recipe `other` derives from its own, where the runs have it."""
     arms = {arm.recipe: arm.name for arm in evidence.packed}
     pairs = [
         (name, name, arms[plain])
@@ -215,7 +215,7 @@ def _against(evidence: Evidence, other: Callable[[Recipe], Recipe | None], what:
 
 
 def _effects(evidence: Evidence, pairs: Sequence[tuple[str, str, str]]) -> list[Difference]:
-    """Recall in dB from true history, first arm less second."""
+    """Compute the recall in dB from true history, first arm minus second."""
     panel = _panel(evidence)
     return [
         one

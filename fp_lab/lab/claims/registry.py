@@ -1,4 +1,4 @@
-"""Every claim that the lab knows: rows M1 to M20 of the feature table, and findings of the paper's tables."""
+"""Registry of all claims: rows M1 to M20 of the feature table, and findings of the paper's tables."""
 
 from fp_lab.lab.claims import empirical as runs
 from fp_lab.lab.claims import exact, memory

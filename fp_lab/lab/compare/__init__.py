@@ -1,1 +1,1 @@
-"""Comparison of arms: tables, contrasts paired by video, the paper beside them, a verdict."""
+"""Comparison of arms: tables, contrasts paired by video, the paper's values, a verdict."""

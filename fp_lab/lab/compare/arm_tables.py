@@ -51,13 +51,13 @@ _NOT_MEASURED = Cell(math.nan, reason="not measured")
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What tables are made of.
+    """Data behind the tables.
 
     Attributes:
-        gathered: the arms.
-        panels: of their rows from own history.
-        floor: of the ground truth's; None without any.
-        reference: the arm that stars refer to.
+        gathered: scores of the arms.
+        panels: panels of the arms' rows from own history.
+        floor: panels of the ground truth's rows; None without any.
+        reference: arm that stars refer to.
     """
 
     gathered: Gathered
@@ -67,13 +67,13 @@ class Compared:
 
     @classmethod
     def of(cls, gathered: Gathered, reference: str) -> "Compared":
-        """Lay out the rows."""
+        """Lay out the rows of gathered scores."""
         truth = gathered.floor_videos[gathered.floor_videos["history"] == NOISE_FLOOR]
         floor = Panels(truth.reset_index(drop=True)) if len(truth) else None
         return cls(gathered, Panels(gathered.videos), floor, reference)
 
     def intervals(self, estimator: str, figure: Figure) -> dict[str, Cell]:
-        """A cell with its interval per arm, and for the ground truth."""
+        """Make a cell with its interval per arm, and for the ground truth."""
         cells = {}
         for panels in (self.panels, self.floor):
             if panels is None or estimator not in panels:
@@ -87,11 +87,11 @@ class Compared:
 
 @dataclass(frozen=True, eq=False)
 class _Ranked:
-    """A column of figures, its cells and the values behind them.
+    """A column of a metric, with its cells and the values behind them.
 
     Attributes:
-        few: arms whose interval is unreliable.
-        apart: arms without a video of the others.
+        few: arms with an unreliable interval.
+        apart: arms that share no video with the others.
     """
 
     column: Column
@@ -102,13 +102,13 @@ class _Ranked:
 
 
 def drift_table(compared: Compared, family: str) -> Table:
-    """Size of the paper's drift of each score of a family, and its signed mean."""
+    """Build the table of drift sizes (the paper's drift) of each score of a family, with signed means."""
     key, title = f"drift-{family}", _title(family, "Drift")
     return _drift_table(compared, family, key, title, "drift_size", "drift", _DRIFT_NOTE)
 
 
 def drift_given_table(compared: Compared, family: str) -> Table:
-    """The same against the given frame in the place of the first 15 %."""
+    """Build the table of drift against the given frame instead of the first 15 %."""
     key, title = f"drift-given-{family}", _title(family, "Drift against the given frame")
     return _drift_table(compared, family, key, title, "drift_given_size", "drift_given", _GIVEN_NOTE)
 
@@ -138,7 +138,7 @@ def _drift_table(
 
 
 def score_table(compared: Compared, family: str) -> Table:
-    """Mean of each score of a family."""
+    """Build the table of means of each score of a family."""
     estimators, measures = compared.gathered.estimators(family), compared.gathered.measures
     directions: dict[bool | None, Literal["higher", "lower"] | None]
     directions = {True: "higher", False: "lower", None: None}
@@ -159,7 +159,7 @@ def score_table(compared: Compared, family: str) -> Table:
 
 
 def gap_table(compared: Compared, family: str) -> Table:
-    """Exposure-bias gap of each score of a family; the ground truth has none."""
+    """Build the table of exposure-bias gaps of each score of a family; the ground truth has none."""
     compared = replace(compared, floor=None)
     made = [
         _ranked(compared, Column(score, score_title(score), estimator, "lower"), estimator, "exposure_gap")
@@ -170,11 +170,11 @@ def gap_table(compared: Compared, family: str) -> Table:
 
 
 def cost_table(gathered: Gathered, further: Sequence[str] = ()) -> Table:
-    """Context of each arm, and what its runs have recorded of their cost.
+    """Build the table of each arm's context and recorded cost.
 
     Args:
-        gathered: the arms.
-        further: notes.
+        gathered: scores of the arms.
+        further: additional notes.
     """
     means = gathered.efficiency.groupby("arm").mean(numeric_only=True)
     tflop = means.get("training_tflop", pd.Series(dtype=float)).max()
@@ -204,7 +204,7 @@ def cost_table(gathered: Gathered, further: Sequence[str] = ()) -> Table:
 
 
 def codebook_table(gathered: Gathered) -> Table:
-    """How well the codebooks of discrete histories serve."""
+    """Build the table of usage and error of the codebooks of discrete histories."""
     columns = (
         Column("size", "centroids", "K", None, 0),
         Column("used", "used", "centroids, of training", None, 0),
@@ -219,7 +219,7 @@ def codebook_table(gathered: Gathered) -> Table:
 
 
 def accuracy_notes(estimators: Iterable[str], measures: Mapping[str, Measure]) -> Iterator[str]:
-    """How good estimators are that were measured against a truth."""
+    """List the accuracy of estimators that were measured against a truth."""
     for name in estimators:
         if told := measures[name].accuracy:
             yield f"{name}: {told}."
@@ -230,7 +230,7 @@ def _title(family: str, what: str) -> str:
 
 
 def _ranked(compared: Compared, column: Column, estimator: str, figure: Figure) -> _Ranked:
-    """A cell per arm and for the ground truth; the best arm and its ties are marked."""
+    """Make a column with a cell per arm and for the ground truth; the best arm and its ties are marked."""
     cells = compared.intervals(estimator, figure)
     panel = compared.panels.panel(estimator, figure)
     column = replace(column, digits=_digits(panel.values))
@@ -256,7 +256,7 @@ def _ranked(compared: Compared, column: Column, estimator: str, figure: Figure) 
 
 
 def _with_common_videos(panel: Panel, arms: Sequence[str]) -> list[str]:
-    """The most arms that share a video with one of them: others cannot be ranked among them."""
+    """Return the largest group of arms that share a video with one of them; others cannot be ranked."""
     known = np.any(np.isfinite(panel.of(arms)), axis=1).astype(np.float64)
     paired = known @ known.T > 0
     first = paired[paired.sum(1).argmax()] if len(arms) else []
@@ -285,7 +285,7 @@ def _table(compared: Compared, key: str, title: str, made: Sequence[_Ranked], no
 
 
 def _unmarked(made: Sequence[_Ranked], basis: Basis) -> tuple[str, ...]:
-    """Whose figures carry no marks."""
+    """Note which arms carry no marks."""
     columns = Counter(arm for one in made for arm in one.few)
     if not columns:
         return ()
@@ -301,7 +301,7 @@ def _unmarked(made: Sequence[_Ranked], basis: Basis) -> tuple[str, ...]:
 
 
 def _star(made: Sequence[_Ranked], reference: str, basis: Basis) -> tuple[str, ...]:
-    """Give every cell the p-value of its difference to the reference, adjusted over the table; a note."""
+    """Set every cell's p-value against the reference, adjusted over the table; return a note."""
     tested = [
         (one, [arm for arm in one.panel.arms if arm != reference])
         for one in made
@@ -328,7 +328,7 @@ def _star(made: Sequence[_Ranked], reference: str, basis: Basis) -> tuple[str, .
 
 
 def _unpaired(made: Sequence[_Ranked], reference: str) -> tuple[str, ...]:
-    """What cannot be compared for want of a common video, and what is compared on some videos only."""
+    """Note arms without a video in common with the reference, and those with only some."""
     apart = dict.fromkeys(name for one in made for name in one.apart)
     notes = (
         [f"Not ranked, since they share no video with the arms that are: {', '.join(apart)}."]
@@ -354,7 +354,7 @@ def _unpaired(made: Sequence[_Ranked], reference: str) -> tuple[str, ...]:
 def _figures(
     arms: Sequence[Arm], columns: Sequence[Column], value: Callable[[Arm, str], float]
 ) -> tuple[Line, ...]:
-    """One line per arm; the best of each column that has a direction is marked, if two are known."""
+    """Make one row per arm; the best of each column with a direction is marked, if two are known."""
     grid: list[list[Cell]] = []
     for column in columns:
         values = {arm.name: value(arm, column.key) for arm in arms}
@@ -378,7 +378,7 @@ def _line(arm: Arm, cells: Sequence[Cell]) -> Line:
 
 
 def _digits(values: NDArray[np.float64]) -> int:
-    """Decimals that show a typical standard error of a row with two digits."""
+    """Decimals that show the typical standard error of a row with two digits."""
     values = values.reshape(len(values), -1)
     known = np.isfinite(values)
     counts = known.sum(1, keepdims=True).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Comparison of arms: tables per family, paired by video, the paper beside them, and a verdict."""
+"""Comparison of arms: tables per family, paired by video, with the paper's values and a verdict."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -34,13 +34,13 @@ SUFFIXES: dict[Format, str] = {"md": "md", "latex": "tex", "csv": "csv", "html":
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A comparison of arms. Its tables are made when they are asked for.
+    """A comparison of arms, whose tables are made when requested.
 
     Attributes:
-        gathered: the scores behind it.
-        panels: the figures of its arms, from own history.
-        makers: key of each table -> what makes it; the first family's first.
-        verdict: what can be told apart.
+        gathered: scores behind the comparison.
+        panels: metrics of the arms, from own history.
+        makers: key of each table -> function that makes it; those of the first family first.
+        verdict: statistically supported differences.
     """
 
     gathered: Gathered
@@ -55,7 +55,7 @@ class Comparison:
 
     @cached_property
     def shown(self) -> tuple[Table, ...]:
-        """The tables to look at first."""
+        """Main tables."""
         return tuple(
             make()
             for place, (key, make) in enumerate(self.makers.items())
@@ -65,10 +65,10 @@ class Comparison:
         )
 
     def table(self, key: str) -> Table:
-        """One table by its key, such as ``drift-world`` or ``cost``.
+        """Make one table by its key, such as ``drift-world`` or ``cost``.
 
         Raises:
-            ValueError: there is none of that key.
+            ValueError: there is no table with that key.
         """
         if key not in self.makers:
             raise ValueError(f"got table {key!r}, expected one of {', '.join(self.makers)}")
@@ -76,7 +76,7 @@ class Comparison:
 
     @property
     def markdown(self) -> str:
-        """Verdict and tables."""
+        """Write verdict and tables as Markdown."""
         waiting = ", ".join(str(run) for run in self.gathered.waiting)
         parts = [f"{said}\n" for said in (*self.gathered.cautions, self.verdict.text)]
         parts += [*(to_markdown(table) for table in self.tables)]
@@ -85,12 +85,12 @@ class Comparison:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Runs that are not compared because they are damaged, a line each."""
+        """Damaged runs that are left out, a line each."""
         return tuple(f"Left out: {why}" for why in self.gathered.damaged.values())
 
     @property
     def text(self) -> str:
-        """The tables to look at first, for a terminal, and the verdict."""
+        """Write the main tables for a terminal, and the verdict."""
         rank = "* best of its column, = not significantly different from it; more is in table.md"
         said = (*self.gathered.cautions, self.verdict.text)
         return "\n".join([*(to_text(table) for table in self.shown), rank, "", *said, ""])
@@ -101,7 +101,7 @@ class Comparison:
         return "\n".join(to_html(table) for table in self.tables)
 
     def written(self, form: Format) -> str:
-        """All tables in a format; HTML is a page of its own."""
+        """Write all tables in a format; HTML is a whole page."""
         if form == "html":
             head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>fp_lab comparison</title>'
             return f"{head}{self.html}</html>\n"
@@ -127,7 +127,7 @@ def compare_runs(
     """Compare the scored runs below some folders, see `gather` and `compare`.
 
     Raises:
-        ValueError: no scores there, scores that cannot share a table, or names that are not known.
+        ValueError: there are no scores, scores cannot share a table, or a name is unknown.
     """
     return making(partial(compare, against=against, beside=beside), paths, settings)
 
@@ -137,11 +137,11 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
 
     Args:
         gathered: the arms.
-        against: name or label of the arm that stars refer to; by default the first one of vanilla order.
-        beside: table of the paper; by default the one that the grid is named after, if it is.
+        against: name or label of the reference arm of stars; by default the first one of vanilla order.
+        beside: table of the paper to show; by default the one that the grid is named after, if any.
 
     Raises:
-        ValueError: an arm or a table that is not there.
+        ValueError: there is no such arm or table.
     """
     compared = Compared.of(gathered, _reference(gathered, against))
     makers: dict[str, Callable[[], Table]] = {}
@@ -166,7 +166,7 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
 
 
 def _cost_tables(gathered: Gathered) -> dict[str, Callable[[], Table]]:
-    """What runs have recorded of their cost, and what was measured in turn, or how to measure it."""
+    """Tables of recorded cost and of measured efficiency, or a note how to measure it."""
     measured, folder = measured_efficiency(gathered), grid_folder(gathered)
     if measured is not None:
         return {

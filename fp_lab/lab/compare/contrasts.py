@@ -1,4 +1,4 @@
-"""Paired contrasts between arms: the same prompts and video seeds, first minus second."""
+"""Paired contrasts between arms, over the same prompts and video seeds, first minus second."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ class Contrast:
     """A paired difference between two arms in one column.
 
     Attributes:
-        first: arm.
-        second: arm.
-        column: what was compared, such as ``anatomy``.
+        first: name of the first arm.
+        second: name of the second arm.
+        column: compared column, such as ``anatomy``.
         difference: mean of first minus second over prompts, with its interval.
-        p: two-sided, see `fp_metrics.effects.Effects.p`; NaN without pairs.
+        p: two-sided p-value, see `fp_metrics.effects.Effects.p`; NaN without pairs.
         error: standard error of the difference.
-        free: degrees of freedom behind it.
-        adjusted: p-value after Holm over all contrasts that were made together.
+        free: degrees of freedom of the test.
+        adjusted: p-value adjusted by Holm over all contrasts made together.
     """
 
     first: str
@@ -36,14 +36,14 @@ class Contrast:
 
     @property
     def significant(self) -> bool:
-        """Whether the difference survives the correction at 5 %."""
+        """Whether the difference is significant at 5 % after correction."""
         return bool(self.adjusted < 1 - LEVEL)
 
     def detectable(self, comparisons: int = 1) -> float:
-        """The smallest true difference that would be found in four of five experiments.
+        """Smallest true difference that would be found with a probability of 80 %.
 
         Args:
-            comparisons: contrasts that were made together.
+            comparisons: number of contrasts made together.
         """
         return self.error * noncentrality(self.free, level=LEVEL, comparisons=comparisons)
 
@@ -52,9 +52,9 @@ def contrasts(panel: Panel, pairs: Sequence[tuple[str, str]], column: str) -> li
     """Compare pairs of arms, each on the videos that both have.
 
     Args:
-        panel: the figure; pairs of which it lacks an arm are left out.
-        pairs: of arms.
-        column: a name for what is compared.
+        panel: panel of the metric; pairs with a missing arm are left out.
+        pairs: pairs of arms.
+        column: name of the compared column.
     """
     known = [pair for pair in pairs if panel.rows.keys() >= set(pair)]
     if not known:
@@ -68,6 +68,6 @@ def contrasts(panel: Panel, pairs: Sequence[tuple[str, str]], column: str) -> li
 
 
 def adjust(made: Sequence[Contrast]) -> list[Contrast]:
-    """The contrasts with p-values adjusted by Holm, over all of them."""
+    """Adjust p-values by Holm over all contrasts."""
     adjusted = holm([c.p for c in made])
     return [replace(c, adjusted=float(p)) for c, p in zip(made, adjusted, strict=True)]

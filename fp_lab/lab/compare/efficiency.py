@@ -1,4 +1,4 @@
-"""Batch and time efficiency of the arms of a comparison, where it was measured in turn."""
+"""Measured batch and time efficiency of the arms of a comparison."""
 
 import math
 from pathlib import Path
@@ -17,19 +17,19 @@ from fp_lab.lab.tables import Cell, Column, Line, Table
 
 
 def grid_folder(gathered: Gathered) -> Path | None:
-    """The folder of the grid whose arms are compared; None where they are of several."""
+    """Folder of the grid whose arms are compared; None where there are several grids."""
     grids = {folder.parents[1] for arm in gathered.arms for folder in arm.folders}
     return grids.pop() if len(grids) == 1 else None
 
 
 def measured_efficiency(gathered: Gathered) -> MeasuredEfficiency | None:
-    """What was measured of the arms' grid."""
+    """Measured efficiency of the arms' grid."""
     folder = grid_folder(gathered)
     return None if folder is None else load_measured(folder)
 
 
 def efficiency_table(gathered: Gathered, measured: MeasuredEfficiency) -> Table:
-    """Largest batch and time of each arm, and how many times better than the full sequence."""
+    """Build the table of largest batch and time of each arm, and the ratios to the full sequence."""
     folder, about = grid_folder(gathered), measured.about
     assert folder is not None
     columns = (

@@ -1,4 +1,4 @@
-"""What arms forget of objects and places, summed up for the report."""
+"""Forgetting of objects and places by arms, summarised for the report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,25 +14,25 @@ from fp_metrics import Interval
 from fp_metrics.returns import Forgetting, ForgettingSummary, Kind, Return, summarise_forgetting
 
 Remembered = tuple[str, Kind]
-"""A history, ``own`` or ``true``, and what comes back in videos made from it."""
+"""History, ``own`` or ``true``, and kind of returns in videos generated from it."""
 
 KINDS: tuple[Remembered, ...] = (
     *(("own", "object"), ("own", "place")),
     *(("own", "recall"), ("own", "told"), ("true", "recall"), ("true", "told")),
 )
-"""All that is shown; of true history only what is compared with the truth."""
+"""All shown combinations; for true history only kinds compared with the truth."""
 
 
 @dataclass(frozen=True)
 class ArmForgetting:
-    """What an arm forgets, and what it recalls: those of `KINDS` that its world has."""
+    """Forgetting and recall of an arm, for those of `KINDS` that its world has."""
 
     name: str
     kinds: Mapping[Remembered, ForgettingSummary]
 
 
 def gather_forgetting(gathered: Gathered) -> tuple[ArmForgetting, ...]:
-    """The arms whose runs have kept what came back, then the ground truth; empty where none has."""
+    """Summarise arms whose runs have stored returns, then the ground truth; empty where none has."""
     told = kinds_of(gathered)
     return tuple(
         ArmForgetting(
@@ -48,7 +48,7 @@ def gather_forgetting(gathered: Gathered) -> tuple[ArmForgetting, ...]:
 
 
 def kinds_of(gathered: Gathered) -> set[Kind]:
-    """What kinds of things come back in the videos of any arm."""
+    """Kinds of returns in the videos of any arm."""
     return {
         row["kind"]
         for runs in gathered.returned.values()
@@ -70,14 +70,14 @@ def _summary(
 
 
 def read_forgetting(rows: Sequence[Mapping[str, Any]]) -> Forgetting:
-    """What came back in one video, as ``forgetting.json`` holds it."""
+    """Parse what came back in one video, as stored in ``forgetting.json``."""
     figures = ("agreement", "psnr")  # NaN is null in JSON
     known = [dict(row) | {f: math.nan for f in figures if row[f] is None} for row in rows]
     return Forgetting(tuple(Return(**row) for row in known))
 
 
 def forgetting_table(gathered: Gathered, arms: Sequence[ArmForgetting]) -> Table:
-    """Agreement of what came back with how it last looked or truly is, and how much less than what stayed."""
+    """Build the table of the agreement of returns with last look or truth, and its loss against the rest."""
     labels = {arm.name: arm for arm in gathered.arms}
     shown = [(kinds, *column) for kinds in arms[0].kinds for column in _columns(*kinds)]
     lines = []
@@ -103,7 +103,7 @@ def forgetting_table(gathered: Gathered, arms: Sequence[ArmForgetting]) -> Table
 
 
 def _columns(history: str, kind: Kind) -> list[tuple[str, Column]]:
-    """Columns of what comes back, each with the figure of its summary that it shows."""
+    """Columns of returns, each with the entry of the summary that it shows."""
     if kind == "recall":
         title, unit = f"recall, {HISTORIES[history]}", RETURNS[kind].meaning
         return [("psnr", Column(f"{history}_recall", title, unit, "higher", 1))]
@@ -117,7 +117,7 @@ def _columns(history: str, kind: Kind) -> list[tuple[str, Column]]:
 
 
 def as_interval(cell: Cell) -> Interval:
-    """A table's figure as a point with its interval."""
+    """Convert a cell to a point with its interval."""
     return Interval(cell.value, cell.low, cell.high, 0.95, 0, reliable=True)
 
 

@@ -1,4 +1,4 @@
-"""Figures of many arms at once: a row per arm, a column per video that they share."""
+"""Panels of paired values: a row per arm, a column per shared video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,14 +30,14 @@ _COLUMNS: dict[Figure, tuple[str, str]] = {
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One figure of one estimator.
+    """One statistic of one estimator, for all arms.
 
     Attributes:
-        arms: that were measured by it.
-        prompts: the clusters, in order of appearance.
-        values: ``(arms, training seeds, videos)``; NaN where an arm lacks a training seed or a video, or its
-            figure is undefined.
-        prompt_of: which prompt each video belongs to, ``(videos,)``.
+        arms: arms measured by the estimator.
+        prompts: clusters, in order of appearance.
+        values: values ``(arms, training seeds, videos)``; NaN where a training seed or a video is missing, or
+            the value is undefined.
+        prompt_of: index of each video's prompt, ``(videos,)``.
         over_seeds: whether training seeds are draws beside prompts, see `Basis`.
     """
 
@@ -49,26 +49,26 @@ class Panel:
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """Arm -> its row."""
+        """Return arm -> row index."""
         return {arm: row for row, arm in enumerate(self.arms)}
 
     @property
     def sizes(self) -> "Panel":
-        """The same without signs."""
+        """Panel of absolute values."""
         return replace(self, values=np.abs(self.values))
 
     @property
     def turned(self) -> "Panel":
-        """The same with the opposite sign."""
+        """Panel with opposite signs."""
         return replace(self, values=-self.values)
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
-        """Arm -> mean over prompts and its interval."""
+        """Return arm -> mean over prompts with its interval."""
         return dict(zip(self.arms, self.effects(self.values).intervals(), strict=True))
 
     def effects(self, values: NDArray[np.float64]) -> Effects:
-        """Means over training seeds and prompts of values like `values`, ``(n, training seeds, videos)``."""
+        """Average values ``(n, training seeds, videos)``, like `values`, over training seeds and prompts."""
         return effects_of(self.by_prompt(values), over_seeds=self.over_seeds)
 
     def of(self, arms: Sequence[str]) -> NDArray[np.float64]:
@@ -76,11 +76,11 @@ class Panel:
         return self.values[[self.rows[arm] for arm in arms]]
 
     def compared(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> Effects:
-        """First less second, over the videos that both have: see `effects_of`.
+        """Compute first minus second, over the videos that both have, see `effects_of`.
 
         Args:
-            first: ``(n, training seeds, videos)``, of one arm each or of the mean of several.
-            second: the same of what they are compared with.
+            first: values ``(n, training seeds, videos)``, of one arm each or of the mean of several.
+            second: values to compare with, of the same shape.
         """
         shared = self.shared(first, second)
         return effects_of(
@@ -90,11 +90,11 @@ class Panel:
 
     @staticmethod
     def shared(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """The videos of which both sides have a value from some training, ``(n, videos)``."""
+        """Mask of videos for which both sides have a value from some training, ``(n, videos)``."""
         return np.any(np.isfinite(first), axis=1) & np.any(np.isfinite(second), axis=1)
 
     def by_prompt(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean of the defined values of each prompt, ``(..., prompts)``, from ``(..., videos)``."""
+        """Average the defined values of each prompt, ``(..., prompts)``, from ``(..., videos)``."""
         member = (self.prompt_of[:, None] == np.arange(len(self.prompts))).astype(np.float64)
         known = np.isfinite(values)
         sums, counts = np.where(known, values, 0.0) @ member, known.astype(np.float64) @ member
@@ -102,19 +102,19 @@ class Panel:
 
 
 class Panels:
-    """Rows of videos, laid out per estimator and figure.
+    """Panels of all estimators and statistics, from rows of videos.
 
     Attributes:
-        basis: of all its figures.
+        basis: units of resampling of all statistics.
     """
 
     def __init__(self, videos: pd.DataFrame, basis: Basis | None = None) -> None:
-        """Find out which row is of which arm, training seed and video.
+        """Index the rows by arm, training seed and video.
 
         Args:
             videos: one row per arm, training seed, video and estimator. Videos of two arms are the same where
-                prompt and seed are.
-            basis: of the figures that these stand beside; by default of these rows alone.
+                prompt and seed agree.
+            basis: units of resampling of the comparison; by default of these rows alone.
         """
         self._videos = videos
         self.basis = Basis.of(videos) if basis is None else basis
@@ -134,7 +134,7 @@ class Panels:
         return estimator in self._rows
 
     def panel(self, estimator: str, figure: Figure) -> Panel:
-        """A figure of all arms that were measured by an estimator; none where it measured nothing."""
+        """Return a statistic of all arms measured by an estimator; None where it measured nothing."""
         rows = self._rows.get(estimator, np.empty(0, dtype=np.int64))
         values = np.full((len(self._arms), len(self._trainings), len(self._prompt_of)), np.nan)
         column = self._videos[_COLUMNS[figure][0]].to_numpy(np.float64)[rows]
@@ -145,7 +145,7 @@ class Panels:
         return Panel(arms, self._prompts, values[measured], self._prompt_of, self.basis.over_seeds)
 
     def reasons(self, estimator: str, figure: Figure) -> dict[str, str]:
-        """Arm -> why a figure is undefined, of all arms that have videos without it."""
+        """Return arm -> reason why a statistic is undefined, for arms with videos without it."""
         rows = self._rows[estimator]
         reason, words = pd.factorize(self._videos[_COLUMNS[figure][1]].iloc[rows])  # -1 is none
         pairs = np.unique((self._arm[rows] * len(words) + reason)[reason >= 0]).tolist()

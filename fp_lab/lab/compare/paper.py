@@ -1,4 +1,4 @@
-"""The paper's own figures, as far as they are known, each with its status: stated in the text, or quoted."""
+"""Values of the paper, as far as known, each with its status: stated in the text, or quoted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class PaperRow:
 
     Attributes:
         name: canonical ablation name, or a baseline's label.
-        figures: such as ``clarity``, ``drift_clarity`` (percent), ``elo``; unknown ones are left out.
-        status: where the figures come from: ``text``, ``quoted``, or why there are none.
+        figures: values such as ``clarity``, ``drift_clarity`` (percent), ``elo``; unknown ones are left out.
+        status: origin of the values: ``text``, ``quoted``, or why there are none.
     """
 
     name: str
@@ -35,7 +35,7 @@ class PaperTable:
 
     Attributes:
         key: ``table1`` or ``table2``.
-        rows: in the paper's order.
+        rows: rows in the paper's order.
     """
 
     key: str
@@ -43,19 +43,19 @@ class PaperTable:
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """The figures that any row has: scores, then drifts, then human votes."""
+        """Columns with a value in any row: scores, then drifts, then human votes."""
         found = dict.fromkeys(name for row in self.rows for name in row.figures)
         return tuple(sorted(found, key=lambda name: (name in ("elo", "rank"), name.startswith("drift_"))))
 
 
 @dataclass(frozen=True)
 class Paper:
-    """What is known of the paper.
+    """Known content of the paper.
 
     Attributes:
-        source: which version, model, size and number of prompts.
-        tables: by key.
-        findings: what its text says of Table 1.
+        source: version, model, size and number of prompts.
+        tables: tables by key.
+        findings: statements of the text about Table 1.
         efficiency: batch and hours, full-sequence diffusion against FramePack.
         variants: parameters and context tokens of the model variants.
     """
@@ -67,7 +67,7 @@ class Paper:
     variants: Mapping[str, Mapping[str, float]]
 
     def table(self, key: str) -> PaperTable:
-        """A table by its key.
+        """Look up a table by its key.
 
         Raises:
             ValueError: there is no such table.

@@ -1,4 +1,4 @@
-"""The paper's figures beside ours, column by column, and how far both put arms into the same order."""
+"""The paper's values beside ours, column by column, with their rank correlation."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ _UNKNOWN = Cell(math.nan, reason="the paper's figure is not known here")
 
 
 def paper_table(compared: Compared, table: PaperTable) -> Table:
-    """Arms that the paper names, our figure and the paper's in columns of their own.
+    """Build a table of the arms that the paper names, with our values and the paper's in separate columns.
 
-    Ours are of the family ``paper`` where it was measured, else of the first one.
+    Our values are of the family ``paper`` where measured, else of the first family.
     """
     gathered = compared.gathered
     family = "paper" if "paper" in gathered.families else gathered.families[0]
@@ -63,7 +63,7 @@ def _status(rows: Sequence[PaperRow], figure: str) -> str:
 
 
 def _correlation(words: str, ours: Sequence[Cell], theirs: Sequence[Cell], *, turned: bool) -> list[str]:
-    """Kendall's tau-b of both orders, where at least three figures exist on both sides."""
+    """Describe Kendall's tau-b of both orders, where both sides have at least three values."""
     from scipy.stats import kendalltau
 
     pairs = [

@@ -1,4 +1,4 @@
-"""How much each arm recalls of what comes back into view, for the verdict and the claims about memory."""
+"""Recall of returning content by each arm, for the verdict and the claims about memory."""
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache
@@ -27,13 +27,13 @@ def recall(
     *,
     by_probe: bool = False,
 ) -> Panel:
-    """PSNR in dB of what comes back after some gaps, against the truth; NaN where nothing does.
+    """Return the PSNR in dB of what comes back after given gaps, against the truth; NaN where nothing does.
 
     Args:
-        gathered: the runs.
-        gaps: in frames.
-        history: that videos were made from, ``true`` or ``own``.
-        by_probe: the share of objects that are restored, as the probe reads them, instead.
+        gathered: scores of the runs.
+        gaps: gaps in frames.
+        history: history that videos were generated from, ``true`` or ``own``.
+        by_probe: whether to return the share of restored objects by the probe instead.
     """
     kind: Kind = "told" if by_probe else "recall"
     figure: Literal["agreement", "psnr"] = "agreement" if by_probe else "psnr"
@@ -58,11 +58,11 @@ def recall(
 
 
 def memory_verdict(gathered: Gathered) -> tuple[str, tuple[Contrast, ...]]:
-    """Which arms recall more than others, from true history.
+    """Test which arms recall more than others, from true history.
 
     Returns:
-        The arms in the order of what they recall, and the paired differences between all of them, corrected
-        by Holm; empty where fewer than two arms have something that comes back.
+        Arms in order of recall, and paired differences between all of them, corrected by Holm; empty with
+        fewer than two arms with returns.
     """
     if "recall" not in kinds_of(gathered):
         return "", ()

@@ -1,7 +1,7 @@
-"""The results of a grid in one small Parquet file: what pages are drawn from, without any run's folder.
+"""Results of a grid in one small Parquet file, from which pages are drawn without run folders.
 
 A row is a video's score by one estimator, or what came back in it after similar gaps (family ``returned``,
-see `fp_metrics.returns.Return`: ``value`` is the agreement). How the runs were made is in the schema's
+see `fp_metrics.returns.Return`: ``value`` is the agreement). The provenance of the runs is in the schema's
 metadata.
 """
 
@@ -29,7 +29,7 @@ from fp_lab.lab.scoring.files import FRAMES_FILE, NOISE_FLOOR
 from fp_metrics.returns import GAPS, STAYED, decibels
 
 STEPS = 12
-"""Equal parts of a video's length whose means are kept of every score of the first family."""
+"""Number of equal parts of a video whose means are stored, for every score of the first family."""
 _VERSION = 1
 _KEY = b"fp_lab.results"
 _RETURNED = "returned"
@@ -50,11 +50,11 @@ _FLOATS = [field.name for field in _SCHEMA if field.type == pa.float32()] + ["ov
 
 @dataclass(frozen=True, eq=False)
 class StoredResults(Gathered):
-    """The same as is gathered from runs, but from one file: whatever takes scores takes these.
+    """Scores as gathered from runs, but loaded from one file.
 
     Attributes:
-        table: the file's rows.
-        about: how the runs were made, see `made_with`.
+        table: rows of the file.
+        about: provenance of the runs, see `made_with`.
     """
 
     table: pa.Table | None = None
@@ -62,17 +62,17 @@ class StoredResults(Gathered):
 
     @cached_property
     def frames(self) -> pd.DataFrame:
-        """Means over the parts of videos, with ``frame`` in the middle of each part."""
+        """Return means over the parts of videos, with ``frame`` in the middle of each part."""
         return self._over_time("own")
 
     @cached_property
     def floor_frames(self) -> pd.DataFrame:
-        """The same of the ground-truth videos."""
+        """Return means over the parts of the ground-truth videos."""
         return self._over_time(NOISE_FLOOR)
 
     @cached_property
     def returned(self) -> dict[str, list[tuple[int, dict[str, Any]]]]:
-        """What came back, after the gaps of each bin of `GAPS` together."""
+        """Return what came back, pooled over the gaps of each bin of `GAPS`."""
         assert self.table is not None
         rows = self.table.filter(pc.equal(self.table["family"].cast(pa.string()), _RETURNED))
         runs: dict[tuple[str, int], dict[int, tuple[str, dict[str, list[Any]]]]] = {}
@@ -111,11 +111,11 @@ def store_results(gathered: Gathered, path: Path) -> None:
     """Write the results of a grid's finished runs.
 
     Args:
-        gathered: from the folders of the runs.
-        path: of the file, ``.parquet``.
+        gathered: scores from the run folders.
+        path: path of the file, ``.parquet``.
 
     Raises:
-        ValueError: runs of several grids.
+        ValueError: the runs are of several grids.
     """
     grids = {folder.parents[1] for arm in gathered.arms for folder in arm.folders}
     if len(grids) > 1:
@@ -164,10 +164,10 @@ def store_results(gathered: Gathered, path: Path) -> None:
 
 
 def load_results(path: Path) -> StoredResults:
-    """Read what `store_results` has written.
+    """Load a file written by `store_results`.
 
     Raises:
-        ValueError: it is not there, or is something else.
+        ValueError: the file is missing, or of another kind.
     """
     try:
         table = pq.read_table(path)
@@ -206,7 +206,7 @@ def _floor(gathered: Gathered) -> pd.DataFrame:
 def _with_time(
     gathered: Gathered, videos: pd.DataFrame, runs: Sequence[tuple[str, int, Path]]
 ) -> pd.DataFrame:
-    """Rows with their mean over each part of the video, where they are of the first family."""
+    """Add the mean over each part of the video to rows of the first family."""
     wanted = list(gathered.estimators(gathered.families[0]).values())
     length = int(gathered.protocol["frames"])
     keys = ["arm", "training_seed", "video", "history", "estimator"]
@@ -226,12 +226,12 @@ def _with_time(
 
 
 def _shortened(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rounded to 12 bits, as much as a plot shows: zeros take no room in a file."""
+    """Round to 12 bits, as much as a plot shows: zeros take no room in a file."""
     return ((values.view(np.uint32) + 0x400) & 0xFFFFF800).view(np.float32)
 
 
 def _returned(gathered: Gathered) -> Iterator[dict[str, Any]]:
-    """What came back in each video, that of similar gaps together: a weighted mean of them is that of all."""
+    """Rows of what came back in each video, pooled over similar gaps with weights that keep the mean."""
     for arm, runs in gathered.returned.items():
         video = 0
         for training, content in runs:

@@ -1,4 +1,4 @@
-"""What arms lose inside the first 15 % of their videos: drift from start to end does not count it."""
+"""Losses of arms within the first 15 % of their videos, which drift from start to end does not count."""
 
 from dataclasses import dataclass
 
@@ -15,13 +15,13 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class StartFall:
-    """A score that an arm loses between the given frame and the first 15 % of its videos.
+    """A fall of a score between the given frame and the first 15 % of an arm's videos.
 
     Attributes:
-        arm: its name.
-        score: of the family.
-        change: score of the first 15 % less that of the given frame, with its 95 % interval.
-        truth: the same of the ground truth through the codec; 0 where there is none.
+        arm: name of the arm.
+        score: name of the score.
+        change: score of the first 15 % minus that of the given frame, with its 95 % interval.
+        truth: same change of the ground truth through the codec; 0 where there is none.
     """
 
     arm: str
@@ -31,12 +31,11 @@ class StartFall:
 
 
 def start_falls(gathered: Gathered, panels: Panels, floor: Panels | None, family: str) -> list[StartFall]:
-    """Falls beyond the noise and beyond the ground truth's, the largest first.
+    """Find falls beyond noise and beyond the ground truth's, the largest first.
 
-    A score that falls steadily falls inside the first segment too, in proportion to its drift: what is told
-    is more than that. Its interval must lie on the worse side of 0 and of the ground truth's, at 5 % over all
-    arms and scores together (Bonferroni). The control without history takes no part: it is wrong from the
-    start.
+    A score that falls steadily falls inside the first segment too, in proportion to its drift: only larger
+    falls count. Its interval must lie on the worse side of 0 and of the ground truth's, at 5 % over all arms
+    and scores together (Bonferroni). The control without history is left out: it is wrong from the start.
     """
     frames = int(gathered.protocol["frames"])
     part = len(segment(frames).start)
@@ -63,7 +62,7 @@ def start_falls(gathered: Gathered, panels: Panels, floor: Panels | None, family
 
 
 def falls_in_words(falls: list[StartFall], gathered: Gathered, family: str) -> str:
-    """The falls in words; empty without any."""
+    """Describe the falls in words; empty without any."""
     if not falls:
         return ""
     labels = {arm.name: arm.label for arm in gathered.arms}

@@ -1,4 +1,4 @@
-"""What a grid can tell apart: the control from the rest, and the arms from each other."""
+"""Verdict on a grid: significant differences of the control from the rest, and between arms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from fp_metrics.significance import least_p
 from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS
 
 MOST_PAIRED = 24
-"""Arms up to which each is compared with every other one; of more, each with the reference alone."""
+"""Largest number of arms that are compared in all pairs; with more, each is compared with the reference."""
 _MOST_HOPELESS = 300
-"""Pairs up to which differences are tested even where so few prompts cannot show any of them."""
+"""Largest number of pairs that are tested even where too few prompts rule out significance."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Verdict:
     """The verdict on a comparison.
 
     Attributes:
-        family: of the estimators it rests on.
-        control: what can be said of the positive control.
-        arms: what can be said of the arms with history.
-        caveat: prompts and training seeds behind it.
-        start: what arms lose where drift does not look, see `fp_lab.lab.compare.start_falls`; empty without.
-        control_contrasts: control less each arm, per score.
-        arm_contrasts: each pair of arms with history, per drift.
-        start_falls: what `start` tells, and more of it.
-        memory: which arms recall more of what comes back into view; empty where nothing does.
-        memory_contrasts: each pair of arms, in what they recall.
+        family: family of the estimators behind it.
+        control: finding on the positive control.
+        arms: finding on the arms with history.
+        caveat: numbers of prompts and training seeds behind it.
+        start: falls at the start, which drift misses, see `fp_lab.lab.compare.start_falls`; empty without.
+        control_contrasts: control minus each arm, per score.
+        arm_contrasts: contrasts of each pair of arms with history, per drift.
+        start_falls: all falls, of which `start` names some.
+        memory: finding on recall of what comes back into view; empty where nothing does.
+        memory_contrasts: contrasts of each pair of arms in recall.
     """
 
     family: str
@@ -52,12 +52,12 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """All of it as one paragraph."""
+        """Whole verdict as one paragraph."""
         return " ".join([*self.findings, self.caveat])
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What can be said, without the caveat; memory first, where something comes back into view."""
+        """Findings without the caveat; memory first, where something comes back into view."""
         return tuple(part for part in (self.memory, self.control, self.arms, self.start) if part)
 
 
@@ -65,15 +65,15 @@ def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | No
     """Test the control and the arms.
 
     The control is compared with every arm in the scores (and PSNR where there is a reference), since sections
-    made without history do not grow worse: they are wrong from the start. Arms are compared in the size of
+    made without history do not grow worse: they are wrong from the start. Arms are compared by the size of
     their drift. All differences are paired by prompt and video seed, see `fp_metrics.effects.effects_of`, and
     corrected by Holm within each question. Scores of which neither direction is better are left out.
 
     Args:
-        gathered: the arms.
-        panels: of their rows from own history.
-        reference: the arm that each is compared with where there are more than `MOST_PAIRED`.
-        floor: of the ground truth's rows.
+        gathered: scores of the arms.
+        panels: panels of the arms' rows from own history.
+        reference: arm that the others are compared with where there are more than `MOST_PAIRED`.
+        floor: panels of the ground truth's rows.
     """
     family = gathered.families[0]
     estimators = gathered.estimators(family)
@@ -110,7 +110,7 @@ def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | No
 
 
 def _tested(panels: Mapping[str, Panel], pairs: Sequence[tuple[str, str]]) -> list[Contrast]:
-    """The contrasts of all columns, corrected together; none where there are too many for any to survive."""
+    """Contrasts of all columns, corrected together; none where too many for any to be significant."""
     prompts = max((len(panel.prompts) for panel in panels.values()), default=0)
     if (
         not any(panel.over_seeds for panel in panels.values())
@@ -165,7 +165,7 @@ class _Found:
 
     @classmethod
     def of(cls, score: str, measure: Measure, arms: Sequence[Arm], made: Sequence[Contrast]) -> "_Found":
-        """In one score, against every control."""
+        """Collect them for one score, against every control."""
         sign = -1 if measure.higher_is_better is False else 1
         worse, better = set(), set()
         for arm in arms:
@@ -210,7 +210,7 @@ def _on_arms(arms: Sequence[Arm], made: Sequence[Contrast], labels: dict[str, st
 
 
 def _on_frozen(gathered: Gathered) -> list[str]:
-    """Arms whose drift says nothing, since their videos stand still."""
+    """Note arms whose drift is meaningless, since their videos stand still."""
     still = [arm for arm in gathered.arms if not arm.control and arm not in gathered.ranked]
     return [
         f"“{arm.label}” stands still ({gathered.frozen[arm.name]}): what does not move does not drift, so it "

@@ -1,4 +1,4 @@
-"""What an experiment is: typed at the door, frozen from there on. The only room that knows OmegaConf.
+"""Experiment configs: validated when loaded, frozen afterwards. Only this package uses OmegaConf.
 
 An experiment file is a small difference from another one (its ``base:``). The chain of files and the
 ``key=value`` overrides are merged in that order into an `ExperimentConfig`.

@@ -1,4 +1,4 @@
-"""What an experiment is: frozen dataclasses, checked when they are made."""
+"""Settings of an experiment: frozen dataclasses, validated on construction."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,25 +17,25 @@ from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
 
 FIRST_TRAINING_SEED = 10_000
-"""Seeds below are for evaluation, this one and those above for training: no video is in both."""
+"""First seed of training videos. Lower seeds are for evaluation, so no video is in both."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 CARRIED = "carried"
-"""A clips folder of this name stands for the clips that `fp-lab data get clips` brings."""
+"""Name of the clips folder that stands for the clips of `fp-lab data get clips`."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The videos.
+    """Training and evaluation videos.
 
     Attributes:
         kind: ``world`` (synthetic) or ``clips`` (a folder of video files).
-        train_videos: training videos, encoded once.
+        train_videos: number of training videos, encoded once.
         first_seed: seed of the first training video, at least 10,000.
-        world: the synthetic world, for kind ``world``.
-        clips: the folder and the windows cut from it, for kind ``clips``; the folder ``carried`` stands for
-            the clips of `fp-lab data get clips`, which are fetched when they are missing.
-        cache: folder of `fp-lab encode` that training videos come from, for arms over a transformer of
-            diffusers; null: videos of `kind`, from which evaluation videos come either way.
+        world: settings of the synthetic world, for kind ``world``.
+        clips: folder and windows of the clips, for kind ``clips``; the folder ``carried`` stands for the
+            clips of `fp-lab data get clips`, which are fetched when they are missing.
+        cache: folder of `fp-lab encode` with the training videos, for arms over a transformer of diffusers;
+            null: videos of `kind`, which evaluation videos always are.
     """
 
     kind: Literal["world", "clips"] = "world"
@@ -46,13 +46,13 @@ class DataConfig:
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        """Keep training seeds apart from evaluation seeds."""
+        """Check that training seeds are apart from evaluation seeds."""
         first = f"[{FIRST_TRAINING_SEED}, {MOST_SEED}]"
         check_ranges("data", self, train_videos="[1, inf)", first_seed=first)
 
     @property
     def frames(self) -> int:
-        """Length of a training video."""
+        """Frames of a training video."""
         return self.world.frames if self.kind == "world" else self.clips.frames
 
     @property
@@ -63,14 +63,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class CodecSource:
-    """Which codec.
+    """Codec to use.
 
     Attributes:
         source: ``shipped``, a folder written by `fp-lab codec train`, or a folder or hub id in diffusers'
             format with the VAE of HunyuanVideo or Wan, which makes one latent frame of four frames.
-        dtype: of the weights of such a VAE.
-        tiling: decode large frames of such a VAE in tiles, for less memory.
-        slicing: decode the videos of a batch one by one, likewise.
+        dtype: data type of the weights of such a VAE.
+        tiling: whether such a VAE decodes large frames in tiles, for less memory.
+        slicing: whether such a VAE decodes the videos of a batch one by one, for less memory.
     """
 
     source: str = "shipped"
@@ -81,18 +81,18 @@ class CodecSource:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """What training starts from.
+    """Model that training starts from.
 
     Attributes:
         base: ``shipped``, a folder with a trained model, a folder or hub id in diffusers' format with a
             transformer of HunyuanVideo, FramePack or Wan, or null to start from random weights.
-        backbone: size of the transformer where base is null; its channels are the codec's.
-        lora: adapters of a transformer of diffusers, trained in place of its weights; null: all weights.
-        dtype: of its weights where they are frozen or only sampled from.
-        encoder_dtype: of its text and image encoders and of what they make; null: as `dtype`.
-        checkpointing: compute its blocks again in the backward pass, for less memory.
-        conditions: pipeline folder or hub id with its text encoders; null: that of `base`.
-        images: the same with its image encoder, if it is elsewhere.
+        backbone: size of the transformer where `base` is null; its channels are the codec's.
+        lora: LoRA adapters of a transformer of diffusers, trained in place of its weights; null: all weights.
+        dtype: data type of the transformer's weights where they are frozen or only sampled from.
+        encoder_dtype: data type of the text and image encoders and their embeddings; null: as `dtype`.
+        checkpointing: whether blocks are recomputed in the backward pass, for less memory.
+        conditions: pipeline folder or hub id with the text encoders; null: that of `base`.
+        images: pipeline folder or hub id with the image encoder; null: that of the text encoders.
     """
 
     base: str | None = "shipped"
@@ -107,23 +107,24 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How an arm is trained.
+    """Training of an arm.
 
     Attributes:
-        steps: optimiser steps.
+        steps: number of optimiser steps.
         batch: videos per step.
-        ema: decay of the averaged weights, which are the ones that are kept and sampled from.
-        precision: of lightning's Trainer.
+        ema: decay of the averaged weights, which are stored and sampled from.
+        precision: precision of lightning's Trainer.
         gradient_clip: largest gradient norm.
         checkpoint_every: steps between checkpoints to resume from.
         threads: CPU threads; results depend on them in the last digits.
-        accelerator: of lightning's Trainer; sampling follows.
+        accelerator: accelerator of lightning's Trainer, used for sampling too.
         devices: GPUs per machine (with ``accelerator: cpu`` processes) that share each batch.
-        nodes: machines that share each batch.
-        strategy: how they share the work: each holds the whole model (``ddp``, which auto stands for) or a
-            part of it (``fsdp``). Nothing is shared on one device.
-        workers: processes that read training videos ahead, for those that come from `data.cache`.
-        compute_of: name of a recipe; steps then become as many as cost what `steps` of that recipe cost.
+        nodes: number of machines that share each batch.
+        strategy: split of the model over devices: each holds it whole (``ddp``, which auto stands for) or a
+            part of it (``fsdp``). Unused on one device.
+        workers: number of processes that read training videos from `data.cache` ahead.
+        compute_of: name of a recipe; the number of steps is then scaled to cost as much as `steps` of that
+            recipe.
     """
 
     steps: int = 80
@@ -141,7 +142,7 @@ class TrainingConfig:
     compute_of: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Check that this can be trained."""
         counts = ("steps", "batch", "checkpoint_every", "devices", "nodes")
         check_ranges("training", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS)
         check_ranges("training", self, workers="[0, inf)", ema="[0, 1)", gradient_clip="[0, inf)")
@@ -153,22 +154,23 @@ class TrainingConfig:
 
     @property
     def ranks(self) -> int:
-        """Processes that train together."""
+        """Number of processes that train together."""
         return self.devices * self.nodes
 
 
 @dataclass(frozen=True)
 class TrackConfig:
-    """Checkpoints that are kept to see how scores and drift change over a training; they do not change it.
+    """Checkpoints that show how scores and drift change over a training, which they leave unchanged.
 
     Attributes:
-        every: steps between two of them, the last step always among them; 0: none.
-        keep: so many of the newest keep their weights and samples, and so does the best; null: all. Scores
-            are never removed.
-        score: generate and score the evaluation set from each one as it is saved; else `fp-lab track` does.
-        videos: how many of the evaluation set; null: all.
-        best: by what the best is chosen: family and score for the highest (or lowest, where that is better)
-            score, ``.drift`` behind them for the least drift, mean |d|.
+        every: steps between two checkpoints, with one after the last step; 0: none.
+        keep: number of newest checkpoints that keep weights and samples, beside the best one; null: all.
+            Scores are never removed.
+        score: whether each checkpoint generates and scores the evaluation set as it is saved; else `fp-lab
+            track` does it.
+        videos: number of videos of the evaluation set to use; null: all.
+        best: criterion of the best checkpoint: family and score for the highest (or lowest, where that is
+            better) score, followed by ``.drift`` for the least drift, mean |d|.
     """
 
     every: int = 0
@@ -178,7 +180,7 @@ class TrackConfig:
     best: str = "plain/clarity.drift"
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Check the ranges."""
         check_ranges("track", self, every="[0, inf)", keep="[1, inf)", videos="[1, inf)")
         family, slash, score = self.best.removesuffix(".drift").partition("/")
         if not (family and slash and score):
@@ -190,21 +192,22 @@ class TrackConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The videos that every arm generates and is measured on.
+    """Videos that every arm generates and is measured on.
 
     Attributes:
-        videos: how many.
-        frames: their length in latent frames, the given ones included.
-        given: how many latent frames they begin with: 0 for text to video, 1 for image to video, more for the
-            extension of clips.
-        first_seed: of the first one, which also seeds its noise; all seeds lie below 10,000.
-        families: of estimators.
-        perceptual: also measure LPIPS and ST-LPIPS against the true videos; slow, and needs weights.
-        fps: of the mp4 files that are written.
-        batch: videos generated at once.
-        strips: how many videos are also written as mp4.
-        shuffled: whether what is called true history is that of the next video: a control, which can
-            recall no more than no history does.
+        videos: number of videos.
+        frames: length of each video in latent frames, given ones included.
+        given: number of given latent frames: 0 for text to video, 1 for image to video, more for extension of
+            clips.
+        first_seed: seed of the first video and its noise; all seeds lie below 10,000.
+        families: families of estimators to measure.
+        perceptual: whether to measure LPIPS and ST-LPIPS against the true videos too; slow, and needs
+            weights.
+        fps: frames per second of the mp4 files.
+        batch: number of videos generated at once.
+        strips: number of videos that are also written as mp4.
+        shuffled: whether true history is taken from the next video instead: a control that can recall no more
+            than no history does.
     """
 
     videos: int = 16
@@ -219,7 +222,7 @@ class EvaluationConfig:
     shuffled: bool = False
 
     def __post_init__(self) -> None:
-        """Keep evaluation seeds apart from training seeds."""
+        """Check that evaluation seeds are apart from training seeds."""
         check_ranges("evaluation", self, videos="[1, inf)", frames="[2, inf)", first_seed="[0, inf)")
         check_ranges("evaluation", self, batch="[1, inf)", strips="[0, inf)", fps=FPS)
         check_once("evaluation.families", self.families)
@@ -247,23 +250,23 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """One arm with one seed: everything that its figures depend on.
+    """One arm with one seed: everything that its results depend on.
 
     Attributes:
         recipe: canonical ablation name; files may give the parts instead (``compression``, ``order``, ...).
-        data: the videos.
-        codec: pixels to latents.
-        model: what training starts from.
-        context: options of the packed context beside the name.
-        objective: what is asked of the model in training.
-        optimizer: AdamW and its schedule.
-        training: steps, batch, precision.
-        sampling: solver, guidance, fill.
-        evaluation: the videos that are generated and measured.
+        data: training and evaluation videos.
+        codec: codec between pixels and latents.
+        model: model that training starts from.
+        context: options of the packed context that the recipe's name does not tell.
+        objective: loss and history corruption.
+        optimizer: settings of AdamW and its schedule.
+        training: steps, batch size, precision, devices.
+        sampling: solver, guidance, fill of the context.
+        evaluation: videos that are generated and measured.
         track: checkpoints to follow scores and drift over the training.
-        seed: of training.
-        label: name of an arm that is more than its recipe, such as a baseline's.
-        protocol: of a baseline, see `fp_lab.baselines`.
+        seed: seed of the training.
+        label: name of an arm that its recipe does not define alone, such as a baseline's.
+        protocol: protocol of a baseline, see `fp_lab.baselines`.
     """
 
     recipe: str
@@ -282,7 +285,7 @@ class ExperimentConfig:
     protocol: str | None = None
 
     def __post_init__(self) -> None:
-        """Check what no single part can check."""
+        """Check that the parts fit together."""
         check_ranges("", self, seed=f"[0, {MOST_SEED}]")
         recipe = self.parsed_recipe
         if self.context.attention == "block_causal":
@@ -322,5 +325,5 @@ class ExperimentConfig:
 
     @cached_property
     def parsed_recipe(self) -> Recipe:
-        """The recipe behind the name."""
+        """Recipe that the name stands for."""
         return parse(self.recipe)

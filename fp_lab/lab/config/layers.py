@@ -1,4 +1,4 @@
-"""Values from files and from the command line, in layers, made into typed settings."""
+"""Layers of values, from files and the command line, merged into typed settings."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,17 +21,17 @@ BASELINE_KEYS = ("baseline", "protocol", "like")
 _REPLACED = {
     "model.guidance": "objective.distilled_guidance for training and sampling.distilled_guidance for sampling"
 }
-"""Keys of older files, and what stands for them now."""
+"""Keys of older files and their replacements."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Values from one place.
+    """Values from one source.
 
     Attributes:
-        origin: name of the place, for messages.
-        values: nested as in YAML.
-        lines: of the keys in that place, by their dotted path, where it is a file.
+        origin: name of the source, for messages.
+        values: values of the layer, nested as in YAML.
+        lines: line number of each dotted key, for a file.
     """
 
     origin: str
@@ -39,19 +39,19 @@ class Layer:
     lines: Mapping[str, int] = field(default_factory=dict)
 
     def line(self, key: str) -> str:
-        """Where a key is, as the end of a message; empty where it is in no file."""
+        """Line of a key, as the end of a message; empty where it is in no file."""
         return f" (line {self.lines[key]})" if key in self.lines else ""
 
 
 def read_layers(path: Path, kind: type) -> list[Layer]:
-    """A file and the files that it is based on, the outermost base first.
+    """Read a file and the files that it is based on, the outermost base first.
 
     Args:
-        path: of the file.
-        kind: of settings that it holds.
+        path: path of the file.
+        kind: dataclass of the settings in the file.
 
     Raises:
-        ValueError: a file that cannot be read, or one that comes back to itself.
+        ValueError: a file cannot be read, or is based on itself.
     """
     chain: list[Layer] = []
     read: list[Path] = []
@@ -69,13 +69,13 @@ def read_layers(path: Path, kind: type) -> list[Layer]:
 
 
 def override_layer(overrides: Sequence[str], kind: type, origin: str = "command line") -> Layer:
-    """``a.b=1`` entries as a layer: text settings take the text as it is, others are read as YAML.
+    """Parse ``a.b=1`` entries into a layer: text settings take the text as it is, others are YAML.
 
     Args:
-        overrides: the entries; a later one replaces earlier ones of the same key, of keys below it, and a
-            value of a key above it.
-        kind: of settings that they belong to.
-        origin: where they are from.
+        overrides: ``key=value`` entries; a later one replaces earlier ones of the same key, of keys below it,
+            and the value of a key above it.
+        kind: dataclass of the settings that they belong to.
+        origin: source of the entries, for messages.
 
     Raises:
         ValueError: no ``key=value``, or a value that cannot be read.
@@ -94,16 +94,16 @@ def override_layer(overrides: Sequence[str], kind: type, origin: str = "command 
 
 
 def _replaces(key: str, old: str, value: Any) -> bool:
-    """Whether a key that comes later leaves nothing of an older one."""
+    """Return whether a later key replaces an older one completely."""
     above = key.startswith(f"{old}.") and not isinstance(value, Mapping)
     return key == old or old.startswith(f"{key}.") or above
 
 
 def dotted_layer(values: Mapping[str, Any], origin: str, lines: Mapping[str, int] | None = None) -> Layer:
-    """Values under dotted keys, such as ``training.steps: 3``, nested ones or both, as a layer.
+    """Build a layer from values under dotted keys, such as ``training.steps: 3``, nested ones or both.
 
     Raises:
-        ValueError: one key is there twice, or has a value beside keys below it.
+        ValueError: a key occurs twice, or has both a value and keys below it.
     """
     nested: dict[str, Any] = {}
     for path, value in _pairs(values):
@@ -127,7 +127,7 @@ def dotted_layer(values: Mapping[str, Any], origin: str, lines: Mapping[str, int
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as one mapping with dotted keys; an empty one is a value."""
+    """Flatten nested mappings into one with dotted keys; an empty mapping is a value."""
     return dict(_pairs(values))
 
 
@@ -143,7 +143,8 @@ def typed(kind: type[Settings], layers: Sequence[Layer]) -> Settings:
     """Merge layers, later ones over earlier ones, into frozen settings.
 
     Raises:
-        ValueError: names the key, its place, what came and what was expected.
+        ValueError: a key or value does not fit; the message names the key, its source, what came and what was
+            expected.
     """
     known = _known(kind)  # type: ignore[arg-type]  # a class is hashable
     leaves = [leaf for layer in layers for leaf in _leaves(layer, layer.values, kind, known)]
@@ -166,11 +167,11 @@ def typed(kind: type[Settings], layers: Sequence[Layer]) -> Settings:
 
 
 def with_origin(fault: str, layers: Sequence[Layer]) -> str:
-    """What is wrong with a key, behind the place that has set it last, or else one beside it, and its line.
+    """Prefix a fault with the source and line that set its key last, or else a neighbouring key.
 
     Args:
-        fault: begins with the dotted key.
-        layers: later ones lie over earlier ones.
+        fault: message that begins with the dotted key.
+        layers: layers of values; later ones override earlier ones.
     """
     begin = re.match(r"[\w.]+", fault)
     key = begin[0] if begin else ""
@@ -187,7 +188,7 @@ def with_origin(fault: str, layers: Sequence[Layer]) -> str:
 def _leaves(
     layer: Layer, values: Mapping[str, Any], kind: type, known: Sequence[str], prefix: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """Every value of a layer with its dotted path; refuses keys that do not exist."""
+    """Yield every value of a layer with its dotted path; refuse unknown keys."""
     hints = field_types(kind)
     for key, value in values.items():
         path = f"{prefix}{key}"
@@ -225,7 +226,7 @@ def _hint(path: str, known: Sequence[str]) -> str:
 
 @cache
 def _known(kind: type) -> tuple[str, ...]:
-    """Everything that can be set, for "did you mean"."""
+    """All keys that can be set, for "did you mean"."""
     return (*PARTS, *BASELINE_KEYS, *_known_paths(kind))
 
 

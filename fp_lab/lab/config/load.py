@@ -1,4 +1,4 @@
-"""From layers to an experiment: recipe or parts, and baselines spelled out."""
+"""Loading of experiments: layers merged, recipes resolved, baselines expanded."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -23,10 +23,10 @@ from fp_lab.recipe.parts import PARTS, resolve_recipe
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """An experiment from a file (see `find_experiment`) and ``key=value`` overrides.
+    """Load an experiment from a file (see `find_experiment`) and ``key=value`` overrides.
 
     Raises:
-        ValueError: a file that is not there, a key that does not exist, a value of the wrong type.
+        ValueError: a file or key does not exist, or a value has the wrong type.
     """
     return merge(
         [*read_layers(find_experiment(name), ExperimentConfig), override_layer(overrides, ExperimentConfig)]
@@ -34,10 +34,10 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
 
 
 def load_settings(kind: type[Settings], name: str | Path, overrides: Sequence[str] = ()) -> Settings:
-    """Settings of another kind than an experiment (such as pretraining), read and checked in the same way.
+    """Load settings of another kind than an experiment, such as pretraining, in the same way.
 
     Raises:
-        ValueError: a file that is not there, a key that does not exist, a value of the wrong type.
+        ValueError: a file or key does not exist, or a value has the wrong type.
     """
     return typed(kind, [*read_layers(find_experiment(name), kind), override_layer(overrides, kind)])
 
@@ -49,13 +49,14 @@ def merge(layers: Sequence[Layer]) -> ExperimentConfig:
     which the same layer and later ones may change.
 
     Raises:
-        ValueError: names the key, its place, what came and what was expected.
+        ValueError: a key or value does not fit; the message names the key, its source, what came and what was
+            expected.
     """
     return _merged(_with_baselines(layers))
 
 
 def _with_baselines(layers: Sequence[Layer]) -> list[Layer]:
-    """Layers in which a baseline is spelled out."""
+    """Layers with baselines expanded into their settings."""
     spelled: list[Layer] = []
     made: Baseline | None = None
     for layer in layers:
@@ -104,5 +105,5 @@ def _merged(layers: Sequence[Layer]) -> ExperimentConfig:
 
 
 def to_yaml(config: ExperimentConfig) -> str:
-    """The resolved config; `load` of it gives an equal one."""
+    """Write the resolved config as YAML; `load` gives an equal one."""
     return yaml_of(asdict(config))

@@ -1,4 +1,4 @@
-"""Plain values made into typed settings: the conversions are OmegaConf's, text is taken as it is."""
+"""Conversion of plain values into typed settings, by OmegaConf's rules; text stays as it is."""
 
 import math
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from fp_lab.lab.config.texts import field_types, settings_class
 
 
 def make(kind: type, values: Mapping[str, Any], path: str = "", default: Any = None) -> Any:
-    """Settings of a kind: nested values over the defaults, the innermost settings first.
+    """Build settings from nested values over the defaults, the innermost settings first.
 
     Args:
-        kind: their dataclass.
-        values: by the names of its fields, nested.
-        path: dotted path of the whole, for messages.
-        default: settings of that kind which the values lie over; None: those of the class.
+        kind: dataclass of the settings.
+        values: values by field name, nested.
+        path: dotted path of the settings, for messages.
+        default: settings that the values override; None: the defaults of the dataclass.
 
     Raises:
-        ValueError: begins with the dotted key of the value that does not fit.
+        ValueError: a value does not fit; the message begins with its dotted key.
     """
     hints, known = field_types(kind), {part.name: part for part in fields(kind)}
     given = {}
@@ -44,10 +44,10 @@ def make(kind: type, values: Mapping[str, Any], path: str = "", default: Any = N
 
 
 def value_of(kind: type, key: str, value: Any) -> Any:
-    """A value as the setting with a dotted key holds it; as it is where there is no such setting.
+    """Convert a value to the type of the setting with a dotted key; unchanged for an unknown key.
 
     Raises:
-        ValueError: it does not fit; the message begins with the key.
+        ValueError: the value does not fit; the message begins with the key.
     """
     hint: Any = kind
     for name in key.split("."):
@@ -59,10 +59,11 @@ def value_of(kind: type, key: str, value: Any) -> Any:
 
 
 def convert(hint: Any, value: Any, key: str) -> Any:
-    """A value as a field of some type holds it.
+    """Convert a value to the type of a field.
 
     Raises:
-        ValueError: it does not fit, or a number is not finite; the message begins with the key.
+        ValueError: the value does not fit, or is a number that is not finite; the message begins with the
+            key.
     """
     if _is_as_typed(hint, value):
         return tuple(value) if isinstance(value, list) else value
@@ -82,14 +83,14 @@ _MISFIT = object()
 
 
 def _is_plain(hint: Any, value: Any) -> bool:
-    """Whether a value needs no conversion: a number of the very type, or one of the words of a `Literal`."""
+    """Return whether a value needs no conversion: a number of the exact type, or a word of a `Literal`."""
     if get_origin(hint) is Literal:
         return isinstance(value, str) and value in get_args(hint)
     return type(value) is hint and (hint in (bool, int) or (hint is float and math.isfinite(value)))
 
 
 def _is_as_typed(hint: Any, value: Any) -> bool:
-    """Whether a value is free text, or a list of such, which has nothing to convert."""
+    """Return whether a value is free text or a list of it, which needs no conversion."""
     if isinstance(value, list) and get_origin(hint) is tuple:
         return all(_is_as_typed(get_args(hint)[0], item) for item in value) and Ellipsis in get_args(hint)
     return isinstance(value, str) and get_origin(hint) is not tuple and str in (hint, *get_args(hint))
@@ -107,7 +108,7 @@ def _converted(hint: Any, value: Any) -> Any:
 
 
 def _is_special(value: Any) -> bool:
-    """Whether OmegaConf takes a text, or one inside, for a reference or a missing value."""
+    """Return whether OmegaConf would take a text, or a nested one, for a reference or a missing value."""
     if isinstance(value, (list, tuple)):
         return any(_is_special(item) for item in value)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""YAML as plain containers, in which the scalars of text settings are as they were written."""
+"""Reading of YAML into plain containers; the values of text settings stay as written."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from fp_lab.lab.config.texts import is_text, takes_null, text_settings
 _TAG = "tag:yaml.org,2002:"
 _TEXT, _NULL, _MERGE = f"{_TAG}str", f"{_TAG}null", f"{_TAG}merge"
 _OF_GRIDS = ("common", "axes", "arms", "exclude")
-"""Keys of a grid file that settings stand below."""
+"""Keys of a grid file whose entries are settings."""
 _NUMBERS = {
     # 1e-3 is a number, as everywhere but in PyYAML; 16:9 is none, and 010 is not read to the base of 8
     f"{_TAG}int": r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$",
@@ -48,30 +48,29 @@ class Document:
     """A YAML file.
 
     Attributes:
-        values: nested as in the file.
-        lines: of the keys, from 1, by their dotted path; lists count from 0, such as ``arms.0.label``.
+        values: content, nested as in the file.
+        lines: line number of each dotted key, from 1; lists count from 0, such as ``arms.0.label``.
     """
 
     values: Mapping[str, Any]
     lines: Mapping[str, int]
 
     def below(self, key: str) -> dict[str, int]:
-        """Lines of the keys below another one, by their path from there."""
+        """Lines of the keys below a key, by their path relative to it."""
         return {path[len(key) + 1 :]: line for path, line in self.lines.items() if path.startswith(f"{key}.")}
 
     def line(self, key: str) -> str:
-        """Where a key is, or the one that it is below, as the end of a message."""
+        """Line of a key or its nearest parent, as the end of a message."""
         while key and key not in self.lines:
             key = key.rpartition(".")[0]
         return f" (line {self.lines[key]})" if key else ""
 
 
 def read_yaml(path: Path, kind: type) -> Document:
-    """A YAML file with settings of a kind, or a grid of them.
+    """Read a YAML file with settings of a kind, or with a grid of them.
 
     Raises:
-        ValueError: no file that can be read, no YAML, or one without keys; the message names the file and the
-            line.
+        ValueError: the file cannot be read, is no YAML, or has no keys; the message names file and line.
     """
     lines: dict[str, int] = {}
     try:
@@ -90,12 +89,12 @@ def read_yaml(path: Path, kind: type) -> Document:
 
 
 def read_value(text: str, key: str, kind: type) -> Any:
-    """The value of one setting: the very text where the setting is text, else YAML.
+    """Read the value of one setting: the exact text where the setting is text, else YAML.
 
     Args:
-        text: as it was typed; ``null`` stands for None where that is a value of the setting.
-        key: of the setting, dotted.
-        kind: of settings.
+        text: value as typed; ``null`` stands for None where the setting allows it.
+        key: dotted key of the setting.
+        kind: dataclass of the settings.
 
     Raises:
         ValueError: no YAML.
@@ -107,7 +106,7 @@ def read_value(text: str, key: str, kind: type) -> Any:
 
 
 def yaml_of(values: Mapping[str, Any]) -> str:
-    """Plain containers as YAML, text in quotes wherever it could be taken for something else."""
+    """Write plain containers as YAML, with quotes wherever text could be taken for something else."""
     return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
@@ -131,15 +130,15 @@ def _plain(text: str, path: str, kind: type, lines: dict[str, int]) -> Any:
 
 @dataclass
 class _Texts:
-    """Makes text of the scalars of text settings, and takes down the lines of all keys."""
+    """Keeps the scalars of text settings as text, and records the lines of all keys."""
 
     settings: Mapping[str, Any]
     lines: dict[str, int]
     left: int = 100_000
-    """Nodes that are still read: aliases of aliases make a small file endless."""
+    """Number of nodes that may still be read: aliases of aliases make a small file endless."""
 
     def keep(self, node: Node, path: str, place: str) -> None:
-        """Go through a node at a dotted path; ``place`` is the path with the positions in lists."""
+        """Visit a node at a dotted path; ``place`` is the path with list positions."""
         self.left -= 1
         if self.left < 0:
             raise yaml.MarkedYAMLError(problem="too many values", problem_mark=node.start_mark)

@@ -1,4 +1,4 @@
-"""Which settings are text, by the types of their fields: what is text stays as it was written."""
+"""Settings that are text, by the types of their fields; text stays as it was written."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
@@ -17,7 +17,7 @@ _BESIDE = {
     "protocol": str | None,
     "like": str,
 }
-"""Keys of experiment and grid files that are no fields of the settings."""
+"""Types of keys of experiment and grid files that are no fields of the settings."""
 
 
 @cache
@@ -28,17 +28,17 @@ def text_settings(kind: type) -> Mapping[str, Any]:
 
 @cache
 def field_types(kind: type) -> Mapping[str, Any]:
-    """The types of the fields of a dataclass, by their names; to evaluate annotations takes its time."""
+    """Types of the fields of a dataclass, by name; cached, as evaluating annotations is slow."""
     return get_type_hints(kind)
 
 
 def settings_class(hint: Any) -> type | None:
-    """The dataclass that a field holds, be it or null; None for other fields."""
+    """Dataclass that a field holds, also where null is allowed; None for other fields."""
     return next((part for part in (hint, *get_args(hint)) if is_dataclass(part)), None)  # type: ignore[return-value]
 
 
 def is_text(hint: Any) -> bool:
-    """Whether a field is one text: a str, or one of some words; null may be another value of it."""
+    """Return whether a field is one text: a str or one of some words, or null where allowed."""
     parts = [part for part in get_args(hint) if part is not NoneType]
     if get_origin(hint) is Literal:
         return all(isinstance(word, str) for word in parts)
@@ -46,7 +46,7 @@ def is_text(hint: Any) -> bool:
 
 
 def takes_null(hint: Any) -> bool:
-    """Whether null is a value of a field."""
+    """Return whether a field may be null."""
     return NoneType in get_args(hint)
 
 

@@ -1,1 +1,1 @@
-"""`fp-lab grid --dry-run`: what would be done, and what it would cost."""
+"""Dry run of a grid (`fp-lab grid --dry-run`): pending work and its cost."""

@@ -1,7 +1,7 @@
-"""What a grid will cost: one training step and one video's scores are timed, the rest is counted.
+"""Cost estimate of a grid: a training step and one video's scores are timed, the rest is counted.
 
-Over a transformer of diffusers no step is timed, as that would be to load it: a large matrix product is.
-Timings are remembered, see `fp_lab.lab.dry_run.remembered_timings`.
+Over a transformer of diffusers a large matrix product is timed instead of a step, to avoid loading it.
+Timings are stored, see `fp_lab.lab.dry_run.remembered_timings`.
 """
 
 import math
@@ -21,13 +21,13 @@ from fp_lab.lab.runs.job import Job
 from fp_lab.recipe.orders import plan
 
 SHARE = 0.4
-"""Of the rate of a large product that a transformer of diffusers is taken to reach, as in `fp-lab plan`."""
+"""Assumed rate of a transformer of diffusers, as a share of that of a large product, as in `fp-lab plan`."""
 _SCORED_FRAMES = 16
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds that the stages of an arm will take; 0 for those that are done."""
+    """Estimated seconds of the stages of an arm; 0 for those that are done."""
 
     train: float = 0.0
     sample: float = 0.0
@@ -35,19 +35,19 @@ class Cost:
 
     @property
     def total(self) -> float:
-        """All stages."""
+        """Seconds of all stages."""
         return self.train + self.sample + self.score
 
 
 def estimate(jobs: Sequence[Job]) -> list[Cost]:
-    """Costs of jobs in their order, in proportion to floating-point operations.
+    """Estimate the costs of jobs in order, in proportion to floating-point operations.
 
     One training step of the first arm that is not done is timed, and the scoring of one short video. Arms
-    over a transformer of diffusers are taken to reach `SHARE` of the rate of a large matrix product, which is
-    timed instead; their encoding and decoding are left out. What cannot be counted is NaN.
+    over a transformer of diffusers are assumed to reach `SHARE` of the rate of a large matrix product, which
+    is timed instead; their encoding and decoding are left out. What cannot be counted is NaN.
 
     Args:
-        jobs: arms of one grid.
+        jobs: jobs of one grid.
     """
     pending = [job.config for job in jobs if job.pending]
     if not pending:
@@ -117,7 +117,7 @@ def _cost(job: Job, rate: float, per_frame: float) -> Cost:
 
 
 def _video_flops(config: ExperimentConfig) -> float:
-    """Operations of generating one video of the evaluation set."""
+    """Floating-point operations of generating one video of the evaluation set."""
     evaluation, sampling = config.evaluation, config.sampling
     calls = sampling.solver.steps * (2 if sampling.guidance != 1 else 1)
     if uses_diffusers_backbone(config):

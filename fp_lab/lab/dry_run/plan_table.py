@@ -1,4 +1,4 @@
-"""What a grid would do: its arms, what is done, and what the rest will cost."""
+"""Table of a grid's plan: its arms, finished stages, and the cost of the rest."""
 
 import math
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ _SHOWN = 4  # runs that a line names
 
 @dataclass(frozen=True)
 class Options:
-    """What a command is asked to do beside what is missing.
+    """Options of a command beyond pending work.
 
     Attributes:
-        redo: do again what is done.
-        retry_failed: try runs again that have failed.
-        efficiency: measure it in the end.
+        redo: whether to repeat finished stages.
+        retry_failed: whether to retry failed runs.
+        efficiency: whether to measure efficiency at the end.
     """
 
     redo: bool = False
@@ -35,14 +35,14 @@ class Options:
 def plan_table(
     grid: Grid, jobs: Sequence[Job], costs: Sequence[Cost], workers: int = 1, *, retry_failed: bool = False
 ) -> Table:
-    """One row per arm; `done`, or how long a stage will take.
+    """Build a table with one row per arm; `done`, or the estimated time of a stage.
 
     Args:
-        grid: the arms.
-        jobs: the same as jobs.
-        costs: of the jobs.
-        workers: arms at once, by which the whole is divided.
-        retry_failed: whether arms that have failed are tried again.
+        grid: grid with the arms.
+        jobs: jobs of the arms.
+        costs: costs of the jobs.
+        workers: number of parallel arms, by which the total is divided.
+        retry_failed: whether failed arms are retried.
     """
     left_out = [not retry_failed and has_failed(job) for job in jobs]
     counted = [Cost() if out else cost for out, cost in zip(left_out, costs, strict=True)]
@@ -61,11 +61,11 @@ def plan_table(
 
 
 def plan_notes(jobs: Sequence[Job], options: Options) -> list[str]:
-    """What the options of a command would do to the runs that are there, a line each.
+    """Describe what the options of a command would do to existing runs, a line each.
 
     Args:
-        jobs: as they are with the options.
-        options: of the command.
+        jobs: jobs under these options.
+        options: options of the command.
     """
     there = {run.path for place in {job.folder.parent for job in jobs} for run in results_in(place)}
     done = [job for job in jobs if job.folder in there]
@@ -81,7 +81,7 @@ def plan_notes(jobs: Sequence[Job], options: Options) -> list[str]:
 
 
 def has_failed(job: Job) -> bool:
-    """Whether a job has failed before with the settings, weights and data of now, and is not done."""
+    """Return whether a job has failed before with the current settings, weights and data, and is not done."""
     return bool(job.pending) and RunFolder(job.folder).failure(job.key) is not None
 
 
@@ -91,7 +91,7 @@ def _named(jobs: Sequence[Job]) -> str:
 
 
 def _whole(jobs: Sequence[Job], costs: Sequence[Cost], workers: int) -> str:
-    """What all of it takes, and where that is from."""
+    """Total estimated time, and its basis."""
     known = [cost.total for cost in costs if not math.isnan(cost.total)]
     left = [uses_diffusers_backbone(job.config) for job, cost in zip(jobs, costs, strict=True) if cost.total]
     if not left:
@@ -117,7 +117,7 @@ def _whole(jobs: Sequence[Job], costs: Sequence[Cost], workers: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: 42 s, 7 min, 2.5 h; "?" where nobody knows."""
+    """Format seconds: 42 s, 7 min, 2.5 h; "?" where unknown."""
     if math.isnan(seconds):
         return "?"
     if seconds < 2 * _MINUTE:

@@ -1,4 +1,4 @@
-"""What was timed on this machine, in the cache folder, so that the next command need not time it again."""
+"""Timings of this machine, stored in the cache folder for later commands."""
 
 import json
 import math
@@ -13,19 +13,19 @@ from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.runtime.environment import environment
 
 REMEMBERED = "timings.json"
-"""File of the cache folder; without it everything is timed again."""
+"""Name of the file in the cache folder; without it everything is timed again."""
 _MOST = 1000  # entries; beyond, the oldest are forgotten
 
 
 def remembered(what: str, settings: Mapping[str, Any], measure: Callable[[], float]) -> float:
-    """A timing of this machine, measured unless it is known.
+    """Return a timing of this machine, measured unless stored.
 
-    A damaged file counts as none, and one that cannot be written is passed over.
+    A damaged file counts as none, and one that cannot be written is skipped.
 
     Args:
-        what: is timed.
-        settings: that the timing depends on; so it does on processor, cores, threads and versions.
-        measure: the timing; a finite number above 0.
+        what: name of the timing.
+        settings: settings that the timing depends on, beside processor, cores, threads and versions.
+        measure: function that measures it; returns a finite number above 0.
     """
     made_of = {"what": what, "settings": settings, "machine": environment()}
     key = digest(made_of)

@@ -1,4 +1,4 @@
-"""What is timed for the estimate of a grid: a training step, a matrix product, the scores of one video."""
+"""Timings for the estimate of a grid: a training step, a matrix product, the scores of one video."""
 
 import time
 from dataclasses import replace
@@ -20,7 +20,7 @@ _STEPS = 3
 
 
 def product_rate(config: ExperimentConfig) -> float:
-    """Operations per second of a large matrix product in the type that an arm's blocks compute in."""
+    """Measure operations per second of a large matrix product in the data type of an arm's blocks."""
     torch.set_num_threads(config.training.threads)
     settings, device = config.model, device_of(config)
     frozen = settings.lora is not None and settings.dtype == "bfloat16"
@@ -31,9 +31,9 @@ def product_rate(config: ExperimentConfig) -> float:
 
 
 def timed_step(config: ExperimentConfig) -> float:
-    """Seconds of a training step of an arm, on random latents; the first one, which warms up, left out.
+    """Measure seconds of a training step of an arm, on random latents, after a first one as warm-up.
 
-    Neither data nor a codec are loaded.
+    Neither data nor codec are loaded.
     """
     torch.set_num_threads(config.training.threads)
     codec = codec_config(config.codec.source)
@@ -55,11 +55,11 @@ def timed_step(config: ExperimentConfig) -> float:
 
 
 def seconds_per_frame(config: ExperimentConfig, frames: int) -> float:
-    """Seconds of scoring a frame on one thread.
+    """Measure seconds of scoring a frame on one thread.
 
     Args:
-        config: of an arm.
-        frames: of the video that is scored.
+        config: settings of an arm.
+        frames: number of frames of the scored video.
     """
     evaluation = replace(config.evaluation, videos=1, frames=frames, given=1)
     short = replace(config, evaluation=evaluation, track=TrackConfig())

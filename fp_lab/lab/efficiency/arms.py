@@ -1,4 +1,4 @@
-"""Arms that are measured, and the two that they are compared with."""
+"""Arms to measure, and the two controls that they are compared with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ class Side:
     """An arm to measure.
 
     Attributes:
-        name: of the table's row.
-        config: resolved.
-        compared: whether others are compared with it.
+        name: name of the table's row.
+        config: resolved settings of the arm.
+        compared: whether the arm is a control that others are compared with.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Side:
 def compared(
     arms: Sequence[Side], controls: Sequence[Callable[[ExperimentConfig], Side]]
 ) -> tuple[Side, ...]:
-    """Arms by their names, then what they are compared with, at the first arm's sizes."""
+    """List arms by name, then the controls, at the first arm's sizes."""
     for side in arms:
         if uses_diffusers_backbone(side.config):
             raise ValueError(
@@ -48,7 +48,7 @@ def compared(
 
 
 def full_history(like: ExperimentConfig) -> Side:
-    """The control that sees all frames before a section of the arm's length, uncompressed."""
+    """Build the control that sees all frames before a section, uncompressed."""
     latents = shape_of(like, like.data.frames)
     made = baseline(
         FULL_HISTORY,
@@ -61,12 +61,12 @@ def full_history(like: ExperimentConfig) -> Side:
 
 
 def full_sequence(like: ExperimentConfig) -> Side:
-    """Full-sequence diffusion: all frames but the first are noisy at once, without history."""
+    """Build the control of full-sequence diffusion: all frames but the first noisy at once, no history."""
     return _plain(FULL_SEQUENCE, like, parse(f"g{max(1, like.data.frames - 1)}"))
 
 
 def _plain(name: str, like: ExperimentConfig, recipe: Recipe) -> Side:
-    """An arm of an arm's sizes, without that arm's options of context and history."""
+    """Build an arm with the sizes of another, without its options of context and history."""
     return Side(
         name,
         replace(

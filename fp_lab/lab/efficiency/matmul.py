@@ -1,4 +1,4 @@
-"""The rate at which this machine multiplies matrices, which the rate of training is held against."""
+"""Rate of matrix products on this machine, which the rate of training is compared with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Product:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations."""
+        """Number of floating-point operations."""
         return 2 * self.m * self.k * self.n
 
 
@@ -29,11 +29,11 @@ LARGE_PRODUCT = Product(LARGE, LARGE, LARGE)
 
 
 def block_products(backbone: TinyDiTConfig, tokens: int) -> tuple[Product, ...]:
-    """Products of a block's linear layers: queries with keys and values, output, and the MLP's two.
+    """List the products of a block's linear layers: queries with keys and values, output, and the MLP's two.
 
     Args:
-        backbone: width and MLP ratio.
-        tokens: of all samples of a batch.
+        backbone: settings with width and MLP ratio.
+        tokens: number of tokens of all samples of a batch.
     """
     d, hidden = backbone.width, backbone.mlp_ratio * backbone.width
     return tuple(Product(tokens, *sides) for sides in ((d, 3 * d), (d, d), (d, hidden), (hidden, d)))
@@ -42,7 +42,7 @@ def block_products(backbone: TinyDiTConfig, tokens: int) -> tuple[Product, ...]:
 def multiplying(
     products: Sequence[Product], device: torch.device, dtype: torch.dtype, times: int = 1
 ) -> Callable[[], object]:
-    """A call that does the products so many times, into memory of their own."""
+    """Return a function that computes the products `times` times, into preallocated memory."""
     made = [
         (
             torch.randn(p.m, p.k, device=device, dtype=dtype),

@@ -1,4 +1,4 @@
-"""Measure arms in turn in one process, there and back: what slows the machine for a while slows all alike."""
+"""Measurement of arms in turn in one process, there and back, so that slowdowns affect all alike."""
 
 import math
 import os
@@ -19,33 +19,34 @@ from fp_lab.lab.planning.memory import GIB, float32_state, largest_batch
 from fp_lab.lab.results.efficiency import cost_key
 
 Progress = Callable[[int, int, str], None]
-"""Hears how many of how many pieces are done, and which one is next."""
+"""Function called with the pieces done, their number, and the name of the next one."""
 
 
 @dataclass(frozen=True)
 class ArmEfficiency:
-    """What an arm costs.
+    """Measured costs of an arm.
 
     Attributes:
-        name: of the arm.
-        key: of the settings that were measured, see `fp_lab.lab.results.efficiency.cost_key`.
-        recipe: ablation name.
-        order: of generation.
-        compared: whether others are compared with it.
-        tokens: of a training sample, context and section; mean over the plan.
-        targets: frames that a sample learns to generate; mean over the plan.
-        step_seconds: of a training step; median over rounds, mean over the plan.
-        tokens_per_second: in training.
-        flops_per_second: in training, of matrix products (`forward_flops`, backward twice that).
-        own_share: of the rate at which the machine does the blocks' own products.
-        large_share: of its rate at a large product.
-        activation_bytes: kept for the backward pass, per sample, at the fullest context.
+        name: name of the arm.
+        key: key of the measured settings, see `fp_lab.lab.results.efficiency.cost_key`.
+        recipe: ablation name of the recipe.
+        order: generation order.
+        compared: whether the arm is a control that others are compared with.
+        tokens: number of tokens of a training sample, context and section; mean over the plan.
+        targets: number of frames that a sample learns to generate; mean over the plan.
+        step_seconds: time of a training step, s; median over rounds, mean over the plan.
+        tokens_per_second: tokens per second in training.
+        flops_per_second: operations per second in training, matrix products (`forward_flops`, backward twice
+            that).
+        own_share: share of the machine's rate at the blocks' own products.
+        large_share: share of the machine's rate at a large product.
+        activation_bytes: bytes kept for the backward pass, per sample, at the fullest context.
         peak_bytes: most bytes of tensors alive in a step, at the fullest context.
-        state_bytes: weights, gradients, AdamW and averages, computed from the number of parameters.
-        largest_batch: that fits into the budget beside the state, computed from the two.
-        seconds_per_1000: of training, for 1,000 samples.
-        first_section_seconds: until the first section of one video is sampled, without decoding.
-        frames_per_second: of sampling one video, latent frames, without decoding.
+        state_bytes: bytes of weights, gradients, AdamW and averages, computed from the number of parameters.
+        largest_batch: largest batch that fits into the budget beside the state, computed from the two.
+        seconds_per_1000: training time of 1,000 samples, s.
+        first_section_seconds: time to sample the first section of one video, s, without decoding.
+        frames_per_second: latent frames per second in sampling one video, without decoding.
     """
 
     name: str
@@ -71,19 +72,19 @@ class ArmEfficiency:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """All arms, and what they were measured on.
+    """Measured arms and the conditions of measurement.
 
     Attributes:
-        arms: in their order, those that others are compared with last.
+        arms: measured arms in order, controls last.
         machine: processor and device.
-        threads: of torch.
-        precision: of training.
+        threads: number of torch threads.
+        precision: precision of training.
         batch: samples per step.
-        frames: latent frames of a video.
-        memory_gb: budget of the largest batch, GiB.
-        rounds: of which medians are taken.
-        large_flops_per_second: of a large product in the same type on the same threads.
-        load: processes that wanted a core, this one among them, mean over the last minute.
+        frames: number of latent frames of a video.
+        memory_gb: memory budget of the largest batch, GiB.
+        rounds: number of rounds behind medians.
+        large_flops_per_second: operations per second of a large product in the same data type and threads.
+        load: number of processes that wanted a core, with this one, mean over the last minute.
     """
 
     arms: tuple[ArmEfficiency, ...]
@@ -107,18 +108,18 @@ def measure(
     steps_alone: bool = False,
     progress: Progress = lambda done, total, note: None,
 ) -> Efficiency:
-    """Measure arms; what is done before the rounds warms up.
+    """Measure arms, after a warm-up.
 
     Args:
         sides: arms of one batch size and precision.
-        codec: whose latents they take.
-        rounds: that count.
-        memory_gb: budget of the largest batch, GiB.
-        steps_alone: leave out sampling and the machine's own rates: these figures are NaN.
-        progress: hears of every piece.
+        codec: codec of the latents.
+        rounds: number of measured rounds.
+        memory_gb: memory budget of the largest batch, GiB.
+        steps_alone: whether to leave out sampling and the machine's own rates, which become NaN.
+        progress: called for every piece.
 
     Raises:
-        ValueError: no round, or arms whose steps cannot be compared.
+        ValueError: there is no round, or the arms' steps cannot be compared.
     """
     if rounds < 1 or memory_gb <= 0:
         raise ValueError(f"got {rounds} rounds and {memory_gb} GiB, expected at least 1 and more than 0")
@@ -191,12 +192,12 @@ class _Clock:
         )
 
     def train(self) -> None:
-        """A step on every source."""
+        """Time a step on every source."""
         for index, seconds in enumerate(self.steps):
             seconds.append(self.work.timed_step(index))
 
     def sample(self) -> None:
-        """The blocks' products, and one video."""
+        """Time the blocks' products, and one video."""
         self.own.append(timed(self.multiply, self.work.device))
         self.sampled.append(self.work.sample())
 
@@ -235,7 +236,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _alike(sides: Sequence[Side]) -> ExperimentConfig:
-    """The first arm's config, when the steps of all are of the same kind."""
+    """Return the first arm's config, after a check that all steps are of the same kind."""
     first = sides[0].config
     for side in sides:
         ours, others = (

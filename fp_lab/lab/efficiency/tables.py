@@ -1,4 +1,4 @@
-"""Efficiency as tables, and as files: JSON, CSV, Markdown."""
+"""Tables of efficiency, and files: JSON, CSV, Markdown."""
 
 import json
 import math
@@ -21,12 +21,12 @@ _Figures = Callable[[ArmEfficiency], tuple[float, ...]]
 
 
 def efficiency_tables(measured: Efficiency) -> tuple[Table, ...]:
-    """Training, memory, sampling, and the ratios to full history and full sequence."""
+    """Build tables of training, memory, sampling, and ratios to full history and full sequence."""
     return (training_table(measured), memory_table(measured), sampling_table(measured), ratio_table(measured))
 
 
 def training_table(measured: Efficiency) -> Table:
-    """Speed of training steps."""
+    """Build the table of training speed."""
     columns = (
         Column("step", "step", "ms", "lower", digits=0),
         Column("tokens", "tokens", "of a sample", digits=0),
@@ -50,7 +50,7 @@ def training_table(measured: Efficiency) -> Table:
 
 
 def memory_table(measured: Efficiency) -> Table:
-    """Memory of training, and the largest batch."""
+    """Build the table of training memory and largest batch."""
     columns = (
         Column("activations", "kept MiB", "activations per sample", "lower", digits=2),
         Column("peak", "peak MiB", "of a step", "lower", digits=0),
@@ -72,7 +72,7 @@ def memory_table(measured: Efficiency) -> Table:
 
 
 def sampling_table(measured: Efficiency) -> Table:
-    """Speed of sampling one video."""
+    """Build the table of sampling speed of one video."""
     columns = (
         Column("first", "first section", "ms", "lower", digits=0),
         Column("rate", "frames/s", better="higher", digits=1),
@@ -86,7 +86,7 @@ def sampling_table(measured: Efficiency) -> Table:
 
 
 def ratio_table(measured: Efficiency) -> Table:
-    """How many times more batch and less time than what arms are compared with."""
+    """Build the table of batch and time ratios to the controls."""
     compared = [arm for arm in measured.arms if arm.compared]
     columns = [
         Column(
@@ -159,5 +159,5 @@ def write_efficiency(measured: Efficiency, folder: Path) -> None:
 
 
 def _labels(measured: Efficiency) -> dict[str, str]:
-    """Of the arms alone, not of what they are compared with."""
+    """Short labels of the arms, without the controls."""
     return short_labels({arm.name: parse(arm.recipe) for arm in measured.arms if not arm.compared})

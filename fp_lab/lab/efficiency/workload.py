@@ -1,4 +1,4 @@
-"""An arm's training steps and sampling, ready to be timed: real modules, random latents."""
+"""Workload of an arm for timing: training steps and sampling with real modules, random latents."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from fp_lab.sampling.rollout import rollout
 from fp_lab.training.system import LatentBatch, step_generator
 
 SECTIONS = 4
-"""At most so many sections of a plan are timed, spread over it evenly."""
+"""Largest number of timed sections of a plan, spread evenly."""
 _CAPTION = "a red plain ball starting slowly left over a wavy grey background"
 
 
@@ -37,11 +37,11 @@ class OneSection:
 
     @property
     def targets(self) -> int:
-        """Frames that it generates."""
+        """Frames of the section."""
         return len(self.section.targets)
 
     def draw(self, latents: Tensor, config: ContextConfig, generator: Generator) -> list[Arrangement]:
-        """Its arrangement for each of the videos ``b c t h w``."""
+        """Return the section's arrangement for each of the videos ``b c t h w``."""
         return arrange_videos(self.recipe, [self.section] * len(latents), latents, config)
 
 
@@ -53,36 +53,36 @@ class OneWindow(Blocks):
 
     @property
     def targets(self) -> int:
-        """Frames that it learns from, all of them noisy to some degree."""
+        """Frames of the window, all of them noisy to some degree."""
         return len(self.window)
 
     def draw_window(self, items: int, length: int, generator: Generator) -> Tensor:
-        """Its frames ``b t``."""
+        """Return the window's frames ``b t``."""
         return torch.tensor(self.window).repeat(items, 1)
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Wall time of one video: until its first section is done, and of all, s."""
+    """Wall time of one video: of its first section and of all, s."""
 
     first_section: float
     total: float
 
 
 class Workload:
-    """An arm whose steps and videos can be timed one by one, as often as needed.
+    """An arm whose training steps and videos can be timed one by one, repeatedly.
 
     Attributes:
-        sources: what training steps are taken on, of the plan that training draws from.
-        tokens: of a sample, context and section, for each of the sources.
+        sources: sections or windows to take training steps on, from the plan of training.
+        tokens: number of tokens of a sample, context and section, for each source.
     """
 
     def __init__(self, config: ExperimentConfig, codec: LatentCodec) -> None:
         """Build model, optimiser and averages.
 
         Args:
-            config: of the arm.
-            codec: whose latents it takes.
+            config: settings of the arm.
+            codec: codec of the latents.
         """
         size = config.parsed_recipe.codebook
         self.config, self.device = config, device_of(config)
@@ -103,16 +103,16 @@ class Workload:
 
     @property
     def parameters(self) -> int:
-        """Of the model."""
+        """Number of parameters of the model."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def fullest(self) -> int:
-        """The source with most tokens, which bounds memory."""
+        """Index of the source with most tokens, which bounds memory."""
         return max(range(len(self.tokens)), key=self.tokens.__getitem__)
 
     def loss(self, index: int, batch: LatentBatch | None = None) -> Tensor:
-        """Of a training step on one of the sources; by default of the whole batch."""
+        """Compute the loss of a training step on a source; by default for the whole batch."""
         self.system.source = self.sources[index]
         mixed = self.config.training.precision == "bf16-mixed"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
@@ -120,7 +120,7 @@ class Workload:
             return self.system.section_loss(batch or self.batch, generator)
 
     def step(self, index: int) -> None:
-        """Forward, backward, clipped gradients, AdamW, average: a training step without lightning."""
+        """Take a training step without lightning: forward, backward, clipping, AdamW, averaging."""
         settings = self.config.training
         self.loss(index).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
@@ -130,7 +130,7 @@ class Workload:
         torch._foreach_lerp_(self._average, now, 1 - settings.ema)
 
     def timed_step(self, index: int) -> float:
-        """Wall time of a step, s."""
+        """Measure the wall time of a step, s."""
         return timed(lambda: self.step(index), self.device)
 
     def sample(self) -> Sampled:
@@ -154,15 +154,15 @@ class Workload:
         return Sampled(done[0], done[-1])
 
     def activation_bytes(self) -> float:
-        """Kept for the backward pass per sample, at the fullest context."""
+        """Measure bytes kept for the backward pass per sample, at the fullest context."""
         with watched(self.model) as kept:
             self.loss(self.fullest)
         return kept.total / self.config.training.batch
 
     def peak_bytes(self) -> int:
-        """Most bytes of tensors alive in a step at the fullest context: model, averages, optimiser, all.
+        """Measure most bytes of tensors alive in a step at the fullest context, with model and optimiser.
 
-        A step has to come before: the first one makes the optimiser's moments.
+        A step has to be taken before: the first one creates the optimiser's moments.
         """
         tracker = MemTracker()
         tracker.track_external(self.model, self.optimizer, *self._average, self.batch["latents"])
@@ -171,7 +171,7 @@ class Workload:
         return int(tracker.get_tracker_snapshot("peak")[self.device]["Total"])
 
     def _count(self, index: int) -> int:
-        """Tokens of a sample that go through the first block, by looking."""
+        """Count the tokens of a sample at the first block, by a hook."""
         seen = list[int]()
         hook = self.model.backbone.blocks[0].register_forward_pre_hook(
             lambda block, inputs: seen.append(inputs[0].shape[1])
@@ -183,7 +183,7 @@ class Workload:
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Wall time of a call until the device has done it, s."""
+    """Measure the wall time of a call until the device has finished, s."""
     _wait(device)
     started = time.perf_counter()
     work()
@@ -204,13 +204,13 @@ def _sources(config: ExperimentConfig, source: Any) -> Sequence[OneSection | One
 
 
 def _spread(of: Sequence[Any]) -> list[Any]:
-    """At most `SECTIONS` of them, the first and the last among them."""
+    """Pick at most `SECTIONS`, with the first and the last."""
     count = min(len(of), SECTIONS)
     return [of[round(i * (len(of) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
 def _any_codebook(size: int, channels: int) -> Codebook:
-    """A codebook of random centroids: as fast as a fitted one."""
+    """Make a codebook of random centroids, as fast as a fitted one."""
     codebook = Codebook(size, channels)
     codebook.centroids.normal_(generator=Generator().manual_seed(0))
     return codebook

@@ -1,1 +1,1 @@
-"""Encoding: windows of clips, conditions, caches on disk that real models train from."""
+"""Encoding of videos and captions: windows of clips, conditions, caches that real models train from."""

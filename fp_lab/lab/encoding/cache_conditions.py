@@ -1,4 +1,4 @@
-"""What a cache of `fp-lab encode` says of its conditions: who made them, and those of the empty caption."""
+"""Conditions of an `fp-lab encode` cache: their encoders, and the empty caption's embeddings."""
 
 from pathlib import Path
 
@@ -12,31 +12,31 @@ from fp_lab.shapes import EncodedText
 from fp_lab.weights.files import tensors_sha256
 
 EMPTY = "empty.safetensors"
-"""File of the empty caption's embeddings, beside the shards."""
+"""File name of the empty caption's embeddings, beside the shards."""
 _ENTRY = "sha256"
 _AGAIN = "run the command that made the cache again"
 
 
 def text_maker(files: EncoderFiles, identity: str) -> str:
-    """What the embeddings of captions depend on beside their precision, in one line for the manifest.
+    """Describe the text encoders, in one line for the manifest; precision is kept apart.
 
     Args:
-        files: the encoders.
-        identity: digest of their files.
+        files: files of the encoders.
+        identity: digest of the files.
     """
     return f"{files.family} {identity}, {files.longest} tokens"
 
 
 def image_maker(files: EncoderFiles, identity: str) -> str:
-    """The same for embeddings of first frames."""
+    """Describe the image encoder, in one line for the manifest."""
     return f"{files.family} {identity}"
 
 
 def read_empty(cache: Path) -> EncodedText:
-    """The empty caption's embeddings of a cache: what guidance and dropped captions need, without encoders.
+    """Read the empty caption's embeddings of a cache, for guidance and dropped captions without encoders.
 
     Raises:
-        ValueError: There are none, or they are damaged.
+        ValueError: There are no such embeddings, or they are damaged.
     """
     path = cache / EMPTY
     if not path.is_file():
@@ -50,7 +50,7 @@ def read_empty(cache: Path) -> EncodedText:
 
 
 def write_empty(cache: Path, empty: EncodedText) -> None:
-    """Keep the empty caption's embeddings beside the shards, in one step."""
+    """Write the empty caption's embeddings beside the shards, in one step."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in empty.tensors.items()}
     with replacing(cache / EMPTY) as unfinished:
         unfinished.write_bytes(save(tensors, {_ENTRY: tensors_sha256(tensors)}))

@@ -1,4 +1,4 @@
-"""Conditions of arms over transformers of diffusers: encoders of captions and of first frames."""
+"""Text and image conditions of arms over transformers of diffusers."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,25 +18,24 @@ from fp_lab.model import FramePackModel
 from fp_lab.shapes import Caption
 
 Embed = Callable[[Tensor], Tensor]
-"""First frames ``b c h w`` in [-1, 1] to embeddings ``b i e``."""
+"""Function from first frames ``b c h w`` in [-1, 1] to embeddings ``b i e``."""
 
 
 def uses_diffusers_backbone(config: ExperimentConfig) -> bool:
-    """Whether an arm starts from a transformer in diffusers' format."""
+    """Return whether an arm starts from a transformer in diffusers' format."""
     return config.model.base is not None and not is_own("base", config.model.base)
 
 
 def attach_text_embeddings(
     model: FramePackModel, config: ExperimentConfig, captions: Iterable[str], *, guided: bool = True
 ) -> FramePackModel:
-    """The model with what captions become, if that is not its own to learn.
+    """Attach caption embeddings to an arm over a transformer of diffusers; return other models unchanged.
 
     Args:
-        model: of the arm.
-        config: of the arm.
-        captions: that will be asked for; they are encoded now, so that encoders are loaded once. Others are
-            encoded when they come.
-        guided: whether the negative prompt will be asked for too; training does not.
+        model: model of the arm.
+        config: settings of the arm.
+        captions: captions to encode now, so that encoders are loaded once. Others are encoded when needed.
+        guided: whether the negative prompt is needed too, as in sampling with guidance.
     """
     if not uses_diffusers_backbone(config):
         return model
@@ -54,15 +53,15 @@ def attach_text_embeddings(
 
 
 def texts_of(config: ExperimentConfig) -> EncodedTexts:
-    """Embeddings of captions as an arm is told them."""
+    """Caption embeddings of an arm, on disk."""
     return EncodedTexts(encoders_of(config), getattr(torch, encoder_dtype(config)))
 
 
 def encoders_of(config: ExperimentConfig) -> EncoderFiles:
-    """Where an arm's encoders are.
+    """Find the encoder files of an arm.
 
     Raises:
-        ValueError: they are not there.
+        ValueError: the encoders are missing.
     """
     settings = config.model
     source = settings.conditions or settings.base
@@ -71,12 +70,12 @@ def encoders_of(config: ExperimentConfig) -> EncoderFiles:
 
 
 def encoder_dtype(config: ExperimentConfig) -> str:
-    """Type of the encoders' weights and of what they make."""
+    """Data type of the encoders' weights and embeddings."""
     return config.model.encoder_dtype or config.model.dtype
 
 
 def encoder_identity(config: ExperimentConfig) -> dict[str, str | None]:
-    """What everything depends on that a model is told: captions' and first frames' encoders."""
+    """Identity of the text and image encoders, which all conditions depend on."""
     found = encoders_of(config)
     return {
         "texts": weights_identity(found.text_files(), found.text_folder),
@@ -85,14 +84,14 @@ def encoder_identity(config: ExperimentConfig) -> dict[str, str | None]:
 
 
 def image_identity(config: ExperimentConfig) -> str | None:
-    """What embeddings of first frames depend on; None for arms that are told none."""
+    """Identity of the image encoder; None for arms without image condition."""
     found = _image_encoder(config)
     return None if found is None else weights_identity(found.image_files(), found.image_folder)
 
 
 @contextmanager
 def embedder(config: ExperimentConfig) -> Iterator[Embed | None]:
-    """What embeds first frames, for as long as it is needed; None for arms that are told none."""
+    """Yield a function that embeds first frames; None for arms without image condition."""
     found = _image_encoder(config)
     if found is None:
         yield None

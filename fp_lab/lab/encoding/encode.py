@@ -1,4 +1,4 @@
-"""A folder of videos as a cache that real models train from: latents and conditions in shards.
+"""Encoding of a folder of videos into a cache of latents and conditions for training real models.
 
 Beside the shards lie `CLIPS`, the windows that they hold, and `EMPTY`, the embeddings of the empty caption.
 """
@@ -36,16 +36,16 @@ _PATCH = 2  # latents per token, along height and along width
 
 @dataclass(frozen=True)
 class EncodeConfig:
-    """What a cache is made with.
+    """Settings of a cache.
 
     Attributes:
-        model: Pipeline folder in diffusers' format, or hub id: its VAE and its encoders.
-        image_encoder: The same for the image encoder, if it is elsewhere.
-        cutting: How windows are cut from the videos.
-        dtype: Of the weights, and of what is stored.
-        per_shard: Samples of a full shard.
-        device: Where the networks run; auto: a GPU if there is one.
-        tiling: Encode large frames in tiles that overlap: less memory, slightly other latents.
+        model: Pipeline folder in diffusers' format, or hub id, with VAE and encoders.
+        image_encoder: Folder or hub id of the image encoder; None: that of `model`.
+        cutting: Cutting of the videos into windows.
+        dtype: Data type of the weights and of the stored tensors.
+        per_shard: Number of samples of a full shard.
+        device: Device of the networks; auto: a GPU if there is one.
+        tiling: Whether to encode large frames in overlapping tiles: less memory, slightly other latents.
     """
 
     model: str
@@ -59,15 +59,15 @@ class EncodeConfig:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A complete cache and how it came about.
+    """A complete cache, with what was encoded, skipped and changed.
 
     Attributes:
-        manifest: What it holds.
-        plan: The windows in it, and what was skipped.
-        new: Videos that came into the folder after the plan was made; they are not in the cache.
-        changed: Videos that have another content or caption by now; the cache holds them as they were.
-        clips: Encoded by this run.
-        seconds: That they took, the loading of networks not counted.
+        manifest: Manifest of the cache.
+        plan: Windows in the cache, and skipped videos.
+        new: Videos added to the folder after the plan was made; they are not in the cache.
+        changed: Videos whose content or caption has changed since; the cache holds the old ones.
+        clips: Number of windows encoded by this run.
+        seconds: Time to encode them, without loading the networks.
     """
 
     manifest: Manifest
@@ -80,7 +80,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class _Networks:
-    """All that a sample goes through; `images` is None where the model is told none."""
+    """Networks that a sample goes through; `images` is None for models without image condition."""
 
     codec: VideoCodec
     texts: EncodedTexts
@@ -88,7 +88,7 @@ class _Networks:
 
     @torch.no_grad()
     def sample(self, clip: Clip) -> Sample:
-        """Latents of a window; embeddings of its caption and of its first frame."""
+        """Encode a window: latents, embeddings of its caption and its first frame."""
         assert clip.frames is not None, "only what is in a whole shard comes without frames"
         frames = torch.from_numpy(clip.frames)[None].to(self.texts.device)
         pixels = to_pixels(frames)
@@ -102,19 +102,19 @@ class _Networks:
 
 
 def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Reporter | None = None) -> Encoded:
-    """Encode all windows of a folder's videos, or the rest of them into a cache that was begun.
+    """Encode all windows of a folder's videos, resuming an unfinished cache.
 
-    Videos that cannot be read are left out and named in the result. Captions come first, so that the text
-    encoders and the VAE are never on the device together.
+    Videos that cannot be read are left out and named in the result. Captions are encoded first, so that the
+    text encoders and the VAE are never on the device together.
 
     Args:
-        folder: Videos, each with its caption in a .txt beside it; searched recursively.
-        out: The cache.
-        config: What it is made with; the same as before where it was begun.
-        reporter: Hears of progress.
+        folder: Folder of videos, each with its caption in a .txt beside it; searched recursively.
+        out: Folder of the cache.
+        config: Settings of the cache; an unfinished cache needs the same as before.
+        reporter: Receiver of progress.
 
     Raises:
-        ValueError: No usable video, a part of the model is missing, or a cache that was made otherwise.
+        ValueError: No usable video, a missing part of the model, or a cache made with other settings.
     """
     reporter = reporter or Reporter()
     device, dtype = _device(config.device), getattr(torch, config.dtype)
@@ -141,11 +141,11 @@ def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Repor
 
 
 def window_caution(frames: int, temporal: int) -> str | None:
-    """Why clips of so many frames are no whole sections for recipes of g9; None where they are.
+    """Return why clips of this length are no whole sections for recipes of g9; None where they are.
 
     Args:
-        frames: of a clip.
-        temporal: frames per latent frame.
+        frames: length of a clip in frames.
+        temporal: number of frames per latent frame.
     """
     why = not_whole(USUAL_SECTION, latent_frames(frames, temporal), 1, temporal)
     if why is None:
@@ -158,14 +158,14 @@ def window_caution(frames: int, temporal: int) -> str | None:
 
 
 def check_cache(out: Path, progress: Callable[[str], None] | None = None) -> tuple[Fault, ...]:
-    """Read a whole cache; all that is wrong with it, nothing if it is whole.
+    """Read a whole cache and return its faults; none if it is intact.
 
     Args:
-        out: The cache.
+        out: Folder of the cache.
         progress: Called with each shard's file name before it is read.
 
     Raises:
-        ValueError: There is no cache, or its manifest or its windows cannot be read.
+        ValueError: There is no cache, or its manifest or windows cannot be read.
     """
     faults = list(check(out, progress))
     ClipPlan.load(out / CLIPS)
@@ -177,7 +177,7 @@ def check_cache(out: Path, progress: Callable[[str], None] | None = None) -> tup
 
 
 def _plan(folder: Path, out: Path, cutting: Cutting, reporter: Reporter) -> ClipPlan:
-    """The plan that a cache was begun with, or a fresh one, which is kept from now on."""
+    """Return the plan of an unfinished cache, or make and store a new one."""
     path = out / CLIPS
     _set_damaged_aside(out)
     if path.is_file():
@@ -201,7 +201,7 @@ def _plan(folder: Path, out: Path, cutting: Cutting, reporter: Reporter) -> Clip
 
 
 def _set_damaged_aside(out: Path) -> None:
-    """What says how a cache was begun, where it cannot be read any more: it is made again."""
+    """Set aside plan and manifest that cannot be read any more; they are made again."""
     for name, read in ((CLIPS, ClipPlan.load), (MANIFEST, lambda path: Manifest.load(path.parent))):
         if (out / name).is_file():
             try:
@@ -212,7 +212,7 @@ def _set_damaged_aside(out: Path) -> None:
 
 
 def _encode_captions(plan: ClipPlan, texts: EncodedTexts, reporter: Reporter) -> EncodedText:
-    """Encode what is missing of all captions, and of the empty one, whose embeddings are given back."""
+    """Encode missing captions and the empty one; return the empty caption's embeddings."""
     captions = dict.fromkeys(["", *(video.caption for video in plan.videos)])
     reporter.begin("captions", len(captions))
     texts.encode(captions, lambda done, missing: reporter.advance(len(captions) - missing + done))
@@ -246,7 +246,7 @@ def _write(
 
 
 def _image_identity(files: EncoderFiles, wanted: bool) -> dict[str, str]:
-    """What makes the condition `image`; nothing where there is no image encoder and none is wanted."""
+    """Identity of the encoder of the condition `image`; empty where there is none and none is wanted."""
     if not files.has_images and not wanted:
         return {}
     identity = weights_identity(files.image_files(), files.image_folder)

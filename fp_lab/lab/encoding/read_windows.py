@@ -1,4 +1,4 @@
-"""Frames of planned windows, read ahead while others are encoded."""
+"""Reading of planned windows, ahead of their encoding."""
 
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -22,23 +22,23 @@ _AHEAD = 2  # a window at 480p and 33 frames has 40 MB
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A window and its frames ``t h w c``, RGB; None where it is in a whole shard already."""
+    """A window and its frames ``t h w c``, RGB; None where a complete shard has it already."""
 
     window: Window
     frames: UInt8[np.ndarray, "t h w 3"] | None
 
 
 def read_clips(folder: Path, out: Path) -> Generator[Clip]:
-    """All windows of a cache's plan, those that are not in a whole shard with their frames.
+    """Yield all windows of a cache's plan, with frames where they are in no complete shard yet.
 
-    Windows that cannot be read are left out, and the plan on disk says so: they are in no later run either.
+    Windows that cannot be read are left out of this and every later run, as the plan on disk records.
 
     Args:
-        folder: Of the videos.
+        folder: Folder of the videos.
         out: The cache.
 
     Raises:
-        ValueError: A window cannot be read whose shard is lost, or all videos are gone.
+        ValueError: A window of a lost shard cannot be read, or all videos are gone.
     """
     plan = ClipPlan.load(out / CLIPS)
     shards = Manifest.load(out).shards if (out / MANIFEST).is_file() else ()
@@ -66,10 +66,10 @@ def read_clips(folder: Path, out: Path) -> Generator[Clip]:
 
 
 def read_window(folder: Path, window: Window) -> UInt8[np.ndarray, "t h w 3"]:
-    """The frames of a window, RGB, at its bucket's size.
+    """Read the frames of a window, RGB, at its bucket's size.
 
     Raises:
-        ValueError: The video is gone, is another one by now, or cannot be decoded.
+        ValueError: The video is gone, has changed, or cannot be decoded.
     """
     path = folder / window.video.info.path
     if not path.is_file():
@@ -85,7 +85,7 @@ def read_window(folder: Path, window: Window) -> UInt8[np.ndarray, "t h w 3"]:
 
 
 def _read_ahead(folder: Path, windows: Iterator[Window]) -> Generator[Future[UInt8[np.ndarray, "t h w 3"]]]:
-    """Frames to wait for, in the order of their windows."""
+    """Yield futures of frames, in the order of their windows."""
     with ThreadPoolExecutor(1) as pool:
         coming = deque(pool.submit(read_window, folder, window) for window in islice(windows, _AHEAD))
         while coming:

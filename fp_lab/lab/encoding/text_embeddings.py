@@ -1,4 +1,4 @@
-"""Captions encoded once: a folder of embeddings, a file each; encoders come only for what is missing."""
+"""Caption embeddings on disk, one file each; encoders are loaded only for missing ones."""
 
 import hashlib
 import json
@@ -27,9 +27,9 @@ _SHOWN = 40  # characters of a caption in a message
 class EncodedTexts:
     """Embeddings of captions by the text encoders of one model, on disk.
 
-    A caption's file has the name of a hash of all that its embedding depends on: family, encoders, precision,
-    length and caption. So captions of several models lie in one folder, an interrupted encoding goes on where
-    it was, and nothing old is taken for new.
+    The name of a caption's file is a hash of all that its embedding depends on: family, encoders, precision,
+    length and caption. So captions of several models share one folder, an interrupted encoding resumes, and
+    no outdated embedding is used.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class EncodedTexts:
         device: torch.device | str = "cpu",
         folder: Path | None = None,
     ) -> None:
-        """Look at no caption yet.
+        """Set up without encoding anything yet.
 
         Args:
-            files: the encoders, see `fp_lab.conditions.encoder_files.find_encoders`.
-            dtype: of their weights and of the embeddings.
-            device: where they run, and where conditions are wanted.
-            folder: of the embeddings; by default ``texts`` in the cache folder, $FP_LAB_CACHE.
+            files: files of the encoders, see `fp_lab.conditions.encoder_files.find_encoders`.
+            dtype: data type of the encoders' weights and of the embeddings.
+            device: device of the encoders and of the returned conditions.
+            folder: folder of the embeddings; by default ``texts`` in the cache folder, $FP_LAB_CACHE.
 
         Raises:
             ValueError: a part of the encoders is missing.
@@ -57,16 +57,16 @@ class EncodedTexts:
         self.identity = weights_identity(files.text_files(), files.text_folder)
 
     def __call__(self, captions: Sequence[Caption], images: Tensor | None = None) -> TextCondition:
-        """The condition of a batch, encoding what is missing.
+        """Return the condition of a batch, encoding missing captions.
 
         Args:
-            captions: one per item; an embedding of the same encoders stands for itself.
-            images: embeddings of the first frames, ``b i e``, for models that take them.
+            captions: one caption per item, or its embedding by the same encoders.
+            images: embeddings of first frames, ``b i e``, for models that take them.
         """
         return collate(self.files.family, self.encoded(captions), images, self.files.longest)
 
     def encoded(self, captions: Sequence[Caption]) -> list[EncodedText]:
-        """Embeddings of captions on `device`, encoding what is missing."""
+        """Return embeddings of captions on `device`, encoding missing ones."""
         self.encode(caption for caption in captions if isinstance(caption, str))
         return [
             self._read(caption) if isinstance(caption, str) else caption.to(self.device)
@@ -74,21 +74,21 @@ class EncodedTexts:
         ]
 
     def keep(self, caption: str, text: EncodedText) -> None:
-        """Take an embedding that these encoders have made elsewhere, so that they need not make it here."""
+        """Store an embedding that the same encoders have made elsewhere."""
         if not self._is_whole(caption):
             self._write(caption, text)
 
     def encode(self, captions: Iterable[str], progress: Callable[[int, int], None] | None = None) -> int:
-        """Encode what is missing and what is damaged, each written as soon as it is done.
+        """Encode missing and damaged captions, each written as soon as it is done.
 
-        Warns of each caption that is longer than the encoders look at, however often it is asked for.
+        Warns of each caption that is longer than the encoders read, at every call.
 
         Args:
-            captions: as many as one likes: the encoders are loaded once for all.
-            progress: called with the captions done and their number, of those that are encoded.
+            captions: any number of captions; the encoders are loaded once for all.
+            progress: called with the number of captions done and the total, of those that need encoding.
 
         Returns:
-            How many captions were encoded.
+            Number of encoded captions.
         """
         wanted = tuple(dict.fromkeys(captions))
         missing = [caption for caption in wanted if not self._is_whole(caption)]
@@ -119,7 +119,7 @@ class EncodedTexts:
             )
 
     def path(self, caption: str) -> Path:
-        """The file of a caption, whether it is there or not."""
+        """Path of a caption's file, which need not exist."""
         known = (self.files.family, self.identity, str(self.dtype), self.files.longest, caption)
         return self.folder / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()}.safetensors"
 

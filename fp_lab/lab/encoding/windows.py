@@ -1,4 +1,4 @@
-"""Which windows of a folder's videos are encoded: decided once, kept, and the same in every later run."""
+"""Plan of the windows of a folder's videos: made once, stored, and the same in every later run."""
 
 import hashlib
 import json
@@ -19,18 +19,18 @@ from fp_lab.lab.files.digests import file_digests
 from fp_lab.weights.files import file_sha256
 
 CLIPS = "clips.json"
-"""The file of a plan, beside the shards."""
+"""File name of a plan, beside the shards."""
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """How windows are cut: one after the other from a video's first frame on, each at its bucket's size.
+    """Cutting of windows: one after the other from a video's first frame on, each at its bucket's size.
 
     Attributes:
-        frames: Of a window.
-        stride: Every how many frames of the file.
-        buckets: Sizes of windows.
+        frames: Length of a window.
+        stride: Step between frames of the file.
+        buckets: Possible sizes of windows.
     """
 
     frames: int = 73
@@ -39,19 +39,19 @@ class Cutting:
 
     @property
     def span(self) -> int:
-        """Frames of the file from a window's first to its last."""
+        """Number of the file's frames from a window's first to its last."""
         return (self.frames - 1) * self.stride + 1
 
 
 @dataclass(frozen=True)
 class PlannedVideo:
-    """A video as it was when the plan was made.
+    """A video at the time when the plan was made.
 
     Attributes:
-        info: What decoding it tells; its path begins in the folder.
-        size: Bytes.
-        sha256: Of the file.
-        caption: The text beside it, or "".
+        info: Facts from decoding; the path is relative to the folder.
+        size: Size of the file, bytes.
+        sha256: Digest of the file.
+        caption: Text of the .txt beside the file, or "".
     """
 
     info: VideoInfo
@@ -65,11 +65,11 @@ class Window:
     """A part of a video that becomes one sample.
 
     Attributes:
-        video: Where it is.
-        bucket: Size that it is read at.
-        start: Index of its first frame.
-        stop: Index after its last.
-        stride: Every how many frames.
+        video: Path of the video.
+        bucket: Size that frames are scaled to.
+        start: Index of the first frame.
+        stop: Index after the last frame.
+        stride: Step between frames.
     """
 
     video: PlannedVideo
@@ -88,10 +88,10 @@ class ClipPlan:
     """The windows of a folder's videos.
 
     Attributes:
-        cutting: How they are cut.
-        videos: Those that can be read and are long enough, by path.
-        skipped: The others.
-        unread: Windows that could not be read any more when their turn came.
+        cutting: Cutting of the windows.
+        videos: Videos that can be read and are long enough, by path.
+        skipped: Other videos, with the reason.
+        unread: Windows that could no longer be read when they were to be encoded.
     """
 
     cutting: Cutting
@@ -103,12 +103,12 @@ class ClipPlan:
     def make(
         cls, folder: Path, cutting: Cutting, progress: Callable[[int, str], None] | None = None
     ) -> "ClipPlan":
-        """Look at every video of a folder from end to end: damage is found before anything is encoded.
+        """Plan from all videos of a folder, read from end to end to find damage before anything is encoded.
 
         Args:
-            folder: Searched recursively.
-            cutting: Decides how long a video has to be.
-            progress: Called with the number of videos looked at and the path of the last one.
+            folder: Folder of videos, searched recursively.
+            cutting: Cutting of the windows, which sets the least length of a video.
+            progress: Called with the number of videos read and the path of the last one.
 
         Raises:
             ValueError: There is no such folder, or no usable video in it.
@@ -147,25 +147,25 @@ class ClipPlan:
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        """Those to encode."""
+        """Windows to encode."""
         unread = {skip.path for skip in self.unread}
         return tuple(window for window in self.planned if str(window) not in unread)
 
     @property
     def sha256(self) -> str:
-        """Digest of what was planned: the videos' contents and captions, windows, sizes, and their order."""
+        """Digest of the plan: contents and captions of videos, windows, sizes, and their order."""
         told = [(str(w), w.video.sha256, w.video.caption, str(w.bucket)) for w in self.planned]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def without(self, window: Window, reason: str) -> "ClipPlan":
-        """The plan with a window less."""
+        """Return the plan without a window."""
         return replace(self, unread=(*self.unread, Skipped(str(window), reason)))
 
     def require_videos(self, folder: Path) -> None:
-        """Refuse a folder that is another one, or whose disk is away.
+        """Check that the folder is the planned one and its disk is mounted.
 
         Raises:
-            ValueError: Not one of the videos is there.
+            ValueError: None of the videos is there.
         """
         if not any((folder / video.info.path).is_file() for video in self.videos):
             raise ValueError(
@@ -174,12 +174,12 @@ class ClipPlan:
             )
 
     def new_in(self, folder: Path) -> tuple[str, ...]:
-        """Videos of a folder that were not there when the plan was made."""
+        """List videos of a folder that were added after the plan was made."""
         known = {video.info.path for video in self.videos} | {skip.path for skip in self.skipped}
         return tuple(name for name in video_files(folder) if name not in known)
 
     def changed_in(self, folder: Path) -> tuple[str, ...]:
-        """Videos of a folder that are not what they were when the plan was made, or have another caption."""
+        """List videos of a folder whose content or caption has changed since the plan was made."""
         with file_digests() as digest:
             return tuple(
                 video.info.path
@@ -197,7 +197,7 @@ class ClipPlan:
         """Read a file written by `save`.
 
         Raises:
-            ValueError: It is damaged or of another format.
+            ValueError: The file is damaged or of another format.
         """
         with reading_format(path, _FORMAT, "run the command that made the cache again") as stored:
             cutting = stored["cutting"] | {"buckets": BucketsConfig(**stored["cutting"]["buckets"])}
@@ -208,7 +208,7 @@ class ClipPlan:
 
 
 def video_files(folder: Path) -> tuple[str, ...]:
-    """Paths in a folder of all its videos, sorted."""
+    """List the relative paths of all videos in a folder, sorted."""
     return tuple(sorted(path.relative_to(folder).as_posix() for path in video_paths(folder)))
 
 

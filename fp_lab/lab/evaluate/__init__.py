@@ -1,1 +1,1 @@
-"""Scores of folders of videos (`fp-lab evaluate`): find, decode, score, compare, log."""
+"""Evaluation of folders of videos (`fp-lab evaluate`): find, decode, score, compare, log."""

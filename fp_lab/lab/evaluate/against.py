@@ -1,4 +1,4 @@
-"""Two sets of scored videos against each other, see `pair_videos`."""
+"""Paired comparison of two sets of scored videos, see `pair_videos`."""
 
 import math
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ from fp_metrics.statistics import LEAST_CLUSTERS
 
 
 def refuse_before_scoring(measuring: Measuring, theirs: Results) -> None:
-    """Say that a comparison will be impossible before hours of work.
+    """Check, before hours of work, that a comparison will be possible.
 
     Raises:
-        ValueError: for different protocols.
+        ValueError: the protocols differ.
     """
     described = protocol(measuring.families, measuring.metrics)
     refuse_other_protocol(Results(measuring.key, described, {}, {}, {}), theirs)
 
 
 def compare_folders(ours: Results, theirs: Results) -> Table:
-    """Paired differences, ours less theirs, one line per estimator, tested as arms are.
+    """Build a table of paired differences, ours minus theirs, one row per estimator, tested as arms are.
 
     Raises:
-        ValueError: for different protocols, or no pair.
+        ValueError: the protocols differ, or there is no pair.
     """
     refuse_other_protocol(ours, theirs)
     pairs = pair_videos(ours.files, theirs.files)
@@ -81,7 +81,7 @@ _COLUMNS = (
 
 
 def _panel(ours: Results, theirs: Results, pairs: Pairs, estimator: str, figure: str) -> Panel:
-    """Both sides as arms, of one training each."""
+    """Panel of both sides as arms with one training each."""
     values = [
         [_figure(ours, one, estimator, figure), _figure(theirs, other, estimator, figure)]
         for one, other in pairs.names
@@ -92,7 +92,7 @@ def _panel(ours: Results, theirs: Results, pairs: Pairs, estimator: str, figure:
 
 
 def _cells(contrast: Contrast, figure: str, tests: int) -> list[Cell]:
-    """A difference; where it is tested also its p-value, and what would have been found."""
+    """Cells of a difference; where tested, also of its p-value and the detectable difference."""
     found, count = contrast.difference, contrast.difference.clusters
     undefined = "no pair is defined on both sides" if math.isnan(found.mean) else ""
     cells = [Cell(found.mean, found.low, found.high, reason=undefined, p=contrast.adjusted)]

@@ -1,4 +1,4 @@
-"""Which video files are scored, and what each one is said to show."""
+"""Search for the video files to score, with their prompts."""
 
 import os
 from collections import Counter
@@ -19,11 +19,11 @@ class VideoFile:
     """One file to score.
 
     Attributes:
-        path: where it is.
-        name: by which it is shown, unique.
-        group: the path that was asked for, in short: files of one group are averaged.
-        prompt: what it shows; empty where nobody says.
-        fault: why it cannot be scored, as far as that is known beforehand; else empty.
+        path: path of the file.
+        name: unique name for tables.
+        group: short name of the requested path; files of one group are averaged.
+        prompt: prompt of the video; empty where unknown.
+        fault: reason known beforehand why it cannot be scored; else empty.
     """
 
     path: Path
@@ -35,11 +35,11 @@ class VideoFile:
 
 @dataclass(frozen=True)
 class FoundVideos:
-    """What there is to score.
+    """Video files to score.
 
     Attributes:
-        files: what is named as a video, what cannot be read too.
-        told: what a reader should know of the prompts.
+        files: files named as videos, unreadable ones included.
+        told: remarks on the prompts.
     """
 
     files: tuple[VideoFile, ...]
@@ -47,15 +47,15 @@ class FoundVideos:
 
 
 def find_videos(paths: Sequence[Path], prompts: Path | None = None) -> FoundVideos:
-    """Every video file of some folders (searched recursively), and single files.
+    """Find the video files of folders (searched recursively), and single files.
 
     Args:
-        paths: folders and files. A file that is named is taken whatever its ending is.
-        prompts: see `prompt_files.read_prompts`; else a file's prompt is the text beside it (same
-            name, .txt).
+        paths: folders and files. A named file is taken whatever its ending.
+        prompts: file of prompts, see `prompt_files.read_prompts`; by default a file's prompt is the text
+            beside it (same name, .txt).
 
     Raises:
-        ValueError: nothing there, no video, or prompts that name none of them.
+        ValueError: a path does not exist, there is no video, or the prompts name none of them.
     """
     found: dict[str, VideoFile] = {}
     inner: dict[Path, str] = {}
@@ -72,7 +72,7 @@ def find_videos(paths: Sequence[Path], prompts: Path | None = None) -> FoundVide
 
 
 def _with_caption(file: VideoFile) -> VideoFile:
-    """With the prompt that is written beside a file, or why that cannot be read."""
+    """Add the prompt of the text beside a file, or why that cannot be read."""
     if file.fault:
         return file
     try:
@@ -99,13 +99,13 @@ def _with_prompts(files: Sequence[VideoFile], prompts: Path, inner: Mapping[Path
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Some names and how many more there are."""
+    """List some names and the number of others."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 
 
 def _files(path: Path) -> dict[Path, str]:
-    """Files, and why those cannot be scored of which that is known without decoding."""
+    """List files, with the fault where one is known without decoding."""
     if not is_folder(path):
         if not os.path.lexists(path):  # a link that leads nowhere is there
             raise ValueError(f"no folder or file {path}")
@@ -122,7 +122,7 @@ def _files(path: Path) -> dict[Path, str]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder that can be looked at."""
+    """Return whether a path is a readable folder."""
     try:
         return path.is_dir()
     except OSError:
@@ -130,7 +130,7 @@ def is_folder(path: Path) -> bool:
 
 
 def _group_names(paths: Sequence[Path]) -> list[str]:
-    """Short names, unless two are the same. Files of one folder are one group."""
+    """Short names of paths, longer where two are equal. Files of one folder form one group."""
     folders = [path if is_folder(path) else path.parent for path in paths]
     whole = {folder: Path(os.path.realpath(folder)) for folder in folders}
     clash = len({shown(path.name) for path in whole.values()}) < len(set(whole.values()))
@@ -138,9 +138,9 @@ def _group_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _distinct(files: list[VideoFile]) -> list[VideoFile]:
-    """Single files of several folders may have one name: then they are shown with their folder.
+    """Make names unique: equal names of single files in several folders get their folder.
 
-    Names that differ in bytes alone may still be shown alike: then they are counted.
+    Names that differ in bytes alone may still look alike: then they are numbered.
     """
     names = [file.name for file in files]
     files = [

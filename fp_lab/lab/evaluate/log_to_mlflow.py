@@ -1,4 +1,4 @@
-"""Scores of folders of videos in MLflow."""
+"""Logging of scored folders to MLflow."""
 
 import math
 from pathlib import Path
@@ -11,12 +11,12 @@ def log_folder(scores: FolderScores, page: Path, runs: Path) -> str:
     """Log the means of each group, the results and the page as one run.
 
     Args:
-        scores: of the folders.
-        page: that shows them.
-        runs: folder of runs, whose store it is unless MLFLOW_TRACKING_URI names another.
+        scores: scores of the folders.
+        page: page that shows them.
+        runs: folder of runs with the store, unless MLFLOW_TRACKING_URI names another.
 
     Returns:
-        The run's id.
+        Id of the run.
     """
     results = scores.results
     parameters = {"fingerprint": results.fingerprint, "files": len(scores.files)}

@@ -1,4 +1,4 @@
-"""Which video of one folder is compared with which of another: one to one, by what both know of them."""
+"""Pairing of videos of two folders: one to one, by name and prompt."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ class Pairs:
     """Pairs of two sets of videos.
 
     Attributes:
-        names: file of the first and of the second set.
-        prompts: of each pair; where nobody knows it, the file of the first set.
-        by_name: how many are paired by their name, the others by their prompt.
-        alone: files of either set that have no pair.
+        names: files of the first and of the second set.
+        prompts: prompt of each pair; the file of the first set where unknown.
+        by_name: number of pairs by name; the others are paired by prompt.
+        alone: files of either set without a pair.
     """
 
     names: tuple[tuple[str, str], ...]
@@ -25,7 +25,7 @@ class Pairs:
 
     @property
     def in_words(self) -> str:
-        """How many there are and what is left over, in words."""
+        """Describe the number of pairs and unpaired files."""
         count, prompts = len(self.names), len(set(self.prompts))
         parts = [
             f"{count} pairs of {prompts} prompts, {self.by_name} by name, {count - self.by_name} by prompt"
@@ -38,14 +38,14 @@ class Pairs:
 
 
 def pair_videos(first: Mapping[str, Any], second: Mapping[str, Any]) -> Pairs:
-    """Pair videos that have the same name and no other prompt; of the rest those of one prompt, in order.
+    """Pair videos of the same name and no differing prompt; then the rest by prompt, in order.
 
     Equal names with different prompts are no pair. Videos of one prompt are paired only where both sets have
-    as many of it left: they are averaged, so their order does not matter.
+    equally many left: they are averaged, so their order does not matter.
 
     Args:
-        first: file -> its facts, ``prompt`` among them, empty where unknown.
-        second: the same of the other set.
+        first: file -> facts, with ``prompt``, empty where unknown.
+        second: file -> facts of the other set.
     """
     pairs = [(name, name) for name in first if name in second and _agree(first[name], second[name])]
     by_name, taken = len(pairs), {name for name, _ in pairs}
@@ -75,16 +75,16 @@ def _by_prompt(files: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def match_paths(paths: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> dict[int, int]:
-    """Which path of one list is the same file as which of another, by the longest common end, one to one.
+    """Match paths of two lists that name the same file, by the longest common end, one to one.
 
     A path has a match where no other on either side shares as many of its last parts.
 
     Args:
-        paths: parts of each, the file's name last.
-        others: the same.
+        paths: parts of each path, the file's name last.
+        others: parts of each path of the other list.
 
     Returns:
-        Place in the first list -> place in the second.
+        Index in the first list -> index in the second.
     """
     common = [[common_end(one, other) for other in others] for one in paths]
     forth = [_only_best(row) for row in common]
@@ -98,7 +98,7 @@ def _only_best(shared: Sequence[int]) -> int | None:
 
 
 def common_end(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many parts two paths share, from the last one on."""
+    """Number of parts that two paths share, counted from the last one."""
     count = 0
     for a, b in zip(reversed(one), reversed(other), strict=False):
         if a != b:

@@ -1,4 +1,4 @@
-"""Files of prompts: which video each is of, however the file names it."""
+"""Files of prompts, matched to videos however the file names them."""
 
 import csv
 import io
@@ -12,12 +12,12 @@ from fp_lab.lab.evaluate.pairs import common_end
 
 
 def read_prompts(path: Path) -> dict[str, str]:
-    """Prompts by file name: ``.json`` (an object), ``.csv`` (file, prompt), else lines ``name<TAB>prompt``.
+    """Read prompts by file: ``.json`` (an object), ``.csv`` (file, prompt), else ``name<TAB>prompt`` lines.
 
-    White space in a prompt is made single; an empty prompt stands for none.
+    White space in prompts is normalised; an empty prompt stands for none.
 
     Raises:
-        ValueError: the file is not there, is none of these, has a row without a prompt or with a comma too
+        ValueError: the file is missing or of another format, has a row without prompt or with a comma too
             many, or names a video twice.
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
@@ -39,18 +39,18 @@ def read_prompts(path: Path) -> dict[str, str]:
 
 
 def match_prompts(names: Iterable[str], videos: Mapping[Path, str]) -> dict[Path, str]:
-    """Which name of a file of prompts is that of which video.
+    """Match the names of a file of prompts to videos.
 
     A name stands for the videos that share most of its last parts, the file name at least, with or without
     its ending: so it is found after a move to another folder or machine too. Backslashes are slashes, and
     composed characters are the same as decomposed ones.
 
     Args:
-        names: as they stand in the file.
-        videos: path -> path in the folder that was asked for.
+        names: names as written in the file.
+        videos: path -> path within the requested folder.
 
     Returns:
-        Video -> name, of those that have one. A video of which two names share as much has none.
+        Video -> name, for videos with one. A video with two equally good names has none.
     """
     ends: dict[str, list[tuple[Path, tuple[str, ...]]]] = {}
     for video in videos:

@@ -1,4 +1,4 @@
-"""results.json: what was measured on folders of videos, and by which protocol."""
+"""Content of results.json: scores of folders of videos, and their protocol."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,14 +12,14 @@ RESULTS_FILE = "results.json"
 
 @dataclass(frozen=True)
 class Results:
-    """Plain data only.
+    """Results of an evaluation, as plain data.
 
     Attributes:
-        fingerprint: equal where figures may be compared: a hash of the protocol without versions.
-        protocol: how figures were made.
-        groups: the summary of each group of videos (see `fp_lab.lab.scoring.summary.summarise`).
-        files: per file its facts, and per estimator value, drift, coverage and reasons.
-        skipped: file -> why it was not scored.
+        fingerprint: hash of the protocol without versions, equal for comparable results.
+        protocol: protocol of the metrics.
+        groups: summary of each group of videos (see `fp_lab.lab.scoring.summary.summarise`).
+        files: facts of each file, and per estimator value, drift, coverage and reasons.
+        skipped: file -> reason why it was not scored.
     """
 
     fingerprint: str
@@ -29,15 +29,15 @@ class Results:
     skipped: Mapping[str, str]
 
     def to_plain(self) -> dict[str, Any]:
-        """As it is written."""
+        """Convert to plain data as written to disk."""
         return asdict(self)
 
     @classmethod
     def load(cls, path: Path) -> "Results":
-        """Read results.json, or the folder that holds it.
+        """Load results.json, or the folder with it.
 
         Raises:
-            ValueError: it is not there, or is something else.
+            ValueError: the file is missing, or of another kind.
         """
         path = path / RESULTS_FILE if path.is_dir() else path
         if not path.is_file():
@@ -48,7 +48,7 @@ class Results:
             return found
 
     def look_through(self) -> None:
-        """Look up all that tables take from here, so that what is in another form fails here."""
+        """Read all entries that tables use, so that files of another form fail here."""
         self.protocol["protocol"], self.protocol["estimators"].keys(), self.skipped.items()
         for group in self.groups:
             self.frozen(group)
@@ -58,22 +58,22 @@ class Results:
                     self.value(file, estimator, figure)
 
     def frozen(self, group: str) -> str:
-        """How many videos of a group stand still, see `fp_metrics.Flags.frozen`; empty for none."""
+        """Describe how many videos of a group stand still, see `fp_metrics.Flags.frozen`; empty for none."""
         flags = self.groups[group]["flags"]["given"]
         count = round(flags["frozen_share"] * flags["videos"])
         return f"frozen: {count} of {flags['videos']} videos" if count else ""
 
     def value(self, file: str, estimator: str, figure: str) -> float:
-        """One figure of one file, NaN where undefined."""
+        """Return one value of one file; NaN where undefined."""
         found = self.files[file]["estimators"].get(estimator, {}).get(figure)
         return float("nan") if found is None else float(found)
 
 
 def refuse_other_protocol(first: Results, second: Results) -> None:
-    """Figures made in different ways are not compared.
+    """Check that two results have the same protocol.
 
     Raises:
-        ValueError: naming what differs.
+        ValueError: the protocols differ; the message says where.
     """
     if first.fingerprint == second.fingerprint:
         return

@@ -1,4 +1,4 @@
-"""The scores of one video file: measured in one decode, kept, and found again while nothing has changed."""
+"""Scores of one video file: measured in one decode, stored, and reused while nothing has changed."""
 
 import hashlib
 import json
@@ -34,20 +34,20 @@ from fp_metrics.suite import CHUNK
 _SHOWN, _TILE = 10, 96  # frames in a strip, and their height in pixels
 
 _FACTS = {"frames": int, "width": int, "height": int, "fps": float}
-"""What is known of every file that was scored."""
+"""Facts of every scored file, with their types."""
 HISTORY = "given"
-"""What stands in the column `history`: nobody knows how these videos were made."""
+"""Value of the column `history`, as the origin of these videos is unknown."""
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """How files are scored.
+    """Settings of scoring files.
 
     Attributes:
-        families: of estimators.
-        metrics: scores or estimators; None: all.
-        device: of the frames, such as cuda.
-        megapixels: of a frame, at most; a larger video is not scored. The figures do not depend on it.
+        families: families of estimators.
+        metrics: names of scores or estimators; None: all.
+        device: device of the frames, such as cuda.
+        megapixels: largest frame size; a larger video is not scored. The results do not depend on it.
     """
 
     families: tuple[str, ...]
@@ -56,21 +56,21 @@ class Measuring:
     megapixels: float = MEGAPIXELS
 
     def __post_init__(self) -> None:
-        """Refuse a family or metric that is named twice."""
+        """Check that no family or metric is named twice."""
         check_once("family", self.families)
         check_once("metrics", self.metrics or ())
 
     @cached_property
     def key(self) -> str:
-        """A hash of the protocol: equal where figures may be compared."""
+        """Hash of the protocol, equal for comparable results."""
         described = protocol(self.families, self.metrics)
         return digest({name: part for name, part in described.items() if name != "versions"})
 
     def require_size(self, path: Path, height: int, width: int) -> None:
-        """Refuse frames of more than `megapixels`.
+        """Check that frames have no more than `megapixels`.
 
         Raises:
-            ValueError: they have more pixels.
+            ValueError: the frames have more pixels.
         """
         advice = "--megapixels allows more, which takes 0.2 GB of memory each"
         require_size(path, height, width, self.megapixels, advice)
@@ -78,14 +78,14 @@ class Measuring:
 
 @dataclass(frozen=True)
 class FileScores:
-    """What was measured on one file.
+    """Scores of one file.
 
     Attributes:
         frames: rows, one per value.
         videos: rows, one per estimator.
         facts: frames, width, height, fps.
-        notes: what a reader should know of the file.
-        failure: why it was not scored; empty when it was.
+        notes: remarks on the file.
+        failure: reason why it was not scored; empty when it was.
     """
 
     frames: list[Row]
@@ -96,7 +96,7 @@ class FileScores:
 
 
 def find_scores(file: VideoFile, measuring: Measuring, folder: Path) -> FileScores | None:
-    """What was measured before on the same content in the same way."""
+    """Load earlier scores of the same content and settings, if any."""
     kept = _place(file, folder)
     if file.fault or not kept.is_file():
         return None
@@ -112,7 +112,7 @@ def find_scores(file: VideoFile, measuring: Measuring, folder: Path) -> FileScor
 def score_file(
     file: VideoFile, measuring: Measuring, folder: Path, advance: Callable[[int], None]
 ) -> FileScores:
-    """Score one file and keep the result; what cannot be scored is said, not raised."""
+    """Score one file and store the result; failures are recorded, not raised."""
     if file.fault:
         return FileScores([], [], {}, failure=file.fault)
     try:
@@ -140,7 +140,7 @@ def _in_words(error: Exception, file: VideoFile) -> str:
 
 
 def strip_path(file: VideoFile, folder: Path) -> Path:
-    """Where the strip of a file's frames is kept."""
+    """Path of the strip of a file's frames."""
     return _place(file, folder).with_suffix(".jpg")
 
 
@@ -220,7 +220,7 @@ class _Frames:
         return pixels.movedim(-1, 1).contiguous().to(torch.float32) / 255
 
     def strip(self) -> bytes:
-        """A JPEG of evenly spaced frames side by side."""
+        """Return a JPEG of evenly spaced frames side by side."""
         gap = np.full((_TILE, 6, 3), 255, dtype=np.uint8)
         parts = [part for tile in self._tiles for part in (tile, gap)][:-1]
         _, encoded = cv2.imencode(".jpg", np.concatenate(parts, 1)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])

@@ -1,4 +1,4 @@
-"""Scores of folders of videos: every file decoded once, bad ones named, finished ones found again."""
+"""Scoring of folders of videos: every file is decoded once, bad ones are named, finished ones reused."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _FIGURES = (
 )
 
 Progress = Callable[[int, int, int, int], None]
-"""Called with the videos done, their number, the frames done and their number."""
+"""Function called with the videos done, their number, the frames done and their number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,11 @@ class FolderScores:
 
     Attributes:
         tables: scores and signed drift, one row per video, then the means of each group.
-        results: what was measured, as in ``results.json``.
-        kinds: the estimators that measured, by name.
-        files: what was found.
-        out: where everything was written.
-        told: what a reader should know of the prompts.
+        results: results as in ``results.json``.
+        kinds: measured estimators by name.
+        files: video files that were found.
+        out: output folder.
+        told: remarks on the prompts.
     """
 
     tables: tuple[Table, Table]
@@ -53,7 +53,7 @@ class FolderScores:
 
     @property
     def skipped(self) -> Mapping[str, str]:
-        """File name -> why it was not scored."""
+        """File name -> reason why it was not scored."""
         return self.results.skipped
 
 
@@ -67,23 +67,23 @@ def score_folders(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> FolderScores:
-    """Score every video file of some folders, or single files.
+    """Score every video file of folders, or single files.
 
-    Writes ``results.json``, ``frames.parquet``, ``videos.parquet`` and ``scores.csv``; what is measured on a
-    file is kept under ``videos/``, so that a second call measures only what is new or changed.
+    Writes ``results.json``, ``frames.parquet``, ``videos.parquet`` and ``scores.csv``; the scores of each
+    file are stored under ``videos/``, so that a second call measures only new or changed files.
 
     Args:
         paths: folders, searched recursively, and files. Each folder is a group with a mean of its own.
-        out: where to write; by default ``scores`` in the first folder.
-        measuring: families, metrics and device.
+        out: output folder; by default ``scores`` in the first folder.
+        measuring: settings with families, metrics and device.
         prompts: file of prompts; by default the .txt files beside the videos.
-        workers: processes; None: one per core. The figures do not depend on it.
-        threads: per worker.
-        progress: how far it is.
+        workers: number of processes; None: one per core. The results do not depend on it.
+        threads: number of threads per worker.
+        progress: called with the progress.
 
     Raises:
-        ValueError: nothing there, no usable video, or a family that needs a ground truth.
-        MissingWeights: a family needs weights that are not there.
+        ValueError: a path does not exist, there is no usable video, or a family needs a ground truth.
+        MissingWeights: a family needs weights that are missing.
     """
     kinds = choose(measuring.families, measuring.metrics)
     needy = [name for name, kind in kinds.items() if kind.needs_truth]
@@ -111,7 +111,7 @@ def score_folders(
 
 
 def _require_weights(kinds: Mapping[str, type[Estimator]]) -> None:
-    """Say what is missing before hours of work, all of it at once."""
+    """Check, before hours of work, that all weights are there; name all missing ones at once."""
     needed = [kind for kind in kinds.values() if not kind.unavailable()]
     names = list(dict.fromkeys(name for kind in needed for name in kind.artifacts()))
     missing = [name for name in names if state_of(name) != "present"]
@@ -134,7 +134,7 @@ def _score_all(
     threads: int,
     progress: Progress | None,
 ) -> dict[int, FileScores]:
-    """Every file's scores, those that were kept and those that are missing."""
+    """Scores of every file, stored or new."""
     found = {
         index: kept for index, file in enumerate(files) if (kept := find_scores(file, measuring, folder))
     }

@@ -15,7 +15,7 @@ from fp_metrics.statistics import LEAST_CLUSTERS
 def folder_tables(
     videos: pd.DataFrame, kinds: Mapping[str, type[Estimator]], results: Results
 ) -> tuple[Table, Table]:
-    """Scores, then drift; one line per file, then the means of each group with their intervals."""
+    """Build tables of scores, then drift; one row per file, then the means of each group with intervals."""
     families = "-".join(dict.fromkeys(kind.family for kind in kinds.values()))
     scores, drift = [], []
     for name, rows in videos.groupby("file", sort=False):
@@ -42,7 +42,7 @@ def folder_tables(
 
 
 def interval_note(results: Results) -> str:
-    """What an interval is, and whether it can be relied on."""
+    """Explain the intervals, and whether they are reliable."""
     given = [figures["given"] for s in results.groups.values() for figures in s["estimators"].values()]
     few = any(not figures["value"]["reliable"] for figures in given)
     warning = f"; with fewer than {LEAST_CLUSTERS} prompts it is unreliable." if few else "."
@@ -50,7 +50,7 @@ def interval_note(results: Results) -> str:
 
 
 def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Results) -> Table:
-    """One line per estimator: its mean over a group's videos and what became of it over time."""
+    """Build a table with one row per estimator: its mean over a group's videos, and its drift."""
     lines = []
     no_value, no_drift = (_reasons(results, group, key) for key in ("reason", "drift_reason"))
     for name, kind in kinds.items():
@@ -88,7 +88,7 @@ _ARROWS = {True: "↑", False: "↓", None: ""}
 
 
 def columns(kinds: Mapping[str, type[Estimator]], *, signed: bool) -> tuple[Column, ...]:
-    """One column per estimator, named by its score where that is enough."""
+    """Make one column per estimator, named by its score where that is unique."""
     scores = [kind.score for kind in kinds.values()]
     made = []
     for name, kind in kinds.items():
@@ -113,7 +113,7 @@ def _cells(
 
 
 def _reasons(results: Results, group: str, key: str) -> dict[str, str]:
-    """Estimator -> why it is undefined in a group's files."""
+    """Return estimator -> reason why it is undefined in a group's files."""
     found: dict[str, dict[str, None]] = {}
     for facts in results.files.values():
         for name, figures in facts["estimators"].items() if facts["group"] == group else ():

@@ -1,4 +1,4 @@
-"""VBench's results files beside our own: its figures as a table, ours in its form."""
+"""Exchange with VBench: its results as a table, ours in its format."""
 
 import math
 import unicodedata
@@ -21,8 +21,8 @@ _FAMILIES = ("paper", "paper_vbench_compat")
 def write_vbench(scores: FolderScores) -> Path:
     """Write ``vbench.json`` into the folder of the results.
 
-    What the family `paper` measures stands under VBench's names; any other figure in the same form under its
-    estimator's own name, as it is no figure of VBench's. ``fp_lab`` says by which protocol.
+    Metrics of the family `paper` have VBench's names; others have the same form under their estimator's own
+    name, as they are not VBench's. ``fp_lab`` holds the protocol.
     """
     results, paper = scores.results, dict[Score, dict[str, float]]()
     others: dict[str, Any] = {}
@@ -45,12 +45,12 @@ def write_vbench(scores: FolderScores) -> Path:
 
 
 def vbench_table(path: Path, results: Results) -> Table:
-    """What VBench has written of these videos: its own protocol, so a table of its own.
+    """Build a table of VBench's results of these videos, apart from ours as its protocol differs.
 
-    A figure stands with the one video whose path ends as VBench's does, folders included where names repeat.
+    A value belongs to the one video whose path ends as VBench's does, folders included where names repeat.
 
     Raises:
-        ValueError: the file is none of VBench's, or names none of these videos.
+        ValueError: the file is not VBench's, or names none of these videos.
     """
     rows = read_vbench_json(path).to_rows()
     found, matched = _matched(rows, results)
@@ -85,7 +85,7 @@ def vbench_table(path: Path, results: Results) -> Table:
 
 
 def _matched(rows: Sequence[Mapping[str, Any]], results: Results) -> tuple[dict[str, dict[str, Cell]], int]:
-    """Estimator -> file -> figure, and how many videos of VBench's are among the files."""
+    """Return estimator -> file -> value, and the number of VBench's videos among the files."""
     theirs = list(dict.fromkeys(_parts(row["video"]) for row in rows))
     files = list(results.files)
     ends = [

@@ -1,1 +1,1 @@
-"""Files and folders: atomic writes, locks, digests, names, the folder of a run, weights."""
+"""Files and folders: atomic writes, locks, digests, names, run folders, weights."""

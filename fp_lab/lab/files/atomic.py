@@ -1,4 +1,4 @@
-"""Texts and records that appear under their name only when they are complete."""
+"""Atomic writes of text and JSON: a file appears under its name only when it is complete."""
 
 import errno
 from pathlib import Path
@@ -11,26 +11,26 @@ CANNOT_WRITE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 )
-"""What the system says where a folder cannot be written to, whoever tries."""
+"""Error numbers of the system for a folder that cannot be written to."""
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text in one step; of a strange file name in it bytes that are no UTF-8 are escaped."""
+    """Write text as UTF-8 in one step; bytes of file names that are no UTF-8 are escaped."""
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def keep_text(path: Path, text: str) -> None:
-    """The same, but a file that holds this text already stays as old as it is."""
+    """Write text as `write_text` does, unless the file holds it already: its time stays."""
     if not path.is_file() or path.read_bytes() != text.encode(errors="backslashreplace"):
         write_text(path, text)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no such file.
+    """Read a JSON object; an empty one where there is no such file.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     if not path.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""sha256 of files, each read once for as long as it stays as it is (standard library only)."""
+"""sha256 of files, each read again only when it has changed (standard library only)."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from fp_data.damaged import parse_json
 from fp_lab.lab.files.atomic import write_text
 
 REMEMBERED = "digests.json"
-"""File of the cache folder that remembers digests."""
+"""Name of the file in the cache folder that stores digests."""
 _YOUNG = 2e9  # nanoseconds; a file system may give two changes so close to each other the same time
 
 Digest = Callable[[Path], str]
@@ -22,16 +22,17 @@ Digest = Callable[[Path], str]
 
 @contextmanager
 def file_digests(remembered: Path | None = None) -> Iterator[Digest]:
-    """A function from a file to the sha256 of its content; what was read anew is remembered in the end.
+    """Yield a function from a file to the sha256 of its content; new digests are stored at the end.
 
     A file is read again when its size, inode, time of change or time of change of its inode differ: the last
     one cannot be set back, as ``cp -p`` and ``touch`` do with the other time. May be called from threads.
 
     Args:
-        remembered: JSON file, by default `REMEMBERED` in the cache folder; a damaged one is made anew.
+        remembered: JSON file of stored digests, by default `REMEMBERED` in the cache folder; a damaged one is
+            replaced.
 
     Raises:
-        OSError: by the function, where the file cannot be read.
+        OSError: raised by the function for a file that cannot be read.
     """
     path = cache_folder() / REMEMBERED if remembered is None else remembered
     known, fresh = _load(path), dict[str, list[str]]()
@@ -54,7 +55,7 @@ def file_digests(remembered: Path | None = None) -> Iterator[Digest]:
 
 
 def digests_of(files: Iterable[Path], remembered: Path | None = None) -> dict[Path, str]:
-    """sha256 of several files, see `file_digests`."""
+    """Return the sha256 of several files, see `file_digests`."""
     with file_digests(remembered) as digest:
         return {file: digest(file) for file in files}
 
@@ -65,7 +66,7 @@ def _sha256(file: Path) -> str:
 
 
 def _state(file: Path) -> str:
-    """What tells that a file is as it was; empty where it has changed so lately that nothing does."""
+    """Fingerprint by which a file counts as unchanged; empty where it changed too recently to tell."""
     found = file.stat()
     if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _YOUNG:
         return ""
@@ -82,7 +83,7 @@ def _load(path: Path) -> dict[str, list[str]]:
 
 @lru_cache(maxsize=2)
 def _parsed(path: Path, state: tuple[int, int, int]) -> dict[str, list[str]]:
-    """The file's content, parsed once for each of its states; not to be changed."""
+    """Content of the digest file, parsed once per state of the file; not to be modified."""
     with suppress(OSError, ValueError):
         known = parse_json(path.read_bytes())
         if isinstance(known, dict):
@@ -93,7 +94,7 @@ def _parsed(path: Path, state: tuple[int, int, int]) -> dict[str, list[str]]:
 
 
 def _save(path: Path, fresh: dict[str, list[str]]) -> None:
-    """Add to what is known by now, perhaps by other processes; files that are gone are forgotten."""
+    """Merge new digests into the file, which other processes may have extended; drop files that are gone."""
     known = {name: found for name, found in _load(path).items() if Path(name).exists()} | fresh
     with suppress(OSError):
         write_text(path, json.dumps(known, indent=0) + "\n")

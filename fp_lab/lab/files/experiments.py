@@ -1,4 +1,4 @@
-"""Where experiment files live, in a source checkout and in an installed wheel (standard library only)."""
+"""Locations of experiment files, in a source checkout and in a wheel (standard library only)."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +9,7 @@ SUFFIX = ".yaml"
 
 
 def experiments_folder() -> Path:
-    """The YAML files that come with fp_lab."""
+    """Folder of the YAML files that come with fp_lab."""
     package = Path(fp_lab.__file__).parent
     checkout = package.parent / "experiments"
     return checkout if (checkout / f"base{SUFFIX}").is_file() else package / "experiments"
@@ -19,11 +19,11 @@ def find_experiment(name: str | Path, beside: Path | None = None) -> Path:
     """Find an experiment file.
 
     Args:
-        name: a path, or a name in `experiments_folder` or its ``grids``; with or without .yaml.
-        beside: a file that names this one: its own folder is looked into first.
+        name: path, or name in `experiments_folder` or its ``grids``; with or without .yaml.
+        beside: file that refers to this one; its folder is searched first.
 
     Raises:
-        ValueError: there is no such file, and the message lists those that there are; or it is `beside`.
+        ValueError: there is no such file (the message lists the available ones), or it is `beside` itself.
     """
     path, shipped = _path(name), experiments_folder()
     inside = Path(*path.parts[1:]) if path.parts[:1] == ("experiments",) else path
@@ -50,7 +50,7 @@ def find_experiment(name: str | Path, beside: Path | None = None) -> Path:
 
 
 def find_grids(name: str | Path) -> tuple[Path, ...]:
-    """Grid files: the one that is named (see `find_experiment`), or those of a folder, by their names.
+    """Find grid files: the named one (see `find_experiment`), or those of a folder, sorted by name.
 
     Raises:
         ValueError: there is no such file or folder, or nothing in it.

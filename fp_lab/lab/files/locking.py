@@ -1,4 +1,4 @@
-"""One process at a time: locks on files, which the system lets go of when their holder dies."""
+"""File locks for one process at a time; the system releases them when their holder dies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,19 +8,19 @@ from filelock import FileLock, Timeout
 
 
 class Busy(Exception):
-    """Another process is at it."""
+    """Another process holds the lock."""
 
 
 @contextmanager
 def only_one(lock: Path, *, wait: bool = True) -> Iterator[None]:
-    """Holds a lock while its body runs; its folder is made.
+    """Hold a lock while the body runs; its folder is created.
 
     Args:
-        lock: file of the lock.
-        wait: for another holder; otherwise `Busy` is raised.
+        lock: lock file.
+        wait: whether to wait for another holder; otherwise `Busy` is raised.
 
     Raises:
-        Busy: another process holds it, and `wait` is false.
+        Busy: another process holds the lock, and `wait` is false.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:

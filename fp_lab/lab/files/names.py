@@ -1,4 +1,4 @@
-"""Names of files and folders: what can be one, and how it is shown (standard library only)."""
+"""Names of files and folders: checks and printable forms (standard library only)."""
 
 import os
 import re
@@ -16,23 +16,23 @@ IN_RUNS = (
 )
 IN_GRIDS = ("truth", "report", "reports", "efficiency", "grid.yaml", "command.txt", "index.parquet")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""All but tab and newline; marks that turn the direction of text; bytes of names that are no UTF-8."""
+"""Control characters but tab and newline; marks of text direction; bytes of names that are no UTF-8."""
 _LONGEST = 200  # bytes; file systems take 255, and more is put behind a name
 
 
 def check_folder_name(what: str, name: str, taken: Collection[str]) -> str:
-    """A name that can be one folder of its own.
+    """Check that a name can be one folder of its own.
 
     Args:
-        what: it is the name of, and where it is from, for the message.
-        name: to be checked.
-        taken: names of the lab's own beside it.
+        what: subject and origin of the name, for the message.
+        name: name to check.
+        taken: reserved names of the lab in the same folder.
 
     Returns:
         The name.
 
     Raises:
-        ValueError: empty, more than one folder, above its place, one of the lab's own, or no printable text.
+        ValueError: the name is empty, a path of several folders, a parent folder, reserved, or not printable.
     """
     fault = ""
     if not name.strip():
@@ -51,7 +51,7 @@ def check_folder_name(what: str, name: str, taken: Collection[str]) -> str:
 
 
 def shown(name: str) -> str:
-    r"""A name of a file as text that can be written anywhere.
+    r"""Return a file name as text that can be written anywhere.
 
     Bytes that are no UTF-8 and control characters are escaped, as in ``caf\xe9.mp4``; decomposed characters,
     as one system makes them and another does not, are composed.
@@ -64,5 +64,5 @@ def shown(name: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Text with its control characters as escapes."""
+    """Escape the control characters of a text."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -1,4 +1,4 @@
-"""Places of results: whether they can be written to, asked before hours of work, not after."""
+"""Checks that results can be written, before hours of work instead of after."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,11 @@ _LONGEST_NAME = 255  # bytes, of most file systems
 
 
 def check_folder(what: str, folder: Path) -> Path:
-    """A folder that can be written to, or can be made; nothing is left there.
+    """Check that a folder can be written to or created; nothing is left there.
 
     Args:
-        what: it is, for the message.
-        folder: as it was given.
+        what: subject of the message.
+        folder: folder as the user gave it.
 
     Raises:
         ValueError: a name in it is too long, something in the way is no folder, or the system refuses a file.
@@ -29,7 +29,7 @@ def check_folder(what: str, folder: Path) -> Path:
 
 
 def check_file(what: str, file: Path) -> Path:
-    """A file that can be written: its folder can, and it is no folder itself.
+    """Check that a file can be written: its folder can be, and it is no folder itself.
 
     Raises:
         ValueError: see `check_folder`.

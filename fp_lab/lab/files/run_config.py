@@ -1,4 +1,4 @@
-"""The settings that a run was made with, as its ``config.yaml`` has them: plain containers (no torch)."""
+"""Settings of a run from its ``config.yaml``, as plain containers (no torch)."""
 
 from pathlib import Path
 from typing import Any
@@ -8,17 +8,17 @@ import yaml
 from fp_data.damaged import naming_damage
 
 _DEEPEST = 100
-"""Lists and mappings in each other. A parser in C has no limit of its own but that of its stack."""
+"""Largest depth of nested lists and mappings. A parser in C has no limit but that of its stack."""
 
 
 def run_settings(path: Path) -> dict[str, Any]:
-    """Settings, nested as in the file; empty where there is none.
+    """Read the settings, nested as in the file; empty where there is no file.
 
     Args:
-        path: ``config.yaml`` of a run.
+        path: path of the run's ``config.yaml``.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     if not path.is_file():
         return {}
@@ -27,10 +27,11 @@ def run_settings(path: Path) -> dict[str, Any]:
 
 
 def parse_settings(text: str | bytes) -> dict[str, Any]:
-    """Settings as `fp_lab.lab.config.to_yaml` writes them.
+    """Parse settings as `fp_lab.lab.config.to_yaml` writes them.
 
     Raises:
-        ValueError: no YAML, or one that nothing here writes: deep, with aliases, or no mapping of mappings.
+        ValueError: no YAML, or YAML that fp_lab never writes: too deep, with aliases, or no mapping of
+            mappings.
     """
     try:
         _refuse_bombs(text)
@@ -46,7 +47,7 @@ def parse_settings(text: str | bytes) -> dict[str, Any]:
 
 
 def _refuse_bombs(text: str | bytes) -> None:
-    """What would take the stack or the memory of whoever builds it: events are read one by one."""
+    """Refuse YAML that would exhaust stack or memory when built; events are read one by one."""
     depth = 0
     for event in yaml.parse(text, yaml.CSafeLoader):
         if isinstance(event, yaml.AliasEvent):

@@ -1,4 +1,4 @@
-"""A run's folder: what is where, and which stages are done (standard library only)."""
+"""Folder of a run: its files, and which stages are done (standard library only)."""
 
 import hashlib
 import json
@@ -17,16 +17,16 @@ from fp_lab.lab.files.digests import Digest, file_digests
 Stage = Literal["train", "sample", "score"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 TRUTH_FOLDER = "truth"
-"""Folder in that of a grid with the scores of the ground truth."""
+"""Subfolder of a grid with the scores of the ground truth."""
 
 _OF_SEVERAL = {"efficiency.json", "provenance.json"}
-"""Files that several stages write; each keeps them in its record."""
+"""Files that several stages write; each stage keeps a copy in its record."""
 _LEAST: dict[str, dict[str, Any]] = {
     "train": {"train/model/model.safetensors": {}, "train/loss.parquet": {}},
     "sample": {"samples/own.safetensors": {}, "samples/true.safetensors": {}},
     "score": {"scores/summary.json": {}, "scores/videos.parquet": {}, "scores/frames.parquet": {}},
 }
-"""What has to be there of a stage whose record, an old one, names no files."""
+"""Least files of a stage whose record is old and names none."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The resolved experiment."""
+        """Settings of the run, resolved."""
         return self.path / "config.yaml"
 
     @property
@@ -47,7 +47,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Where an interrupted training continues."""
+        """Checkpoint that an interrupted training resumes from."""
         return self.path / "train" / "last.ckpt"
 
     @property
@@ -67,7 +67,7 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """Figures of the arm."""
+        """Summary of the arm's scores."""
         return self.path / "scores" / "summary.json"
 
     @property
@@ -77,7 +77,7 @@ class RunFolder:
 
     @property
     def provenance(self) -> Path:
-        """What each stage was made with."""
+        """Provenance of each stage."""
         return self.path / "provenance.json"
 
     @property
@@ -87,7 +87,7 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever works on the run."""
+        """Lock file, held by the process that works on the run."""
         return self.path / ".lock"
 
     @property
@@ -95,26 +95,26 @@ class RunFolder:
         return self.path / "failed.json"
 
     def failure(self, key: str) -> str | None:
-        """Why the run failed with this key, in one line; None where it did not."""
+        """Return why the run failed with this key, in one line; None where it did not."""
         found = _as_written(self._failure)
         return str(found.get("reason", "")) if found.get("key") == key else None
 
     def record_failure(self, key: str, reason: str, trace: str) -> None:
-        """Keep a failure: a run that would fail again is not tried again unasked."""
+        """Record a failure: a run that would fail again is retried only on request."""
         write_text(self.error, trace)
         write_text(self._failure, json.dumps({"key": key, "reason": reason}) + "\n")
 
     def forget_failure(self) -> None:
-        """The run has succeeded, or is to be tried again."""
+        """Remove the record of a failure: the run has succeeded, or is to be retried."""
         self.error.unlink(missing_ok=True)
         self._failure.unlink(missing_ok=True)
 
     def done_file(self, stage: str) -> Path:
-        """Written last, when a stage is complete: its key, and every file that it has left."""
+        """Record of a complete stage, written last: its key and all of its files."""
         return self.path / f"{stage}.done.json"
 
     def record_of(self, stage: str) -> dict[str, Any]:
-        """What `done_file` says: ``key``, ``seconds``, ``outputs`` and more; empty where there is none.
+        """Read `done_file`: ``key``, ``seconds``, ``outputs`` and more; empty where there is none.
 
         Raises:
             ValueError: it is damaged.
@@ -128,14 +128,14 @@ class RunFolder:
         return record | ({"outputs": outputs} if "outputs" in record else {}) | figures | seconds
 
     def is_done(self, stage: str, key: str) -> bool:
-        """Whether a stage was completed with this key, and all that it left is there and whole."""
+        """Return whether a stage was completed with this key and all of its files are intact."""
         return self._whole_record(stage).get("key") == key and not self.damage(stage)
 
     def damage(self, stage: str) -> dict[Path, str]:
-        """What is wrong with the files of a stage that was completed: file -> "is missing" or the like.
+        """Find damaged files of a completed stage: file -> fault, such as "is missing".
 
-        A file of the size and time that it was written with is believed; one of another time, as in a folder
-        that was copied, is read.
+        A file with its recorded size and time counts as intact; one of another time, as in a copied folder,
+        is read.
         """
         try:
             record = self.record_of(stage)
@@ -151,7 +151,7 @@ class RunFolder:
         return {file: fault for file, fault in found.items() if fault}
 
     def set_aside(self, stage: str) -> list[str]:
-        """Move damaged files of a stage into the run's folder; a line for each, and for each that is lost."""
+        """Move damaged files of a stage into the run's folder; return a line per damaged or lost file."""
         lines = []
         for file, fault in self.damage(stage).items():
             kept = f"; it is now {set_aside(file, self.path).name}" if file.exists() else ""
@@ -159,9 +159,9 @@ class RunFolder:
         return lines
 
     def clear(self, stage: str) -> None:
-        """Take away what a stage has left, so that nobody takes old figures for new ones.
+        """Remove the results of a stage, so that old ones are not taken for new ones.
 
-        A model stays until a new one replaces it, and a checkpoint until training has looked at it.
+        A model stays until a new one replaces it, and a checkpoint until training has read it.
         """
         self.done_file(stage).unlink(missing_ok=True)
         for old in () if stage in ("train", "report") else self._places(stage):
@@ -170,7 +170,7 @@ class RunFolder:
 
     @contextmanager
     def doing(self, stage: str, key: str) -> Iterator[None]:
-        """Marks a stage as done when its body succeeds."""
+        """Mark a stage as done when the body succeeds."""
         started = time.monotonic()
         yield
         files = [file for place in self._places(stage) for file in _files(place)]
@@ -181,13 +181,13 @@ class RunFolder:
         _write_json(self.done_file(stage), record)
 
     def _whole_record(self, stage: str) -> dict[str, Any]:
-        """The same; empty of one that is damaged."""
+        """Record of a stage as `record_of` reads it; empty for a damaged one."""
         with suppress(ValueError):
             return self.record_of(stage)
         return {}
 
     def _places(self, stage: str) -> tuple[Path, ...]:
-        """Files and folders that a stage writes, and nobody else."""
+        """Files and folders that only this stage writes."""
         scores = self.summary.parent
         return {
             "train": (self.model, self.loss, self.codebook),
@@ -198,11 +198,11 @@ class RunFolder:
         }[stage]
 
     def record_provenance(self, stage: str, made_with: Mapping[str, Any]) -> None:
-        """Keep what a stage was made with."""
+        """Record the provenance of a stage."""
         _write_json(self.provenance, _kept(self.provenance) | {stage: dict(made_with)})
 
     def record_efficiency(self, figures: Mapping[str, float]) -> None:
-        """Add figures to those that earlier stages have left."""
+        """Add metrics to those of earlier stages."""
         known = _kept(self.efficiency)
         peak = "peak_memory_mib"
         merged = known | dict(figures)
@@ -211,7 +211,7 @@ class RunFolder:
         _write_json(self.efficiency, merged)
 
     def lost(self) -> dict[Path, dict[str, Any]]:
-        """Files of several stages that lack something that was in them: file -> what it has to hold."""
+        """Shared files of several stages that have lost entries: file -> complete content."""
         records = [self._whole_record(stage) for stage in STAGES]
         lost = {}
         for file in (self.efficiency, self.provenance):
@@ -224,7 +224,7 @@ class RunFolder:
         return lost
 
     def restore(self) -> list[str]:
-        """Write again what is `lost`, from the records of the stages; a line for each file."""
+        """Rewrite the `lost` files from the records of the stages; return a line per file."""
         lines = []
         for file, content in self.lost().items():
             _kept(file)
@@ -245,7 +245,7 @@ def _written(file: Path, digest: Digest) -> dict[str, Any]:
 
 
 def _fault(file: Path, written: Mapping[str, Any], digest: Digest) -> str:
-    """What is wrong with a file that was written so; empty if nothing is."""
+    """Fault of a file against its record; empty if there is none."""
     if not file.is_file():
         return "is missing"
     found = file.stat()
@@ -257,7 +257,7 @@ def _fault(file: Path, written: Mapping[str, Any], digest: Digest) -> str:
 
 
 def _kept(path: Path) -> dict[str, Any]:
-    """A record; an empty one where there is none, or a damaged one, which is set aside."""
+    """Read a record; empty where there is none, or where it is damaged and set aside."""
     try:
         return read_json(path)
     except ValueError:
@@ -270,13 +270,13 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _as_written(path: Path) -> dict[str, Any]:
-    """A record; an empty one where there is none that can be read."""
+    """Read a record; empty where there is none that can be read."""
     with suppress(ValueError):
         return read_json(path)
     return {}
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """sha256 of plain containers, whatever the order of their keys."""
+    """Return the sha256 of plain containers, independent of the order of keys."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

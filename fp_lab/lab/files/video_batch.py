@@ -1,4 +1,4 @@
-"""Batches of videos at rest: uint8 frames and what is known of them, in one safetensors file."""
+"""Batches of videos on disk: uint8 frames and their metadata in one safetensors file."""
 
 import hashlib
 import json
@@ -15,9 +15,9 @@ from fp_data.atomic import replacing
 from fp_data.damaged import naming_damage, parse_json
 
 GIVEN = -1
-"""In `Videos.order`: the frame was given, no section made it."""
+"""Mark in `Videos.order` of a given frame, which no section generated."""
 HISTORIES = ("own", "true")
-"""Of which an arm generates its videos: its own frames, or the true ones."""
+"""Histories that an arm generates from: its own frames, or the true ones."""
 _ENTRY = "videos"
 
 
@@ -27,15 +27,14 @@ class Videos:
 
     Attributes:
         frames: uint8 ``b t h w c``, RGB.
-        captions: one per video.
-        seeds: one per video; it decided the scene or clip, and the noise.
-        order: for each frame the index of the section that made it, in generation order; `GIVEN` for given
-            frames.
+        captions: one caption per video.
+        seeds: one seed per video, which decided the scene or clip, and the noise.
+        order: index of the section that generated each frame, in generation order; `GIVEN` for given frames.
         fps: frames per second.
-        contents: sha256 of the true video behind each, by which it is known where it has no caption: seeds
-            draw other videos from other data. Empty where there is none.
-        own_scenes: videos that share a caption show scenes of their own, as those of a world do, which may
-            tell little or nothing in captions; windows of clips with one caption may be of one clip.
+        contents: sha256 of the true video of each, which identifies videos without caption: seeds draw other
+            videos from other data. Empty where there is none.
+        own_scenes: whether videos that share a caption show different scenes, as those of a world do, whose
+            captions may tell little or nothing; windows of clips with one caption may be of one clip.
     """
 
     frames: Tensor
@@ -47,7 +46,7 @@ class Videos:
     own_scenes: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not fit together."""
+        """Check that the parts fit together."""
         count, length = self.frames.shape[:2]
         if not count == len(self.captions) == len(self.seeds) or length != len(self.order):
             raise ValueError(
@@ -57,9 +56,9 @@ class Videos:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """What each video was asked to be: its caption, or the content of the true one.
+        """Prompt of each video: its caption, or the content of the true video.
 
-        Of a caption that scenes share, each has its content beside it.
+        Where scenes share a caption, the content is appended.
         """
         if not self.contents:
             return self.captions
@@ -82,7 +81,7 @@ class Videos:
 
     @cached_property
     def generated(self) -> tuple[int, ...]:
-        """Frame indices as they were generated, given ones left out."""
+        """Frame indices in generation order, without given frames."""
         return tuple(frame for section in self.sections for frame in section)
 
     def save(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files of a codec or a base, and what identifies them."""
+"""Weights files of a codec or a base, and their identity."""
 
 import hashlib
 import re
@@ -16,32 +16,33 @@ from fp_lab.weights.shipped import own_folder
 What = Literal["codec", "base"]
 
 _PARTS: dict[What, str] = {"codec": "vae", "base": "transformer"}
-"""Folders of a pipeline of diffusers."""
+"""Subfolders of a diffusers pipeline."""
 _COMMANDS: dict[What, str] = {"codec": "fp-lab codec train", "base": "fp-lab pretrain"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def is_own(what: What, source: str) -> bool:
-    """Whether a codec or a base is fp_lab's own, or would be, not one in diffusers' format."""
+    """Return whether a codec or a base has fp_lab's own format, not that of diffusers."""
     if source == "shipped" or (Path(source) / WEIGHTS_FILE).is_file():
         return True
     return not Path(source).is_dir() and not _HUB_ID.fullmatch(source)
 
 
 def latent_stride(codec: str) -> int:
-    """Pixels per latent row of a codec: by the config of one of fp_lab's own; 8 of those of diffusers."""
+    """Pixels per latent row of a codec: read from the config of fp_lab's own; 8 for those of diffusers."""
     return codec_config(codec).spatial if is_own("codec", codec) else 8
 
 
 def weights_files(what: What, source: str) -> tuple[Path, ...]:
-    """All files that a codec or a base depends on, sorted.
+    """List all files that a codec or a base depends on, sorted.
 
     Args:
-        what: which of both.
+        what: codec or base.
         source: ``shipped``, a folder of fp_lab's own, or a folder or hub id in diffusers' format.
 
     Raises:
-        ValueError: it is not there, or a base is of a pipeline with parts that would be passed over.
+        ValueError: there are no such weights, or a base is part of a pipeline with components that would be
+            ignored.
     """
     advice = (
         f"train one with `{_COMMANDS[what]}` or point "
@@ -65,10 +66,10 @@ def weights_files(what: What, source: str) -> tuple[Path, ...]:
 
 
 def weights_sha256(what: What, source: str) -> str:
-    """sha256 of the weights of a codec or a base; of one in diffusers' format of all its files.
+    """sha256 of the weights of a codec or a base; in diffusers' format, of all files.
 
     Raises:
-        ValueError: it is not there.
+        ValueError: there are no such weights.
     """
     files = weights_files(what, source)
     if is_own(what, source):
@@ -77,11 +78,11 @@ def weights_sha256(what: What, source: str) -> str:
 
 
 def weights_identity(files: Sequence[Path], folder: Path) -> str:
-    """sha256 of files and of their places in a folder.
+    """sha256 of files and their relative paths.
 
     Args:
-        files: tens of gigabytes, read again only when one has changed.
-        folder: all are in it; where it lies does not count.
+        files: weights files, up to tens of gigabytes; read again only when changed.
+        folder: folder that holds all of them; its own path does not count.
     """
     total = hashlib.sha256()
     for path, sha256 in digests_of(files).items():

@@ -1,1 +1,1 @@
-"""Grids: what their arms are, which folders they get, what is refused, how they are done."""
+"""Grids: arms, their folders, checks before the start, and execution."""

@@ -1,4 +1,4 @@
-"""What sets the arms of a grid apart: the product of its axes less what is excluded, and further arms."""
+"""Settings of a grid's arms: the product of its axes without excluded entries, and further arms."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,14 +10,14 @@ from fp_lab.lab.config import Document, ExperimentConfig, value_of
 
 
 def differences(path: Path, file: Document) -> Iterator[tuple[dict[str, Any], Mapping[str, int]]]:
-    """The settings of each arm, and the lines of their keys.
+    """Return the settings of each arm, and the lines of their keys.
 
     Args:
-        path: of the grid file, for messages.
-        file: what it holds: ``axes``, ``exclude`` and ``arms``.
+        path: path of the grid file, for messages.
+        file: content of the file: ``axes``, ``exclude`` and ``arms``.
 
     Raises:
-        ValueError: names the file and the key that is wrong.
+        ValueError: a key is wrong; the message names it and the file.
     """
     axes = _axes(path, file)
     excluded = [_excluded(path, file, axes, number) for number in range(len(_list(path, file, "exclude")))]
@@ -51,7 +51,7 @@ def _axes(path: Path, file: Document) -> dict[str, list[Any]]:
 
 
 def _excluded(path: Path, file: Document, axes: Mapping[str, Sequence[Any]], number: int) -> dict[str, Any]:
-    """One entry of ``exclude`` by the keys of the axes."""
+    """One entry of ``exclude``, by the keys of the axes."""
     place = f"exclude.{number}"
     entry = dict(_items(path, file, place, file.values["exclude"][number], axes))
     for key, value in entry.items():
@@ -74,7 +74,7 @@ def _items(
     known: Mapping[str, Any] | None = None,
     prefix: str = "",
 ) -> Iterator[tuple[str, Any]]:
-    """Values by their dotted keys, be they nested or not; those of known keys as they are."""
+    """Values by dotted key, nested or not; those of known keys unchanged."""
     if not isinstance(values, Mapping):
         raise _wrong(path, file, place, values, "keys with values")
     for key, value in values.items():
@@ -86,7 +86,7 @@ def _items(
 
 
 def _same(key: str, one: Any, other: Any) -> bool:
-    """Whether two values of a setting are the same, however they are written."""
+    """Return whether two values of a setting are equal, however they are written."""
     return bool(_typed(key, one) == _typed(key, other))
 
 

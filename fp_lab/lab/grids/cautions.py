@@ -1,4 +1,4 @@
-"""What is to be said of arms before they cost anything: of base, lengths, kernels and families."""
+"""Cautions on arms before they run: on base, lengths, kernels and families."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,7 +13,7 @@ from fp_lab.recipe.lengths import left_over, not_whole
 
 
 def cautions(arms: Sequence[Arm]) -> list[str]:
-    """Each remark once, with the first of the arms that it is about."""
+    """List each remark once, with the first arm that it is about."""
     about: dict[str, list[str]] = {}
     for arm in arms:
         model, data = arm.config.model, arm.config.data
@@ -29,12 +29,12 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
 
 
 def length_remarks(config: ExperimentConfig) -> tuple[str, ...]:
-    """Of an arm's training windows and of its evaluation videos; none where all are whole sections."""
+    """Remarks on lengths of an arm's training windows and evaluation videos that are no whole sections."""
     return (*_on_windows(config), *_on_videos(config))
 
 
 def kernel_remarks(config: ExperimentConfig) -> tuple[str, ...]:
-    """Of kernels too coarse for an arm's evaluation videos and training windows, see `misfits`."""
+    """Remarks on kernels too coarse for an arm's evaluation videos and training windows, see `misfits`."""
     data = config.data
     sizes: dict[tuple[int, int], str] = {}
     with suppress(ValueError):  # see _on_windows
@@ -48,7 +48,7 @@ def kernel_remarks(config: ExperimentConfig) -> tuple[str, ...]:
 
 
 def family_remarks(config: ExperimentConfig) -> tuple[str, ...]:
-    """Of families that are asked for and do not apply to an arm's videos."""
+    """Remarks on requested families that do not apply to an arm's videos."""
     from fp_lab.lab.scoring.score_run import left_out  # slow to import
 
     return tuple(

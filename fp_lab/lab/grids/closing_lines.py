@@ -1,4 +1,4 @@
-"""The last lines of a grid: the table, the report, the command that opens MLflow (no torch, no MLflow)."""
+"""Closing lines of a grid: table, report, command that opens MLflow (no torch, no MLflow)."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ TABLE_FILE, PAGE_FILE = "table.txt", "index.html"
 
 
 def ending(folder: Path, runs: Path) -> str:
-    """What to look at next.
+    """Return the closing lines, with what to look at next.
 
     Args:
-        folder: of the grid.
-        runs: folder of runs, which holds the tracking store.
+        folder: folder of the grid.
+        runs: folder of runs, with the tracking store.
     """
     table = folder / REPORT_FOLDER / TABLE_FILE
     lines = [table.read_text(encoding="utf-8").rstrip()] if table.is_file() else []

@@ -1,4 +1,4 @@
-"""Which arms `fp-lab efficiency` measures: by names of recipes, baselines or grids."""
+"""Arms that `fp-lab efficiency` measures, by names of recipes, baselines or grids."""
 
 from collections.abc import Sequence
 
@@ -12,24 +12,24 @@ from fp_lab.recipe.notation import RecipeError
 
 
 def sides_of(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Side, ...]:
-    """Arms by their names, then the full history and the full sequence, at the first arm's sizes.
+    """Return arms by name, then the full history and the full sequence, at the first arm's sizes.
 
     Args:
-        names: ablation names, baselines, or grids whose arms are meant; none for the recipe of ``base``.
+        names: names of ablations, baselines or grids; empty: the recipe of ``base``.
         overrides: ``key=value`` settings of every arm.
 
     Raises:
-        ValueError: a name that is none of these.
+        ValueError: a name is unknown.
     """
     arms = [side for name in names or (None,) for side in _named(name, overrides)]
     return compared(arms, (full_history, full_sequence))
 
 
 def sides_of_grid(grid: Grid) -> tuple[Side, ...]:
-    """The arms of a grid, each once whatever its seeds, and the full sequence.
+    """Return the arms of a grid, each once whatever its seeds, and the full sequence.
 
     Raises:
-        ValueError: an arm over a transformer of diffusers.
+        ValueError: an arm is over a transformer of diffusers.
     """
     return compared(_arms_once(grid), (full_sequence,))
 
@@ -63,6 +63,6 @@ def _arms_of_grid(name: str, overrides: Sequence[str], error: RecipeError) -> li
 
 
 def _arms_once(grid: Grid) -> list[Side]:
-    """One of the seeds of each arm, by the name of its folder."""
+    """Pick one seed of each arm, by folder name."""
     named = {arm.folder.parent.name: arm.config for arm in grid.arms}
     return [Side(name, config) for name, config in named.items()]

@@ -1,4 +1,4 @@
-"""What cannot be done is refused before anything is trained: by what files and the machine tell."""
+"""Feasibility checks of arms before any training, by files and machine."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,13 +23,13 @@ _COPIES = 3  # of the evaluation videos: true ones, generated ones, those from t
 
 
 def check_feasible(arms: Sequence[Arm]) -> None:
-    """Refuse arms that nothing but a change of their settings can bring to an end.
+    """Refuse arms that cannot finish with their settings.
 
     Args:
-        arms: those that are to be done.
+        arms: arms to run.
 
     Raises:
-        ValueError: names the arm, its setting and what was expected.
+        ValueError: an arm is not feasible; the message names it, its setting and what was expected.
     """
     for arm in arms:
         try:
@@ -50,7 +50,7 @@ def _check_families(config: ExperimentConfig) -> None:
 
 
 def _check_memory(config: ExperimentConfig) -> None:
-    """Latents of training videos, pixels of evaluation videos and a context are held in memory as a whole."""
+    """Check memory: latents of training videos, pixels of evaluation videos and a context are held whole."""
     data, evaluation = config.data, config.evaluation
     here, needed, fault = psutil.virtual_memory().total, 0, ""
     with suppress(ValueError):  # a codec that is not there is named by who needs it
@@ -69,10 +69,10 @@ def _check_memory(config: ExperimentConfig) -> None:
 
 
 def _packed(config: ExperimentConfig, shape: LatentShape) -> int:
-    """Bytes of the context of a training batch at the input of the backbone, the least that it takes.
+    """Bytes of a training batch's context at the input of the backbone, a lower bound of its memory.
 
-    Frames that a video does not have are embedded too, and left out afterwards where they are dropped: levels
-    of a million frames take their memory whatever the videos' length.
+    Frames that a video does not have are embedded too, and dropped only afterwards: levels of a million
+    frames take their memory whatever the videos' length.
     """
     if uses_diffusers_backbone(config):
         return 0
@@ -81,7 +81,7 @@ def _packed(config: ExperimentConfig, shape: LatentShape) -> int:
 
 
 def _check_windows(windows: ClipsConfig, setting: str) -> None:
-    """Clips have to be long enough for the windows that are cut from them."""
+    """Check that clips are long enough for their windows."""
     try:
         require_window(windows)
     except NoVideos as error:
@@ -91,7 +91,7 @@ def _check_windows(windows: ClipsConfig, setting: str) -> None:
 
 
 def _windows(config: ExperimentConfig) -> Iterator[tuple[ClipsConfig, str]]:
-    """What is cut from clips, and the setting of its length."""
+    """Windows to cut from clips, each with the setting of its length."""
     if config.data.kind == "clips":
         if config.data.cache is None:
             yield clips_of(config.data, config.data.frames, held_out=False), "data.clips.frames"

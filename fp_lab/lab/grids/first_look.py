@@ -1,4 +1,4 @@
-"""The first figures of an arm: one line for the terminal, as soon as it is scored."""
+"""First results of an arm, one line for the terminal as soon as it is scored."""
 
 import math
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ _DRIFT = ".drift"
 
 
 def first_look(scores: Path) -> str:
-    """What an arm recalls or how much it drifts, both from generated history; empty without figures.
+    """Describe recall or drift of an arm, from generated history; empty without results.
 
     In still scenes (worlds curtain and walk): PSNR against the truth of what comes back, and the share of
     objects that are restored, means over videos. Elsewhere: mean |d| of each score of one family.
 
     Args:
-        scores: folder of an arm's scores.
+        scores: folder of the arm's scores.
     """
     if (file := scores / FORGETTING_FILE).is_file() and (recalled := _recalled(read_json(file))):
         return recalled

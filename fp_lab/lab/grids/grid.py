@@ -1,4 +1,4 @@
-"""What a grid is: a base, axes and further arms, seeds; every arm is a small difference from the base."""
+"""Grids: a base, axes and further arms, seeds; every arm is a small difference from the base."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from fp_lab.recipe.parts import PARTS
 
 GRID_KEYS = ("name", "base", "common", "axes", "arms", "exclude", "seeds")
 OVERRIDDEN = ("name", "seeds")
-"""Those of them that the command line may say."""
+"""Keys of a grid that the command line may override."""
 _LONGEST_NAME = 160  # bytes
 
 
@@ -38,10 +38,10 @@ class Arm:
     """One arm with one seed.
 
     Attributes:
-        name: the recipe, and what else sets the arm apart; a folder's name.
-        seed: of training.
-        config: resolved.
-        place: folder of its runs, by default its name; see `fp_lab.lab.grids.placement`.
+        name: recipe and differing settings of the arm; name of its folder.
+        seed: seed of the training.
+        config: resolved settings.
+        place: folder of the arm's runs, by default its name; see `fp_lab.lab.grids.placement`.
     """
 
     name: str
@@ -50,23 +50,23 @@ class Arm:
     place: str = ""
 
     def __post_init__(self) -> None:
-        """Take the name for the place, unless another one is chosen."""
+        """Use the name as folder, unless another one is chosen."""
         object.__setattr__(self, "place", self.place or self.name)
 
     @property
     def folder(self) -> Path:
-        """Where it runs, relative to the grid's folder."""
+        """Folder of the run, relative to the grid's folder."""
         return Path(self.place) / f"seed{self.seed}"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Arms that are compared.
+    """Arms to compare.
 
     Attributes:
-        name: of its folder under runs.
-        arms: in the order in which they run.
-        files: every file that was read.
+        name: name of its folder under runs.
+        arms: arms in running order.
+        files: all files that were read.
     """
 
     name: str
@@ -74,23 +74,23 @@ class Grid:
     files: tuple[Path, ...]
 
     def to_yaml(self) -> str:
-        """The resolved grid: its name and the folder of every arm; each folder holds its config."""
+        """Write the resolved grid as YAML: its name and the folder of every arm, which holds the config."""
         arms = [{"name": arm.place, "seed": arm.seed, "folder": arm.folder.as_posix()} for arm in self.arms]
         return yaml_of({"name": self.name, "arms": arms})
 
 
 def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
-    """A grid from its file; the keys are `GRID_KEYS`.
+    """Load a grid from its file; the keys are `GRID_KEYS`.
 
     ``axes`` maps keys to lists of values, whose product makes arms, less those that match an entry of
     ``exclude``; ``arms`` lists further arms; ``common`` holds what differs from the base in every arm.
 
     Args:
-        name: of the file, see `find_experiment`.
+        name: name of the file, see `find_experiment`.
         overrides: ``key=value`` entries that apply to every arm; ``seeds`` and ``name`` are the grid's.
 
     Raises:
-        ValueError: unknown keys, values of the wrong type, or two arms that are the same.
+        ValueError: a key is unknown, a value has the wrong type, or two arms are equal.
     """
     path = find_experiment(name)
     asked = override_layer(overrides, ExperimentConfig)
@@ -125,7 +125,7 @@ def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
 
 
 def single(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
-    """An experiment file as a grid of one arm."""
+    """Load an experiment file as a grid of one arm."""
     path = find_experiment(name)
     layers = read_layers(path, ExperimentConfig)
     arm = _arm([*layers, override_layer(overrides, ExperimentConfig)], {}, None)
@@ -133,7 +133,7 @@ def single(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
 
 
 def _name(path: Path, origin: object, values: Mapping[str, Any]) -> str:
-    """Of the folder under runs: as the file says, else that of the file."""
+    """Name of the folder under runs: from the file's content, else the file's name."""
     return check_folder_name(f"{origin}: name", str(values.get("name", path.stem)), IN_RUNS)
 
 
@@ -154,7 +154,7 @@ def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> A
 
 
 def folder_name(name: str, apart: Mapping[str, Any]) -> str:
-    """A name and what sets it apart, as the name of a folder; a long one ends in a digest of the whole."""
+    """Make a folder name from a name and differing settings; a long one ends in a digest of the whole."""
     whole = "".join([name, *(f"--{key}={value}" for key, value in apart.items())])
     safe = re.sub(r"[^\w.+=,-]+", "-", whole)
     if len(safe.encode()) > _LONGEST_NAME:
@@ -183,7 +183,7 @@ def _seeds(origin: object, value: Any) -> list[int]:
 
 
 def _refuse_seed(layers: Sequence[Layer]) -> None:
-    """The seeds of a grid come last, so that one of an arm would be passed over."""
+    """Refuse seeds of single arms, which the seeds of the grid would override."""
     for layer in layers:
         if "seed" in layer.values:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Measure the arms of a grid in turn, once for their settings, and keep it in the grid's folder."""
+"""Measurement of the efficiency of a grid's arms, once per settings, stored in the grid's folder."""
 
 import json
 from dataclasses import asdict, replace
@@ -15,20 +15,20 @@ from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.scoring.files import plain
 
 ROUNDS = 2
-"""There and back."""
+"""Number of rounds: there and back."""
 _ON_A_CPU = 4  # samples per step, which keep its cores busy: time for 1,000 samples is that of larger batches
 
 
 def efficiency_of(grid: Grid, folder: Path, progress: Progress) -> dict[str, dict[str, float]]:
-    """Measure what is not measured yet; figures of every arm by the name of its folder, else nothing.
+    """Measure unmeasured arms; return measurements of every arm by folder name, else nothing.
 
     Args:
-        grid: the arms.
-        folder: of the grid; what it holds already of the same settings is not measured again.
-        progress: hears of every piece.
+        grid: grid with the arms.
+        folder: folder of the grid; measurements there with the same settings are reused.
+        progress: called for every piece.
 
     Raises:
-        ValueError: arms whose steps cannot be compared, or that are not the lab's own.
+        ValueError: the arms' steps cannot be compared, or an arm is not over the lab's own backbone.
     """
     sides = sides_of_grid(grid)
     keys = {side.name: cost_key(to_yaml(side.config)) for side in sides}

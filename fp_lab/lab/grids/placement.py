@@ -1,6 +1,6 @@
-"""Which folder an arm runs in: it belongs to one identity, and its results are never replaced unasked.
+"""Folders of arms: each belongs to one identity, and results are replaced only on request.
 
-An arm with other settings goes beside it, into a folder whose name carries what differs.
+An arm with other settings goes beside it, into a folder named by the difference.
 """
 
 import os
@@ -27,16 +27,16 @@ _OTHER = {
 
 @dataclass(frozen=True)
 class Placed:
-    """Where the arms of one command run.
+    """Folders of the arms of one command.
 
     Attributes:
-        grid: the arms with their folders.
-        identities: of the arms, in their order.
-        keys: of their stages, in the same order.
-        trained: run folders whose trained model an arm may take over, in the same order.
-        folder: of the grid.
+        grid: grid with the arms' folders.
+        identities: identities of the arms, in order.
+        keys: keys of their stages, in the same order.
+        trained: run folders whose model an arm may reuse, in the same order.
+        folder: folder of the grid.
         reported: folder of this command's ``grid.yaml`` and ``report``.
-        lines: which arms go beside others and why.
+        lines: messages on arms that go beside others, with the reason.
     """
 
     grid: Grid
@@ -49,7 +49,7 @@ class Placed:
 
     @property
     def arms(self) -> dict[Path, Identity]:
-        """Folders of the arms and what they belong to."""
+        """Yield the folders of the arms with their identities."""
         return {
             self.folder / arm.place: identity
             for arm, identity in zip(self.grid.arms, self.identities, strict=True)
@@ -57,30 +57,30 @@ class Placed:
 
     @property
     def title(self) -> str:
-        """Name of the grid, and what sets this command apart where all its arms are beside others."""
+        """Name of the grid, with the difference where all arms of this command are beside others."""
         apart = "" if self.reported == self.folder else f" {self.reported.name}"
         return f"{self.grid.name}{apart}"
 
     def seeds(self, place: Path) -> list[str]:
-        """Names of the seeds' folders in an arm's folder."""
+        """List the names of the seeds' folders in an arm's folder."""
         return [arm.folder.name for arm in self.grid.arms if self.folder / arm.place == place]
 
 
 def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:
     """Choose a folder for every arm; nothing is written.
 
-    An arm goes where its identity is, be it beside; else into the folder of its name if that is free; else
-    beside it.
+    An arm goes to the folder of its identity; else into the folder of its name if that is free; else beside
+    it.
 
     Args:
-        grid: the arms.
-        folder: of the grid.
-        in_place: take the folder of the arm's name; other results there are to be replaced.
-        redo: the stages are to be done again, though they are done.
+        grid: grid with the arms.
+        folder: folder of the grid.
+        in_place: whether to take the folder of the arm's name and replace other results there.
+        redo: whether to repeat stages that are done.
 
     Raises:
-        ValueError: the codec or the base of an arm is not there; results cannot be replaced, as another
-            process is at them or as they have other seeds too.
+        ValueError: the codec or the base of an arm is missing; results cannot be replaced, as another process
+            uses them or they have other seeds too.
     """
     names = {arm.name for arm in grid.arms}
     inputs = _inputs(grid.arms)
@@ -121,7 +121,7 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
 
 
 def _inputs(arms: Sequence[Arm]) -> list[Inputs]:
-    """What each arm reads; arms that read the same share it: folders of clips may be large."""
+    """Inputs of each arm; arms with the same inputs share them, as folders of clips may be large."""
     read: dict[str, Inputs] = {}
     sources = [str((arm.config.codec, arm.config.model, arm.config.data)) for arm in arms]
     for arm, source in zip(arms, sources, strict=True):
@@ -131,13 +131,13 @@ def _inputs(arms: Sequence[Arm]) -> list[Inputs]:
 
 
 def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:
-    """Choose a folder for every arm and keep others out of it; to be called while `choosing`.
+    """Choose a folder for every arm and reserve it; to be called while `choosing`.
 
     Args:
-        grid: the arms.
-        folder: of the grid.
-        in_place: see `place_arms`.
-        redo: see `place_arms`.
+        grid: grid with the arms.
+        folder: folder of the grid.
+        in_place: whether to replace other results, see `place_arms`.
+        redo: whether to repeat stages, see `place_arms`.
 
     Raises:
         ValueError: see `place_arms`.
@@ -149,7 +149,7 @@ def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
 
 
 def release(placed: Placed) -> None:
-    """Give up folders that nothing was written into, so that other settings may have them."""
+    """Release folders without results, so that other settings may use them."""
     with choosing(placed.folder):
         for place in placed.arms:
             if not any(results_in(place)):
@@ -157,7 +157,7 @@ def release(placed: Placed) -> None:
 
 
 def _folders(folder: Path) -> list[str]:
-    """Names of the folders in a grid's, sorted; none where it is not there yet."""
+    """Names of the folders in a grid's folder, sorted; none where it does not exist yet."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
 
 
@@ -173,7 +173,7 @@ def _choose(
     there: Sequence[str],
     names: Collection[str],
 ) -> str:
-    """A folder of the same identity, or a free one: none that another arm of the grid is named after."""
+    """Choose a folder of the same identity, or a free one that no other arm of the grid is named after."""
 
     def at(name: str) -> Identity | None:
         return known.get(name) or occupant(folder / name)
@@ -202,7 +202,7 @@ def _trained(folder: Path, arm: Arm, identity: Identity, there: Sequence[str]) -
 
 
 def _require_replaceable(placed: Placed) -> None:
-    """Refuse to replace what someone is at, or part of what belongs together."""
+    """Refuse to replace results in use, or some seeds of an arm without the others."""
     for arm, identity in zip(placed.grid.arms, placed.identities, strict=True):
         place = placed.folder / arm.place
         found = occupant(place)
@@ -224,13 +224,13 @@ def _require_replaceable(placed: Placed) -> None:
 
 
 def _reported(folder: Path, arms: Sequence[Arm]) -> Path:
-    """The grid's folder; where all arms are beside others, one of their own."""
+    """Folder of the report: the grid's, or a separate one where all arms are beside others."""
     apart = list(dict.fromkeys(arm.place.removeprefix(arm.name).removeprefix("--") for arm in arms))
     return folder / "reports" / folder_name("--".join(apart), {}) if all(apart) else folder
 
 
 def _lines(folder: Path, arms: Sequence[Arm], identities: Sequence[Identity]) -> Iterator[str]:
-    """One line for all arms that go beside others, or replace them, for the same reason."""
+    """Make one line for all arms that go beside others, or replace them, for the same reason."""
     apart: dict[tuple[str, bool], dict[str, None]] = {}
     for arm, identity in zip(arms, identities, strict=True):
         there = occupant(folder / arm.name)
@@ -248,7 +248,7 @@ def _lines(folder: Path, arms: Sequence[Arm], identities: Sequence[Identity]) ->
 
 
 def _apart(there: Identity, here: Identity) -> str:
-    """What sets results that are there apart from those that are asked for."""
+    """Describe how existing results differ from the requested ones."""
     differing = there.differences(here) if there.settings else {}
     if not differing:
         what = " and ".join(_OTHER[name] for name in there.unlike(here))

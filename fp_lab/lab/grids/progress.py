@@ -1,4 +1,4 @@
-"""What a terminal shows of a grid: bars for it and for every arm at work, a line for what is done."""
+"""Progress of a grid on a terminal: bars for the grid and running arms, a line per finished arm."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +15,8 @@ class GridProgress(Shown):
     """The bars of a grid. Without a terminal there are no bars, only lines.
 
     Args:
-        console: where they are shown.
-        arms: of the grid.
+        console: console that shows the bars.
+        arms: number of arms of the grid.
     """
 
     def __init__(self, console: Console, arms: int) -> None:
@@ -24,16 +24,16 @@ class GridProgress(Shown):
         self._grid = self._progress.add_task("grid", total=arms, note="")
 
     def arm(self, label: str, tracked: TrackedRun) -> "ArmProgress":
-        """A bar for an arm that is to begin."""
+        """Create a bar for an arm that is to begin."""
         return ArmProgress(self, self._progress, label, tracked)
 
     def arm_done(self) -> None:
-        """An arm has ended, one way or the other."""
+        """Count an arm as ended, done or failed."""
         self._progress.advance(self._grid)
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
-        """A bar without an end while its body runs."""
+        """Show a bar without an end while the body runs."""
         bar = self._progress.add_task(f"  {what}", total=None, note="")
         try:
             yield
@@ -42,7 +42,7 @@ class GridProgress(Shown):
 
 
 class ArmProgress(Reporter):
-    """The bar of one arm; what it hears is handed on to the tracked run."""
+    """Progress bar of one arm, which passes reports on to the tracked run."""
 
     def __init__(self, grid: GridProgress, progress: Progress, label: str, tracked: TrackedRun) -> None:
         self._shown, self._progress, self._label, self._tracked = grid, progress, label, tracked
@@ -53,7 +53,7 @@ class ArmProgress(Reporter):
         self._tracked.open()
 
     def begin(self, stage: str, total: int) -> None:
-        """The bar is of another stage now."""
+        """Start the bar of another stage."""
         self.end()
         self._bar = self._progress.add_task(f"  {stage}", total=total, note=self._label)
 
@@ -64,11 +64,11 @@ class ArmProgress(Reporter):
             self._progress.update(self._bar, completed=done, note=shown)
 
     def trained(self, step: Step) -> None:
-        """Hand a step on."""
+        """Pass on a training step."""
         self._tracked.log_step(step)
 
     def machine(self, figures: Mapping[str, float]) -> None:
-        """Hand the load of the machine on."""
+        """Pass on system metrics."""
         self._tracked.log_machine(figures)
 
     def say(self, line: str) -> None:
@@ -76,7 +76,7 @@ class ArmProgress(Reporter):
         self._shown.say(line)
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._progress.remove_task(self._bar)
             self._bar = None

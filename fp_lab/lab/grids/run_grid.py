@@ -1,4 +1,4 @@
-"""Run a grid: arms by an engine, failures apart from the others, finished ones found again."""
+"""Execution of a grid: arms run by an engine, failures are isolated, finished arms reused."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -32,16 +32,16 @@ _TRUTH_FILE = "truth.json"
 
 @dataclass(frozen=True)
 class GridResult:
-    """How a grid ended.
+    """Outcome of a grid.
 
     Attributes:
-        folder: of the grid.
+        folder: folder of the grid.
         reported: folder of the command's ``grid.yaml`` and ``report``; that of the grid unless all arms lie
             beside others.
-        runs: folders of the arms.
+        runs: run folders of the arms.
         report: page that compares the arms; None where scores are missing.
         failed: labels of arms that did not finish, with the reason.
-        halted: why the grid was given up; empty unless its folder could not be written to.
+        halted: reason why the grid was stopped; empty unless its folder could not be written to.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class GridResult:
 
 
 def fetch_data(grid: Grid, console: Console) -> None:
-    """Bring clips that a grid needs and that are not there yet."""
+    """Fetch clips that a grid needs and that are missing."""
     for clips in {arm.config.data.clips for arm in grid.arms if arm.config.data.kind == "clips"}:
         clips_folder(
             clips, lambda line: None if "there already" in line else console.print(line, markup=False)
@@ -76,20 +76,20 @@ def run_grid(
     """Bring every arm up to date, then compare them.
 
     Args:
-        grid: the arms.
+        grid: grid with the arms.
         runs: folder of runs.
-        console: where progress is shown.
-        command: that asked for it, for the report.
-        stages: a beginning of `STAGES`; without scores there is no report.
-        engine: where arms are done; None: one after another in this process.
-        retry_failed: try arms again that failed before, though nothing about them has changed.
-        in_place: replace other results in the folders of the arms' names.
-        redo: do all stages again.
-        efficiency: measure batch and time efficiency of the arms in turn, when they are done.
+        console: console that shows progress.
+        command: command line, for the report.
+        stages: stages to run, the first ones of `STAGES`; without scores there is no report.
+        engine: engine that runs arms; None: one after another in this process.
+        retry_failed: whether to retry arms that failed before, though nothing about them has changed.
+        in_place: whether to replace other results in the folders of the arms' names.
+        redo: whether to repeat all stages.
+        efficiency: whether to measure batch and time efficiency of the arms in turn, when they are done.
 
     Raises:
-        KeyboardInterrupt: after the tracked runs are closed as killed.
-        ValueError: results that cannot be replaced, see `claim_arms`; arms that cannot be done, see
+        KeyboardInterrupt: raised on after the tracked runs are closed as killed.
+        ValueError: results cannot be replaced, see `claim_arms`, or an arm is not feasible, see
             `check_feasible`.
     """
     with (
@@ -133,7 +133,7 @@ def _check(arms: Sequence[Arm]) -> None:
 def _claimed(
     grid: Grid, runs: Path, stages: Sequence[Stage], *, in_place: bool, redo: bool
 ) -> Iterator[tuple[Placed, list[Job]]]:
-    """Arms in folders that nobody else is given meanwhile; the same as jobs."""
+    """Reserve folders for the arms; return them with their jobs."""
     folder = runs / grid.name
     with choosing(folder):
         placed = claim_arms(grid, folder, in_place=in_place, redo=redo)
@@ -147,12 +147,12 @@ def _claimed(
 
 
 def grid_jobs(grid: Grid, runs: Path, stages: Sequence[Stage] = STAGES) -> list[Job]:
-    """The arms of a grid as jobs, where they would be done now; their order is the grid's."""
+    """Return the arms of a grid as jobs, in the folders they would get now, in the grid's order."""
     return placed_jobs(place_arms(grid, runs / grid.name), runs, stages)
 
 
 def placed_jobs(placed: Placed, runs: Path, stages: Sequence[Stage] = STAGES) -> list[Job]:
-    """Arms whose folders are chosen as jobs, in their order."""
+    """Return arms with chosen folders as jobs, in order."""
     folder = placed.folder
     first = _truth_key(folder / TRUTH_FOLDER) or placed.keys[0].truth
     return [
@@ -174,7 +174,7 @@ def placed_jobs(placed: Placed, runs: Path, stages: Sequence[Stage] = STAGES) ->
 
 
 def _truth_key(truth: Path) -> str:
-    """What a folder of the ground truth's scores is for; empty of one that is not there."""
+    """Key of a folder of the ground truth's scores; empty where it does not exist."""
     marks = (truth / _TRUTH_FILE, RunFolder(truth).done_file("truth"))
     unknown = "unknown" if truth.exists() else ""
     for mark in marks:
@@ -185,7 +185,7 @@ def _truth_key(truth: Path) -> str:
 
 
 def _begin_truths(jobs: Sequence[Job], redo: bool) -> None:
-    """Say for what evaluation set each ground truth is, before another command looks for one."""
+    """Record the evaluation set of each ground truth, before another command looks for one."""
     for job in jobs:
         keep_text(job.truth / _TRUTH_FILE, json.dumps({"key": job.keys.truth}) + "\n")
         if redo:
@@ -212,7 +212,7 @@ def _describe(placed: Placed, command: str) -> None:
 
 
 def _report(placed: Placed, jobs: Sequence[Job], command: str, progress: GridProgress) -> Path:
-    """The page of this command's arms, written anew unless it is there, whole, and younger than they are.
+    """Write the page of this command's arms, unless an intact one is newer than they are.
 
     Another command of the same grid waits to write its own.
     """
@@ -233,7 +233,7 @@ def _report(placed: Placed, jobs: Sequence[Job], command: str, progress: GridPro
 
 
 def _shown(placed: Placed, jobs: Sequence[Job]) -> str:
-    """What a report shows and who wrote it: a hash of names, sizes and times of all files of its arms."""
+    """State of a report's content: a hash of names, sizes and times of all files of its arms."""
     state = {}
     for folder in sorted({place for job in jobs for place in (job.folder, job.truth)}):
         for file in sorted(folder.rglob("*")):
@@ -248,7 +248,7 @@ def _shown(placed: Placed, jobs: Sequence[Job]) -> str:
 
 
 def _log_report(reported: Path, report: Path | None, parent: TrackedRun) -> None:
-    """Have MLflow show the report, if there is one; without an answer the same command sends it."""
+    """Log the report to MLflow, if there is one; without an answer the same command sends it later."""
     if report is not None:
         files = sorted(file for file in report.parent.glob("[!.]*") if file.is_file())
         with suppress(Unreachable):

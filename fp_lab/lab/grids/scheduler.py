@@ -1,4 +1,4 @@
-"""The arms of a grid while they are done: who waits, who is at work, who has failed, what MLflow misses."""
+"""Scheduling of a grid's arms: waiting, running, failed, and not yet in MLflow."""
 
 import time
 from collections import deque
@@ -23,11 +23,11 @@ _BETWEEN_TRIES = 10.0  # seconds
 
 
 class ArmsAtWork:
-    """Brings jobs up to date by an engine, and shows and tracks how they go.
+    """Brings jobs up to date by an engine, with progress and tracking.
 
     Attributes:
         failed: labels of the arms that did not finish, with the reason.
-        halted: why all was given up; empty unless the folder could not be written to.
+        halted: reason why all was stopped; empty unless the folder could not be written to.
         unsent: finished arms that MLflow does not show yet.
     """
 
@@ -52,7 +52,7 @@ class ArmsAtWork:
         self._bars: dict[Path, ArmProgress] = {}
 
     def run(self, retry_failed: bool) -> None:
-        """Do all jobs that are not done; those at which another process is are looked at again."""
+        """Do all pending jobs; those that another process works on are checked again."""
         waiting = deque(job for job in self.jobs if self._is_to_be_done(job, retry_failed))
         busy: deque[Job] = deque()
         try:
@@ -70,7 +70,7 @@ class ArmsAtWork:
                 self._tracked[folder].close("KILLED")
 
     def log_efficiency(self, figures: Mapping[str, Mapping[str, float]]) -> None:
-        """Show in MLflow what was measured of the arms that are done, by the names of their folders."""
+        """Log to MLflow the measurements of finished arms, by folder name."""
         for job in self.jobs:
             own, tracked = figures.get(job.folder.parent.name), self._tracked[job.folder]
             if own is not None and job.label not in self.failed and job not in self.unsent:
@@ -79,7 +79,7 @@ class ArmsAtWork:
                 tracked.close("FINISHED")
 
     def catch_up(self) -> None:
-        """Send to MLflow what it has missed, waiting for it a while."""
+        """Send missed data to MLflow, waiting for it a while."""
         for _ in range(_LAST_TRIES):
             self.unsent = [job for job in self.unsent if not self._send(job)]
             if not self.unsent:
@@ -125,7 +125,7 @@ class ArmsAtWork:
         self.engine.submit(job, bar)
 
     def _end(self, job: Job, outcome: Outcome) -> bool:
-        """Say and track how a job ended; whether it has to be looked at again."""
+        """Report and track the outcome of a job; return whether it has to be checked again."""
         self._bars.pop(job.folder).end()
         place, tracked = RunFolder(job.folder), self._tracked[job.folder]
         if outcome.state == "busy":
@@ -153,7 +153,7 @@ class ArmsAtWork:
         return False
 
     def _send(self, job: Job) -> bool:
-        """Have MLflow show a finished run; whether that was possible."""
+        """Log a finished run to MLflow; return whether that was possible."""
         tracked = self._tracked[job.folder]
         try:
             with suppress(Busy), only_one(RunFolder(job.folder).lock, wait=False):  # or another grid sends it
@@ -174,7 +174,7 @@ def _tracked(tracker: Tracker, parent: TrackedRun, job: Job) -> TrackedRun:
 
 
 def _close_strays(tracker: Tracker, children: Sequence[Child]) -> None:
-    """Runs that say RUNNING though nobody is at them were killed; what is to be done is opened again."""
+    """Close runs that are RUNNING in MLflow without a process, as they were killed; pending ones reopen."""
     for child in children:
         if child.status == "RUNNING":
             with suppress(Busy, OSError), only_one(RunFolder(child.folder).lock, wait=False):

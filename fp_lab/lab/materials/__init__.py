@@ -1,1 +1,1 @@
-"""What a config names, made: codec, model, system, videos."""
+"""Materials of arms, built from their config: codec, model, system, videos."""

@@ -1,4 +1,4 @@
-"""What arms have in common: codecs, encoded training videos, codebooks, the evaluation set."""
+"""Materials that arms share: codecs, encoded training videos, codebooks, the evaluation set."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ _VIDEOS_AT_ONCE = 16
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
-    """The videos that arms are measured on.
+    """Evaluation set: the videos that arms are measured on.
 
     Attributes:
-        truth: the true videos.
-        latents: of the true videos, ``b c t h w``.
-        images: embeddings of the first frames ``b i e``, for models that take them.
+        truth: true videos.
+        latents: latents of the true videos, ``b c t h w``.
+        images: embeddings of first frames ``b i e``, for models that take them.
     """
 
     truth: Videos
@@ -46,14 +46,14 @@ class EvaluationSet:
 
 @dataclass(frozen=True, eq=False)
 class FittedCodebook:
-    """A codebook of the training videos' latents, and what it does to them."""
+    """A codebook fitted to the training videos' latents, with its usage and error."""
 
     codebook: Codebook
     stats: CodebookStats
 
 
 class Materials:
-    """What arms have in common, made or loaded once: codecs, encoded training videos, the evaluation set."""
+    """Materials that arms share, made or loaded once: codecs, encoded training videos, evaluation set."""
 
     def __init__(self, cache: Path, reporter: Reporter) -> None:
         self.cache, self.reporter = cache, reporter
@@ -63,7 +63,7 @@ class Materials:
         self._codebooks: dict[str, FittedCodebook] = {}
 
     def codec(self, config: ExperimentConfig) -> LatentCodec:
-        """The codec, on the device that sampling and encoding use."""
+        """Return the codec, on the device that sampling and encoding use."""
         wanted = config.codec
         key = f"{wanted} {weights_sha256('codec', wanted.source)}"
         if key not in self._codecs:
@@ -71,10 +71,10 @@ class Materials:
         return self._codecs[key].to(device_of(config))
 
     def training(self, config: ExperimentConfig) -> TrainingVideos:
-        """Training videos: those of `data.cache`, or encoded now and kept on disk for the next time.
+        """Return training videos: those of `data.cache`, or encoded now and stored for the next time.
 
         Raises:
-            ValueError: a cache that does not fit the arm, see `open_cache`.
+            ValueError: the cache does not fit the arm, see `open_cache`.
         """
         if config.data.cache is not None:
             key = str((cache_identity(config), config.data.cache, config.codec, config.model))
@@ -107,7 +107,7 @@ class Materials:
         return self._training[key]
 
     def codebook(self, config: ExperimentConfig) -> FittedCodebook | None:
-        """The codebook of a recipe with a discrete history, fitted on the training videos; else None."""
+        """Return the codebook of a recipe with discrete history, fitted on the training videos; else None."""
         size = config.parsed_recipe.codebook
         if size is None:
             return None
@@ -126,7 +126,7 @@ class Materials:
         return self._codebooks[key]
 
     def evaluation(self, config: ExperimentConfig) -> EvaluationSet:
-        """The evaluation set with its true latents."""
+        """Return the evaluation set with its true latents."""
         codec = self.codec(config)
         inputs = read_inputs(config)
         key = str((data_identity(config.data, inputs.clips), config.evaluation, codec.sha256, config.model))

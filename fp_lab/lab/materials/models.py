@@ -1,4 +1,4 @@
-"""The models that a config names: codec, transformer with its packer, training logic around it."""
+"""Models that a config names: codec, transformer with its packer, training logic around it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def codec_of(wanted: CodecSource) -> LatentCodec:
-    """The codec that a config names, on the CPU."""
+    """Load the codec that a config names, on the CPU."""
     return load_codec(wanted.source, getattr(torch, wanted.dtype), wanted.tiling, wanted.slicing)
 
 
 def encoder(codec: LatentCodec, config: ExperimentConfig) -> Callable[[Tensor], Tensor]:
-    """Pixels ``b c t h w`` on the CPU to latents on the CPU."""
+    """Return a function from pixels ``b c t h w`` to latents, both on the CPU."""
     device = device_of(config)
 
     @torch.no_grad()
@@ -43,15 +43,15 @@ def encoder(codec: LatentCodec, config: ExperimentConfig) -> Callable[[Tensor], 
 
 
 def build_model(config: ExperimentConfig, channels: int, codebook: Codebook | None = None) -> FramePackModel:
-    """The model that training starts from: a fresh copy of the base with projections for the recipe.
+    """Build the model that training starts from: a fresh copy of the base with the recipe's projections.
 
     Args:
-        config: recipe, base and context.
-        channels: of the codec's latents.
-        codebook: of a discrete history.
+        config: settings of the arm, with recipe, base and context.
+        channels: number of channels of the codec's latents.
+        codebook: codebook of a discrete history.
 
     Raises:
-        ValueError: a base for other latents.
+        ValueError: the base is for other latents.
     """
     kernels = kernels_of(config.parsed_recipe)
     with torch.random.fork_rng(devices=[]):
@@ -78,7 +78,7 @@ def build_model(config: ExperimentConfig, channels: int, codebook: Codebook | No
 def build_system(
     config: ExperimentConfig, model: FramePackModel, kind: "type[FramePackSystem] | None" = None
 ) -> "FramePackSystem":
-    """Training logic around a model; sections are drawn from the plan that the sampler walks."""
+    """Build the training logic around a model; sections are drawn from the plan that the sampler follows."""
     from fp_lab.training.system import FramePackSystem  # slow to import
 
     return (kind or FramePackSystem)(
@@ -92,7 +92,7 @@ def build_system(
 
 
 def sections_of(config: ExperimentConfig) -> PlannedSections | Blocks:
-    """What training draws sections from."""
+    """Plan that training draws sections from."""
     recipe = config.parsed_recipe
     if config.context.attention == "block_causal":
         return Blocks.of(recipe)
@@ -102,9 +102,9 @@ def sections_of(config: ExperimentConfig) -> PlannedSections | Blocks:
 def load_diffusers_model(
     config: ExperimentConfig, kernels: Sequence[Kernel], codebook: Codebook | None = None
 ) -> FramePackModel:
-    """The model that training of such an arm starts from.
+    """Load the model that an arm over a transformer of diffusers starts from.
 
-    Frozen weights have the type that the config asks for; weights that learn are float32.
+    Frozen weights have the data type of the config; trained weights are float32.
     """
     settings = config.model
     assert settings.base is not None
@@ -119,5 +119,5 @@ def load_diffusers_model(
 
 
 def weights_options(config: ExperimentConfig) -> dict[str, Any]:
-    """How weights of a transformer of diffusers are loaded that do not learn; nothing for the lab's own."""
+    """Options to load the frozen weights of a transformer of diffusers; empty for the lab's own."""
     return {"torch_dtype": getattr(torch, config.model.dtype)} if uses_diffusers_backbone(config) else {}

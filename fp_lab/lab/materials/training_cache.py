@@ -1,4 +1,4 @@
-"""A cache of `fp-lab encode` as an arm's training videos, refused where it does not fit the arm."""
+"""Training videos from an `fp-lab encode` cache, checked against the arm."""
 
 from collections.abc import Iterator
 
@@ -20,15 +20,15 @@ from fp_lab.shapes import IMAGE
 
 
 def open_cache(config: ExperimentConfig, codec: LatentCodec) -> CachedVideos:
-    """The training videos of an arm with `data.cache`; the arm is told the empty caption from there too.
+    """Open the training videos of an arm with `data.cache`, and take the empty caption's embedding from it.
 
     Args:
-        config: of the arm.
-        codec: of the arm.
+        config: settings of the arm.
+        codec: codec of the arm.
 
     Raises:
-        ValueError: no transformer of diffusers to train, a cache that is not there, incomplete or damaged, or
-            one that another VAE, other encoders or another precision made.
+        ValueError: there is no transformer of diffusers to train; the cache is missing, incomplete or
+            damaged; or it was made with another VAE, other encoders or another precision.
     """
     folder = cache_of(config)
     shards, empty = Shards(folder), read_empty(folder)
@@ -45,7 +45,7 @@ def open_cache(config: ExperimentConfig, codec: LatentCodec) -> CachedVideos:
 
 
 def _differences(manifest: Manifest, config: ExperimentConfig, codec: LatentCodec) -> Iterator[str]:
-    """What of a cache an arm would have made otherwise: what was found, what was expected, the settings."""
+    """Differences between a cache and what the arm needs: found, expected, settings."""
     if manifest.dtype != (expected_dtype := encoder_dtype(config)):
         yield (
             f"precision: found {manifest.dtype}, expected {expected_dtype} (model.encoder_dtype, or "

@@ -1,6 +1,6 @@
-"""What arms are trained on: videos that are encoded in memory, or a cache on disk, read as it is needed.
+"""Training videos of arms: encoded in memory, or read from a cache on disk as needed.
 
-Workers that read ahead import this module: it needs neither models nor lightning.
+Workers that read ahead import this module, so it imports neither models nor lightning.
 """
 
 import mmap
@@ -19,9 +19,9 @@ from fp_data.shards import Shards
 from fp_lab.shapes import IMAGE, EncodedText
 
 _AHEAD = 2
-"""Batches that each worker reads ahead."""
+"""Number of batches that each worker reads ahead."""
 _LONGEST_WAIT = 600.0
-"""Seconds for a batch, after which a training fails instead of waiting on."""
+"""Seconds to wait for a batch before a training fails."""
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -31,43 +31,43 @@ class TrainingVideos(Protocol):
 
     @property
     def captions(self) -> Sequence[str]:
-        """That have to be encoded for a real model; none where embeddings come with the latents."""
+        """Captions to encode for a real model; none where embeddings come with the latents."""
         ...
 
     @property
     def shapes(self) -> Mapping[tuple[int, int, int], int]:
-        """Frames, rows and columns of latents, and how many videos have them."""
+        """Shapes of latents (frames, rows, columns), and the number of videos of each."""
         ...
 
     def chunks(self, at_once: int) -> Iterable[Tensor]:
-        """All latents ``b c t h w``, up to so many videos at a time; the same at every call."""
+        """Yield all latents ``b c t h w``, up to `at_once` videos at a time; the same at every call."""
         ...
 
     def batches(
         self, size: int, seed: int, *, rank: int = 0, ranks: int = 1, first_batch: int = 0
     ) -> IterableDataset[Any]:
-        """Endless batches; batch ``i`` depends on (seed, i) alone.
+        """Yield endless batches; batch ``i`` depends on (seed, i) alone.
 
         Args:
-            size: of a batch, over all ranks.
-            seed: of the draws.
-            rank: whose part is delivered.
-            ranks: how many share a batch.
-            first_batch: where to begin.
+            size: batch size over all ranks.
+            seed: seed of the draws.
+            rank: rank whose part is returned.
+            ranks: number of ranks that share a batch.
+            first_batch: index of the first batch.
 
         Raises:
-            ValueError: a batch that the videos do not fill, or that cannot be shared equally.
+            ValueError: the videos do not fill a batch, or it cannot be shared equally.
         """
         ...
 
 
 class CachedBatch(TypedDict):
-    """A `LatentBatch` out of a cache: videos of one size, their captions as embeddings.
+    """A `LatentBatch` from a cache: videos of one size, with captions as embeddings.
 
     Attributes:
-        latents: float32 ``b c t h w``.
-        captions: embeddings, one per video.
-        sources: where each video comes from.
+        latents: latents, float32 ``b c t h w``.
+        captions: embeddings of captions, one per video.
+        sources: origin of each video.
         images: embeddings of first frames, float32 ``b i e``, for models that take them.
     """
 
@@ -78,11 +78,11 @@ class CachedBatch(TypedDict):
 
 
 class CachedBatches(IterableDataset[CachedBatch]):
-    """Batches of a cache as training consumes them; in their order, whoever reads them.
+    """Batches of a cache for training; their order does not depend on the number of workers.
 
     Args:
-        batches: of the cache.
-        images: whether the model is told first frames.
+        batches: sampler of the cache's batches.
+        images: whether the model takes embeddings of first frames.
     """
 
     def __init__(self, batches: BucketedBatches, images: bool) -> None:
@@ -90,11 +90,11 @@ class CachedBatches(IterableDataset[CachedBatch]):
         self.batches, self.images = batches, images
 
     def __iter__(self) -> Iterator[CachedBatch]:
-        """Yield batches; in a worker, those that are its turn."""
+        """Yield batches; in a worker, its share of them."""
         return map(self._as_told, self.batches)
 
     def batch(self, index: int) -> CachedBatch:
-        """This rank's part of the batch of a given index."""
+        """Return this rank's part of the batch with an index."""
         return self._as_told(self.batches.batch(index))
 
     def _as_told(self, batch: BucketBatch) -> CachedBatch:
@@ -118,8 +118,8 @@ class CachedVideos:
     """Training videos of a cache that fits the arm, see `fp_lab.lab.materials.training_cache.open_cache`.
 
     Attributes:
-        shards: of the cache.
-        images: whether the arm's model is told first frames.
+        shards: shards of the cache.
+        images: whether the arm's model takes embeddings of first frames.
     """
 
     shards: Shards
@@ -127,31 +127,31 @@ class CachedVideos:
 
     @property
     def captions(self) -> Sequence[str]:
-        """None: their embeddings come with the latents."""
+        """No captions: their embeddings come with the latents."""
         return ()
 
     @property
     def shapes(self) -> Mapping[tuple[int, int, int], int]:
-        """Frames, rows and columns of latents, and how many videos have them."""
+        """Shapes of latents (frames, rows, columns), and the number of videos of each."""
         return self.shards.manifest.shapes
 
     def chunks(self, at_once: int) -> Iterator[Tensor]:
-        """All latents float32 ``b c t h w``, up to so many videos of a shard at a time."""
+        """Yield all latents, float32 ``b c t h w``, up to `at_once` videos of a shard at a time."""
         return (part.float() for part in self.shards.latents(at_once))
 
     def batches(
         self, size: int, seed: int, *, rank: int = 0, ranks: int = 1, first_batch: int = 0
     ) -> CachedBatches:
-        """Seeded batches of one size of videos each; arguments as of `BucketedBatches`."""
+        """Yield seeded batches, each of videos of one size; arguments as for `BucketedBatches`."""
         drawn = BucketedBatches(self.shards, size, seed, rank=rank, ranks=ranks, first_batch=first_batch)
         return CachedBatches(drawn, self.images)
 
 
 def data_loader(batches: IterableDataset[Any], workers: int = 0) -> DataLoader[Any]:
-    """Batches in their order, read ahead by so many processes; 0: read when they are needed, by this one.
+    """Return batches in order, read ahead by `workers` processes; 0: read when needed by this process.
 
     Raises:
-        ValueError: shared memory has no room for what the processes read ahead.
+        ValueError: shared memory is too small for what the processes read ahead.
     """
     if not workers:
         return DataLoader(batches, batch_size=None)
@@ -165,7 +165,7 @@ def data_loader(batches: IterableDataset[Any], workers: int = 0) -> DataLoader[A
 
 
 def _require_shared_memory(batch: Mapping[str, Any], workers: int) -> None:
-    """Without room there, workers wait for it without end, or are killed by the system."""
+    """Check the size of shared memory; without room, workers would hang or be killed by the system."""
     if not _SHARED_MEMORY.is_dir():
         return
     needed, free = workers * _AHEAD * _shared_bytes(batch), shutil.disk_usage(_SHARED_MEMORY).free
@@ -178,7 +178,7 @@ def _require_shared_memory(batch: Mapping[str, Any], workers: int) -> None:
 
 
 def _shared_bytes(batch: Mapping[str, Any]) -> int:
-    """Of a batch's tensors in shared memory, each in whole pages."""
+    """Bytes of a batch's tensors in shared memory, each in whole pages."""
     tensors = [part for part in batch.values() if isinstance(part, Tensor)]
     for caption in batch.get("captions", ()):
         tensors += caption.tensors.values() if isinstance(caption, EncodedText) else ()

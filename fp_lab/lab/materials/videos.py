@@ -1,4 +1,4 @@
-"""The videos that a config names, by their seeds: of a world or windows of clips."""
+"""Videos that a config names, by seed: renders of a world or windows of clips."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +18,11 @@ CLIPS_AT_ONCE = 8
 
 
 def evaluation_videos(config: ExperimentConfig, temporal: int = 1) -> Videos:
-    """The true videos of the evaluation set; of clips, windows that training never sees.
+    """Return the true videos of the evaluation set; for clips, windows that training never sees.
 
     Args:
-        config: of the arm.
-        temporal: frames that the codec makes one latent frame of.
+        config: settings of the arm.
+        temporal: number of frames per latent frame of the codec.
     """
     evaluation = config.evaluation
     frames = pixel_frames(evaluation.frames, temporal)
@@ -40,13 +40,13 @@ def evaluation_videos(config: ExperimentConfig, temporal: int = 1) -> Videos:
 
 
 def videos_of(data: DataConfig, seeds: Sequence[int], frames: int, *, held_out: bool) -> Iterator[VideoChunk]:
-    """Videos by their seeds, a few at a time.
+    """Yield videos by seed, a few at a time.
 
     Args:
-        data: which kind.
-        seeds: one per video.
-        frames: length of each.
-        held_out: of clips, whether to cut from the part that training never sees.
+        data: settings of the videos.
+        seeds: one seed per video.
+        frames: length of each video.
+        held_out: whether clips are cut from the part that training never sees.
     """
     return VIDEOS[data.kind](data, seeds, frames, held_out)
 
@@ -59,7 +59,7 @@ def _world_videos(
 
 
 def clips_of(data: DataConfig, frames: int, *, held_out: bool) -> ClipsConfig:
-    """Windows of clips, see `videos_of`."""
+    """Yield windows of clips, see `videos_of`."""
     split = data.clips.split if data.clips.split == "all" else "held_out" if held_out else "train"
     return replace(clips_folder(data.clips), frames=frames, split=split)
 

@@ -1,1 +1,1 @@
-"""Costs before anything is run: operations of steps and arms, memory of real models, what fits where."""
+"""Cost planning: operations of steps and arms, memory of real models, batches that fit on cards."""

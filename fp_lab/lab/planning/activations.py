@@ -1,4 +1,4 @@
-"""Bytes that a forward pass keeps for the backward pass, by saved-tensor hooks: the same on every device."""
+"""Activation memory by saved-tensor hooks: bytes kept for the backward pass, equal on every device."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,11 +15,11 @@ _OUTSIDE = -1
 
 @dataclass
 class Activations:
-    """Storages that forward passes have kept, by address; parameters and buffers are not among them.
+    """Storages that forward passes have saved, by address, without parameters and buffers.
 
     Attributes:
-        saved: the block that saved each first (-1: none), and its storage.
-        inputs: of the blocks, which is what checkpointing keeps.
+        saved: block that first saved each storage (-1: none), and the storage.
+        inputs: inputs of the blocks, which checkpointing keeps.
     """
 
     saved: dict[int, tuple[int, UntypedStorage]] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Activations:
 
     @property
     def checkpointed(self) -> int:
-        """Bytes alive while the block that keeps most is done again, with every block checkpointed."""
+        """Bytes alive while the block that keeps most is recomputed, with every block checkpointed."""
         sizes = {_OUTSIDE: 0}
         for address, (block, storage) in self.saved.items():
             if address not in self.inputs:
@@ -43,11 +43,11 @@ class Activations:
 
 @contextmanager
 def watched(module: nn.Module, blocks: Sequence[nn.Module] = ()) -> Iterator[Activations]:
-    """Count what forward passes of a module keep for its backward pass, each storage once.
+    """Count what forward passes of a module save for the backward pass, each storage once.
 
     Args:
-        module: its parameters and buffers do not count.
-        blocks: that checkpointing would do again one by one.
+        module: module to watch; its parameters and buffers do not count.
+        blocks: blocks that checkpointing would recompute one by one.
     """
     kept = Activations()
     own = {_address(t.untyped_storage()) for t in (*module.parameters(), *module.buffers())}

@@ -1,4 +1,4 @@
-"""Floating-point operations of arms over transformers of diffusers, from configs that are there already."""
+"""Floating-point operations of arms over transformers of diffusers, from configs on this machine."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from fp_lab.recipe.orders import Section, plan
 from fp_lab.weights.files import CONFIG_FILE, building, read_config
 
 _WORDS = {"hunyuan": 256, "framepack": 256, "wan": 512}
-"""Text tokens of a sample: Wan's captions are padded to so many, HunyuanVideo's may be shorter."""
+"""Text tokens of a sample: Wan's captions are padded to this length, HunyuanVideo's may be shorter."""
 _IMAGE = {"framepack": 729, "wan": 257}
-"""Tokens of the released image encoders."""
+"""Image tokens of the released image encoders."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Sample:
     """A section of an arm as a training sample, or a window of blocks.
 
     Attributes:
-        tokens: noisy, and of the context.
+        tokens: noisy tokens, and tokens of the context.
         packing: floating-point operations of the packer's projections.
     """
 
@@ -45,14 +45,14 @@ class Sample:
 
 
 def training_flops(config: ExperimentConfig, shape: LatentShape) -> float:
-    """Operations of a training sample, mean over the plans that its sections are drawn from.
+    """Floating-point operations of a training sample, mean over the plans that sections are drawn from.
 
     Args:
-        config: of an arm over a transformer of diffusers.
-        shape: of its training videos.
+        config: settings of an arm over a transformer of diffusers.
+        shape: latent shape of the training videos.
 
     Raises:
-        ValueError: its config is not on this machine.
+        ValueError: the transformer's config is not on this machine.
     """
     model, way = model_of_arm(config), way_of_arm(config)
     return fmean(
@@ -65,15 +65,15 @@ def training_flops(config: ExperimentConfig, shape: LatentShape) -> float:
 
 
 def sampling_flops(config: ExperimentConfig, shape: LatentShape, calls: int) -> float:
-    """Operations of one video of the evaluation set.
+    """Floating-point operations of generating one video of the evaluation set.
 
     Args:
-        config: of an arm over a transformer of diffusers.
-        shape: of the video.
-        calls: forward passes per section.
+        config: settings of an arm over a transformer of diffusers.
+        shape: latent shape of the video.
+        calls: number of forward passes per section.
 
     Raises:
-        ValueError: its config is not on this machine.
+        ValueError: the transformer's config is not on this machine.
     """
     model, way = model_of_arm(config), way_of_arm(config)
 
@@ -85,13 +85,13 @@ def sampling_flops(config: ExperimentConfig, shape: LatentShape, calls: int) -> 
 
 
 def samples(config: ExperimentConfig, model: RealModel, shape: LatentShape, given: int) -> Iterator[Sample]:
-    """Every section of the plan of a video, with as much context as is known by then.
+    """List every section of a video's plan, with the context available at that point.
 
     Args:
-        config: recipe, and options of the context.
-        model: whose projections count.
-        shape: of the video.
-        given: frames that it begins with.
+        config: settings of the arm, with recipe and context options.
+        model: model whose projections count.
+        shape: latent shape of the video.
+        given: number of given latent frames.
     """
     recipe = config.parsed_recipe
     if config.context.attention == "block_causal":
@@ -106,7 +106,7 @@ def samples(config: ExperimentConfig, model: RealModel, shape: LatentShape, give
 
 
 def _levels(config: ExperimentConfig, section: Section, shape: LatentShape) -> Iterator[tuple[Kernel, int]]:
-    """Kernel and tokens of every level and tail."""
+    """Kernel and number of tokens of every level and tail."""
     recipe, context = config.parsed_recipe, config.context
     assigned = assign(recipe, section, shape.frames, start_in_history=context.start_in_history)
     for slot in assigned.slots:
@@ -132,16 +132,16 @@ def _projection(config: ExperimentConfig, model: RealModel, kernel: Kernel) -> i
 
 
 def way_of_arm(config: ExperimentConfig) -> Way:
-    """How an arm's transformer is trained."""
+    """Way of training of an arm's transformer."""
     settings = config.model
     return Way(settings.lora, settings.checkpointing, config.context.attention == "isolated")
 
 
 def model_of_arm(config: ExperimentConfig) -> RealModel:
-    """An arm's transformer by its stored config.
+    """Model of an arm's transformer, by its stored config.
 
     Raises:
-        ValueError: that is not on this machine, or of another model.
+        ValueError: the config is not on this machine, or of another model.
     """
     source = config.model.base
     assert source is not None
@@ -165,12 +165,12 @@ def model_of_arm(config: ExperimentConfig) -> RealModel:
 
 
 def _own(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a class, without what diffusers notes beside them."""
+    """Settings of a class, without the private entries of diffusers."""
     return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
 def _image_tokens(config: ExperimentConfig, family: str) -> int:
-    """Of a first frame's embedding: patches, and for Wan one token of the whole picture."""
+    """Number of tokens of a first frame's embedding: patches, and for Wan one token of the whole picture."""
     source = config.model.images or config.model.conditions or config.model.base
     try:
         stored = stored_config(str(source), f"image_encoder/{CONFIG_FILE}")
@@ -185,7 +185,7 @@ def video_strides(codec: CodecSource) -> Strides:
     """Strides of a video codec by its stored config; its weights are not loaded.
 
     Raises:
-        ValueError: that is not on this machine, or of another codec.
+        ValueError: the config is not on this machine, or of another codec.
     """
     stored = stored_config(codec.source, f"vae/{CONFIG_FILE}", CONFIG_FILE)
     name = str(stored.get("_class_name"))
@@ -197,10 +197,10 @@ def video_strides(codec: CodecSource) -> Strides:
 
 
 def stored_config(source: str, *names: str) -> dict[str, Any]:
-    """The first config of these names in a folder, or in the hub's cache for a hub id; nothing is downloaded.
+    """Read the first existing config in a folder, or in the hub's cache for a hub id, without download.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such config.
     """
     for name in names:
         found = Path(source) / name if Path(source).is_dir() else try_to_load_from_cache(source, name)

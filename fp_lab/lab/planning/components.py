@@ -1,4 +1,4 @@
-"""What stands beside a real model's transformer: text encoders, image encoder and VAE, by their configs."""
+"""Components beside a real model's transformer: text encoders, image encoder, VAE, by their configs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ class Part:
     """A network beside the transformer.
 
     Attributes:
-        title: in words.
-        kind: what it encodes.
-        name: of its class in transformers; of a VAE in diffusers.
-        settings: of its published config.
-        source: where that is.
+        title: name in words.
+        kind: what the network encodes.
+        name: name of the class, in transformers or, for a VAE, in diffusers.
+        settings: settings of the published config.
+        source: address of the published config.
         stored: bytes per parameter in the published files.
     """
 
@@ -36,14 +36,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Beside:
-    """Bytes of what a video needs beside the transformer, each while it is at work.
+    """Memory of the components beside the transformer, each while in use.
 
     Attributes:
-        parts: in words.
-        text: weights of the text encoders in bfloat16.
-        image: of the image encoder; 0 for a model without one.
-        vae: likewise.
-        disk: of the published files of all that and of the transformer.
+        parts: components in words.
+        text: bytes of the text encoders' weights in bfloat16.
+        image: bytes of the image encoder's weights in bfloat16; 0 for a model without one.
+        vae: bytes of the VAE's weights in bfloat16.
+        disk: bytes of the published files of all components and of the transformer.
     """
 
     parts: tuple[str, ...]
@@ -54,7 +54,7 @@ class Beside:
 
     @property
     def total(self) -> int:
-        """Bytes of all weights in bfloat16 but the transformer's."""
+        """Bytes of all weights in bfloat16, without the transformer's."""
         return self.text + self.image + self.vae
 
 
@@ -131,14 +131,14 @@ WAN_VAE = Part("VAE", "vae", "AutoencoderKLWan", {}, f"{_WAN} (vae)", stored=4)
 
 
 def parts_of(model: RealModel) -> tuple[Part, ...]:
-    """Encoders and VAE of a model; an image encoder where it reads an image."""
+    """List the encoders and VAE of a model, with an image encoder where it reads an image."""
     if model.family == "wan":
         return (UMT5, *([CLIP_VISION] if model.image else []), WAN_VAE)
     return (LLAMA, CLIP_TEXT, *([SIGLIP] if model.image else []), HUNYUAN_VAE)
 
 
 def beside(model: RealModel) -> Beside:
-    """Bytes of what stands beside a model's transformer; nothing is loaded."""
+    """Compute the memory of the components beside a model's transformer, without loading them."""
     parts = parts_of(model)
 
     def held(kind: Kind) -> int:
@@ -152,7 +152,7 @@ def beside(model: RealModel) -> Beside:
 
 @cache
 def parameters_of(part: Part) -> int:
-    """Parameters of a part, counted on the meta device."""
+    """Number of parameters of a component, counted on the meta device."""
     import diffusers
     import transformers
 

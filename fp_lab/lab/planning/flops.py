@@ -1,4 +1,4 @@
-"""Equal compute: how many steps of an arm cost as much as those of another recipe."""
+"""Floating-point operations of steps, and numbers of steps at equal compute."""
 
 import math
 from dataclasses import replace
@@ -20,7 +20,7 @@ from fp_lab.recipe import BASE, Recipe
 from fp_lab.recipe.orders import plan
 
 BACKWARD = 3
-"""Forward passes that a step of the lab's own backbone costs."""
+"""Cost of a step of the lab's own backbone, in forward passes."""
 
 
 def forward_flops(backbone: TinyDiTConfig, tokens: int) -> float:
@@ -31,7 +31,7 @@ def forward_flops(backbone: TinyDiTConfig, tokens: int) -> float:
 
     Args:
         backbone: width d, depth, MLP ratio r.
-        tokens: of context and section, n.
+        tokens: number of tokens of context and section, n.
     """
     width, blocks = backbone.width, backbone.depth
     reading = -(-blocks // backbone.text_every)
@@ -53,10 +53,10 @@ def section_flops(recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: in
 
 
 def training_shapes(config: ExperimentConfig) -> dict[LatentShape, int]:
-    """Of an arm's training videos, and how many have each.
+    """Latent shapes of an arm's training videos, and the number of videos of each.
 
     Raises:
-        ValueError: a cache that is not there, or see `strides_of`.
+        ValueError: the cache is missing, or see `strides_of`.
     """
     if config.data.cache is not None:
         shapes = Manifest.load(Path(config.data.cache)).shapes
@@ -66,7 +66,7 @@ def training_shapes(config: ExperimentConfig) -> dict[LatentShape, int]:
 
 
 def shape_of(config: ExperimentConfig, frames: int) -> LatentShape:
-    """Latents of an arm's videos of so many latent frames.
+    """Latent shape of an arm's videos of `frames` latent frames.
 
     Raises:
         ValueError: see `strides_of`.
@@ -76,10 +76,10 @@ def shape_of(config: ExperimentConfig, frames: int) -> LatentShape:
 
 
 def strides_of(config: ExperimentConfig) -> Strides:
-    """Of an arm's codec, which is not loaded.
+    """Strides of an arm's codec, without loading it.
 
     Raises:
-        ValueError: its config is not on this machine.
+        ValueError: the codec's config is not on this machine.
     """
     if is_own("codec", config.codec.source):
         return Strides(codec_config(config.codec.source).spatial, 1)
@@ -92,14 +92,14 @@ def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> fl
     """Floating-point operations of a training step per sample, mean over the plan.
 
     For the lab's own backbone three times `section_flops`; for a transformer of diffusers as PyTorch counts
-    them, with adapters and with blocks that are done again.
+    them, with adapters and with recomputed blocks.
 
     Args:
-        config: of the arm.
-        shape: of its training videos; by default all that it has, each as often as it has it.
+        config: settings of the arm.
+        shape: latent shape of the training videos; by default all shapes, weighted by their number of videos.
 
     Raises:
-        ValueError: shapes are not known, or the transformer's config is not on this machine.
+        ValueError: the shapes are unknown, or the transformer's config is not on this machine.
     """
     if shape is None:
         shapes = training_shapes(config)
@@ -113,11 +113,11 @@ def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> fl
 
 
 def training_tflop(config: ExperimentConfig, shape: LatentShape | None = None) -> float:
-    """Matrix products of a whole training, 10^12 operations: what it costs on any machine.
+    """Operations of a whole training in matrix products, 10^12: its cost on any machine.
 
     Args:
-        config: of the arm.
-        shape: as in `step_flops`, whose errors are NaN here.
+        config: settings of the arm.
+        shape: latent shape as in `step_flops`, whose errors become NaN here.
     """
     try:
         flops = step_flops(config, shape)
@@ -127,7 +127,7 @@ def training_tflop(config: ExperimentConfig, shape: LatentShape | None = None) -
 
 
 def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
-    """A config whose steps cost what they would with recipe `training.compute_of`, a key then done with.
+    """Set the number of steps to cost as much as with recipe `training.compute_of`, and clear that key.
 
     Raises:
         ValueError: operations cannot be counted, see `step_flops`.
@@ -147,14 +147,14 @@ def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def _with_recipe(config: ExperimentConfig, recipe: str) -> ExperimentConfig:
-    """The config with another recipe, which need not be one of blocks where its own is."""
+    """Return the config with another recipe, which need not be one of blocks where its own is."""
     context = config.context
     context = replace(context, attention="full") if context.attention == "block_causal" else context
     return replace(config, recipe=recipe, context=context)
 
 
 def own_backbone(config: ExperimentConfig) -> TinyDiTConfig:
-    """Of the base, or of what is trained from random weights; of an arm over the lab's own backbone."""
+    """Backbone settings of an arm over the lab's own backbone: of the base, or without base of the config."""
     if config.model.base is None:
         return config.model.backbone
     return stored_backbone(config.model.base)

@@ -1,4 +1,4 @@
-"""What videos of a real model take, section by section: operations, time and memory of one card."""
+"""Cost of generating videos with a real model: operations, time and memory of one card per section."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from fp_lab.recipe import parse
 from fp_lab.recipe.lengths import sections_in
 
 SECONDS = (5, 60)
-"""Lengths of the videos that are planned."""
+"""Lengths of the planned videos, s."""
 FPS: Mapping[Family, int] = {"hunyuan": 30, "framepack": 30, "wan": 16}
-"""Frames per second that a family was trained on."""
+"""Frame rates that families were trained on."""
 _DISTILLED: frozenset[Family] = frozenset({"hunyuan", "framepack"})
 
 
 @dataclass(frozen=True)
 class Generating:
-    """How videos are made.
+    """Settings of generation.
 
     Attributes:
-        steps: of the solver, with one evaluation each, as Euler's and UniPC's have.
+        steps: number of solver steps, with one evaluation each, as Euler's and UniPC's have.
         guided: whether guidance is classifier-free, which calls the model twice; None: as it was released,
             Wan with it, HunyuanVideo and FramePack without: theirs is distilled.
     """
@@ -30,29 +30,29 @@ class Generating:
     guided: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what makes no video."""
+        """Check the ranges."""
         if self.steps < 1:
             raise ValueError(f"steps: got {self.steps}, expected at least 1")
 
     def calls(self, model: RealModel) -> int:
-        """Forward passes per section."""
+        """Number of forward passes per section."""
         guided = model.family not in _DISTILLED if self.guided is None else self.guided
         return self.steps * (2 if guided else 1)
 
 
 @dataclass(frozen=True)
 class Generation:
-    """Videos of a model, each section with its whole context.
+    """Cost of videos of a model, each section with its whole context.
 
     Attributes:
-        calls: forward passes per section.
+        calls: number of forward passes per section.
         flops: floating-point operations of a section.
-        seconds: that a section takes.
+        seconds: time of a section.
         fps: frames per second.
-        sections: of videos of `SECONDS`.
-        together: bytes with transformer and VAE on the card.
-        parts: with the two in turns.
-        blocks: with the transformer's blocks one after the other, two of them on the card.
+        sections: numbers of sections of videos of `SECONDS`.
+        together: peak bytes with transformer and VAE on the card.
+        parts: peak bytes with the two in turns.
+        blocks: peak bytes with the transformer's blocks one after the other, two of them on the card.
     """
 
     calls: int
@@ -66,22 +66,22 @@ class Generation:
 
     @property
     def minutes(self) -> tuple[float, ...]:
-        """Of making videos of `SECONDS`."""
+        """Minutes to generate videos of `SECONDS`."""
         return tuple(count * self.seconds / 60 for count in self.sections)
 
 
 def generation(
     model: RealModel, cost: Trace, inference: float, vae: int, hardware: Hardware, generating: Generating
 ) -> Generation:
-    """What videos take on one card; decoding is not counted.
+    """Estimate the cost of videos on one card, without decoding.
 
     Args:
-        model: with its recipe.
-        cost: of a packed section.
+        model: model with its recipe.
+        cost: cost of a packed section.
         inference: bytes of the transformer's weights, activations and latents.
-        vae: bytes of its weights.
-        hardware: whose card.
-        generating: how.
+        vae: bytes of the VAE's weights.
+        hardware: hardware with the card.
+        generating: settings of generation.
     """
     calls = generating.calls(model)
     flops = calls * cost.flops
@@ -99,5 +99,5 @@ def generation(
 
 
 def sections_of(model: RealModel, seconds: float) -> int:
-    """Sections of a video of about so many seconds, as `fp-lab generate --seconds` makes them."""
+    """Number of sections of a video of about this length, as with `fp-lab generate --seconds`."""
     return sections_in(seconds, FPS[model.family], FRAME_STRIDE, parse(model.recipe).section)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Strides:
-    """Of a codec: pixels per latent row and column, and frames per latent frame after the first."""
+    """Strides of a codec: pixels per latent row and column, frames per latent frame after the first."""
 
     spatial: int
     temporal: int
@@ -13,7 +13,7 @@ class Strides:
 
 @dataclass(frozen=True)
 class LatentShape:
-    """Of a video: latent frames, rows and columns."""
+    """Latent shape of a video: frames, rows and columns."""
 
     frames: int
     rows: int

@@ -1,4 +1,4 @@
-"""What training holds on each card, and the largest batch that fits beside it."""
+"""Memory of training on each card, and the largest batch that fits."""
 
 import math
 from collections.abc import Mapping
@@ -16,22 +16,22 @@ SHARDED: Mapping[Sharding, frozenset[str]] = {
     "zero2": frozenset({"optimizer", "averaged", "gradients"}),
     "fsdp": frozenset({"optimizer", "averaged", "gradients", "weights"}),
 }
-"""What each way of sharding divides among the cards (ZeRO stages 0 to 3, https://arxiv.org/abs/1910.02054)."""
+"""Parts divided among the cards by each way of sharding (ZeRO stages 0 to 3, https://arxiv.org/abs/1910.02054)."""
 GIB = 2**30
 USABLE = 0.95
-"""Share of a card's memory that is planned with; the rest is left to the driver, buffers and fragments."""
+"""Usable share of a card's memory; the rest is left to the driver, buffers and fragmentation."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Bytes that training holds whatever the batch.
+    """Memory of training that does not depend on the batch, bytes.
 
     Attributes:
-        weights: that the forward pass uses.
-        gradients: of what is trained.
-        optimizer: AdamW's two moments, and a float32 copy of weights that are used in bfloat16.
-        averaged: the moving average of what is trained.
-        gathered: with sharded weights, those of the block at work and of the next, whole.
+        weights: bytes of the weights that the forward pass uses.
+        gradients: bytes of the gradients of trained weights.
+        optimizer: bytes of AdamW's two moments, and of a float32 copy of weights used in bfloat16.
+        averaged: bytes of the moving average of trained weights.
+        gathered: bytes of the whole weights of the current block and the next, where weights are sharded.
     """
 
     weights: float
@@ -42,11 +42,11 @@ class State:
 
     @property
     def total(self) -> float:
-        """On one card that holds everything."""
+        """Bytes on one card that holds everything."""
         return self.weights + self.gradients + self.optimizer + self.averaged
 
     def per_card(self, sharding: Sharding, cards: int) -> float:
-        """Bytes on each of so many cards."""
+        """Bytes on each card."""
         divided = SHARDED[sharding]
         held = sum(
             getattr(self, part) / (cards if part in divided else 1)
@@ -56,27 +56,27 @@ class State:
 
 
 def float32_state(parameters: int) -> State:
-    """Everything trained in float32, as experiments do: 4 + 4 + 8 + 4 bytes per parameter."""
+    """Everything in float32, as in experiments: 4 + 4 + 8 + 4 bytes per parameter."""
     return State(4 * parameters, 4 * parameters, 8 * parameters, 4 * parameters)
 
 
 def mixed_state(parameters: int, trained: int, largest_block: int) -> State:
-    """Weights and gradients in bfloat16, the rest in float32: 2 bytes, and 2 + 12 + 4 where trained.
+    """Weights and gradients in bfloat16, the rest in float32: 2 bytes a parameter, and 2 + 12 + 4 if trained.
 
     Args:
-        parameters: all, those that are trained too.
-        trained: of them.
-        largest_block: parameters of it.
+        parameters: number of all parameters, trained ones included.
+        trained: number of trained parameters.
+        largest_block: number of parameters of the largest block.
     """
     return State(2 * parameters, 2 * trained, 12 * trained, 4 * trained, 2 * 2 * largest_block)
 
 
 def largest_batch(memory: float, state: float, per_sample: float) -> int:
-    """Samples that fit at once beside the state; 0 where none does, or the state itself does not.
+    """Number of samples that fit beside the state; 0 where none does, or the state itself does not.
 
     Args:
-        memory: of a card, bytes.
-        state: that it holds whatever the batch, bytes.
+        memory: memory of a card, bytes.
+        state: memory that does not depend on the batch, bytes.
         per_sample: activations of a sample, bytes.
     """
     return max(0, math.floor((memory - state) / per_sample))
@@ -87,9 +87,9 @@ class Hardware:
     """Cards of one kind.
 
     Attributes:
-        cards: at most so many.
-        memory_gb: of each, GiB.
-        tflops: peak of each, in 10^12 dense bfloat16 operations per second; 312 is an A100's.
+        cards: largest number of cards.
+        memory_gb: memory of each card, GiB.
+        tflops: peak rate of each card, 10^12 dense bfloat16 operations per second; 312 for an A100.
         utilisation: share of the peak that training reaches, in (0, 1].
     """
 
@@ -99,7 +99,7 @@ class Hardware:
     utilisation: float = 0.4
 
     def __post_init__(self) -> None:
-        """Refuse what no card can be."""
+        """Check the ranges."""
         if self.cards < 1:
             raise ValueError(f"cards: got {self.cards}, expected at least 1")
         for name in ("memory_gb", "tflops"):
@@ -110,12 +110,12 @@ class Hardware:
 
     @property
     def usable(self) -> float:
-        """Bytes of each card that are planned with."""
+        """Usable bytes of each card."""
         return USABLE * self.memory_gb * GIB
 
     @property
     def speed(self) -> float:
-        """Operations per second that each card reaches."""
+        """Reached operations per second of each card."""
         return self.tflops * 1e12 * self.utilisation
 
     @property
@@ -126,14 +126,14 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Training:
-    """How the model is trained.
+    """Way of training a model.
 
     Attributes:
         method: ``full``, or ``lora``: adapters on the attention and MLP of all blocks, as
             `fp_lab.backbones.diffusers.lora.LoraConfig` has them by default, and the packer whole.
-        sharding: what is divided among the cards, see `SHARDED`.
-        checkpointing: whether each block is done again in the backward pass.
-        rank: of LoRA.
+        sharding: parts divided among the cards, see `SHARDED`.
+        checkpointing: whether each block is recomputed in the backward pass.
+        rank: rank of LoRA.
     """
 
     method: Method = "lora"
@@ -142,7 +142,7 @@ class Training:
     rank: int = 16
 
     def __post_init__(self) -> None:
-        """Refuse names that do not exist."""
+        """Check the names."""
         if self.method not in METHODS:
             raise ValueError(f"method: got {self.method!r}, expected one of {', '.join(METHODS)}")
         if self.sharding not in SHARDED:
@@ -151,7 +151,7 @@ class Training:
             raise ValueError(f"rank: got {self.rank}, expected at least 1")
 
     def state(self, cost: Trace) -> State:
-        """Bytes that it holds for a model whatever the batch."""
+        """Memory of a model's training that does not depend on the batch, bytes."""
         if self.method == "full":
             return mixed_state(cost.parameters, cost.parameters, cost.largest_block)
         adapters = self.rank * cost.low_rank
@@ -161,13 +161,13 @@ class Training:
         """Floating-point operations of a training sample.
 
         A backward pass takes two matrix products for each of the forward pass, but one where the weights are
-        frozen; checkpointing does the forward pass once more. Products of adapters and packer are left out,
-        about 1 %; `fp_lab.lab.planning.step_flops` counts them.
+        frozen; checkpointing repeats the forward pass. Products of adapters and packer are left out, about 1
+        %; `fp_lab.lab.planning.step_flops` counts them.
         """
         again = cost.flops if self.checkpointing else 0
         products = 1 if self.method == "lora" else 2
         return cost.flops + again + products * cost.matmul_flops + 2 * cost.attention_flops
 
     def activations(self, cost: Trace) -> int:
-        """Bytes per sample. LoRA's are counted as full fine-tuning's: an upper bound."""
+        """Bytes of activations per sample. LoRA's are counted as full fine-tuning's: an upper bound."""
         return cost.checkpointed if self.checkpointing else cost.activations

@@ -1,7 +1,7 @@
-"""A real model beside its packer, as it is called on so many tokens.
+"""A real model with its packer, called on a given number of tokens.
 
-What a step costs depends on the number of tokens, not on where they lie. So noisy tokens are laid in one row
-of one frame, and any number of them is exact, also that of a packed context.
+The cost of a step depends on the number of tokens, not on their positions. So noisy tokens are laid in one
+row of one frame, and any number of them is exact, also that of a packed context.
 """
 
 from collections.abc import Mapping
@@ -19,27 +19,27 @@ from fp_lab.recipe import BASE, parse
 from fp_lab.shapes import ContextMemory, PackedContext, Phases, TextCondition
 
 DEPTHS = ("num_layers", "num_single_layers")
-"""Settings that say how many blocks of a kind a transformer has."""
+"""Settings with the number of blocks of each kind of a transformer."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a sample holds: tokens of the noisy section, and of the packed context beside it."""
+    """Tokens of a sample: of the noisy section, and of the packed context beside it."""
 
     noisy: int
     context: int = 0
 
     @property
     def total(self) -> int:
-        """Of both."""
+        """Number of tokens of both."""
         return self.noisy + self.context
 
 
 class Packed(nn.Module):
-    """The project's adapter of a real model, and the packer of its recipe."""
+    """A real model behind the project's adapter, with the packer of its recipe."""
 
     def __init__(self, model: RealModel) -> None:
-        """Build both with random weights, in torch's default type."""
+        """Build model and packer with random weights, in torch's default data type."""
         super().__init__()
         self.model = model
         self.backbone = build_transformer(model)
@@ -49,29 +49,29 @@ class Packed(nn.Module):
 
     @property
     def blocks(self) -> list[Any]:
-        """The transformer's, in the order of their calls."""
+        """Blocks of the transformer, in the order of their calls."""
         return self.backbone.blocks
 
     def forward(self, tokens: Tokens) -> Tensor:
-        """One forward pass of a sample, from the packed context on."""
+        """Run one forward pass of a sample, including the packed context."""
         return self.denoise(tokens, self.context(tokens))
 
     def denoise(self, tokens: Tokens, context: PackedContext | ContextMemory | None) -> Tensor:
-        """One forward pass of the noisy tokens beside a context that is there."""
+        """Run one forward pass of the noisy tokens beside a given context."""
         row = torch.zeros(1, self.backbone.channels, 1, BASE.h, BASE.w * tokens.noisy)
         times = torch.zeros(1, 1, dtype=torch.int64)
         output: Tensor = self.backbone(row, times, torch.zeros(1), self.text_condition(), context)
         return output
 
     def remember(self, context: PackedContext) -> ContextMemory:
-        """Keys and values of a context that does not see the section."""
+        """Compute keys and values of a context that does not see the section."""
         memory: ContextMemory = self.backbone.remember(
             replace(context, timesteps=torch.zeros(1, 1)), self.text_condition()
         )
         return memory
 
     def context(self, tokens: Tokens) -> PackedContext | None:
-        """The packed context; None without one."""
+        """Pack the context; None without one."""
         if not tokens.context:
             return None
         pairs = torch.zeros(1, tokens.context, sum(self.backbone.rope.axes) // 2, dtype=torch.float32)
@@ -79,7 +79,7 @@ class Packed(nn.Module):
         return PackedContext(packed, Phases(pairs, pairs))
 
     def text_condition(self) -> TextCondition:
-        """Words, and the first frame's embedding where the model reads one."""
+        """Text condition, with the first frame's embedding where the model takes one."""
         model, settings = self.model, self.model.settings
         if model.family == "wan":
             seen = torch.zeros(1, model.image, settings["image_dim"]) if model.image else None
@@ -93,5 +93,5 @@ class Packed(nn.Module):
 
 
 def of_depth(model: RealModel, depths: Mapping[str, int]) -> RealModel:
-    """The model with so many blocks of each kind, by the names of `DEPTHS`."""
+    """Return the model with other numbers of blocks of each kind, by the names of `DEPTHS`."""
     return replace(model, settings={**model.settings, **depths})

@@ -1,4 +1,4 @@
-"""What fits on which cards and how long it takes: a packed section against the full sequence."""
+"""Plan of memory and time on given cards: a packed section against the full sequence."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -15,21 +15,21 @@ from fp_lab.packing.schedule import context_limit, kernel_tokens, section_tokens
 from fp_lab.recipe import BASE, parse
 
 BRIEF_BATCH = (16, 64)
-"""Samples per batch of 8 cards of 80 GB, full sequence and FramePack, as the paper's project says."""
+"""Samples per batch on 8 cards of 80 GB, full sequence and FramePack, as the paper's project states."""
 BRIEF_HOURS = (240.0, 48.0)
-"""Hours of training likewise (13B, 480p)."""
+"""Hours of training (13B, 480p), full sequence and FramePack, as the paper's project states."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What fits on so many cards.
+    """Largest batches on a number of cards.
 
     Attributes:
-        training: how.
-        cards: how many.
-        state: bytes on each card whatever the batch.
-        packed: most packed sections per step of all cards together.
-        full: most full sequences likewise.
+        training: way of training.
+        cards: number of cards.
+        state: bytes on each card that do not depend on the batch.
+        packed: largest number of packed sections per step, over all cards.
+        full: largest number of full sequences per step, over all cards.
     """
 
     training: Training
@@ -41,23 +41,23 @@ class Fit:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a model costs, packed and as a full sequence.
+    """Costs of a model, packed and as a full sequence.
 
     Attributes:
-        model: which.
-        recipe: of the packed section.
-        latents: frames of the full sequence, rows and columns.
-        hardware: cards.
-        training: what ratios and hours are about.
-        samples: that hours are about.
-        generating: how videos are made.
-        packed_tokens: of a section with its context.
-        full_tokens: of all frames, noisy at once.
-        packed: cost of a section.
+        model: the model.
+        recipe: recipe of the packed section.
+        latents: latent shape of the full sequence: frames, rows and columns.
+        hardware: cards to plan for.
+        training: way of training behind ratios and hours.
+        samples: number of training samples behind hours.
+        generating: settings of generation.
+        packed_tokens: number of tokens of a section with its context.
+        full_tokens: number of tokens of all frames, noisy at once.
+        packed: cost of a packed section.
         full: cost of the full sequence.
-        fits: for every way of training and number of cards.
-        closed_form: context tokens by volume, see `closed_form`.
-        beside: encoders and VAE.
+        fits: largest batches for every way of training and number of cards.
+        closed_form: number of context tokens by volume, see `closed_form`.
+        beside: memory of encoders and VAE.
     """
 
     model: RealModel
@@ -77,11 +77,11 @@ class Plan:
 
     @property
     def chosen(self) -> Fit:
-        """Of `training` on all cards."""
+        """Fit of `training` on all cards."""
         return self.fit(self.training, self.hardware.cards)
 
     def fit(self, training: Training, cards: int) -> Fit:
-        """What fits, of `fits`."""
+        """Look up an entry of `fits`."""
         return next(fit for fit in self.fits if (fit.training, fit.cards) == (training, cards))
 
     @property
@@ -101,18 +101,18 @@ class Plan:
         return self.training.flops(self.full) / self.training.flops(self.packed)
 
     def hours(self, cost: Trace) -> float:
-        """To train on `samples`, on all cards."""
+        """Hours to train on `samples`, on all cards."""
         speed = self.hardware.cards * self.hardware.speed
         return self.samples * self.training.flops(cost) / speed / 3600
 
     @property
     def generation(self) -> Generation:
-        """Videos made of packed sections, on one card."""
+        """Cost of videos of packed sections, on one card."""
         inference = self.inference_bytes(self.packed)
         return generation(self.model, self.packed, inference, self.beside.vae, self.hardware, self.generating)
 
     def inference_bytes(self, cost: Trace) -> float:
-        """Weights, activations of one call without gradients, latents of the video; bfloat16."""
+        """Bytes of weights, activations of a call without gradients and latents of the video, in bfloat16."""
         frames, rows, columns = self.latents
         return 2 * cost.parameters + cost.inference + 2 * LATENT_CHANNELS * frames * rows * columns
 
@@ -131,17 +131,17 @@ def plan(
     """Plan memory and time of a real model from fake tensors: nothing is loaded, allocated or computed.
 
     Args:
-        model: a name in `MODELS`, or a config of one's own.
+        model: name in `MODELS`, or another config.
         recipe: ablation name of the packed section; by default the model's own.
         pixels: height x width, such as ``480x832``.
         frames: latent frames of the full sequence; 33 is the paper's window.
-        hardware: cards; by default 8 A100 of 80 GB at 40 % of their peak.
-        training: what ratios and hours are about; by default LoRA, everything sharded, with checkpointing.
-        samples: that hours are about.
-        generating: how videos are made; by default 25 steps, guided as the model was released.
+        hardware: cards to plan for; by default 8 A100 of 80 GB at 40 % of their peak.
+        training: way of training behind ratios and hours; by default LoRA, all sharded, with checkpointing.
+        samples: number of training samples behind hours.
+        generating: settings of generation; by default 25 steps, guided as the model was released.
 
     Raises:
-        ValueError: an unknown model, a context without a limit, a size that is none.
+        ValueError: the model is unknown, the context has no limit, or the size is invalid.
     """
     chosen = model_of(model) if isinstance(model, str) else model
     chosen = chosen if recipe is None else replace(chosen, recipe=str(parse(recipe)))
@@ -170,12 +170,12 @@ def plan(
 
 
 def packed_tokens(recipe: str, rows: int, columns: int) -> Tokens:
-    """Tokens of a section with its whole context.
+    """Number of tokens of a section with its whole context.
 
     Args:
         recipe: ablation name.
-        rows: of the latents.
-        columns: of the latents.
+        rows: number of latent rows.
+        columns: number of latent columns.
 
     Raises:
         ValueError: the tail ``ta`` grows without bound.
@@ -188,12 +188,12 @@ def packed_tokens(recipe: str, rows: int, columns: int) -> Tokens:
 
 
 def closed_form(recipe: str, rows: int, columns: int) -> float:
-    """Context tokens by volume: latents of the packed frames over those of a token, nothing padded.
+    """Number of context tokens by volume: latents of the packed frames over those of a token, unpadded.
 
     Args:
         recipe: ablation name.
-        rows: of the latents.
-        columns: of the latents.
+        rows: number of latent rows.
+        columns: number of latent columns.
     """
     parsed = parse(recipe)
     packed = [(level.frames, level.kernel) for level in parsed.levels]
@@ -205,7 +205,7 @@ def closed_form(recipe: str, rows: int, columns: int) -> float:
 
 
 def full_tokens(frames: int, rows: int, columns: int) -> Tokens:
-    """Tokens of so many frames, all of them noisy at once."""
+    """Number of tokens of a full sequence, all frames noisy at once."""
     return Tokens(kernel_tokens(frames, BASE, rows, columns))
 
 

@@ -17,9 +17,9 @@ from fp_lab.backbones.diffusers.presets import RealModel
 from fp_lab.lab.planning.packed_model import DEPTHS, Packed, Tokens, of_depth
 
 Counts = npt.NDArray[np.object_]
-"""Remembering, forward and backward pass, as whole numbers of any size."""
+"""Counts of remembering, forward and backward pass, as whole numbers of any size."""
 SMALL = 10_000_000
-"""Parameters of models whose steps are run for real, which is quicker than on fake tensors."""
+"""Number of parameters up to which steps are run for real, which is quicker than on fake tensors."""
 _SHALLOW = 2
 _FEW = 8
 
@@ -29,9 +29,9 @@ class Way:
     """How a transformer is trained, as far as its operations depend on it.
 
     Attributes:
-        lora: its adapters; None where all weights learn.
-        checkpointing: whether each block is done again in the backward pass.
-        isolated: whether keys and values of the context are computed apart.
+        lora: settings of LoRA adapters; None where all weights are trained.
+        checkpointing: whether each block is recomputed in the backward pass.
+        isolated: whether keys and values of the context are computed separately.
     """
 
     lora: LoraConfig | None = None
@@ -41,12 +41,12 @@ class Way:
 
 @dataclass(frozen=True)
 class Operations:
-    """Of one sample, matrix products alone; the packer's are not among them.
+    """Floating-point operations of one sample in matrix products, without the packer's.
 
     Attributes:
-        remembering: the context's keys and values, once per section; 0 unless they are computed apart.
-        forward: a forward pass of the section.
-        backward: the backward pass, with the blocks that are done again.
+        remembering: operations of the context's keys and values, once per section; 0 unless separate.
+        forward: operations of a forward pass of the section.
+        backward: operations of the backward pass, with recomputed blocks.
     """
 
     remembering: int
@@ -55,20 +55,21 @@ class Operations:
 
     @property
     def step(self) -> int:
-        """Of training on the sample."""
+        """Operations of a training step on the sample."""
         return self.remembering + self.forward + self.backward
 
 
 def operations(model: RealModel, tokens: Tokens, way: Way) -> Operations:
-    """Count a training step of a sample: some seconds for a model, and nothing for further numbers of tokens.
+    """Count the operations of a training step: seconds for a model, no time for further token numbers.
 
     Operations are a polynomial of second degree in the tokens of section and context, so steps of a few
-    tokens tell it. Blocks of a kind cost alike, so models with one or two of each tell deeper ones.
+    tokens determine it. Blocks of a kind cost the same, so models with one or two of each determine deeper
+    ones.
 
     Args:
-        model: whose settings, and tokens of text and image, count.
-        tokens: of the sample.
-        way: adapters, checkpointing.
+        model: model with its settings and its text and image tokens.
+        tokens: tokens of the sample.
+        way: way of training.
     """
     along = Fraction(tokens.noisy, _FEW) - 1
     first, second, third = (_of_few(model, way, n, bool(tokens.context)) for n in (1, 2, 3))
@@ -91,7 +92,7 @@ def _pairs(number: Fraction) -> Fraction:
 
 @lru_cache(maxsize=256)
 def _of_few(model: RealModel, way: Way, noisy: int, context: int) -> Counts:
-    """Of so many times `_FEW` tokens."""
+    """Operations at multiples of `_FEW` tokens."""
     tokens = Tokens(noisy * _FEW, context * _FEW)
     depths = {name: model.settings[name] for name in DEPTHS if name in model.settings}
     if max(depths.values()) <= _SHALLOW:
@@ -105,7 +106,7 @@ def _of_few(model: RealModel, way: Way, noisy: int, context: int) -> Counts:
 
 
 def _counted(model: RealModel, tokens: Tokens, way: Way) -> Counts:
-    """Of a model without weights."""
+    """Operations of a model without weights."""
     with torch.device("meta"):
         module = Packed(model)
         if way.lora is not None:  # under fake tensors peft could not

@@ -19,10 +19,10 @@ _COUNTS = 4  # more columns do not fit a terminal
 
 
 def plan_tables(plans: Sequence[Plan]) -> tuple[Table, ...]:
-    """Context, training, generating and ratios of all models, then what fits on which cards for each.
+    """Build tables of context, training, generation and ratios of all models, then batches for each.
 
     Args:
-        plans: of the same hardware and training.
+        plans: plans with the same hardware and training.
     """
     return (
         context_table(plans),
@@ -37,7 +37,7 @@ def plan_tables(plans: Sequence[Plan]) -> tuple[Table, ...]:
 
 
 def context_table(plans: Sequence[Plan]) -> Table:
-    """Tokens of each model's context, in closed form and as they are padded, beside its section."""
+    """Tokens of each model's context, in closed form and padded, beside those of its section."""
     columns = (
         Column("closed_form", "closed form", "tokens, nothing padded", digits=1),
         Column("padded", "padded", "tokens", digits=0),
@@ -62,7 +62,7 @@ def context_table(plans: Sequence[Plan]) -> Table:
 
 
 def time_table(plans: Sequence[Plan]) -> Table:
-    """Operations of a packed section and of a full sequence of each model, and hours of training."""
+    """Operations of a packed section and a full sequence of each model, and hours of training."""
     hardware, training = plans[0].hardware, plans[0].training
     columns = (
         Column("tokens", "tokens", digits=0),
@@ -87,7 +87,7 @@ def time_table(plans: Sequence[Plan]) -> Table:
 
 
 def memory_table(plans: Sequence[Plan]) -> Table:
-    """Activations of both, the largest batch, and memory of inference."""
+    """Activations of packed section and full sequence, largest batch, and memory of inference."""
     training = plans[0].training
     columns = (
         Column("parameters", "size", "10^9 parameters", digits=2),
@@ -135,7 +135,7 @@ def _lines(plans: Sequence[Plan], figures: Callable[[Plan, _Side], Sequence[floa
 
 
 def beside_table(plans: Sequence[Plan]) -> Table:
-    """Weights of encoders and VAE of each model, and the disk that all published files take."""
+    """Weights of encoders and VAE of each model, and disk space of all published files."""
     columns = (
         Column("text", "text", "encoders, GiB", digits=2),
         Column("image", "image", "encoder, GiB", digits=2),
@@ -162,7 +162,7 @@ def beside_table(plans: Sequence[Plan]) -> Table:
 
 
 def ratio_table(plans: Sequence[Plan]) -> Table:
-    """What packing saves, beside what the paper's project says of it."""
+    """Savings by packing, beside those that the paper's project states."""
     columns = (
         Column("memory", "memory", "full over packed, per sample", "higher", digits=2),
         Column("batch", "batch", "packed over full, largest", "higher", digits=2),
@@ -195,7 +195,7 @@ def ratio_table(plans: Sequence[Plan]) -> Table:
 
 
 def fit_table(plan: Plan) -> Table:
-    """Largest batches on all cards, on half of them and so on, by the ways of training that fit at all."""
+    """Largest batches on all cards, half of them and so on, for the ways of training that fit."""
     counts = [2**power for power in range(plan.hardware.cards.bit_length())]
     counts = [*(count for count in counts if count < plan.hardware.cards), plan.hardware.cards][-_COUNTS:]
     held = Column("state", "held", "GiB on each card", digits=1)
@@ -220,7 +220,7 @@ def fit_table(plan: Plan) -> Table:
 
 
 def described(training: Training) -> str:
-    """A way of training in words."""
+    """Describe a way of training in words."""
     return f"{_way(training)}, {training.sharding}"
 
 
@@ -238,7 +238,7 @@ def _cards(plan: Plan) -> str:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """Everything of a plan, bytes and operations as they are."""
+    """Convert a plan to plain containers, bytes and operations unrounded."""
     derived = {
         "batch_ratio": plan.batch_ratio if math.isfinite(plan.batch_ratio) else None,
         "memory_ratio": plan.memory_ratio,
@@ -256,7 +256,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 
 def generating_table(plans: Sequence[Plan]) -> Table:
-    """Operations and time of videos that are made of packed sections."""
+    """Operations and time of generating videos of packed sections."""
     hardware = plans[0].hardware
     columns = (
         Column("calls", "calls", "forward passes per section", digits=0),
@@ -282,7 +282,7 @@ def generating_table(plans: Sequence[Plan]) -> Table:
 
 
 def modes_table(plans: Sequence[Plan]) -> Table:
-    """Memory of one card while videos are made, by what is on it at once."""
+    """Memory of one card during generation, by offloading mode."""
     columns = (
         Column("together", "none", "GiB, all on the card", digits=1),
         Column("parts", "parts", "GiB, transformer and VAE in turns", digits=1),

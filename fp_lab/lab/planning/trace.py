@@ -1,4 +1,4 @@
-"""What one forward pass of a real model costs, from fake tensors: no memory, no arithmetic, a few seconds."""
+"""Cost of one forward pass of a real model, from fake tensors: no memory, no arithmetic, seconds."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,16 +24,17 @@ _ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 @dataclass(frozen=True)
 class Trace:
-    """One forward pass of one sample; bytes are those of bfloat16.
+    """Cost of one forward pass of one sample; bytes are those of bfloat16.
 
     Attributes:
-        parameters: of the transformer and the recipe's packer.
-        blocks: of all blocks.
-        largest_block: of the largest one.
-        packer: of the packer, which is trained whole beside adapters.
-        low_rank: that adapters of rank 1 add, on the layers of `fp_lab.backbones.diffusers.lora.LoraConfig`.
+        parameters: number of parameters of the transformer and the recipe's packer.
+        blocks: number of parameters of all blocks.
+        largest_block: number of parameters of the largest block.
+        packer: number of parameters of the packer, which is trained whole beside adapters.
+        low_rank: number of parameters that adapters of rank 1 add, on the layers of
+            `fp_lab.backbones.diffusers.lora.LoraConfig`.
         matmul_flops: floating-point operations of linear layers and convolutions.
-        attention_flops: of attention, 4 n m D per layer for n queries and m keys.
+        attention_flops: floating-point operations of attention, 4 n m D per layer for n queries and m keys.
         activations: bytes kept for the backward pass, without checkpointing.
         checkpointed: most bytes alive in a step with every block checkpointed, beside weights and gradients.
         inference: most bytes of tensors alive beside the weights, without gradients.
@@ -52,7 +53,7 @@ class Trace:
 
     @property
     def flops(self) -> int:
-        """Of the forward pass; a backward pass costs twice as much."""
+        """Operations of the forward pass; a backward pass costs twice as much."""
         return self.matmul_flops + self.attention_flops
 
 
@@ -61,7 +62,7 @@ def trace(model: RealModel, tokens: Tokens) -> Trace:
 
     Args:
         model: from `fp_lab.backbones.diffusers.presets`.
-        tokens: of the sample.
+        tokens: tokens of the sample.
     """
     any_section = replace(parse(model.recipe), section=1)  # the tokens tell its length
     return _traced(replace(model, recipe=str(any_section)), tokens)
@@ -79,7 +80,7 @@ def _traced(model: RealModel, tokens: Tokens) -> Trace:
 
 
 def attention_flops(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any) -> int:
-    """4 n m D: the products with keys and with values. PyTorch's own table lacks the CPU's fused attention.
+    """4 n m D, the products with keys and values; PyTorch's own table lacks the CPU's fused attention.
 
     Args:
         q: shape of queries ``b heads n c``, with D = heads * c.
@@ -92,12 +93,12 @@ def attention_flops(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: An
 
 @dataclass(frozen=True)
 class _Peaks:
-    """Bytes per sample that no hook sees, from models with one or two blocks of each kind.
+    """Peak bytes per sample that no hook sees, from models with one or two blocks of each kind.
 
     Attributes:
-        inference: most alive beside the weights without gradients. What further blocks add, such as Wan's
-            keys and values of the caption, each adds alike.
-        working: alive beside what `watched` counts, while a checkpointed block is gone back through.
+        inference: most bytes alive beside the weights without gradients. Further blocks each add the same,
+            such as Wan's keys and values of the caption.
+        working: bytes alive beside those of `watched` in the backward pass of a checkpointed block.
     """
 
     inference: int
@@ -119,7 +120,7 @@ def _peaks(model: RealModel, tokens: Tokens) -> _Peaks:
 
 
 def _shallow(model: RealModel, depth: int) -> RealModel:
-    """The model with so many blocks of each kind."""
+    """Return the model with `depth` blocks of each kind."""
     return of_depth(model, {name: depth for name in DEPTHS if name in model.settings})
 
 
@@ -138,7 +139,7 @@ def _tracked(module: nn.Module) -> Iterator[MemTracker]:
 
 
 def _alive(tracker: MemTracker) -> int:
-    """Most bytes of tensors alive at once, but parameters, their gradients and buffers."""
+    """Most bytes of tensors alive at once, without parameters, their gradients and buffers."""
     peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
     return int(peak["Total"] - peak["Parameter"] - peak["Buffer"] - peak["Gradient"])
 
@@ -169,7 +170,7 @@ def _count(module: nn.Module) -> int:
 
 @contextmanager
 def _bfloat16() -> Iterator[None]:
-    """The default type, as fake parameters cannot be converted."""
+    """Set bfloat16 as default data type, as fake parameters cannot be converted."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:

@@ -1,4 +1,4 @@
-"""Damage of known kind and strength to frames: to the object's outline, and to the whole picture.
+"""Damage of known kind and strength to frames: to the object's outline or the whole picture.
 
 Frames are float32 ``(n, 3, h, w)`` in [0, 1], masks ``(n, 1, h, w)`` in [0, 1]. All randomness comes from the
 generator that is passed.
@@ -12,24 +12,24 @@ from torch import Generator, Tensor
 
 
 def uniform(generator: Generator, count: int, low: float, high: float) -> Tensor:
-    """``count`` numbers, evenly distributed."""
+    """Draw ``count`` numbers, uniformly distributed."""
     return low + (high - low) * torch.rand(count, generator=generator)
 
 
 def log_uniform(generator: Generator, count: int, low: float, high: float) -> Tensor:
-    """``count`` numbers whose logarithms are evenly distributed."""
+    """Draw ``count`` numbers with uniformly distributed logarithms."""
     return uniform(generator, count, math.log(low), math.log(high)).exp()
 
 
 def smooth_noise(generator: Generator, count: int, channels: int, cells: int, size: int) -> Tensor:
-    """Smooth random fields ``(count, channels, size, size)`` of about unit variance."""
+    """Draw smooth random fields ``(count, channels, size, size)`` of about unit variance."""
     coarse = torch.randn(count, channels, cells, cells, generator=generator)
     fine = F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False)
     return fine / fine.std((1, 2, 3), keepdim=True).clamp(min=1e-3)
 
 
 def moved(images: Tensor, shift: Tensor) -> Tensor:
-    """Take each pixel from where `shift` ``(n, 2, h, w)`` (x, y, pixels) points; borders go on."""
+    """Warp images: each pixel is taken from `shift` ``(n, 2, h, w)`` (x, y, pixels) away; borders repeat."""
     height, width = images.shape[-2:]
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     grid = torch.stack(((x + shift[:, 0]) * 2 / width - 1, (y + shift[:, 1]) * 2 / height - 1), -1)
@@ -37,26 +37,26 @@ def moved(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def dents(generator: Generator, count: int, size: int, *, cells: int = 7) -> Tensor:
-    """Shifts ``(count, 2, size, size)`` of 1 to 5 pixels that change smoothly from place to place."""
+    """Draw smooth shifts ``(count, 2, size, size)`` of 1 to 5 pixels."""
     strength = uniform(generator, count, 1.0, 5.0)[:, None, None, None] * size / 64
     return strength * smooth_noise(generator, count, 2, cells, size)
 
 
 def scaling(centres: Tensor, factors: Tensor, size: int) -> Tensor:
-    """Shifts that scale a picture by `factors` ``(n, 2)`` (x, y) about `centres` ``(n, 2)``."""
+    """Return shifts that scale a picture by `factors` ``(n, 2)`` (x, y) about `centres` ``(n, 2)``."""
     y, x = torch.meshgrid(torch.arange(size) + 0.0, torch.arange(size) + 0.0, indexing="ij")
     away = torch.stack((x, y))[None] - centres[:, :, None, None]
     return away * (1 / factors - 1)[:, :, None, None]
 
 
 def cut_out(masks: Tensor) -> Tensor:
-    """Masks and one pixel around them, but for the frame's border: when it is moved, nothing is smeared."""
+    """Grow masks by one pixel, except at the frame's border, so that moved objects leave no smear."""
     around = F.max_pool2d(masks, 3, stride=1, padding=1)
     return F.pad(around[..., 1:-1, 1:-1], (1, 1, 1, 1))
 
 
 def with_object(frames: Tensor, backgrounds: Tensor, masks: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames whose object alone is moved by `shift`, and where it covers them then.
+    """Move the object alone by `shift`; return the frames and its new mask.
 
     The object is cut out one pixel around its mask, so that its own soft edge comes along.
     """
@@ -65,7 +65,7 @@ def with_object(frames: Tensor, backgrounds: Tensor, masks: Tensor, shift: Tenso
 
 
 def bites(generator: Generator, masks: Tensor) -> Tensor:
-    """Where objects break away: smooth spots ``(n, 1, h, w)`` over a fifth to three quarters of each."""
+    """Draw parts of objects to remove: smooth spots ``(n, 1, h, w)``, a fifth to three quarters of each."""
     field = smooth_noise(generator, len(masks), 1, 8, masks.shape[-1])
     share = uniform(generator, len(masks), 0.2, 0.75)
     gone = torch.zeros_like(masks)
@@ -77,7 +77,7 @@ def bites(generator: Generator, masks: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigmas: Tensor) -> Tensor:
-    """Gaussian blur of ``(n, c, h, w)`` with a standard deviation for each, pixels; 0 changes nothing."""
+    """Blur ``(n, c, h, w)`` by a Gaussian with a standard deviation for each, pixels; 0 changes nothing."""
     n, c, h, w = images.shape
     reach = 9
     at = torch.arange(-reach, reach + 1, dtype=images.dtype)
@@ -89,16 +89,16 @@ def blur(images: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def white_noise(images: Tensor, deviations: Tensor, generator: Generator) -> Tensor:
-    """Independent noise of a standard deviation for each picture."""
+    """Add independent noise with a standard deviation for each picture."""
     return images + deviations[:, None, None, None] * torch.randn(images.shape, generator=generator)
 
 
 def blocks(images: Tensor, strengths: Tensor, side: int = 8) -> Tensor:
-    """Blend with the same picture made of flat blocks, as coarse codecs leave them."""
+    """Blend each picture with a version of flat blocks, like the artefacts of coarse codecs."""
     flat = F.interpolate(F.avg_pool2d(images, side), scale_factor=float(side))
     return images.lerp(flat, strengths[:, None, None, None])
 
 
 def tint(images: Tensor, gains: Tensor, offsets: Tensor) -> Tensor:
-    """Contrast about the middle grey ``(n,)`` and a colour cast ``(n, 3)``."""
+    """Change contrast about the middle grey ``(n,)`` and add a colour cast ``(n, 3)``."""
     return 0.5 + (images - 0.5) * gains[:, None, None, None] + offsets[:, :, None, None]

@@ -1,4 +1,4 @@
-"""How good a probe is, on renders and videos that it was not trained on."""
+"""Accuracy of a probe on held-out renders and videos."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,12 +24,12 @@ from fp_metrics.networks.probe import Probe
 from fp_metrics.observer import Watch
 
 FIRST_RENDER, FIRST_VIDEO = 5_000, 6_000
-"""Seeds of held-out renders and videos: none below 10,000 is trained on, and grids evaluate on the first of
-them."""
+"""First seeds of held-out renders and videos: none below 10,000 is trained on, and grids evaluate on the
+first of them."""
 ARMS = (("g9", "own"), ("td_f3k1_g9", "own"), ("td_f3k1_g9", "true"))
-"""Recipe and history of the videos that the shipped base generates to compare with the truth-based family."""
+"""Recipes and histories of videos by the shipped base, to compare with the truth-based family."""
 DEMO_KINDS = ("none", "codec", "blur 0.8", "blur 2", "fading", "vanished", "dented", "melting")
-"""The damage that videos of the demo show. Not washed out: the truth-based family loses the object then. Not
+"""Kinds of damage in videos of the demo. Not washed out: the truth-based family loses the object then. Not
 swapped: to the probe that is a whole object, to the truth a wrong one."""
 
 Report = Callable[[str], None]
@@ -38,13 +38,13 @@ Damaged = Callable[[Tensor, WorldTruth], Tensor]
 
 @dataclass(frozen=True)
 class HeldOutConfig:
-    """What a probe is measured on.
+    """Held-out data that a probe is measured on.
 
     Attributes:
-        renders: single frames, a multiple of 64.
-        videos: of the world, each with every kind of damage.
-        frames: their length.
-        generated: videos that the shipped base generates by each of `ARMS`; 0 leaves them out.
+        renders: number of single frames, a multiple of 64.
+        videos: number of videos of the world, each with every kind of damage.
+        frames: number of frames of each video.
+        generated: number of videos by the shipped base for each of `ARMS`; 0: none.
     """
 
     renders: int = 512
@@ -56,13 +56,13 @@ class HeldOutConfig:
 def measure_probe(
     probe: Probe, config: HeldOutConfig, codec: Codec, report: Report | None = None
 ) -> dict[str, float]:
-    """The figures of `fp_metrics.families.probe.held_out`, rounded to 4 digits.
+    """Measure the values of `fp_metrics.families.probe.held_out`, rounded to 4 digits.
 
     Args:
-        probe: in inference mode.
-        config: what it is measured on.
-        codec: of damaged renders and generated videos.
-        report: hears what is measured next.
+        probe: probe in inference mode.
+        config: held-out data.
+        codec: codec of damaged renders and generated videos.
+        report: called with the name of the next measurement.
     """
     tell = report or (lambda what: None)
     tell("held-out renders")
@@ -88,7 +88,7 @@ def measure_probe(
 
 
 def held_out_renders(count: int, codec: Codec) -> Samples:
-    """Renders damaged as in training, of scenes that are not trained on."""
+    """Yield renders damaged as in training, of held-out scenes."""
     generator = Generator().manual_seed(FIRST_RENDER)
     starts = range(FIRST_RENDER, FIRST_RENDER + count, 64)
     return together([make_samples(list(range(start, start + 64)), generator, codec) for start in starts])
@@ -96,7 +96,7 @@ def held_out_renders(count: int, codec: Codec) -> Samples:
 
 @torch.inference_mode()
 def on_renders(probe: Probe, samples: Samples) -> dict[str, float]:
-    """Accuracy or error of every head."""
+    """Measure accuracy or error of every head."""
     out = probe(samples.frames)
     named, outlined, whole = samples.named > 0, samples.outlined > 0, samples.centred > 0
     visible, formed, clear = out.visible.sigmoid(), out.well_formed.sigmoid(), out.clarity.sigmoid()
@@ -112,7 +112,7 @@ def on_renders(probe: Probe, samples: Samples) -> dict[str, float]:
 
 
 def _identity_auc(embedding: Tensor, samples: Samples) -> float:
-    """How often two frames of objects of the same name look more alike than two of different names."""
+    """Probability that two frames of same-named objects are more alike than two of differently named ones."""
     kept = samples.named > 0
     cosine = embedding[kept] @ embedding[kept].T
     names = torch.stack((samples.shape, samples.colour, samples.texture), 1)[kept]
@@ -124,11 +124,11 @@ def _identity_auc(embedding: Tensor, samples: Samples) -> float:
 
 
 def damages(other: WorldTruth, codec: Codec) -> Mapping[str, Damaged]:
-    """Kinds of damage to a video ``(t, 3, h, w)`` with a known truth, as generated videos have them.
+    """Return kinds of damage to a video ``(t, 3, h, w)`` of known truth, as in generated videos.
 
     Args:
-        other: whose object takes over halfway in one of them.
-        codec: of one round trip.
+        other: video whose object replaces the first one halfway, in one kind.
+        codec: codec of the round trip, in one kind.
     """
 
     def noisy(deviation: float) -> Damaged:
@@ -176,14 +176,14 @@ def damages(other: WorldTruth, codec: Codec) -> Mapping[str, Damaged]:
 
 
 def both_scores(probe: Probe, video: Tensor, about: About) -> tuple[dict[str, float], dict[str, float]]:
-    """The scores of one video by the probe and by the truth-based family."""
+    """Score one video by the probe and by the truth-based family."""
     return scores_of(read_by(probe), video, replace(about, truth=None)), scores_of(
         FAMILIES["world"], video, about
     )
 
 
 def scores_of(estimators: Mapping[str, type[Estimator]], video: Tensor, about: About) -> dict[str, float]:
-    """Score -> figure of one video; every observer looks once."""
+    """Return score -> value of one video; every observer runs once."""
     observers = dict.fromkeys(kind.observer for kind in estimators.values())
     seen = {kind: Watch(kind(about)).take(video, range(len(video))) for kind in observers}
     found = {}
@@ -195,7 +195,7 @@ def scores_of(estimators: Mapping[str, type[Estimator]], video: Tensor, about: A
 
 
 def _agreement(kind: str, pairs: list[tuple[dict[str, float], dict[str, float]]]) -> dict[str, float]:
-    """Spearman's rank correlation of each score over videos; scores that are the same in all are left out."""
+    """Compute Spearman's rank correlation of each score over videos, without constant scores."""
     figures = {f"{kind}/videos": float(len(pairs))}
     for score in pairs[0][0]:
         read, true = (np.array([pair[side][score] for pair in pairs]) for side in (0, 1))
@@ -207,7 +207,7 @@ def _agreement(kind: str, pairs: list[tuple[dict[str, float], dict[str, float]]]
 
 @torch.no_grad()
 def _generated(probe: Probe, count: int, codec: Codec) -> list[tuple[dict[str, float], dict[str, float]]]:
-    """Both scores of videos that the shipped base generates, as much as it can and as badly as it can."""
+    """Both scores of videos generated by the shipped base."""
     world, seeds = WorldConfig(frames=28), _seeds(count)
     truths, captions = world_truths(world, seeds), render(WorldConfig(frames=1), seeds).captions
     latents = codec.encode(to_pixels(torch.stack([truth.frames for truth in truths])))
@@ -230,5 +230,5 @@ def _seeds(count: int) -> range:
 
 
 def _video(frames: Tensor) -> Tensor:
-    """Frames uint8 ``(t, h, w, 3)`` as float32 ``(t, 3, h, w)`` in [0, 1]."""
+    """Convert frames uint8 ``(t, h, w, 3)`` to float32 ``(t, 3, h, w)`` in [0, 1]."""
     return frames.movedim(-1, 1).float() / 255

@@ -1,4 +1,4 @@
-"""Renders on their way to samples: what is done to them, in turn, and what stays known of them."""
+"""Damaged renders as training samples: damage in several steps, with ground truth."""
 
 import math
 from dataclasses import dataclass, replace
@@ -32,20 +32,20 @@ KINDS = (
     "dented", "dented more", "squashed", "shrunken", "moved",
     "broken", "broken more", "merged", "missing", "faded",
 )  # fmt: skip
-"""What happens to the object in the first ten sixteenths of a batch; in the last one a pillar hides it."""
+"""Damage to the object in the first ten sixteenths of a batch; in the last one a pillar hides it."""
 WORLD = WorldConfig(frames=1)
 NOISE_HALF = 0.05
-"""Deviation of noise at which half of the freedom from noise is lost, as in ``world/render-sharpness``."""
+"""Standard deviation of noise that halves the freedom from noise, as in ``world/render-sharpness``."""
 TRIANGLE_CENTRE = 0.267
-"""So many radii below its centre lies the centre of gravity of a triangle: a third of its height up."""
+"""Distance of a triangle's centre of gravity below its centre, in radii: a third of its height up."""
 
 
 @dataclass
 class Draft:
-    """Frames and masks with a channel axis, and what is known of them; names as in `Samples`.
+    """Frames and masks with a channel axis, and their ground truth; names as in `Samples`.
 
     Attributes:
-        backgrounds: the frames without the object.
+        backgrounds: frames without the object.
         shows: opacity of the object, ``(n,)``.
     """
 
@@ -62,7 +62,7 @@ class Draft:
 
 
 def rendered(seeds: list[int], hidden: int) -> tuple[Draft, tuple[SceneAttributes, ...]]:
-    """Undamaged frames, the last `hidden` of them behind a pillar."""
+    """Render undamaged frames, the object of the last `hidden` ones behind a pillar."""
     plain = render(WORLD, seeds)
     frames, backgrounds, masks = (
         _pictures(plain.frames[:, 0]), _pictures(plain.backgrounds[:, 0]), plain.masks[:, 0].float()
@@ -145,7 +145,7 @@ def _merge(draft: Draft, at: slice, generator: Generator) -> None:
 
 
 def _overlap(mask: Tensor, true: Tensor) -> float:
-    """Overlap of two outlines with their centres of gravity in the middle, in [0, 1]."""
+    """Overlap of two outlines with their centres of gravity aligned, in [0, 1]."""
     if not mask.any() or not true.any():
         return 0.0
     return soft_iou(*(centred(outline, _centre(outline)) for outline in (mask, true)))
@@ -159,10 +159,10 @@ def _centre(mask: Tensor) -> tuple[float, float]:
 
 @torch.no_grad()
 def through_codec(draft: Draft, generator: Generator, codec: Codec, hidden: int) -> None:
-    """Send an eighth of the frames through the codec as they are, and an eighth with damaged latents.
+    """Pass an eighth of the frames through the codec unchanged, and an eighth with damaged latents.
 
-    What damaged latents become is not known beforehand: the object is then found as the world's estimators
-    find it, before the known background.
+    The result of damaged latents is not known beforehand: the object is then located as by the world's
+    estimators, against the known background.
     """
     last = len(draft.frames) - hidden
     share = len(draft.frames) // 8
@@ -194,12 +194,11 @@ def through_codec(draft: Draft, generator: Generator, codec: Codec, hidden: int)
 def damage_pictures(
     draft: Draft, sharp: Tensor, rgb: Tensor, generator: Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Blur, blocks, tints and noise over whole pictures, each on some of them, a third keep clear.
+    """Apply blur, blocks, tints and noise to whole pictures, each to some of them; a third stay clear.
 
     Returns:
-        The pictures, the masks, the objects' first colours, and the clarity that is left of the sharp
-        pictures; a tint takes nothing of it, nobody could tell a washed-out picture from a scene of low
-        contrast.
+        Pictures, masks, the objects' first colours, and the remaining clarity against the sharp pictures; a
+        tint does not reduce it, as a washed-out picture looks like a scene of low contrast.
     """
     count = len(draft.frames)
 
@@ -227,7 +226,7 @@ def _pictures(frames: Tensor) -> Tensor:
 
 
 def known_clarity(pictures: Tensor, sharp: Tensor) -> Tensor:
-    """Gradient energy kept and freedom from noise against the sharp pictures: ``(n, 2)`` in [0, 1].
+    """Return kept gradient energy and freedom from noise against the sharp pictures: ``(n, 2)`` in [0, 1].
 
     The two factors of ``world/render-sharpness``.
     """

@@ -1,4 +1,4 @@
-"""What the probe learns from: renders of the synthetic world with known damage, and what is known of them."""
+"""Training samples of the probe: renders of the synthetic world with known damage, and their truth."""
 
 from dataclasses import dataclass, fields
 
@@ -11,26 +11,26 @@ from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.probe.renders import damage_objects, damage_pictures, rendered, through_codec
 
 FIRST_SEED = 10_000
-"""Seeds below are for evaluation, there is no render of them in training."""
+"""First training seed; lower seeds are for evaluation and never rendered in training."""
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """n frames and what is known of them. A weight of 0 marks what nobody knows.
+    """n frames with their ground truth. A weight of 0 marks unknown values.
 
     Attributes:
-        frames: float32 ``(n, 3, 64, 64)`` in [0, 1].
-        masks: where the object shows, ``(n, 64, 64)``.
-        visible: share of the object that shows, ``(n,)``.
-        well_formed: overlap of its outline with the undamaged one, both centred, ``(n,)``.
+        frames: frames, float32 ``(n, 3, 64, 64)`` in [0, 1].
+        masks: visible part of the object, ``(n, 64, 64)``.
+        visible: visible share of the object, ``(n,)``.
+        well_formed: overlap of the object's outline with the undamaged one, both centred, ``(n,)``.
         outlined: weight of `well_formed`.
         named: weight of shape, colour and texture.
-        shape: index in the world's shapes, ``(n,)``.
-        colour: index in the world's colours.
-        texture: index in the world's textures.
+        shape: index of the shape among the world's, ``(n,)``.
+        colour: index of the colour among the world's, ``(n,)``.
+        texture: index of the texture among the world's, ``(n,)``.
         rgb: the object's first colour as it shows in the frame, ``(n, 3)``.
-        clarity: gradient energy kept, and freedom from noise, ``(n, 2)`` in [0, 1].
-        centres: of gravity of the object, (x, y) in pixels, ``(n, 2)``.
+        clarity: kept gradient energy and freedom from noise, ``(n, 2)`` in [0, 1].
+        centres: centres of gravity of the object, (x, y) in pixels, ``(n, 2)``.
         centred: weight of `centres`.
     """
 
@@ -50,13 +50,13 @@ class Samples:
 
 
 def draw_samples(seed: int, index: int, count: int, codec: Codec) -> Samples:
-    """The batch of a given index; it depends on its arguments alone.
+    """Draw the batch of an index; it depends on the arguments alone.
 
     Args:
-        seed: of the training.
-        index: of the batch.
-        count: frames in it, a multiple of 16.
-        codec: whose round trip, with and without damage of the latents, a part of the frames takes.
+        seed: seed of the training.
+        index: index of the batch.
+        count: number of frames of the batch, a multiple of 16.
+        codec: codec of the round trip that a part of the frames takes, with and without damaged latents.
     """
     random = np.random.Generator(np.random.Philox(key=[seed, index]))
     generator = Generator().manual_seed(int(random.integers(2**62)))
@@ -65,7 +65,7 @@ def draw_samples(seed: int, index: int, count: int, codec: Codec) -> Samples:
 
 
 def make_samples(seeds: list[int], generator: Generator, codec: Codec) -> Samples:
-    """Render the scenes of some seeds, a fixed share of them with each kind of damage."""
+    """Render the scenes of seeds, a fixed share of them with each kind of damage."""
     hidden = len(seeds) // 16
     draft, scenes = rendered(seeds, hidden)
     damage_objects(draft, generator)
@@ -97,5 +97,5 @@ def _indices(values: list[int]) -> Tensor:
 
 
 def together(parts: list[Samples]) -> Samples:
-    """Several batches as one."""
+    """Concatenate several batches."""
     return Samples(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Samples)})

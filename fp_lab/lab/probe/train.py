@@ -1,4 +1,4 @@
-"""Training of the probe: one visible loop over renders with known damage."""
+"""Training of the probe, a plain loop over renders with known damage."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,20 +17,21 @@ from fp_lab.lab.probe.samples import Samples, draw_samples
 from fp_metrics.networks.probe import Probe, ProbeOutput
 
 Progress = Callable[[int, int, float], None]
-"""Called with the steps done, their number and the loss."""
+"""Function called with the steps done, their number and the loss."""
 
 
 @dataclass(frozen=True)
 class ProbeRunConfig:
-    """Everything that the trained weights depend on.
+    """Settings of the probe's training, which its weights depend on.
 
     Attributes:
-        steps: optimiser steps.
+        steps: number of optimiser steps.
         batch: frames per step, a multiple of 16.
-        learning_rate: the highest, of AdamW; it rises over a tenth of the steps, then falls along a cosine.
-        weight_decay: of AdamW.
-        codec: where the round trip of a part of the frames comes from.
-        seed: of everything random.
+        learning_rate: peak learning rate of AdamW; it rises over a tenth of the steps, then falls along a
+            cosine.
+        weight_decay: weight decay of AdamW.
+        codec: codec of the round trip of a part of the frames.
+        seed: seed of all randomness.
     """
 
     steps: int = 400
@@ -41,7 +42,7 @@ class ProbeRunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Check that this can be trained."""
         if self.steps < 1:
             raise ValueError(f"steps: got {self.steps}, expected at least 1")
         if self.batch < 16 or self.batch % 16:
@@ -56,14 +57,14 @@ def fit(
     """Train a probe.
 
     Args:
-        config: of the training.
-        progress: hears of every step.
+        config: settings of the training.
+        progress: called after every step.
 
     Returns:
-        The probe in inference mode, and its curve: step, mean loss since the last entry, seconds.
+        Probe in inference mode, and its curve: step, mean loss since the last entry, seconds.
 
     Raises:
-        NotFinite: at the first step whose loss or gradient is not.
+        NotFinite: loss or gradient of a step is not finite.
     """
     started = perf_counter()
     with torch.random.fork_rng(devices=[]), _one_thread():
@@ -94,7 +95,7 @@ def fit(
 
 
 def _rate(done: float, rise: float = 0.1, start: float = 0.04) -> float:
-    """Share of the highest learning rate when a share of the steps is done."""
+    """Learning rate as a share of the peak, at a share of the steps."""
     if done < rise:
         return start + (1 - start) * done / rise
     return 0.5 + 0.5 * math.cos(math.pi * (done - rise) / (1 - rise))
@@ -102,7 +103,7 @@ def _rate(done: float, rise: float = 0.1, start: float = 0.04) -> float:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums in an order that does not depend on the cores; the second core makes the next batch."""
+    """Use one thread, so that sums do not depend on the cores; a second core makes the next batch."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -112,7 +113,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def losses_of(output: ProbeOutput, samples: Samples) -> dict[str, Tensor]:
-    """What is minimised, by head, weighted so that no head starves another."""
+    """Compute the losses by head, weighted so that no head dominates."""
     named = samples.named / samples.named.sum().clamp(min=1)
     names = {
         head: (F.cross_entropy(getattr(output, head), getattr(samples, head), reduction="none") * named).sum()
@@ -136,7 +137,7 @@ def losses_of(output: ProbeOutput, samples: Samples) -> dict[str, Tensor]:
 
 
 def likeness(samples: Samples) -> Tensor:
-    """How alike two objects are, for all pairs ``(n, n)``: what the embeddings' cosine shall be, in [0, 1].
+    """Similarity of objects for all pairs ``(n, n)``, in [0, 1]: the target of the embeddings' cosine.
 
     A third each for the colour (a Gaussian of the RGB distance, deviation 0.2), the texture (same or not) and
     the outline: 0 for another shape, else the worse of the two objects' well-formedness.
@@ -149,7 +150,7 @@ def likeness(samples: Samples) -> Tensor:
 
 
 def _batches(config: ProbeRunConfig, codec: Codec) -> Iterator[Samples]:
-    """The batches in order; the next one is made while one is being learnt from."""
+    """Yield the batches in order; the next one is made during each step."""
 
     def draw(index: int) -> Samples:
         torch.set_num_threads(1)  # a setting of each thread

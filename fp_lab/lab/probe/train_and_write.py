@@ -1,4 +1,4 @@
-"""What ``fp-lab probe train`` does: train, measure, write weights and provenance."""
+"""Work of ``fp-lab probe train``: train, measure, write weights and provenance."""
 
 import csv
 import io
@@ -27,12 +27,12 @@ COMMAND = "fp-lab probe train"
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training.
+    """Result of a training.
 
     Attributes:
-        probe: in inference mode.
-        sha256: hex digest of its file.
-        held_out: figures on what it was not trained on, see `fp_metrics.families.probe.held_out`.
+        probe: probe in inference mode.
+        sha256: hex digest of the probe's file.
+        held_out: accuracy on held-out data, see `fp_metrics.families.probe.held_out`.
     """
 
     probe: Probe
@@ -51,19 +51,19 @@ def train_probe(
 ) -> Trained:
     """Train a probe, measure it and write it with its provenance and curve.
 
-    Nothing is written before all is measured, so an interrupted training leaves what was there; it begins
-    anew, it takes a few minutes. A probe that is there is replaced.
+    Nothing is written before all is measured, so an interrupted training leaves existing files unchanged and
+    starts anew; it takes a few minutes. An existing probe is replaced.
 
     Args:
-        config: of the training; the same one gives the same bits on the same machine.
-        folder: new, empty, or of another probe.
-        command: what the user typed, for the provenance.
-        held_out: what it is measured on.
-        progress: hears of every step.
-        report: hears what is measured.
+        config: settings of the training; the same ones give the same bits on the same machine.
+        folder: output folder: new, empty, or of another probe.
+        command: command line of the user, for the provenance.
+        held_out: held-out data to measure on.
+        progress: called after every step.
+        report: called with the name of each measurement.
 
     Raises:
-        ValueError: the folder holds something else.
+        ValueError: the folder holds other files.
     """
     check_folder(folder)
     measured_on = HeldOutConfig() if held_out is None else held_out
@@ -98,10 +98,10 @@ def train_probe(
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds something else than a probe: another model's files have the same names.
+    """Check that a folder holds nothing but a probe: another model's files have the same names.
 
     Raises:
-        ValueError: naming what is there.
+        ValueError: the folder holds other files, named in the message.
     """
     if not folder.exists():
         return

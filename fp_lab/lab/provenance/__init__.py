@@ -1,1 +1,1 @@
-"""What results depend on: identities of data and caches, keys of stages, the record of a stage."""
+"""Provenance of results: identities of data and caches, keys of stages, records of stages."""

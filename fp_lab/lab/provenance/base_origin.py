@@ -1,4 +1,4 @@
-"""What a base of the lab's own was trained on, by what is written beside its weights."""
+"""Training data of the lab's own bases, by the record beside their weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +12,15 @@ PROVENANCE_FILE = "provenance.json"
 
 
 def provenance_of(folder: Path) -> dict[str, Any]:
-    """What is known of how a model was made; empty where nothing is."""
+    """Read the provenance of a model; empty where there is none."""
     return read_json(folder / PROVENANCE_FILE)
 
 
 def knows_only_the_world(base: str) -> bool:
-    """Whether a base has seen the synthetic world and nothing else: of `fp-lab pretrain`, or of a run on it.
+    """Return whether a base was trained on the synthetic world alone, by `fp-lab pretrain` or a run on it.
 
     Args:
-        base: as `model.base`; unknown of one in diffusers' format, and of one without a record.
+        base: value of `model.base`; False for diffusers' format and for bases without record.
     """
     if base == "shipped":
         return knows_only_the_world(str(shipped_folder("base")))
@@ -34,20 +34,20 @@ def knows_only_the_world(base: str) -> bool:
 
 
 def is_toy(config: Mapping[str, Any]) -> bool:
-    """Whether an arm says nothing of a large model: its own began from nothing, or on a base of the world.
+    """Return whether an arm tells nothing about large models: trained from scratch or on a base of the world.
 
     Args:
-        config: of the arm, as plain data.
+        config: settings of the arm, as plain data.
     """
     base = config.get("model", {}).get("base")
     return not base or knows_only_the_world(base)
 
 
 def toy_base(config: Mapping[str, Any]) -> str | None:
-    """What is to be said of an arm on clips whose base knows the synthetic world alone; None of any other.
+    """Caution for an arm on clips whose base knows the synthetic world alone; None for other arms.
 
     Args:
-        config: of the arm, as plain data.
+        config: settings of the arm, as plain data.
     """
     base = config.get("model", {}).get("base")
     if config.get("data", {}).get("kind") != "clips" or not base or not knows_only_the_world(base):

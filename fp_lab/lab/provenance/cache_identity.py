@@ -1,4 +1,4 @@
-"""The cache of `fp-lab encode` that a config names: its folder, and what training depends on of it."""
+"""Folder and identity of the `fp-lab encode` cache that a config names."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from fp_lab.weights.files import tensors_sha256
 
 
 def cache_identity(config: ExperimentConfig) -> str:
-    """What training depends on of the cache that a config names: its content, not its place.
+    """Identity of the cache that a config names: its content, not its path.
 
-    The manifest is believed about its shards, as long as they have their sizes; `fp-lab encode --check` reads
-    them.
+    The manifest is trusted as long as the shards have their sizes; `fp-lab encode --check` reads them.
 
     Raises:
-        ValueError: no transformer of diffusers to train, or as of `open_cache` of a cache that is not whole.
+        ValueError: there is no transformer of diffusers to train, or the cache is incomplete, see
+            `open_cache`.
     """
     folder = cache_of(config)
     shards = [shard.sha256 for shard in Shards(folder).manifest.shards]
@@ -25,10 +25,10 @@ def cache_identity(config: ExperimentConfig) -> str:
 
 
 def cache_of(config: ExperimentConfig) -> Path:
-    """The folder of the cache that a config names.
+    """Return the folder of the cache that a config names.
 
     Raises:
-        ValueError: no transformer of diffusers to train.
+        ValueError: there is no transformer of diffusers to train.
     """
     assert config.data.cache is not None
     if not uses_diffusers_backbone(config):

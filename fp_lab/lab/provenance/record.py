@@ -1,4 +1,4 @@
-"""Where a run's figures come from: machine, versions, source, weights, data, protocol."""
+"""Provenance record of a stage: machine, versions, source, weights, data, protocol."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ from fp_lab.lab.runtime.environment import environment, git_state
 
 
 def provenance(config: ExperimentConfig, stage: Stage, inputs: Inputs) -> dict[str, Any]:
-    """What the result of a stage was made with, as plain data.
+    """Return the provenance of a stage's result, as plain data.
 
     Args:
-        config: of the run.
-        stage: train, sample or score.
-        inputs: what it has read.
+        config: settings of the run.
+        stage: name of the stage: train, sample or score.
+        inputs: inputs that the stage has read.
     """
     weights = {"codec": inputs.codec} | ({} if inputs.base is None else {"base": inputs.base})
     return {
@@ -33,7 +33,7 @@ def provenance(config: ExperimentConfig, stage: Stage, inputs: Inputs) -> dict[s
 
 
 def code_of(made_with: Mapping[str, Any]) -> str:
-    """The code that a stage was done by, in words: a commit, and what was changed in it, or a version."""
+    """Describe the code that ran a stage: a commit and its local changes, or a version."""
     git = made_with.get("git")
     if git is None:
         return f"version {made_with['environment']['versions']['fp_lab']}"

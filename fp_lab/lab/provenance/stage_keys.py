@@ -1,4 +1,4 @@
-"""What each stage of a run depends on, as a hash: a stage with the same key need not be done again."""
+"""Keys of stages: hashes of what each depends on; a stage with the same key is not repeated."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,16 +14,16 @@ from fp_lab.lab.provenance.inputs import Inputs, read_inputs
 from fp_metrics import protocol
 
 STAGE_VERSIONS = {"train": 1, "sample": 1, "score": 1, "truth": 1}
-"""Versions of what the stages do, part of their keys.
+"""Versions of the stages' algorithms, part of their keys.
 
 Raise one when the same config, weights and data give other results than before: a loss, a sampler or a round
-trip through the codec that computes something else. Do not raise it for what leaves every bit as it was:
-names, comments, messages. Estimators have a version of their own, `fp_metrics.PROTOCOL_VERSION`.
+trip through the codec that computes something else. Do not raise it for changes that leave every bit as it
+was: names, comments, messages. Estimators have a version of their own, `fp_metrics.PROTOCOL_VERSION`.
 """
 
 
 MADE_OF = ("weights", "data", "estimators", "version")
-"""What keys depend on beside settings; the version is that of what the lab does."""
+"""Dependencies of keys beside settings; the version is that of the stages."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class StageKeys:
     """Keys of the three stages, and of the ground truth's scores.
 
     Attributes:
-        train: of the training.
-        sample: of the videos.
-        score: of their scores.
-        truth: of the ground truth's scores.
-        made_of: hashes of what they depend on beside settings, by `MADE_OF`.
-        inputs: `Inputs.digest` of what was read.
+        train: key of the training.
+        sample: key of the generated videos.
+        score: key of the scores.
+        truth: key of the ground truth's scores.
+        made_of: hashes of dependencies beside settings, by `MADE_OF`.
+        inputs: `Inputs.digest` of the inputs.
     """
 
     train: str
@@ -47,7 +47,7 @@ class StageKeys:
     inputs: str = field(default="", compare=False)
 
     def again(self, times: int) -> "StageKeys":
-        """Keys of stages that were asked for anew so many times; the same keys for 0."""
+        """Return the keys after that many explicit repetitions of the stages; the same keys for 0."""
         if not times:
             return self
         own: dict[str, Any] = {name: digest({"key": getattr(self, name), "again": times}) for name in STAGES}
@@ -55,14 +55,14 @@ class StageKeys:
 
 
 def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageKeys:
-    """Hash only what each stage depends on: parts of the config, weights, data, its version.
+    """Compute keys from what each stage depends on: parts of the config, weights, data, version.
 
     Args:
-        config: of the run.
-        inputs: what it reads, where that is known; else it is read.
+        config: settings of the run.
+        inputs: inputs of the run, if known; else they are read.
 
     Raises:
-        ValueError: the codec or the base is not there.
+        ValueError: the codec or the base is missing.
     """
     inputs = read_inputs(config) if inputs is None else inputs
     content, codec = asdict(config), inputs.codec
@@ -122,7 +122,7 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
 
 
 def measured_by(config: ExperimentConfig) -> dict[str, Any]:
-    """The protocol of an experiment's estimators, whatever the versions of the packages behind it."""
+    """Return the protocol of an experiment's estimators, without package versions."""
     families = config.evaluation.families
     if config.data.kind == "world" and config.data.world.still and "probe" not in families:
         families = (*families, "probe")  # reads what comes back

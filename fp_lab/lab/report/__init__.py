@@ -1,4 +1,4 @@
-"""The report of a grid: one static page with its plots. The only place that knows matplotlib."""
+"""Reports: static pages of grids, claims, checkpoints and scores. Only this package uses matplotlib."""
 
 from fp_lab.lab.report.grid_page import write_report
 

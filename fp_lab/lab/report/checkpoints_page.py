@@ -1,4 +1,4 @@
-"""The page of tracked trainings: the best checkpoints, scores and drift against the step, losses."""
+"""Page of tracked trainings: best checkpoints, scores and drift against the step, losses."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,12 +26,12 @@ PAGE, TABLE = "index.html", "tracked.csv"
 
 
 def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
-    """Write ``index.html`` with all pictures inside, its pictures as PNG and SVG, and the table as CSV.
+    """Write ``index.html`` with embedded pictures, the pictures as PNG and SVG, and the table as CSV.
 
     Args:
-        tracked: the runs.
-        goal: by what the best checkpoints are chosen.
-        folder: where to.
+        tracked: tracked runs.
+        goal: criterion of the best checkpoints.
+        folder: output folder.
     """
     arms = _arms(tracked.runs)
     seen = looks(arms)
@@ -122,14 +122,14 @@ def _scores(
 
 
 def _direction(found: object) -> bool | None:
-    """As a table of pandas holds it, where neither direction may be NaN."""
+    """Convert a direction from pandas, where NaN may stand for neither."""
     return None if found is None or found != found else bool(found)
 
 
 def _curves(
     videos: pd.DataFrame, basis: Basis, arms: Sequence[Arm], figure: Figure
 ) -> Iterator[tuple[str, str, dict[str, Curve]]]:
-    """Score, estimator and the curves of all arms, as far as one is defined."""
+    """Yield score, estimator and the curves of all arms, where one is defined."""
     steps = {int(str(step)): Panels(of.reset_index(drop=True), basis) for step, of in videos.groupby("step")}
     for estimator, score in dict(zip(videos["estimator"], videos["score"], strict=True)).items():
         found = {step: of.panel(estimator, figure).intervals for step, of in steps.items()}
@@ -148,7 +148,7 @@ def _curve(found: Mapping[int, Mapping[str, Interval]], arm: str) -> Curve:
 
 
 def _training(tracked: Tracked, arms: Sequence[Arm], seen: Mapping[str, Look], path: Path) -> str:
-    """Loss curves of each arm's first training that is finished."""
+    """Plot loss curves of each arm's first finished training."""
     tables: dict[str, pd.DataFrame] = {}
     for run in tracked.runs:
         if run.run.loss.is_file():

@@ -1,4 +1,4 @@
-"""The page of the claims: each with its status, evidence, rule and command."""
+"""Page of the claims: each with its status, evidence, rule and command."""
 
 from collections.abc import Sequence
 from html import escape
@@ -30,9 +30,9 @@ def write_claims_page(evidence: Evidence, checked: Sequence[Checked], folder: Pa
     """Write ``index.html``, which needs no other file.
 
     Args:
-        evidence: what was checked on.
-        checked: claims and outcomes.
-        folder: to write into.
+        evidence: evidence of the checks.
+        checked: claims with outcomes.
+        folder: output folder.
     """
     sections = {
         heading: claims_html([one for one in checked if one.claim.kind == kind])
@@ -47,7 +47,7 @@ def write_claims_page(evidence: Evidence, checked: Sequence[Checked], folder: Pa
 
 
 def claims_html(checked: Sequence[Checked]) -> str:
-    """Claims as one table, empty without any: for this page and for a grid's report."""
+    """Render claims as one table, empty without any, for this page and for a grid's report."""
     rows = "\n".join(_row(one) for one in checked)
     heads = "".join(f"<th>{head}</th>" for head in ("claim", "status", "what is claimed", "evidence", "how"))
     head = f"<thead><tr>{heads}</tr></thead>"

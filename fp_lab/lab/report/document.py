@@ -1,4 +1,4 @@
-"""What every page is made of: the document, its sections, pictures."""
+"""HTML documents: pages, sections, pictures."""
 
 import base64
 import io
@@ -21,13 +21,13 @@ _WEBP_QUALITY = 90
 
 @dataclass(frozen=True)
 class Picture:
-    """An image and what it shows; its files lie beside the page, which has a copy inside.
+    """An image with its description; its files are beside the page, which embeds a copy.
 
     Attributes:
-        path: of the PNG.
-        alt: in a few words.
-        caption: below it.
-        photo: frames of videos, which the page holds as WebP.
+        path: path of the PNG.
+        alt: alternative text, in a few words.
+        caption: caption below the picture.
+        photo: whether it shows frames of videos, which the page embeds as WebP.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Picture:
 
     @property
     def html(self) -> str:
-        """A figure with its caption, as large as it was drawn."""
+        """Render as a figure with its caption, in the size it was drawn."""
         size = f'alt="{escape(self.alt)}" {drawn_size(self.path)}'
         image = f'<img src="{data_uri(self.path, photo=self.photo)}" {size} loading="lazy">'
         files = [file for file in (self.path, self.path.with_suffix(".svg")) if file.is_file()]
@@ -47,11 +47,11 @@ class Picture:
 
 
 def data_uri(path: Path, *, photo: bool = False) -> str:
-    """A file as a ``data:`` address, so that a page needs no other file.
+    """Encode a file as a ``data:`` address, so that a page needs no other file.
 
     Args:
-        path: of a picture or a video.
-        photo: make a picture smaller by WebP, whose losses nobody sees.
+        path: path of a picture or a video.
+        photo: whether to compress a picture by WebP, without visible loss.
     """
     kind, content = mimetypes.guess_type(path)[0], path.read_bytes()
     if photo:
@@ -63,23 +63,23 @@ def data_uri(path: Path, *, photo: bool = False) -> str:
 
 
 def drawn_size(path: Path) -> str:
-    """Attributes that show a PNG as large as it was drawn."""
+    """Return HTML attributes that show a PNG in the size it was drawn."""
     width, height = (round(side * _CSS_DPI / DPI) for side in png_size(path))
     return f'width="{width}" height="{height}"'
 
 
 def pictures_html(pictures: Sequence[Picture]) -> str:
-    """One below the other."""
+    """Render pictures one below the other."""
     return "\n".join(picture.html for picture in pictures)
 
 
 def document(name: str, lead: Sequence[str], caveat: str, sections: Mapping[str, str]) -> str:
-    """A whole page.
+    """Render a whole page.
 
     Args:
-        name: heading.
-        lead: what a reader should know first, one paragraph each, plain text.
-        caveat: in small print below it, plain text.
+        name: heading of the page.
+        lead: introduction, one paragraph each, plain text.
+        caveat: small print below it, plain text.
         sections: heading -> HTML; a heading becomes an anchor of the navigation.
     """
     anchors = {title: escape(title.lower().replace(" ", "-")) for title in sections}

@@ -1,4 +1,4 @@
-"""The report as one page that needs no other file: verdict, tables, plots, strips, videos, protocol."""
+"""Report of a grid as one self-contained page: verdict, tables, plots, strips, videos, protocol."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL, family_title
 
 REPORT_FOLDER = "report"
 PROMPTS = 3
-"""Videos that are shown: chosen by what happens in the true ones, not by their looks."""
+"""Number of shown videos, chosen by events in the true ones, not by their looks."""
 _DRIFTS = {"drift": "Drift", "drift-given": "Drift against the given frame"}
 _PLAYER = 'loop muted playsinline preload="metadata"'
 _HISTORY_SCORES = ("anatomy", "identity", "clarity", "psnr")
@@ -42,15 +42,16 @@ def write_report(grid_folder: Path, runs: Sequence[Path] | None = None, reported
     """Compare the arms of a grid and write a folder ``report/``.
 
     Args:
-        grid_folder: holds ``<arm>/seed<k>`` and the ground truth.
-        runs: folders ``<arm>/seed<k>`` to compare, by default all.
-        reported: where to write it, beside ``grid.yaml`` and ``command.txt``; by default the grid's folder.
+        grid_folder: folder with ``<arm>/seed<k>`` and the ground truth.
+        runs: run folders ``<arm>/seed<k>`` to compare, by default all.
+        reported: folder to write it into, with ``grid.yaml`` and ``command.txt``; by default the grid's
+            folder.
 
     Returns:
-        The page, ``report/index.html``.
+        Path of the page, ``report/index.html``.
 
     Raises:
-        ValueError: no scores there, or scores that cannot share a table.
+        ValueError: there are no scores, or they cannot share a table.
     """
 
     def write(gathered: Gathered) -> Path:
@@ -88,7 +89,7 @@ def _page(name: str, comparison: Comparison, sections: Mapping[str, str]) -> str
 
 
 def _tables(comparison: Comparison) -> str:
-    """What is to be looked at first in sight, the rest folded."""
+    """Render the main tables open, the rest folded."""
     shown = comparison.shown
     folded = [table for table in comparison.tables if table not in shown]
     more = "\n".join(to_html(table) for table in folded)
@@ -143,7 +144,7 @@ def _bars(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) 
 
 
 def _claims(comparison: Comparison) -> str:
-    """What of the paper's findings these runs can tell; arithmetic is on a page of its own."""
+    """Render the paper's findings that these runs can check; exact claims have a page of their own."""
     checked = check_on(comparison)
     note = f"{len(checked)} claims that runs can decide: {counted(checked)}. All: <code>fp-lab claims</code>."
     return f"<p>{note}</p>{claims_html(checked)}"
@@ -186,7 +187,7 @@ def _strips(gathered: Gathered, arms_looks: Mapping[str, Look], folder: Path) ->
 
 
 def _shown(gathered: Gathered, count: int) -> list[int]:
-    """Of so many videos the first ones; those come first in which hidden objects are soonest to come back."""
+    """Choose the shown videos, those first in which hidden objects come back soonest."""
     gaps = dict.fromkeys(range(count), math.inf)
     for _, content in gathered.returned.get(NOISE_FLOOR, [])[:1]:
         for index, rows in zip(range(count), content["histories"][NOISE_FLOOR], strict=False):
@@ -196,7 +197,7 @@ def _shown(gathered: Gathered, count: int) -> list[int]:
 
 
 def _videos(gathered: Gathered, folder: Path) -> str:
-    """A grid of players: one row per arm, one column per video, as far as mp4 files were written."""
+    """Render a grid of players: one row per arm, one column per video, where mp4 files exist."""
     rows = []
     sources = [(f"{_name(arm)}", arm.folders[0] / "samples", "own") for arm in gathered.arms]
     for label, samples, history in sources:
@@ -222,7 +223,7 @@ def _truth(gathered: Gathered) -> Videos | None:
 
 
 def _borders(gathered: Gathered) -> list[int]:
-    """First frames of sections where all arms agree on them; otherwise none is drawn."""
+    """First frames of sections where all arms agree on them; otherwise empty."""
     found = []
     for arm in gathered.arms:
         videos = Videos.load(arm.folders[0] / "samples" / "own.safetensors")

@@ -1,4 +1,4 @@
-"""Pictures of a report as a notebook holds them: narrow, with few colours, light."""
+"""Pictures of a report for notebooks: narrow, with few colours, small."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ _COLOURS = 128
 
 
 def inline(path: Path, width: int = 960) -> Image.Image:
-    """A picture that a notebook shows and stores as a small PNG.
+    """Return a picture that a notebook shows and stores as a small PNG.
 
     Args:
-        path: of a PNG, such as those in a grid's ``report`` folder.
-        width: most pixels; a narrower picture stays as wide as it is.
+        path: path of a PNG, such as those in a grid's ``report`` folder.
+        width: largest width in pixels; a narrower picture keeps its width.
 
     Raises:
         ValueError: there is no such picture.

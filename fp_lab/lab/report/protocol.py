@@ -1,4 +1,4 @@
-"""The protocol box of a report: how its figures were made, so that they can be made again."""
+"""Protocol box of a report: all that is needed to reproduce its results."""
 
 import inspect
 from collections import Counter
@@ -16,7 +16,7 @@ from fp_lab.weights.files import file_sha256
 
 
 def protocol_html(gathered: Gathered, grid_folder: Path) -> str:
-    """Estimators, segment rule, sizes, versions, seeds, weights' sha256, resolved configs, command."""
+    """Render estimators, segment rule, sizes, versions, seeds, weights' sha256, resolved configs, command."""
     protocol = gathered.protocol
     size = f"{protocol['videos']} videos of {protocol['frames']} frames"
     size += f", {protocol['width']}x{protocol['height']} pixels"
@@ -81,7 +81,7 @@ def _estimators(gathered: Gathered) -> str:
 
 
 def _learned(described: Mapping[str, Any]) -> str:
-    """Weights and settings of an estimator, as its protocol names them, and how good it is."""
+    """Describe weights and settings of an estimator by its protocol, and its accuracy."""
     parts = [f"{name} {str(value)[:12]}" for name, value in described.get("weights", {}).items()]
     if "probe" in described.get("settings", {}):
         parts.append(f"the shipped probe {described['settings']['probe'][:12]}")
@@ -93,7 +93,7 @@ def _direction(higher_is_better: bool | None) -> str:
 
 
 def _environment(gathered: Gathered) -> str:
-    """Machines, commits and versions that the stages of all runs were made with; more than one is told."""
+    """Render machines, commits and versions of the stages of all runs, with counts where they differ."""
     made: dict[str, Counter[str]] = {}
     for folder in (folder for arm in gathered.arms for folder in arm.folders):
         for stage, _, told in stages_in_words(RunFolder(folder)):
@@ -105,7 +105,7 @@ def _environment(gathered: Gathered) -> str:
 
 
 def _counted(text: str, count: int, found: Mapping[str, int]) -> str:
-    """How many runs have it, where not all have the same."""
+    """Append the number of runs, where not all have the same text."""
     return escape(text) if len(found) == 1 else f"{escape(text)} <small>({count} runs)</small>"
 
 
@@ -138,7 +138,7 @@ def _code(arm: Arm) -> str:
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Ascending integers as ranges: 0-15, 20."""
+    """Format ascending integers as ranges: 0-15, 20."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""The page of a grid's results in Markdown: plots, tables, claims, how it was made; drawn from their file."""
+"""Page of a grid's results in Markdown, from their file: plots, tables, claims, provenance."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,14 +26,14 @@ def write_results(source: Path, folder: Path) -> Path:
     """Write ``<name>.parquet``, ``<name>.md`` and pictures in ``<name>/``.
 
     Args:
-        source: folder of a grid, or a file that an earlier call has made of one: the page is the same.
-        folder: to write into.
+        source: folder of a grid, or its results file of an earlier call, which gives the same page.
+        folder: output folder.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        ValueError: no scores there, damaged ones, runs that wait for theirs, or a file of something else.
+        ValueError: scores are missing, damaged or incomplete, or the file is of another kind.
     """
     name = source.resolve().with_suffix("").name if source.is_file() else source.resolve().name
     stored = folder / f"{name}.parquet"
@@ -90,7 +90,7 @@ def _shown(pictures: Sequence[Picture], name: str) -> Iterator[str]:
 
 
 def _told(results: StoredResults) -> str:
-    """What a reader has to know of the runs."""
+    """Remarks on the runs for readers."""
     about, protocol = results.about, results.protocol
     prompts = results.videos["prompt"].nunique()
     seeds = ", ".join(str(seed) for seed in sorted({seed for arm in results.arms for seed in arm.seeds}))
@@ -122,7 +122,7 @@ def _claims(comparison: Comparison, checked: Sequence[Checked]) -> str:
 
 
 def _made(name: str, results: StoredResults) -> str:
-    """The commands, and what else the figures depend on."""
+    """Commands and other provenance of the results."""
     about = results.about
     own = {key: digest for key, digest in about["weights"].items() if "/seed" not in key}
     weights = ", ".join(f"{key} `{digest}`" for key, digest in own.items())
@@ -151,7 +151,7 @@ def _tokens(limit: int | None) -> str:
 
 
 def _texts(found: Mapping[str, int]) -> str:
-    """What stages were made with; more than one text with how many stages."""
+    """Join texts of stages; several ones with their numbers of stages."""
     if len(found) <= 1:
         return next(iter(found), "not recorded")
     often = sorted(found.items(), key=lambda one: (-one[1], one[0]))

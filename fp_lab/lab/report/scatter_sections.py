@@ -1,4 +1,4 @@
-"""The scatter plots of a report: quality against cost, forgetting against drift."""
+"""Scatter plots of a report: quality against cost, forgetting against drift."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ _QUALITIES = ("clarity", "motion", "semantic", "anatomy", "identity", "psnr")
 
 
 def quality_and_cost(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> list[Picture]:
-    """Scores against what the training took, in operations; none where that was not recorded."""
+    """Plot scores against the operations of training; none where these were not recorded."""
     cost = next(table for table in comparison.tables if table.key == "cost")
     compute = {line.name: _cell(cost, line, "training_tflop") for line in cost.lines}
     panels, axes = [], []
@@ -38,7 +38,7 @@ def quality_and_cost(comparison: Comparison, arms_looks: Mapping[str, Look], fol
 
 
 def _quality_columns(comparison: Comparison) -> Iterator[tuple[Table, Column]]:
-    """Scores that say how good a video is: of the first family, and against the true continuation."""
+    """Scores of video quality: of the first family, and against the true continuation."""
     tables = {table.key: table for table in comparison.tables}
     for key in (f"score-{comparison.gathered.families[0]}", "score-companion"):
         for column in tables[key].columns if key in tables else ():
@@ -55,7 +55,7 @@ def _cell(table: Table, line: Line, key: str) -> Cell:
 
 
 def forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: Path) -> dict[str, str]:
-    """A section of its own where something is hidden and returns."""
+    """Render the section on forgetting, where something is hidden and returns."""
     found = gather_forgetting(comparison.gathered)
     if not found:
         return {}
@@ -65,13 +65,13 @@ def forgetting(comparison: Comparison, arms_looks: Mapping[str, Look], folder: P
 def forgetting_pictures(
     comparison: Comparison, found: Sequence[ArmForgetting], arms_looks: Mapping[str, Look], folder: Path
 ) -> list[Picture]:
-    """What comes back against frames hidden, and forgetting against drift; those with something to show.
+    """Plot returns against frames hidden, and forgetting against drift, where there is something to show.
 
     Args:
-        comparison: of the arms.
-        found: what they remember.
-        arms_looks: by arm.
-        folder: of the pictures.
+        comparison: comparison of the arms.
+        found: forgetting of the arms.
+        arms_looks: colours and markers by arm.
+        folder: folder of the pictures.
     """
     gathered, pictures = comparison.gathered, []
     drift = comparison.table(f"drift-{gathered.families[0]}")

@@ -1,4 +1,4 @@
-"""The page of a scored folder: summary, curves, strips, what is wrong with which file, protocol."""
+"""Page of a scored folder: summary, curves, strips, faults of files, protocol."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,9 @@ def write_scores_page(scores: FolderScores, command: str, further: Sequence[Tabl
     """Write ``index.html`` and its pictures beside the results.
 
     Args:
-        scores: of the folders.
-        command: that asked for them.
-        further: tables to be shown below the summary.
+        scores: scores of the folders.
+        command: command behind the scores.
+        further: further tables below the summary.
     """
     results = scores.results
     tables = [summary_table(group, scores.kinds, results) for group in results.groups]

@@ -1,1 +1,1 @@
-"""What grids and runs have left in their folders, read into tidy tables."""
+"""Results of grids and runs, loaded from their folders into tidy tables."""

@@ -1,4 +1,4 @@
-"""Rows of a comparison: arms with their short labels, in the order in which tables show them."""
+"""Arms of a comparison, with short labels, in the order of tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class Arm:
     """One row of a comparison.
 
     Attributes:
-        name: the arm's folder name: its recipe or label, and other axes after ``--``.
-        recipe: parsed.
-        label: short and unique among the arms, for plots.
-        context_tokens: most context tokens that a section sees; None without bound.
+        name: folder name of the arm: recipe or label, and other axes after ``--``.
+        recipe: parsed recipe.
+        label: short label for plots, unique among the arms.
+        context_tokens: largest number of context tokens of a section; None without bound.
         seeds: training seeds that have scores.
-        folders: their run folders, in the order of `seeds`.
+        folders: run folders, in the order of `seeds`.
     """
 
     name: str
@@ -32,15 +32,15 @@ class Arm:
 
     @property
     def control(self) -> bool:
-        """Whether it is the positive control: no history at all."""
+        """Whether this is the positive control, without any history."""
         return self.recipe.order == "none"
 
 
 def arms_of(runs: Mapping[Path, RunFacts]) -> tuple[Arm, ...]:
-    """Arms of some runs, vanilla orders first and controls last.
+    """Return the arms of some runs, vanilla orders first and controls last.
 
     Args:
-        runs: their facts by their folders, ``<arm>/seed<k>``.
+        runs: facts of the runs by folder, ``<arm>/seed<k>``.
     """
     by_name: dict[str, list[Path]] = {}
     for run in runs:
@@ -59,7 +59,7 @@ _ORDERS = ("vanilla", "endpoint", "inverted", "planned", "none")
 
 
 def _rank(arm: Arm) -> tuple[int, int, int, int, str]:
-    """Orders together, compressions in the order of their table, sizes as numbers; the control last."""
+    """Sort key: orders together, compressions in the order of their table, sizes as numbers, control last."""
     compression = compression_of(arm.recipe).partition(" + ")[0]
     known = [name.replace("_", " ") for name in COMPRESSIONS]
     return (
@@ -72,6 +72,6 @@ def _rank(arm: Arm) -> tuple[int, int, int, int, str]:
 
 
 def latent_size(facts: RunFacts) -> tuple[int, int]:
-    """Rows and columns of the latents of a run."""
+    """Latent rows and columns of a run."""
     stride = int(facts.size["stride"])
     return int(facts.size["height"]) // stride, int(facts.size["width"]) // stride

@@ -1,4 +1,4 @@
-"""What the figures of a comparison are drawn over: one decision for its tables, verdict, claims and plots."""
+"""Units of resampling of a comparison: one choice for tables, verdict, claims and plots."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from fp_metrics.statistics import LEAST_SEEDS
 
 @dataclass(frozen=True)
 class Basis:
-    """Whether training seeds are draws beside prompts: only where every arm has enough of them.
+    """Choice whether training seeds are draws beside prompts: only where every arm has enough of them.
 
-    One arm with fewer decides for all, or two tests would stand in one table and arms with fewer trainings
+    One arm with fewer decides for all; else one table would mix two tests, and arms with fewer trainings
     would look more certain.
 
     Attributes:
-        seeds: arm -> how many training seeds it has.
+        seeds: arm -> number of training seeds.
     """
 
     seeds: Mapping[str, int]
 
     @classmethod
     def of(cls, videos: pd.DataFrame, *within: str) -> "Basis":
-        """Of rows with ``arm`` and ``training_seed``.
+        """Count the training seeds in rows with ``arm`` and ``training_seed``.
 
         Args:
             videos: one row per arm, training seed, video and estimator.
-            within: columns, such as ``step``, within each of which arms are compared: the fewest seeds count.
+            within: columns, such as ``step``, within whose values arms are compared: the fewest seeds count.
         """
         counts = videos.groupby([*within, "arm"], observed=True, sort=False)["training_seed"].nunique()
         fewest = counts.groupby("arm", observed=True, sort=False).min()
@@ -41,7 +41,7 @@ class Basis:
 
     @property
     def counts(self) -> str:
-        """How many training seeds arms have: of all alike, or ``training seeds: 2 (one), 3 (other)``."""
+        """Number of training seeds in words: one for all arms, or ``training seeds: 2 (one), 3 (other)``."""
         arms_of: dict[int, list[str]] = {}
         for arm, count in sorted(self.seeds.items(), key=lambda own: own[1]):
             arms_of.setdefault(count, []).append(arm)
@@ -52,13 +52,13 @@ class Basis:
 
     @property
     def draws(self) -> str:
-        """What intervals are over, for notes."""
+        """Describe the draws behind intervals, for notes."""
         if self.over_seeds:
             return f"over training seeds and prompts, about the recipes ({self.counts})"
         return f"over prompts, about these trained models ({self.counts})"
 
     @property
     def test(self) -> str:
-        """The test of a paired difference, for notes."""
+        """Describe the test of a paired difference, for notes."""
         kind = "t-test over training seeds and" if self.over_seeds else "sign-flip permutation test over"
         return f"paired {kind} prompts"

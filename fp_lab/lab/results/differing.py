@@ -1,4 +1,4 @@
-"""Settings that differ between the runs of a comparison beside what their names tell."""
+"""Settings that differ between the runs of a comparison, beyond those in their names."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,27 +10,27 @@ _SAME_FIGURES = (
     *(f"training.{key}" for key in ("accelerator", "checkpoint_every", "devices", "nodes", "strategy")),
     *("training.threads", "training.workers", "evaluation.batch", "evaluation.strips", "track."),
 )
-"""Beginnings of settings that do not change what is learned or measured but for rounding."""
+"""Prefixes of settings that change nothing but rounding."""
 _OF_BASELINES = ("context.", "objective.history.", "sampling.history_")
-"""Beginnings of settings that a baseline's name stands for."""
+"""Prefixes of settings that a baseline's name stands for."""
 _MOST_SETTINGS, _MOST_ARMS = 8, 3
 
 
 def compared_settings(config: Settings) -> dict[str, Any]:
-    """A config under dotted keys, without what names tell and what changes no figure."""
+    """Flatten a config to dotted keys, without settings in names and those that change no result."""
     own = (*_SAME_FIGURES, *(_OF_BASELINES if config.get("protocol") else ()))
     return {key: value for key, value in _flat(config) if key not in _TOLD and not key.startswith(own)}
 
 
 def refuse_pooled(arm: str, seeds: Mapping[str, Settings]) -> None:
-    """Training seeds of one arm are one row: they differ in nothing else.
+    """Check that the runs of one arm differ in the training seed alone.
 
     Args:
-        arm: its name.
-        seeds: run -> its settings.
+        arm: name of the arm.
+        seeds: run -> settings.
 
     Raises:
-        ValueError: naming the setting.
+        ValueError: the runs differ; the message names the setting.
     """
     (first, known), *others = seeds.items()
     for run, own in others:
@@ -43,10 +43,10 @@ def refuse_pooled(arm: str, seeds: Mapping[str, Settings]) -> None:
 
 
 def differing(arms: Mapping[str, Settings]) -> str:
-    """What arms differ in beside their names, in a sentence; empty where that is nothing.
+    """Describe in a sentence how arms differ beyond their names; empty where they do not.
 
     Args:
-        arms: name -> settings; ``--key=value`` behind a name tells a setting.
+        arms: name -> settings; ``--key=value`` in a name stands for a setting.
     """
     parts = []
     for key in sorted({key for own in arms.values() for key in own}):
@@ -63,7 +63,7 @@ def differing(arms: Mapping[str, Settings]) -> str:
 
 
 def listed(arms: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """List the first names, and the number of others."""
     more = f" and {len(arms) - _MOST_ARMS} more" if len(arms) > _MOST_ARMS else ""
     return ", ".join(arms[:_MOST_ARMS]) + more
 

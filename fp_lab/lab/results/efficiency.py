@@ -1,4 +1,4 @@
-"""Batch and time efficiency, measured in turn and kept in the folder of its grid (no torch)."""
+"""Measured batch and time efficiency of a grid, stored in its folder (no torch)."""
 
 import math
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from fp_lab.lab.files.run_folder import RunFolder, digest
 
 FULL_SEQUENCE = "full_sequence"
 FILE = Path("efficiency", "efficiency.json")
-"""In a grid's folder."""
+"""Path of the results in a grid's folder."""
 _BESIDE_COSTS = ("seed", "label", "protocol", "track")
-"""Settings that an arm's costs do not depend on."""
+"""Settings that do not change an arm's costs."""
 
 
 @dataclass(frozen=True)
 class MeasuredEfficiency:
-    """What was measured of the arms of a grid.
+    """Measured efficiency of the arms of a grid.
 
     Attributes:
-        figures: name of an arm, or of what arms are compared with -> its figures, see `ArmEfficiency`.
+        figures: name of an arm or of a control -> measurements, see `ArmEfficiency`.
         about: machine, threads, precision, batch, frames, memory_gb, rounds.
     """
 
@@ -32,11 +32,11 @@ class MeasuredEfficiency:
     about: Mapping[str, Any]
 
     def is_of(self, arm: str, key: str) -> bool:
-        """Whether an arm was measured with settings of this `cost_key`."""
+        """Return whether an arm was measured with settings of this `cost_key`."""
         return arm in self.figures and self.figures[arm]["key"] == key
 
     def of(self, arm: str) -> dict[str, float]:
-        """An arm's largest batch, seconds for 1,000 samples, and both against the full sequence.
+        """Return an arm's largest batch, seconds for 1,000 samples, and both against the full sequence.
 
         A ratio above 1 is in the arm's favour; NaN where nothing fits the budget.
         """
@@ -53,19 +53,19 @@ class MeasuredEfficiency:
 
 
 def cost_key(config: str) -> str:
-    """What the costs of an arm depend on.
+    """Return a key of the settings that an arm's costs depend on.
 
     Args:
-        config: of the arm, YAML.
+        config: settings of the arm, as YAML.
     """
     return digest({name: part for name, part in parse_settings(config).items() if name not in _BESIDE_COSTS})
 
 
 def load_measured(grid: Path) -> MeasuredEfficiency | None:
-    """What was measured of a grid; None where nothing was.
+    """Load the measured efficiency of a grid; None where there is none.
 
     Args:
-        grid: its folder.
+        grid: folder of the grid.
     """
     path = grid / FILE
     with (
@@ -82,7 +82,7 @@ def load_measured(grid: Path) -> MeasuredEfficiency | None:
 
 
 def of_run(run: RunFolder) -> dict[str, float]:
-    """What was measured of a run's arm, with the settings that the run has; nothing where nothing was."""
+    """Load the measured efficiency of a run's arm with the run's settings; empty where there is none."""
     arm, measured = run.path.parent.name, load_measured(run.path.parents[1])
     if measured is None or not run.config.is_file():
         return {}
@@ -92,10 +92,10 @@ def of_run(run: RunFolder) -> dict[str, float]:
 
 
 def measuring_command(grid: Path) -> str:
-    """The command that measures a grid: the one that has made it, with ``--efficiency``.
+    """Return the command that measures a grid: the one that made it, with ``--efficiency``.
 
     Args:
-        grid: its folder.
+        grid: folder of the grid.
     """
     note = grid / "command.txt"
     made = note.read_text(encoding="utf-8", errors="replace").strip() if note.is_file() else ""

@@ -1,4 +1,4 @@
-"""Run folders below some paths, and those among them that have some settings."""
+"""Search for run folders below paths, also by their settings."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,16 +14,16 @@ from fp_lab.recipe.parts import PARTS
 
 
 def runs_below(paths: Sequence[Path]) -> list[Path]:
-    """Run folders ``<arm>/seed<k>`` at or below some paths that hold samples, scores or a training.
+    """Find run folders ``<arm>/seed<k>`` at or below paths, with samples, scores or a training.
 
     Raises:
-        ValueError: a folder that is not there.
+        ValueError: a folder does not exist.
     """
     return sorted({run for path in paths for run in _run_folders(path)}, key=str)
 
 
 def by_grid(runs: Sequence[Path]) -> dict[Path, list[Path]]:
-    """Run folders by the folder of their grid."""
+    """Group run folders by the folder of their grid."""
     grids: dict[Path, list[Path]] = {}
     for run in runs:
         grids.setdefault(run.parents[1], []).append(run)
@@ -31,9 +31,9 @@ def by_grid(runs: Sequence[Path]) -> dict[Path, list[Path]]:
 
 
 def by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
-    """Scored runs below some folders by the length of their videos in frames, the shortest first.
+    """Group scored runs below folders by the length of their videos in frames, the shortest first.
 
-    Damaged ones, whose length nobody knows, are with each.
+    Damaged runs, whose length is unknown, are in every group.
     """
     found: dict[int, list[Path]] = {}
     damaged: list[Path] = []
@@ -46,7 +46,7 @@ def by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
 
 
 def having(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:
-    """Runs whose config has these settings; parts stand for their recipe, a baseline for its label."""
+    """Select runs by settings of their config; parts stand for their recipe, a baseline for its label."""
     from fp_lab.lab.config import ExperimentConfig, flatten, load, override_layer  # imports torch
     from fp_lab.lab.config.layers import BASELINE_KEYS
 
@@ -70,7 +70,7 @@ def having(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:
 
 
 def _run_folders(path: Path) -> Iterable[Path]:
-    """Folders ``<arm>/seed<k>`` at or below a path that hold samples, scores or a training."""
+    """Find folders ``<arm>/seed<k>`` at or below a path, with samples, scores or a training."""
     if not path.is_dir():
         raise ValueError(
             f"no folder {path}; name a grid folder (runs/drift) or a run folder (runs/drift/g9/seed0)"

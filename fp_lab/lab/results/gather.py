@@ -1,4 +1,4 @@
-"""What grids and runs have left in their folders, read into tidy tables; nothing is asked of a tracker."""
+"""Load scores from run folders into tidy tables, without a tracker."""
 
 import math
 import re
@@ -41,14 +41,14 @@ _ADVICE = "the command that made it scores it again"
 
 @dataclass(frozen=True)
 class Frozen:
-    """How many of some videos stand still in at least half of their steps, see `fp_metrics.Flags.frozen`."""
+    """Number of videos that stand still in at least half of their steps, see `fp_metrics.Flags.frozen`."""
 
     count: int
     videos: int
 
     @property
     def mostly(self) -> bool:
-        """Whether more than half of the videos do."""
+        """Whether more than half of the videos stand still."""
         return 2 * self.count > self.videos
 
     def __str__(self) -> str:
@@ -60,19 +60,19 @@ class Gathered:
     """Scores of several arms.
 
     Attributes:
-        arms: vanilla orders first, controls last.
+        arms: arms, vanilla orders first and controls last.
         videos: one row per arm, training seed, video and estimator, from own history.
-        floor_videos: the same of the ground-truth videos, histories ``truth`` and ``raw``; empty without any.
-        measures: every estimator by name.
-        efficiency: one row per arm and training seed.
-        codebooks: the same of discrete histories; empty where there are none.
-        protocol: how the figures were made, the same for all arms.
+        floor_videos: rows of the ground-truth videos, histories ``truth`` and ``raw``; empty without any.
+        measures: estimators by name.
+        efficiency: efficiency, one row per arm and training seed.
+        codebooks: codebooks of discrete histories, one row per arm and training seed; empty without any.
+        protocol: protocol of the metrics, the same for all arms.
         truths: folders of the ground truth.
-        waiting: run folders that have no scores yet.
-        damaged: run folders that are left out because a file there cannot be read -> the file and its fault.
-        cautions: what is to be said of the arms' bases and kernels before any figure is read.
-        differing: what arms differ in beside what their names tell, in a sentence; else empty.
-        index: all this as it was read: a run's facts under ``<arm>/seed<k>``.
+        waiting: run folders without scores yet.
+        damaged: run folders left out because a file cannot be read -> the file and its fault.
+        cautions: cautions on the arms' bases and kernels, to be read before any result.
+        differing: settings that differ beyond the arms' names, in a sentence; else empty.
+        index: index of the runs as read, with facts under ``<arm>/seed<k>``.
     """
 
     arms: tuple[Arm, ...]
@@ -97,13 +97,13 @@ class Gathered:
         floor_videos: pd.DataFrame,
         **further: Any,
     ) -> _Kind:
-        """Scores of an index as comparisons take them.
+        """Collect the scores of an index for comparisons.
 
         Args:
-            index: the scored runs.
-            runs: the same by their folders, in the order in which arms are to be found.
-            floor_videos: see `Gathered`.
-            further: attributes that an index does not tell.
+            index: index of the scored runs.
+            runs: index entries by run folder, in the order of arms.
+            floor_videos: rows of the ground-truth videos, see `Gathered`.
+            further: attributes that are not in an index.
 
         Raises:
             ValueError: scores of different protocols, or training seeds of one arm with different settings.
@@ -124,7 +124,7 @@ class Gathered:
 
     @property
     def runs(self) -> tuple[tuple[str, int, Path], ...]:
-        """Arm, training seed and folder of every run."""
+        """Yield arm, training seed and folder of every run."""
         return tuple(
             (arm.name, seed, folder)
             for arm in self.arms
@@ -133,9 +133,9 @@ class Gathered:
 
     @cached_property
     def returned(self) -> dict[str, list[tuple[int, dict[str, Any]]]]:
-        """What came back: arm, or `NOISE_FLOOR`, -> training seed and content of `FORGETTING_FILE`.
+        """Read what came back: arm, or `NOISE_FLOOR`, -> training seed and content of `FORGETTING_FILE`.
 
-        Read when it is asked for; runs that have kept none are left out, and arms without such a run.
+        Runs without that file are left out, and arms without such a run.
         """
         truths = [(NOISE_FLOOR, 0, truth) for truth in self.truths]
         found: dict[str, list[tuple[int, dict[str, Any]]]] = {}
@@ -149,7 +149,7 @@ class Gathered:
 
     @cached_property
     def frames(self) -> pd.DataFrame:
-        """One row per arm, training seed, video, estimator, history and frame: read when it is asked for."""
+        """Read values per frame: one row per arm, training seed, video, estimator, history and frame."""
         runs = [run for arm in self.arms for run in arm.folders]
         tables = [
             _table(run / "scores" / FRAMES_FILE).assign(arm=run.parent.name, training_seed=training_seed(run))
@@ -159,24 +159,24 @@ class Gathered:
 
     @cached_property
     def floor_frames(self) -> pd.DataFrame:
-        """The same of the ground-truth videos."""
+        """Read values per frame of the ground-truth videos."""
         return _read_truth(self.truths, FRAMES_FILE)
 
     @cached_property
     def basis(self) -> Basis:
-        """What all figures of the arms are drawn over."""
+        """Units of resampling of all metrics of the arms."""
         return Basis.of(self.videos)
 
     @cached_property
     def frozen(self) -> dict[str, Frozen]:
-        """How many videos stand still, per arm (own history), and of the true ones as `NOISE_FLOOR`."""
+        """Numbers of videos that stand still, per arm (own history), and of true ones as `NOISE_FLOOR`."""
         truth = self.floor_videos
         truth = truth[truth["history"] == NOISE_FLOOR] if "history" in truth else truth
         return _frozen(self.videos) | _frozen(truth)
 
     @cached_property
     def ranked(self) -> tuple[Arm, ...]:
-        """Arms that may be the best of something: neither a control nor one that stands still.
+        """Arms that may rank best: neither controls nor frozen ones.
 
         A frozen video does not drift, so an arm most of whose videos are frozen, though the true ones are
         not, would win every drift.
@@ -190,30 +190,29 @@ class Gathered:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """Families that were measured, those of the synthetic world first, companions last."""
+        """Measured families, those of the synthetic world first, companions last."""
         found = dict.fromkeys(self.videos["family"])
         first = {"world": 0, "probe": 1, "companion": 3}
         return tuple(sorted(found, key=lambda family: (first.get(family, 2), family)))
 
     def estimators(self, family: str) -> dict[str, str]:
-        """Score -> estimator of a family, the first one where it has several."""
+        """Return score -> estimator of a family, the first one where there are several."""
         rows = self.videos[self.videos["family"] == family].drop_duplicates("score")
         return dict(zip(rows["score"], rows["estimator"], strict=True))
 
 
 def making(make: Callable[[Gathered], _Made], paths: Sequence[Path], settings: Sequence[str] = ()) -> _Made:
-    """Make something of the scores below some folders, see `gather`.
+    """Gather scores and make something of them, again without damaged folders where needed.
 
-    Runs and ground truths are left out whose files turn out to be damaged when they are read, as those are
-    that `gather` finds.
+    Runs and ground truths whose files turn out to be damaged later are left out, as by `gather`.
 
     Args:
-        make: from the scores; called again for each folder that is left out.
-        paths: the folders.
-        settings: see `gather`.
+        make: function of the scores; called again for each folder that is left out.
+        paths: folders of grids, arms or runs.
+        settings: ``key=value`` entries, see `gather`.
 
     Raises:
-        ValueError: as `gather` and `make`.
+        ValueError: raised by `gather` or `make`.
     """
     damaged: dict[Path, str] = {}
     while True:
@@ -227,7 +226,7 @@ def making(make: Callable[[Gathered], _Made], paths: Sequence[Path], settings: S
 
 
 def _is_left_out(folder: Path) -> bool:
-    """Whether a folder is one run's, or that of a ground truth."""
+    """Return whether a folder is that of a run or of a ground truth."""
     return (
         training_seed(folder) is not None or re.fullmatch(rf"{TRUTH_FOLDER}(-\w+)?", folder.name) is not None
     )
@@ -236,16 +235,15 @@ def _is_left_out(folder: Path) -> bool:
 def gather(
     paths: Sequence[Path], settings: Sequence[str] = (), damaged: Mapping[Path, str] = MappingProxyType({})
 ) -> Gathered:
-    """Read the scores below some grid, arm or run folders.
+    """Load the scores below grid, arm or run folders.
 
     Args:
-        paths: the folders.
-        settings: ``key=value`` entries; only runs that have these settings are read.
-        damaged: folders of runs and of ground truths that are known to be damaged, and why: left out.
+        paths: folders of grids, arms or runs.
+        settings: ``key=value`` entries; only runs with these settings are loaded.
+        damaged: folders of runs and ground truths known as damaged, with the fault; left out.
 
     Raises:
-        ValueError: no scores there that can be read, or scores of different protocols: they cannot share a
-            table.
+        ValueError: there are no readable scores, or they have different protocols and cannot share a table.
     """
     runs = runs_below(paths)
     runs = list(having(runs, settings)) if settings else runs
@@ -279,7 +277,7 @@ def _cautions(runs: Mapping[Path, RunFacts]) -> Iterator[str]:
 
 
 def _differing(runs: Mapping[Path, RunFacts], index: Index) -> str:
-    """What arms differ in beside their names; training seeds of one arm may differ in nothing."""
+    """Describe how arms differ beyond their names; runs of one arm may differ in the training seed alone."""
     settings: dict[str, dict[str, Mapping[str, Any]]] = {}
     for run, facts in runs.items():
         settings.setdefault(run.parent.name, {})[str(run)] = index.settings[facts.settings]
@@ -289,7 +287,7 @@ def _differing(runs: Mapping[Path, RunFacts], index: Index) -> str:
 
 
 def _one_protocol(runs: Mapping[Path, RunFacts], index: Index) -> dict[str, Any]:
-    """What must agree for figures to share a column, and the versions of the first run."""
+    """Return the common protocol, which metrics of one column need, with the versions of the first run."""
     first_run, first = next(iter(runs.items()))
     agreed = index.protocols[first.protocol]["protocol"]
     for run, facts in runs.items():
@@ -312,7 +310,7 @@ def _one_protocol(runs: Mapping[Path, RunFacts], index: Index) -> dict[str, Any]
 def _floor(
     truths: Sequence[Path], size: Mapping[str, float], measures: Mapping[str, Measure]
 ) -> pd.DataFrame:
-    """Rows of the ground-truth videos, against the frames that generated ones are given."""
+    """Rows of the ground-truth videos, with drift against the frames that generated ones are given."""
     videos, frames = _read_truth(truths, VIDEOS_FILE), _read_truth(truths, FRAMES_FILE)
     spans = {name: measure.span for name, measure in measures.items()}
     videos, frames = (rows[rows["estimator"].isin(list(spans))] for rows in (videos, frames))
@@ -320,7 +318,7 @@ def _floor(
 
 
 def _check_returned(content: Mapping[str, Any]) -> None:
-    """Take apart all that a `FORGETTING_FILE` holds."""
+    """Parse the content of a `FORGETTING_FILE`, to find damage."""
     clusters, histories = content["clusters"], content["histories"]
     for videos in histories.values():
         if len(videos) != len(clusters):
@@ -349,7 +347,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _frozen(videos: pd.DataFrame) -> dict[str, Frozen]:
-    """Arm -> how many of its videos are frozen."""
+    """Return arm -> number of frozen videos."""
     if "frozen" not in videos:
         return {}
     once = videos.drop_duplicates(["arm", "training_seed", "video"])
@@ -358,7 +356,7 @@ def _frozen(videos: pd.DataFrame) -> dict[str, Frozen]:
 
 
 def _recorded(figures: Mapping[Path, Mapping[str, float]]) -> pd.DataFrame:
-    """Figures that runs have left, one row per run."""
+    """Recorded metrics of runs, one row per run."""
     return pd.DataFrame(
         [{"arm": run.parent.name, "training_seed": training_seed(run), **own} for run, own in figures.items()]
     )

@@ -1,4 +1,4 @@
-"""Short labels of arms: ``<order> · <compression>``, and what tells those apart that share both."""
+"""Short labels of arms: ``<order> · <compression>``, with further parts where arms share both."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,15 +12,15 @@ _SINKS = range(4)  # frames that are always kept, as far as they have a name
 
 
 def short_labels(arms: Mapping[str, Recipe]) -> dict[str, str]:
-    """Labels that are unique among some arms.
+    """Return labels that are unique among the arms.
 
     Args:
-        arms: name -> recipe. A name is its recipe or a label, then ``--`` and the settings that it tells.
+        arms: name -> recipe. A name is a recipe or a label, then ``--`` and further settings.
 
     Returns:
-        Such as ``inverted · released``, ``vanilla · released + D``, ``no history``; section and tail only
-        where arms would have the same label without, the size of codebooks where there are several. An arm
-        that has a label of its own keeps it, one that cannot be told apart is called by its name.
+        Labels such as ``inverted · released``, ``vanilla · released + D``, ``no history``; section and tail
+        only where labels would be equal without, the size of codebooks where there are several. An arm with a
+        label of its own keeps it; one without a unique label gets its name.
     """
     sized = len({recipe.codebook for recipe in arms.values()} - {None}) > 1
     told = {name: _label(name, recipe, sized=sized) for name, recipe in arms.items()}
@@ -40,18 +40,18 @@ def _label(name: str, recipe: Recipe, *, sized: bool) -> str:
 
 
 def _option(text: str) -> str:
-    """A setting with the last two parts of its key: ``importance.kind=similarity``."""
+    """Shorten a setting to the last two parts of its key: ``importance.kind=similarity``."""
     key, equals, value = text.partition("=")
     return f"{'.'.join(key.split('.')[-2:])}{equals}{value}"
 
 
 @lru_cache
 def short_label(recipe: Recipe, *, sized: bool = False) -> str:
-    """Order and compression of a recipe; the notation itself where it is not made of such parts.
+    """Return order and compression of a recipe; the notation itself where it has no such parts.
 
     Args:
-        recipe: to be named.
-        sized: tell the size of its codebook.
+        recipe: recipe to name.
+        sized: whether to add the size of its codebook.
     """
     if recipe.order == "none":
         return "no history"
@@ -61,12 +61,12 @@ def short_label(recipe: Recipe, *, sized: bool = False) -> str:
 
 
 def compression_of(recipe: Recipe) -> str:
-    """The compression's name, else its levels; empty of no history and of what has neither."""
+    """Return the compression's name, else its levels; empty without history or levels."""
     return "" if recipe.order == "none" else next(_compressions(recipe), "")
 
 
 def _compressions(recipe: Recipe) -> Iterator[str]:
-    """Names by which `from_parts` makes the recipe, then its levels."""
+    """Names of compressions for which `from_parts` gives the recipe, then its levels."""
     if recipe.order in ("none", "planned"):
         return
     tail = recipe.left.tail or recipe.right.tail
@@ -83,7 +83,7 @@ def _compressions(recipe: Recipe) -> Iterator[str]:
 
 
 def _uncompressed(run: Run) -> str:
-    """Such as ``19 uncompressed frames``; empty where a level is compressed."""
+    """Describe as ``19 uncompressed frames``; empty where a level is compressed."""
     if {level.kernel for level in run.levels} != {BASE}:
         return ""
     frames = sum(level.frames for level in run.levels)

@@ -1,4 +1,4 @@
-"""How the runs of a grid were made: dates, code, machines, weights, minutes; as their stages have kept it."""
+"""Provenance of a grid's runs, from the records of their stages: dates, code, machines, weights, time."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from fp_lab.lab.results.gather import Gathered
 
 
 def made_with(gathered: Gathered, grid: Path) -> dict[str, Any]:
-    """What a page says of the runs behind it, as plain data.
+    """Collect the provenance of runs for a page, as plain data.
 
     Args:
-        gathered: from the folders of the runs.
-        grid: their folder.
+        gathered: scores of the runs.
+        grid: folder of the grid.
 
     Returns:
         ``date`` of the last score (UTC), ``command``, ``minutes`` of all stages added up, ``weights`` (name
-        -> sha256 of codec, base and every trained model), and of each of commit, machine, system and versions
-        the texts of all stages with the number of stages.
+        -> sha256 of codec, base and every trained model), and for commit, machine, system and versions each
+        text with its number of stages.
     """
     made: dict[str, Counter[str]] = {}
     weights: dict[str, Any] = {}
@@ -48,7 +48,7 @@ def made_with(gathered: Gathered, grid: Path) -> dict[str, Any]:
 
 
 def stages_in_words(run: RunFolder) -> list[tuple[str, dict[str, Any], dict[str, str]]]:
-    """Every stage of a run, what it was made with, and the same in words.
+    """Yield every stage of a run with its provenance, as data and in words.
 
     Raises:
         ValueError: the run's ``provenance.json`` is damaged.
@@ -58,10 +58,10 @@ def stages_in_words(run: RunFolder) -> list[tuple[str, dict[str, Any], dict[str,
 
 
 def in_words(stage_made: Mapping[str, Any]) -> dict[str, str]:
-    """What a stage was made with: machine, system, commit, versions, data.
+    """Describe the provenance of a stage: machine, system, commit, versions, data.
 
     Args:
-        stage_made: one stage of a run's ``provenance.json``.
+        stage_made: entry of a stage in a run's ``provenance.json``.
     """
     machine, git = stage_made["environment"], stage_made["git"]
     versions = {name: version for name, version in machine["versions"].items() if version}

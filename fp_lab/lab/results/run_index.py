@@ -1,8 +1,8 @@
-"""The lab's own index: what comparing needs of a grid's runs, in one file beside them.
+"""Index of a grid's runs: one file with the results that comparisons need.
 
-A run is read again when one of its files has changed (size or time). The file is replaced in one step: of two
-processes that write it the later one wins, and the next reader reads again what it misses. One that cannot be
-read is made anew, one that cannot be written is done without.
+A run is read again when one of its files has changed (size or time). The index is replaced in one step: of
+two processes that write it, the later one wins, and the next reader adds missing runs. An unreadable index is
+made anew; one that cannot be written is skipped.
 """
 
 import json
@@ -30,7 +30,7 @@ from fp_lab.lab.scoring.given_frames import GIVEN_COLUMNS, with_given
 
 INDEX_FILE = "index.parquet"
 PROTOCOL = ("protocol", "segments", "estimators")
-"""What of a protocol must agree for figures to share a table."""
+"""Parts of a protocol that must agree for metrics to share a table."""
 _SIZE = ("videos", "frames", "height", "width", "fps", "stride", "given")
 _SCORED_AGAIN = "the command that made the run scores it again"
 _VERSION = 7
@@ -50,13 +50,13 @@ ROWS = pa.schema(
 
 @dataclass(frozen=True)
 class Measure:
-    """What is known of an estimator.
+    """Facts of an estimator.
 
     Attributes:
-        unit: of its values.
-        higher_is_better: None where neither direction is better.
-        accuracy: in words, of one that was measured against a truth.
-        span: consecutive frames that one value looks at.
+        unit: unit of its values.
+        higher_is_better: whether higher values are better; None where neither direction is.
+        accuracy: accuracy in words, for an estimator that was measured against a truth.
+        span: number of consecutive frames behind one value.
     """
 
     unit: str
@@ -67,19 +67,19 @@ class Measure:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What is known of a scored run beside the rows of its videos.
+    """Facts of a scored run beside the rows of its videos.
 
     Attributes:
-        recipe: of its config; of a run without one, its folder's name.
-        size: videos, frames, height, width, fps, pixels per latent row, and how many frames were given.
-        settings: key in `Index.settings`.
+        recipe: recipe of its config; for a run without config, its folder's name.
+        size: numbers of videos, frames and given frames, height, width, fps, pixels per latent row.
+        settings: key of the settings in `Index.settings`.
         protocol: key of the protocol in `Index.protocols`.
-        truth: folder of its ground truth, relative to its own; None without.
+        truth: folder of its ground truth, relative to the run; None without.
         efficiency: times, rates and peak memory.
-        codebook: of a discrete history.
-        caution: what is to be said of its base; None where nothing is.
-        toy: whether it says nothing of a large model, see `is_toy`.
-        state: of the files that all this was read from.
+        codebook: usage and error of the codebook of a discrete history.
+        caution: caution on its base; None without.
+        toy: whether it tells nothing about large models, see `is_toy`.
+        state: size and time of the files that this was read from.
     """
 
     recipe: str
@@ -96,13 +96,13 @@ class RunFacts:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Scored runs.
+    """Index of scored runs.
 
     Attributes:
-        runs: name below the grid, ``<arm>/seed<k>`` -> its facts.
-        settings: key -> what runs were made with, see `compared_settings`; runs of one arm share a key.
-        protocols: key -> how figures were made (``protocol``) and of what kind they are (``measures``).
-        rows: one per run, video and estimator, from own history.
+        runs: name below the grid, ``<arm>/seed<k>`` -> facts.
+        settings: key -> settings of runs, see `compared_settings`; runs of one arm share a key.
+        protocols: key -> protocol of the metrics (``protocol``) and facts of estimators (``measures``).
+        rows: one row per run, video and estimator, from own history.
         damaged: name of each scored run that cannot be read -> the file and its fault.
     """
 
@@ -113,33 +113,33 @@ class Index:
     damaged: Mapping[str, str] = field(default_factory=dict)
 
     def measures(self) -> dict[str, Measure]:
-        """Every estimator by name."""
+        """All estimators by name."""
         told = (named for protocol in self.protocols.values() for named in protocol["measures"].items())
         return {name: Measure(**facts) for name, facts in told}
 
     def frame(self) -> pd.DataFrame:
-        """The rows, words as categories."""
+        """Return the rows as a frame, with words as categories."""
         return self.rows.unify_dictionaries().to_pandas()
 
 
 NOTHING = Index({}, {}, {}, ROWS.empty_table())
-"""No run."""
+"""Index without runs."""
 
 
 def training_seed(run: Path) -> int | None:
-    """The seed of a run's folder, ``seed<k>``; None of any other folder."""
+    """Seed of a run's folder, ``seed<k>``; None for any other folder."""
     digits = run.name.removeprefix("seed")
     return int(digits) if run.name.startswith("seed") and digits.isdecimal() else None
 
 
 def read_runs(grid: Path, runs: Sequence[Path]) -> Index:
-    """The scored runs among some runs of a grid, from its index as far as it is up to date.
+    """Read the scored runs among runs of a grid, from its index as far as it is up to date.
 
-    Those with a damaged file are told apart, and leave the others as they are.
+    Runs with a damaged file are listed apart and do not affect the others.
 
     Args:
-        grid: folder.
-        runs: folders ``<arm>/seed<k>`` below it.
+        grid: folder of the grid.
+        runs: run folders ``<arm>/seed<k>`` below it.
     """
     known = _load(grid / INDEX_FILE)
     states = {_name(run): state for run in runs if (state := _state(RunFolder(run)))}
@@ -164,10 +164,10 @@ def read_runs(grid: Path, runs: Sequence[Path]) -> Index:
 
 
 def joined(parts: Sequence[Index]) -> Index:
-    """The runs of several grids; a name that two of them have is refused.
+    """Join the runs of several grids; a name in two of them is an error.
 
     Raises:
-        ValueError: the same arm and training seed in two grids.
+        ValueError: two grids have the same arm and training seed.
     """
     names = [name for part in parts for name in part.runs]
     for twice in {name for name in names if names.count(name) > 1} if len(parts) > 1 else ():
@@ -194,7 +194,7 @@ def _name(run: Path) -> str:
 
 
 def _state(run: RunFolder) -> list[int]:
-    """Size and time of every file that is read; empty of a run without scores."""
+    """Size and time of every file that is read; empty for a run without scores."""
     scores = run.summary.parent
     state: list[int] = []
     for file in (scores / SUMMARY_FILE, scores / VIDEOS_FILE, run.config, run.efficiency, run.codebook):
@@ -224,7 +224,7 @@ def _without(index: Index, names: set[str]) -> Index:
 
 
 def _read(folder: Path, state: Sequence[int]) -> Index:
-    """One run; its state is of before its files are read: what changes meanwhile is read again next time."""
+    """Read one run; its state is taken before, so that files changed meanwhile are read again next time."""
     run = RunFolder(folder)
     scores = run.summary.parent
     with naming_damage(run.config, "the command that made the run writes it anew"):
@@ -272,7 +272,7 @@ def _read(folder: Path, state: Sequence[int]) -> Index:
 
 
 def _figures(path: Path) -> dict[str, float]:
-    """Figures that a run has recorded; nothing where it has recorded none."""
+    """Recorded metrics of a run; empty where there are none."""
     with naming_damage(path, "the command that made the run, with --redo, measures it again"):
         return {name: float(math.nan if value is None else value) for name, value in read_json(path).items()}
 
@@ -284,7 +284,7 @@ def _finite(value: Any) -> float:
 
 
 def _add_given(own: pa.Table, frames: Path, size: Mapping[str, float], spans: Mapping[str, int]) -> pa.Table:
-    """The rows with their drift against the given frames, from the values that were stored per frame."""
+    """Add drift against the given frames to the rows, from stored values per frame."""
     if not frames.is_file():
         return own
     wanted = ["video", "history", "estimator", "frame", "value"]
@@ -310,7 +310,7 @@ def _measures(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _load(path: Path) -> Index:
-    """An index as it was written; nothing where there is none of this version that can be read."""
+    """Load an index; empty where there is no readable one of this version."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         rows = pq.read_table(path)
         told = parse_json(rows.schema.metadata[_KEY])

@@ -1,1 +1,1 @@
-"""A run: one arm with one training seed, its stages, its job, its identity."""
+"""Runs: one arm with one training seed, with stages, job and identity."""

@@ -1,4 +1,4 @@
-"""One arm of a grid, wherever it is done: it is brought up to date, and no error of its own ends a grid."""
+"""Work on one arm of a grid: it is brought up to date, and its errors do not end the grid."""
 
 import shutil
 import time
@@ -24,12 +24,12 @@ _NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could
 
 
 def work(job: Job, materials: Materials, reporter: Reporter) -> Outcome:
-    """Bring an arm up to date; whatever goes wrong is written into its folder and is no error here.
+    """Bring an arm up to date; failures are recorded in its folder and not raised.
 
     Args:
-        job: the arm.
-        materials: shared with other arms of this process.
-        reporter: hears of progress, and first that the arm is begun.
+        job: arm to bring up to date.
+        materials: materials shared with other arms of this process.
+        reporter: receiver of progress, and of the start of the arm.
     """
     place, started = RunFolder(job.folder), time.monotonic()
     try:
@@ -62,7 +62,7 @@ def _bring_up_to_date(
 
 
 def _with_unchanged_inputs(job: Job, materials: Materials, reporter: Reporter) -> list[Stage]:
-    """The stages that were done; done again where a clip or a weight was another one for a while."""
+    """Run the pending stages and return them, repeated where clips or weights changed meanwhile."""
     keys = job.keys
     for _ in range(_TRIES):
         try:
@@ -86,10 +86,10 @@ def _with_unchanged_inputs(job: Job, materials: Materials, reporter: Reporter) -
 
 
 def _take_inputs_as_they_are(job: Job, change: InputsChanged) -> StageKeys:
-    """Give the folder to what the inputs are now, unless something was done with what they were.
+    """Assign the folder to the current inputs, unless there are results of the earlier ones.
 
     Returns:
-        Keys of the job's stages with them.
+        Keys of the job's stages with the current inputs.
 
     Raises:
         InputsChanged: results, or the ground truth of other arms, would be replaced.

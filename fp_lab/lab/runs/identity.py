@@ -1,6 +1,6 @@
-"""What the results in an arm's folder depend on, and to whom the folder belongs.
+"""Identity of an arm's folder: what its results depend on, and which settings it belongs to.
 
-``<arm>/arm.json`` tells it of the results in ``<arm>/seed<k>``, whatever the training seed.
+``<arm>/arm.json`` stores it for the results in ``<arm>/seed<k>``, independent of the training seed.
 """
 
 import json
@@ -26,19 +26,19 @@ _NOT_IN_KEYS = (
 
 
 class TakenByOthers(ValueError):
-    """An arm's folder belongs to other settings by now."""
+    """An arm's folder belongs to other settings now."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What the results in an arm's folder depend on.
+    """Dependencies of the results in an arm's folder.
 
     Attributes:
         score: key of the last stage for training seed 0, which covers those of all stages; empty if unknown.
         train: key of the first stage for training seed 0.
-        settings: by their dotted names, for people.
-        made_of: hashes of what else it is, by `MADE_OF`; empty if unknown.
-        redone: folder name of a seed -> how often its stages were asked for anew.
+        settings: settings by dotted name, for messages.
+        made_of: hashes of dependencies beside settings, by `MADE_OF`; empty if unknown.
+        redone: folder name of a seed -> number of explicit repetitions of its stages.
     """
 
     score: str = ""
@@ -51,15 +51,15 @@ class Identity:
     def of(
         cls, config: ExperimentConfig, keys: StageKeys | None = None, inputs: Inputs | None = None
     ) -> "Identity":
-        """Of a config, less its training seed.
+        """Compute the identity of a config, without its training seed.
 
         Args:
-            config: of an arm.
-            keys: of the config, where they are known; those of another seed than 0 are not asked.
-            inputs: what the arm reads, where that is known.
+            config: settings of an arm.
+            keys: keys of the config, if known; used only for seed 0.
+            inputs: inputs of the arm, if known.
 
         Raises:
-            ValueError: the codec or the base is not there.
+            ValueError: the codec or the base is missing.
         """
         if keys is None or config.seed:
             keys = stage_keys(replace(config, seed=0), inputs)
@@ -67,20 +67,20 @@ class Identity:
         return cls(keys.score, keys.train, settings, keys.made_of)
 
     def redo(self, seeds: Sequence[str]) -> "Identity":
-        """The same, with the stages of some seeds asked for once more."""
+        """Return the identity after one more repetition of the stages of some seeds."""
         again = {seed: self.redone.get(seed, 0) + 1 for seed in seeds}
         return replace(self, redone={**self.redone, **again})
 
     def same(self, other: "Identity") -> bool:
-        """Whether both have the same results."""
+        """Return whether both have the same results."""
         return bool(self.score) and self.score == other.score
 
     def unlike(self, other: "Identity") -> list[str]:
-        """What differs beside settings, of `MADE_OF`; nothing if that is unknown."""
+        """List the dependencies of `MADE_OF` that differ; empty if unknown."""
         return [name for name, ours in other.made_of.items() if self.made_of.get(name, ours) != ours]
 
     def differences(self, other: "Identity") -> dict[str, tuple[Any, Any]]:
-        """Settings that results depend on and that differ: name -> this one's and the other's."""
+        """Return the differing settings that results depend on: name -> this value and the other."""
         unused = "data.clips." if other.settings.get("data.kind") == "world" else "data.world."
         both = {name: (self.settings.get(name), value) for name, value in other.settings.items()}
         return {
@@ -91,15 +91,15 @@ class Identity:
 
 
 def choosing(grid: Path) -> AbstractContextManager[None]:
-    """Held while folders of a grid are given to arms, so that nobody else does it at the same time."""
+    """Hold the lock of a grid while its folders are assigned to arms."""
     return only_one(grid / ".arms.lock")
 
 
 def hold(place: Path, identity: Identity) -> None:
-    """Make sure that an arm's folder still belongs to it, before anything is written there.
+    """Check that an arm's folder still belongs to it, before anything is written there.
 
     Raises:
-        TakenByOthers: another command has put other settings there.
+        TakenByOthers: another command has assigned the folder to other settings.
     """
     with choosing(place.parent):
         found = occupant(place)
@@ -113,12 +113,12 @@ def hold(place: Path, identity: Identity) -> None:
 
 
 def write_identity(place: Path, identity: Identity) -> None:
-    """Give an arm's folder to an identity."""
+    """Assign an arm's folder to an identity."""
     write_text(place / ARM_FILE, json.dumps(asdict(identity), indent=2) + "\n")
 
 
 def occupant(place: Path) -> Identity | None:
-    """What an arm's folder belongs to; None if it is free.
+    """Return the identity of an arm's folder; None if it is free.
 
     Results without `ARM_FILE` are recognised by their configs and the records of their stages.
     """
@@ -135,7 +135,7 @@ def occupant(place: Path) -> Identity | None:
 
 
 def results_in(place: Path) -> Iterator[RunFolder]:
-    """Runs of an arm that hold anything of worth: results, or a checkpoint with steps behind it."""
+    """List runs of an arm with results, or with a checkpoint after at least one step."""
     for run in map(RunFolder, sorted(place.glob("seed*"))):
         marks = (run.done_file(stage) for stage in STAGES)
         left = (
@@ -150,7 +150,7 @@ def results_in(place: Path) -> Iterator[RunFolder]:
 
 
 def _recognised(run: RunFolder) -> Identity:
-    """What a run without `ARM_FILE` depends on, if the records of its stages agree with its config."""
+    """Identity of a run without `ARM_FILE`, if the records of its stages agree with its config."""
     try:
         config = load(run.config)
         keys = stage_keys(config)

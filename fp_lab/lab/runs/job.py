@@ -1,4 +1,4 @@
-"""An arm of a grid as work to be done: what has to be known, what is left to do, how it ended."""
+"""Jobs: arms of a grid as work to do, with pending stages and outcome."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ class Job:
     """An arm to bring up to date.
 
     Attributes:
-        label: for people.
-        config: resolved.
-        keys: what its stages depend on.
-        identity: what its folder belongs to.
-        folder: of the run.
+        label: label for messages.
+        config: resolved settings of the arm.
+        keys: keys of the stages.
+        identity: identity of its folder.
+        folder: folder of the run.
         truth: folder of the ground truth's scores.
-        cache: what arms have in common on disk.
-        stages: a beginning of `fp_lab.lab.files.run_folder.STAGES`.
-        trained: runs whose trained model is taken over if it was trained in the same way.
+        cache: folder of materials that arms share.
+        stages: stages to bring up to date, the first ones of `fp_lab.lab.files.run_folder.STAGES`.
+        trained: runs whose model is reused if it was trained in the same way.
     """
 
     label: str
@@ -41,22 +41,22 @@ class Job:
 
     @property
     def redone(self) -> int:
-        """How often its stages were asked for anew."""
+        """Number of explicit repetitions of its stages."""
         return self.identity.redone.get(self.folder.name, 0)
 
     @property
     def key(self) -> str:
-        """Of the last stage: what the run's figures depend on."""
+        """Key of the last stage, which the run's results depend on."""
         return str(getattr(self.keys, self.stages[-1]))
 
     @property
     def pending(self) -> list[Stage]:
-        """The stages that are not done."""
+        """List the stages that are not done."""
         return pending_stages(RunFolder(self.folder), self.keys, self.stages)
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is left to do: stages, ground truth, and what several stages write together."""
+        """Whether nothing is left to do: stages, ground truth, and shared files of several stages."""
         place = RunFolder(self.folder)
         if "score" in self.stages and not RunFolder(self.truth).is_done("truth", self.keys.truth):
             return False
@@ -66,14 +66,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended.
+    """Outcome of a job.
 
     Attributes:
-        state: ``done``; ``failed`` by itself; ``busy``: another process is at this arm; ``halted``: the
-            folder cannot be written to, so no other arm can be done either.
-        stages: that had to be done.
-        seconds: wall time.
-        reason: one line, unless it is done.
+        state: ``done``; ``failed``: an error of this arm; ``busy``: another process works on this arm;
+            ``halted``: the folder cannot be written to, so no other arm can be done either.
+        stages: stages that had to be done.
+        seconds: wall time, s.
+        reason: reason in one line, unless it is done.
     """
 
     state: State
@@ -83,7 +83,7 @@ class Outcome:
 
 
 def pending_stages(place: RunFolder, keys: StageKeys, stages: Sequence[Stage] = STAGES) -> list[Stage]:
-    """The stages that are not done with these keys; a stage after one that is not done is not done either."""
+    """List the stages not done with these keys; a stage after one not done counts as not done."""
     for index, stage in enumerate(stages):
         if not place.is_done(stage, getattr(keys, stage)):
             return list(stages[index:])

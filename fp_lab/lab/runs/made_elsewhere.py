@@ -1,4 +1,4 @@
-"""Results that were made by other code than today's."""
+"""Results made by other code than the current one."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from fp_lab.lab.runtime.environment import environment, git_state
 
 
 def made_elsewhere(jobs: Sequence[Job]) -> Iterator[str]:
-    """A line if stages that are done were done by other code than today's: keys do not know of code."""
+    """Return a line if stages were done by other code than the current one, which keys do not cover."""
     now = code_of({"git": git_state(), "environment": environment()})
     made = Counter[str]()
     for job in jobs:

@@ -1,4 +1,4 @@
-"""One run: train, sample, score; each stage is done once for what it depends on."""
+"""One run: train, sample, score; each stage is done once per key."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,21 +33,21 @@ def run(
     """Bring a run's stages up to date.
 
     Args:
-        folder: of the run, ``runs/<grid>/<arm>/seed<k>``.
-        config: of the run.
-        materials: what arms have in common.
-        reporter: hears of progress.
+        folder: folder of the run, ``runs/<grid>/<arm>/seed<k>``.
+        config: settings of the run.
+        materials: materials that arms share.
+        reporter: receiver of progress.
         truth: folder of the ground truth's scores (see `prepare_truth`), by default that of the grid.
-        stages: which ones, a beginning of `STAGES`.
-        keys: of the stages, where they are known.
-        trained: runs whose trained model is taken over if it was trained in the same way.
+        stages: stages to bring up to date, the first ones of `STAGES`.
+        keys: keys of the stages, if known.
+        trained: runs whose model is reused if it was trained in the same way.
 
     Returns:
-        The stages that had to be done.
+        Stages that had to be done.
 
     Raises:
-        InputsChanged: a file that is read has changed since the keys were made; the stage is not done.
-        ValueError: for what a user can put right.
+        InputsChanged: an input has changed since the keys were made; the stage is not done.
+        ValueError: an error that the user can fix.
     """
     place, inputs = RunFolder(folder), read_inputs(config)
     if keys is None:

@@ -1,4 +1,4 @@
-"""A trained model is taken over from a run beside that was trained in the same way, not trained again."""
+"""Reuse of a trained model from another run that was trained in the same way."""
 
 import os
 import shutil
@@ -12,15 +12,15 @@ _LEFT_OUT = ("last.ckpt", "ranks", "samples", "scores", "error.txt", ".lock", "*
 
 
 def take_over(run: RunFolder, key: str, others: Sequence[Path]) -> str | None:
-    """Link (or copy) what a training with the same key has left, checkpoints without their scores too.
+    """Link (or copy) the results of a training with the same key, and its checkpoints without scores.
 
     Args:
-        run: that needs it; its training stage becomes done.
-        key: of the training stage.
-        others: runs that may have it.
+        run: run that needs the model; its training stage becomes done.
+        key: key of the training stage.
+        others: runs that may have the model.
 
     Returns:
-        A line that says from where; None if no run has it.
+        Line that names the source; None if no run has it.
     """
     for other in map(RunFolder, others):
         if not other.is_done("train", key):
@@ -40,7 +40,7 @@ def take_over(run: RunFolder, key: str, others: Sequence[Path]) -> str | None:
 
 
 def _link(source: str, target: str) -> None:
-    """A file under a second name where the disk can do that; files of runs are replaced, never changed."""
+    """Hard-link a file where possible, else copy; safe since files of runs are replaced, never changed."""
     Path(target).unlink(missing_ok=True)
     with suppress(OSError):
         os.link(source, target)

@@ -1,1 +1,1 @@
-"""What commands run with: devices, processes, progress bars, system metrics."""
+"""Runtime of commands: devices, processes, progress bars, system metrics."""

@@ -1,4 +1,4 @@
-"""Where codec, encoders and sampler run."""
+"""Device of codec, encoders and sampler."""
 
 import torch
 
@@ -6,7 +6,7 @@ from fp_lab.lab.config import ExperimentConfig
 
 
 def device_of(config: ExperimentConfig) -> torch.device:
-    """Where codec and sampler run; training is lightning's choice by the same setting."""
+    """Device of codec and sampler; lightning chooses that of training by the same setting."""
     wanted = config.training.accelerator
     if wanted == "gpu" and not torch.cuda.is_available():
         raise ValueError("training.accelerator: got gpu, but torch sees none; use auto or cpu")

@@ -1,4 +1,4 @@
-"""The machine, the versions of what figures depend on, and the commit of the source."""
+"""Environment of a run: machine, versions of dependencies, commit of the source."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ _PACKAGES = (
 
 @cache
 def environment() -> dict[str, Any]:
-    """The machine and the versions of what figures depend on."""
+    """Describe the machine and the versions of packages that results depend on."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
@@ -35,7 +35,7 @@ def environment() -> dict[str, Any]:
 
 @cache
 def git_state() -> dict[str, Any] | None:
-    """Commit of the source checkout, files with changes and a hash of these; None for an installed wheel."""
+    """Commit of the source checkout, changed files and a hash of them; None for an installed wheel."""
     root = Path(fp_lab.__file__).parents[1]
     if not (root / ".git").exists():
         return None
@@ -64,7 +64,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """The CPU's name; `platform` knows only its architecture on Linux."""
+    """Name of the CPU; `platform` knows only its architecture on Linux."""
     known = Path("/proc/cpuinfo")
     for line in known.read_text().splitlines() if known.is_file() else []:
         if line.startswith("model name"):

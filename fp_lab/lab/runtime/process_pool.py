@@ -1,4 +1,4 @@
-"""Independent work over processes, as it is done; the results do not depend on how many there are."""
+"""Pool of processes for independent tasks; results do not depend on the number of processes."""
 
 import multiprocessing
 import os
@@ -21,7 +21,7 @@ _counter: Any = None  # in a worker: how many frames all of them have done
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -35,18 +35,18 @@ def pooled(
     preload: Sequence[str] = (),
     lost: Callable[[Task], Result] | None = None,
 ) -> Iterator[tuple[int, Result]]:
-    """Do every task, and yield (its index, its result) as soon as it is done.
+    """Do every task, and yield (index, result) as soon as it is done.
 
     A task whose worker is killed, by the system or by a crash in a library, is tried once more alone.
 
     Args:
-        work: a module's function; it may call its second argument with how much more it has done.
-        tasks: what can be sent to a process.
-        workers: processes; None: one per available core. One works in this process.
-        threads: of torch and OpenCV per worker.
-        advance: called in this process with how much more all workers have done.
-        preload: modules that workers shall have loaded before they are forked.
-        lost: result of a task whose worker is killed again; None: that ends all.
+        work: function of a module; it may call its second argument with the amount of work done since.
+        tasks: picklable arguments of `work`, one per task.
+        workers: number of processes; None: one per available core. With 1, this process does the work.
+        threads: threads of torch and OpenCV per worker.
+        advance: called in this process with the amount of work that all workers have done since.
+        preload: modules to import before workers are forked.
+        lost: result of a task whose worker is killed twice; None: an error instead.
 
     Raises:
         Exception: whatever `work` raises.
@@ -124,7 +124,7 @@ def _in_processes(
 
 
 def exit_with_parent() -> None:
-    """Have this process end when the one that began it is gone, however it went."""
+    """End this process when its parent is gone, for whatever reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Progress bars on a terminal: of a command's stages, and of checkpoints that are scored."""
+"""Progress bars on a terminal, for the stages of a command and for scored checkpoints."""
 
 from types import TracebackType
 from typing import TypeVar
@@ -20,10 +20,10 @@ Bars = TypeVar("Bars", bound="Shown")
 
 
 class Shown:
-    """Bars that are there while their context is entered; without a terminal there are none.
+    """Progress bars shown within a context; none without a terminal.
 
     Args:
-        console: where they are shown.
+        console: console that shows the bars.
     """
 
     def __init__(self, console: Console) -> None:
@@ -37,7 +37,7 @@ class Shown:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         self._progress.stop()
 
     def say(self, line: str) -> None:
@@ -46,7 +46,7 @@ class Shown:
 
 
 def bars(console: Console) -> Progress:
-    """Bars with the time that is left and a field ``note``; none where the console is no terminal."""
+    """Create bars with the remaining time and a field ``note``; hidden where the console is no terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
@@ -62,10 +62,10 @@ def bars(console: Console) -> Progress:
 
 
 class StageProgress(Shown, Reporter):
-    """A bar for each stage, the earlier ones taken away; without a terminal there are none.
+    """A bar for the current stage; none without a terminal.
 
     Args:
-        console: where they are shown.
+        console: console that shows the bars.
     """
 
     def __init__(self, console: Console) -> None:
@@ -73,7 +73,7 @@ class StageProgress(Shown, Reporter):
         self._bar: TaskID | None = None
 
     def begin(self, stage: str, total: int) -> None:
-        """The bar is of another stage now."""
+        """Start the bar of another stage."""
         if self._bar is not None:
             self._progress.remove_task(self._bar)
         self._bar = self._progress.add_task(stage, total=total, note="")
@@ -85,9 +85,9 @@ class StageProgress(Shown, Reporter):
 
 
 class CheckpointProgress(Shown, Reporter):
-    """A bar for the checkpoints with the time that is left, and one for the current stage.
+    """A bar for the checkpoints with the remaining time, and one for the current stage.
 
-    Without a terminal there are no bars, only a line for each checkpoint.
+    Without a terminal there are no bars, only a line per checkpoint.
     """
 
     def __init__(self, console: Console) -> None:
@@ -96,18 +96,18 @@ class CheckpointProgress(Shown, Reporter):
         self._stage = self._progress.add_task("", total=1, note="", visible=False)
 
     def plan(self, total: int) -> None:
-        """So many checkpoints are to be scored."""
+        """Set the number of checkpoints to score."""
         self._progress.update(self._all, total=total)
         self.say(f"{total} checkpoints to score" if total else "All checkpoints were scored already")
 
     def checkpoint(self, label: str) -> None:
-        """The next checkpoint begins."""
+        """Begin the next checkpoint."""
         self._progress.update(self._all, note=label)
         if not self.console.is_terminal:
             self.say(label)
 
     def checkpoint_done(self) -> None:
-        """A checkpoint has ended, one way or the other."""
+        """End a checkpoint, scored or failed."""
         self._progress.advance(self._all)
         self._progress.update(self._stage, visible=False)
 

@@ -1,4 +1,4 @@
-"""Libraries without their greetings."""
+"""Suppression of banners and progress bars of libraries."""
 
 import logging
 import warnings
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Without lightning's greetings, and without advice that does not fit seeded batches made in memory."""
+    """Suppress lightning's banners, and advice that does not fit seeded batches made in memory."""
     names = ("lightning.pytorch", "lightning.fabric")
     levels = {name: logging.getLogger(name).level for name in names}
     with warnings.catch_warnings():
@@ -31,7 +31,7 @@ def quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Without the progress bars of diffusers and transformers, and what the one says of the hub's options."""
+    """Suppress progress bars of diffusers and transformers, and diffusers' hints on options of the hub."""
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 

@@ -1,4 +1,4 @@
-"""Who hears of progress: the lab's stages talk to a `Reporter`, whatever is shown or tracked."""
+"""Progress reports: stages of the lab call a `Reporter`, which shows or tracks them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ class Step:
     """One training step; a row of ``train/loss.parquet``, where `seconds` is called step_seconds.
 
     Attributes:
-        step: counted from 1.
-        loss: of its batch.
-        learning_rate: that it was taken with.
-        seconds: wall time.
-        gradient_norm: before clipping.
-        tokens_per_second: of sections with their context, by the mean over the sections of a video.
+        step: number of the step, from 1.
+        loss: loss of the batch.
+        learning_rate: learning rate of the step.
+        seconds: wall time of the step.
+        gradient_norm: norm of the gradient before clipping.
+        tokens_per_second: rate of tokens of sections with their context, by the mean over a video's sections.
         loss_sigma_0_25: mean loss of the samples with noise levels in [0, 0.25); NaN where a batch has none.
-        loss_sigma_25_50: the same in [0.25, 0.5).
-        loss_sigma_50_75: the same in [0.5, 0.75).
-        loss_sigma_75_100: the same in [0.75, 1].
+        loss_sigma_25_50: mean loss in [0.25, 0.5).
+        loss_sigma_50_75: mean loss in [0.5, 0.75).
+        loss_sigma_75_100: mean loss in [0.75, 1].
     """
 
     step: int
@@ -36,7 +36,7 @@ class Step:
 
     @property
     def figures(self) -> dict[str, float]:
-        """All but the step, by the names of the table's columns."""
+        """All values but the step, by the column names of the table."""
         figures = asdict(self)
         return {
             "step_seconds" if name == "seconds" else name: figures[name] for name in figures if name != "step"
@@ -44,38 +44,38 @@ class Step:
 
 
 class Reporter:
-    """Hears of everything and keeps silent; subclasses show or track it."""
+    """Receiver of progress reports that ignores them; subclasses show or track them."""
 
     def started(self) -> None:
-        """The arm is begun: nobody else is at it."""
+        """Report that the arm has started, with its lock held."""
 
     def begin(self, stage: str, total: int) -> None:
-        """A piece of work of so many units begins."""
+        """Begin a stage of `total` units."""
 
     def advance(self, done: int, note: str = "") -> None:
-        """So many units of it are done."""
+        """Report that `done` units of the stage are done so far."""
 
     def trained(self, step: Step) -> None:
-        """A training step was taken."""
+        """Report a training step."""
 
     def machine(self, figures: Mapping[str, float]) -> None:
-        """How busy the machine is, by name."""
+        """Report system metrics by name."""
 
     def say(self, line: str) -> None:
-        """Something worth a line."""
+        """Report a line of text."""
 
 
 TOLD = ("started", "begin", "advance", "trained", "machine", "say")
-"""What a reporter can be told, as another process writes it."""
+"""Methods of a reporter that another process may call."""
 
 
 def retell(reporter: Reporter, what: str, given: Sequence[Any]) -> None:
-    """Tell a reporter what was told in another process, where it was written as JSON.
+    """Repeat to a reporter a call that another process wrote as JSON.
 
     Args:
-        reporter: hears of it.
-        what: one of `TOLD`.
-        given: arguments; a step as its fields.
+        reporter: receiver of the call.
+        what: name of the method, one of `TOLD`.
+        given: arguments of the call; a step as its fields.
     """
     assert what in TOLD
     getattr(reporter, what)(*([Step(**given[0])] if what == "trained" else given))

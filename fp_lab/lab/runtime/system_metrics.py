@@ -1,4 +1,4 @@
-"""How busy the machine is while an arm is done."""
+"""System metrics while an arm runs."""
 
 import threading
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import torch
 from fp_lab.lab.runtime.reporter import Reporter
 
 EVERY = 10.0
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 
 
 @contextmanager
 def watching(reporter: Reporter, every: float = EVERY) -> Iterator[None]:
-    """Tells a reporter of load and memory now and then while its body runs."""
+    """Report load and memory at intervals while the body runs."""
     over = threading.Event()
     psutil.cpu_percent()
 
@@ -33,7 +33,7 @@ def watching(reporter: Reporter, every: float = EVERY) -> Iterator[None]:
 
 
 def usage() -> dict[str, float]:
-    """CPU load since the last call and memory of the machine, memory of this process, and GPUs.
+    """Measure CPU load since the last call, memory of the machine and of this process, and GPUs.
 
     Keys are MLflow's names of system metrics; per cent and MB.
     """

@@ -1,1 +1,1 @@
-"""Sampling: the evaluation videos of an arm, and videos on demand."""
+"""Sampling of the evaluation videos of an arm, and of videos on demand."""

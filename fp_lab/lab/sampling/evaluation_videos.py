@@ -1,4 +1,4 @@
-"""Stage two of a run: generate the evaluation videos, from the arm's own and from true history."""
+"""Second stage of a run: evaluation videos, generated from the arm's own and from true history."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ from fp_lab.sampling.rollout import rollout
 
 @dataclass
 class _Clock:
-    """When sections were done, for the rates."""
+    """Times of finished sections, for the rates."""
 
     frames: int = 0
     seconds: float = 0.0
@@ -41,13 +41,14 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
     """Generate every evaluation video twice and write frames (safetensors), mp4 files and rates.
 
     Args:
-        folder: of the run; holds the trained model.
-        config: of the run.
+        folder: folder of the run, with the trained model.
+        config: settings of the run.
         materials: codec and evaluation set.
-        reporter: hears of every section.
+        reporter: receiver of progress, after every section.
 
     Raises:
-        NotFinite: naming the section whose latents or frames are not, see `fp_lab.checks.finite`.
+        NotFinite: latents or frames of a section are not finite; the message names it, see
+            `fp_lab.checks.finite`.
     """
     torch.set_num_threads(config.training.threads)
     reset_peak_memory()
@@ -90,7 +91,7 @@ def _generate(
     reporter: Reporter,
     done: int,
 ) -> Tensor:
-    """Latents ``b c t h w`` of some videos of the evaluation set."""
+    """Generate latents ``b c t h w`` of some videos of the evaluation set."""
     true = evaluation.latents[list(batch)].to(device_of(config))
     latents = torch.zeros_like(true)
     given = config.evaluation.given
@@ -122,7 +123,7 @@ def _generate(
 
 
 def _order(sections: Sequence[Section], frames: int, temporal: int) -> tuple[int, ...]:
-    """Which section made each frame of a video of so many latent frames."""
+    """Section that generated each frame of a video of `frames` latent frames."""
     made = [GIVEN] * frames
     for index, section in enumerate(sections):
         for frame in section.targets:
@@ -132,7 +133,7 @@ def _order(sections: Sequence[Section], frames: int, temporal: int) -> tuple[int
 
 @torch.no_grad()
 def _decode(codec: LatentCodec, latents: Tensor, section: int, order: Sequence[int]) -> Tensor:
-    """Frames uint8 ``b t h w c`` on the CPU, one video at a time."""
+    """Decode to frames uint8 ``b t h w c`` on the CPU, one video at a time."""
     videos = []
     for video in latents.split(1):
         if codec.temporal == 1:

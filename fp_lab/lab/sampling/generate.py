@@ -1,4 +1,4 @@
-"""Videos on demand from a trained or a released model, section by section as they are made."""
+"""Videos on demand from a trained or a released model, written section by section."""
 
 import json
 import math
@@ -39,13 +39,13 @@ from fp_lab.sampling.rollout import RolledSection, rollout
 from fp_lab.weights.files import tensors_sha256
 
 USUAL_LENGTH = 64
-"""Latent frames of a video whose length is not said, about."""
+"""Default length of a video in latent frames, rounded to whole sections."""
 _LONGEST_STEM = 220  # bytes; file systems take 255, and endings and marks of unfinished files come on top
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """So many sections of a video are done."""
+    """Progress of a video in finished sections."""
 
     done: int
     sections: int
@@ -58,14 +58,14 @@ def length_of(
     seconds: float | None = None,
     frames: int | None = None,
 ) -> int:
-    """Length of a video in latent frames, the given ones included: whole sections, unless frames are said.
+    """Length of a video in latent frames, given ones included: whole sections, unless `frames` is set.
 
     Args:
-        config: recipe and frame rate.
-        codec: how many frames a latent frame stands for.
-        given: latent frames of the opening.
-        seconds: behind the opening, about; None with no frames either: what makes `USUAL_LENGTH`, about.
-        frames: latent frames, of an opening the last one included; followed as they are.
+        config: settings with recipe and frame rate.
+        codec: codec, which sets the frames per latent frame.
+        given: number of latent frames of the opening.
+        seconds: approximate length after the opening; None, without `frames` either: about `USUAL_LENGTH`.
+        frames: exact number of latent frames, with the last one of an opening included.
     """
     if frames is not None:
         return frames - 1 + max(given, 1)
@@ -90,27 +90,28 @@ def generate(
 ) -> Iterator[Progressed]:
     """Generate one video; write it as mp4, its captions as txt and what made it as json.
 
-    Sections are decoded as they come; what is kept of them are 8-bit pixels on disk. An interrupted video
-    goes on behind its last finished section: they lie in ``NAME.sections`` until the end.
+    Sections are decoded as they come, and kept as 8-bit pixels on disk. An interrupted video resumes after
+    its last finished section: sections are stored in ``NAME.sections`` until the end.
 
     Args:
-        model: trained for the config's recipe.
-        config: recipe, codec, sampling, frame rate.
-        opening: what the video begins with.
-        frames: length in latent frames, those of the opening included.
-        seed: of the noise.
-        out: the mp4 file.
-        codec: of the config, where it is loaded already.
-        preview: also write what there is after every section, in the order of time, to ``NAME.preview.mp4``.
-        offload: what need not be on the device together.
+        model: model trained for the config's recipe.
+        config: settings with recipe, codec, sampling and frame rate.
+        opening: opening of the video.
+        frames: length in latent frames, opening included.
+        seed: seed of the noise.
+        out: path of the mp4 file.
+        codec: codec of the config, if loaded already.
+        preview: whether to write the frames so far to ``NAME.preview.mp4`` after every section, in order of
+            time.
+        offload: parts that take turns on the device.
 
     Yields:
-        After every section.
+        Progress after every section.
 
     Raises:
-        ValueError: the model was trained for another recipe's kernels or other options of the context, has
-            another codec's channels, or is told a first frame where there is none; or `out` is no name for a
-            video and the files beside it.
+        ValueError: the model was trained for other kernels or context options, has the channels of another
+            codec, or needs a first frame where there is none; or `out` is no name for a video and the files
+            beside it.
     """
     check_output(out)
     recipe, device = config.parsed_recipe, device_of(config)
@@ -152,7 +153,7 @@ def generate(
 
 
 class _Canvas:
-    """A video's frames, in a file that is gone with them: memory does not grow with the video."""
+    """Frames of a video in a temporary file: memory does not grow with the video."""
 
     def __init__(self, out: Path, opening: Opening, length: int) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -166,19 +167,19 @@ class _Canvas:
         self.put(0, opening.frames.numpy())
 
     def put(self, begin: int, frames: np.ndarray) -> None:
-        """Frames ``t h w c`` from a place on."""
+        """Write frames ``t h w c`` from an index on."""
         places = slice(begin, begin + len(frames))
         self._frames[places], self._known[places] = frames, True
 
     def there(self) -> Iterator[np.ndarray]:
-        """What there is, in the order of time, with what lies before it."""
+        """Frames so far in order of time, with earlier frames of the clip before them."""
         return chain(self._earlier(), (self._frames[place] for place in np.flatnonzero(self._known)))
 
 
 def _given(
     config: ExperimentConfig, codec: LatentCodec, opening: Opening, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
-    """Latents ``1 c t h w`` of an opening; its first frame's embedding for models that are told it."""
+    """Latents ``1 c t h w`` of an opening, and the first frame's embedding for models that take it."""
     height, width = opening.size
     if height % codec.spatial or width % codec.spatial:
         raise ValueError(
@@ -201,7 +202,7 @@ def _given(
 def _scenes(
     config: ExperimentConfig, opening: Opening, codec: LatentCodec, given: int
 ) -> tuple[int, ...] | None:
-    """First latent frame of every scene."""
+    """Index of the first latent frame of every scene."""
     if opening.seconds is None:
         return None
     rate = config.evaluation.fps / codec.temporal
@@ -211,7 +212,7 @@ def _scenes(
 def _made_by(
     model: FramePackModel, config: ExperimentConfig, opening: Opening, frames: int, seed: int
 ) -> dict[str, Any]:
-    """All that a video depends on."""
+    """Description of all that a video depends on."""
     weights = {"model": model.sha256, "codec": weights_sha256("codec", config.codec.source)}
     if model.source is not None:
         weights["base"] = weights_sha256("base", model.source)
@@ -227,10 +228,10 @@ def _made_by(
 
 
 def check_output(out: Path) -> None:
-    """Refuse a place that the video, or a file beside it, could not have: before it is made, not after.
+    """Check, before generation, that the video and the files beside it can be written.
 
     Raises:
-        ValueError: a folder, the name of a file beside it, too long a name, or nothing that can be written.
+        ValueError: the path is a folder, the name of a file beside the video, too long, or not writable.
     """
     check_file("out", out)
     if out.suffix.lower() in (".txt", ".json", ".sections"):
@@ -243,7 +244,7 @@ def check_output(out: Path) -> None:
 
 
 def _tell(out: Path, made_by: dict[str, Any]) -> None:
-    """Captions, for `fp-lab evaluate`, and where the video is from, beside it."""
+    """Write captions, for `fp-lab evaluate`, and provenance beside the video."""
     write_text(out.with_suffix(".txt"), " ".join(filter(None, made_by["captions"])) + "\n")
     known = made_by | {"environment": environment(), "git": git_state()}
     write_text(out.with_suffix(".json"), json.dumps(known, indent=2) + "\n")

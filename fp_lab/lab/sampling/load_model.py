@@ -1,4 +1,4 @@
-"""A model that is ready to generate, and its config: of a run, of a model's folder, or a released one."""
+"""Loading of models to generate with, from a run, a model's folder or a release, with their config."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,14 +22,13 @@ _EXPERIMENT = "base"
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model and the config that it is sampled with.
+    """A model and its config for sampling.
 
     Attributes:
-        model: on the CPU.
-        config: of the run, or as asked for.
-        sizes: that it was trained at, the most frequent one first, where these are known.
-        begins: how many frames the videos that it was trained on begin with, if it is a run's; see
-            `objective.given`.
+        model: model on the CPU.
+        config: settings of the run, or as requested.
+        sizes: training sizes, the most frequent one first, where known.
+        begins: number of given frames of the training videos, for a run; see `objective.given`.
     """
 
     model: FramePackModel
@@ -44,17 +43,17 @@ def load_model(
     experiment: str | None = None,
     overrides: Sequence[str] = (),
 ) -> LoadedModel:
-    """Load what a checkpoint names.
+    """Load the model that a checkpoint names.
 
     Args:
-        checkpoint: folder of a run, of a model that was trained, or a folder or hub id in diffusers' format;
-            None for the `model.base` of the experiment.
-        recipe: ablation name; a run and an experiment have one, others need it.
-        experiment: file to take settings from; a run has its own.
-        overrides: of settings, ``key=value``.
+        checkpoint: folder of a run or of a trained model, or a folder or hub id in diffusers' format; None:
+            the `model.base` of the experiment.
+        recipe: ablation name; needed unless a run or an experiment has one.
+        experiment: experiment file with the settings; a run has its own.
+        overrides: overrides of settings, ``key=value``.
 
     Raises:
-        ValueError: there is no such checkpoint, or nothing says the recipe.
+        ValueError: there is no such checkpoint, or the recipe is unknown.
     """
     chosen = [] if recipe is None else [f"recipe={recipe}"]
     if checkpoint is not None and RunFolder(Path(checkpoint)).config.is_file():
@@ -100,7 +99,7 @@ def _square(config: ExperimentConfig) -> tuple[Bucket, ...]:
 
 
 def _sizes(cache: Path) -> tuple[Bucket, ...]:
-    """Sizes of a cache's clips, unless it is not there any more."""
+    """Sizes of a cache's clips, if it still exists."""
     if not (cache / MANIFEST).is_file():
         return ()
     clips = Counter[Bucket]()
@@ -115,7 +114,7 @@ def _load(folder: Path, config: ExperimentConfig) -> FramePackModel:
 
 
 def _settings(checkpoint: str | None) -> list[str]:
-    """What follows from a checkpoint in diffusers' format, which often has its VAE beside it."""
+    """Settings that follow from a checkpoint in diffusers' format, which often has its VAE beside it."""
     if checkpoint is None or is_own("base", checkpoint):
         return []
     settings = [f"model.base={checkpoint}", "objective.flow.output=velocity"]

@@ -1,4 +1,4 @@
-"""Generation with less memory on the device: parts that take turns there, or blocks that come one by one."""
+"""Offloading for generation with less memory: parts take turns on the device, or blocks come one by one."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -12,22 +12,21 @@ from fp_lab.model import FramePackModel
 from fp_lab.sampling.rollout import RolledSection
 
 Offload = Literal["none", "parts", "blocks"]
-"""What is on the device: everything; model and codec in turns (`in_turns`); of the blocks, one or two."""
+"""Parts on the device: everything; model and codec in turns (`in_turns`); one or two blocks at a time."""
 
 
 def place_model(model: FramePackModel, device: torch.device, offload: Offload) -> None:
-    """Bring a model to where it generates.
+    """Place a model for generation.
 
     Args:
-        model: with its adapters, if it has any. Done again for one that has its blocks come and go, nothing
-            changes.
-        device: that computes.
-        offload: ``none``: the model goes there. ``parts``: it waits on the CPU for its turn. ``blocks``:
-            packer and embeddings go there, and each block only while it is at work; on a GPU the next one is
-            fetched meanwhile, from pinned memory.
+        model: model with its adapters, if any. A repeated call for offloaded blocks changes nothing.
+        device: device that computes.
+        offload: ``none``: the model goes to the device. ``parts``: it waits on the CPU for its turn.
+            ``blocks``: packer and embeddings go to the device, and each block only while in use; on a GPU the
+            next one is fetched meanwhile, from pinned memory.
 
     Raises:
-        ValueError: ``blocks`` of a model that is not of diffusers.
+        ValueError: ``blocks`` with a model that is not of diffusers.
     """
     if offload == "blocks":
         _let_blocks_come(model, device)
@@ -41,16 +40,16 @@ def in_turns(
     codec: LatentCodec,
     device: torch.device,
 ) -> Iterator[RolledSection]:
-    """Sections of a rollout, with the model on the device while they are made and the codec while not.
+    """Yield sections of a rollout, with the model on the device during generation and the codec in between.
 
-    Whatever ends it, an error of the rollout too, the model is on the CPU then and the codec on the device.
-    A model whose blocks come and go stays where it is: the little that is left there need not go.
+    At the end, also after an error, the model is on the CPU and the codec on the device. A model with
+    offloaded blocks stays where it is: little of it is on the device.
 
     Args:
-        rolled: from `rollout`, which computes when it is asked for the next section.
-        model: that makes them, placed for ``parts`` or ``blocks``.
-        codec: that decodes each before the next one is asked for.
-        device: that computes.
+        rolled: iterator of `rollout`, which computes each section when it is requested.
+        model: model of the rollout, placed for ``parts`` or ``blocks``.
+        codec: codec that decodes each section before the next one is requested.
+        device: device that computes.
     """
     stays = _has_coming_blocks(model)
     while True:
@@ -73,9 +72,9 @@ def _has_coming_blocks(model: FramePackModel) -> bool:
 
 
 class _Pass(nn.Module):
-    """A denoising step as diffusers' offloading wants to see it: a module with blocks that calls them all.
+    """A denoising step in the form that diffusers' offloading needs: a module that calls all of its blocks.
 
-    The call of the transformer itself, which diffusers has in mind, is never made here.
+    The transformer's own call, which diffusers expects, is never made here.
     """
 
     def __init__(self, backbone: Any) -> None:
@@ -90,7 +89,7 @@ class _Pass(nn.Module):
 
 
 def _let_blocks_come(model: FramePackModel, device: torch.device) -> None:
-    """Keep blocks on the CPU but for the time that they are at work."""
+    """Keep blocks on the CPU except while in use."""
     from diffusers.hooks import apply_group_offloading
 
     backbone = model.backbone

@@ -1,4 +1,4 @@
-"""Sections of a video in the making, on disk: an interrupted one goes on where it was."""
+"""Finished sections of a video on disk, to resume an interrupted generation."""
 
 import shutil
 import warnings
@@ -18,11 +18,11 @@ _KEY, _SHA256 = "made_by", "sha256"
 
 
 class KeptSections(Mapping[int, Tensor]):
-    """Latents of finished sections by their index, each read when it is asked for.
+    """Latents of finished sections by index, each read when needed.
 
     Args:
-        folder: of the sections, one file each.
-        key: all that they depend on; those of another key are removed.
+        folder: folder of the sections, one file each.
+        key: key of all that sections depend on; those of another key are removed.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -42,7 +42,7 @@ class KeptSections(Mapping[int, Tensor]):
         return len(self._known)
 
     def keeping(self, rolled: Iterable[RolledSection]) -> Iterator[RolledSection]:
-        """The same sections, each written before it is passed on."""
+        """Yield the same sections, each written before it is passed on."""
         for done in rolled:
             if done.index not in self._known:
                 path = self.folder / f"{done.index:05d}.safetensors"
@@ -53,12 +53,12 @@ class KeptSections(Mapping[int, Tensor]):
             yield done
 
     def remove(self) -> None:
-        """Forget all."""
+        """Remove all sections."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._known = {}
 
     def _made_by(self, index: int) -> str | None:
-        """What a section depended on; None of a damaged one, which is set aside and made again."""
+        """Key of a section; None for a damaged one, which is set aside and made again."""
         path = self._known[index]
         try:
             with safe_open(path, "pt") as file:

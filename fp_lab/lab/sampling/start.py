@@ -1,4 +1,4 @@
-"""What a video begins with: nothing, a picture, or a clip that it extends; and what it is to show."""
+"""Openings of videos: nothing, a picture, or a clip to extend, with captions of the scenes."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -23,13 +23,13 @@ _TIMED = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.*)", re.DOTALL)
 
 @dataclass(frozen=True, eq=False)
 class Opening:
-    """What a video begins with.
+    """Opening of a video.
 
     Attributes:
-        frames: uint8 ``t h w c``: none for text to video, one, or the end of a clip.
-        captions: one, or one per scene.
-        seconds: when each scene begins, from the end of the opening on; None: they share the video evenly.
-        earlier: frames of a clip before these, which are shown and not looked at.
+        frames: given frames, uint8 ``t h w c``: none for text to video, one, or the end of a clip.
+        captions: one caption, or one per scene.
+        seconds: begin of each scene after the end of the opening, s; None: scenes share the video evenly.
+        earlier: frames of the clip before these, shown in the video and not read by the model.
     """
 
     frames: Tensor
@@ -45,18 +45,18 @@ class Opening:
 
 @dataclass(frozen=True)
 class Script:
-    """Captions of a video's scenes, and when each begins; None: they share the video evenly."""
+    """Captions of a video's scenes, and the begin of each; None: scenes share the video evenly."""
 
     captions: tuple[str, ...]
     seconds: tuple[float, ...] | None = None
 
 
 def script_of(prompts: Sequence[str]) -> Script:
-    """Scenes from texts such as ``it runs`` and ``3s: it rests``.
+    """Parse scenes from texts such as ``it runs`` and ``3s: it rests``.
 
     Raises:
-        ValueError: some are timed and some are not (the first need not be), times do not ascend from 0, or
-            bytes of a text are no UTF-8.
+        ValueError: only some scenes after the first have a time, times do not ascend from 0, or a text is no
+            UTF-8.
     """
     if broken := [prompt for prompt in prompts if any("\ud800" <= letter <= "\udfff" for letter in prompt)]:
         raise ValueError(f"prompt: got {broken[0]!r}, expected UTF-8 text")
@@ -78,15 +78,15 @@ def script_of(prompts: Sequence[str]) -> Script:
 
 
 def size_of(pixels: str | None, trained: Sequence[Bucket] = (), picture: Path | None = None) -> Bucket:
-    """Height and width of a video.
+    """Choose height and width of a video.
 
     Args:
-        pixels: a text such as ``480x832``; it decides where there is one.
-        trained: sizes that a model was trained at, the most frequent one first; none: those of 480p.
-        picture: a picture or clip that the video begins with, which takes the size nearest in shape.
+        pixels: size as text, such as ``480x832``, which decides where given.
+        trained: training sizes of the model, the most frequent one first; empty: those of 480p.
+        picture: picture or clip that the video begins with; the size nearest in shape is taken.
 
     Raises:
-        ValueError: a text that says something else.
+        ValueError: the text is no size.
     """
     if pixels is not None:
         height, _, width = pixels.partition("x")
@@ -101,29 +101,29 @@ def size_of(pixels: str | None, trained: Sequence[Bucket] = (), picture: Path | 
 
 
 def opening_from_text(size: Bucket, script: Script) -> Opening:
-    """Nothing but text."""
+    """Open with text alone."""
     return Opening(
         torch.zeros(0, size.height, size.width, 3, dtype=torch.uint8), script.captions, script.seconds
     )
 
 
 def opening_from_seed(config: ExperimentConfig, seed: int, script: Script | None = None) -> Opening:
-    """The true first frame of the video that a seed stands for, and its caption where there is no script."""
+    """Open with the true first frame of a seed's video, and its caption where there is no script."""
     (chunk,) = videos_of(config.data, [seed], config.data.frames, held_out=True)
     script = script or Script((chunk.captions[0],))
     return Opening(chunk.frames[0, :1], script.captions, script.seconds)
 
 
 def opening_from_image(path: Path, size: Bucket, script: Script) -> Opening:
-    """A picture file (or a video's first frame): scaled, and cut around its middle.
+    """Open with a picture file (or a video's first frame), scaled and cropped around the centre.
 
     Args:
-        path: of the picture.
+        path: path of the picture.
         size: height and width of the video.
-        script: what is to be seen.
+        script: captions of the scenes.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the picture cannot be read.
     """
     picture = torch.from_numpy(next(iter(read_video(path)))).movedim(-1, 0)[None].float()
     height, width = picture.shape[-2:]
@@ -135,17 +135,17 @@ def opening_from_image(path: Path, size: Bucket, script: Script) -> Opening:
 
 
 def opening_from_video(clip: VideoInfo, size: Bucket, script: Script, *, frames: int, fps: float) -> Opening:
-    """The end of a clip, which the video goes on from.
+    """Open with the end of a clip, which the video extends.
 
     Args:
-        clip: from `fp_data.clips.probe`.
-        size: height and width of the video, to which the clip is scaled and cut.
-        script: what is to be seen.
-        frames: of the clip's end that are looked at; its length at most.
-        fps: of the video; a clip with twice as many is read every second frame.
+        clip: facts of the clip by `fp_data.clips.probe`.
+        size: height and width of the video, to which the clip is scaled and cropped.
+        script: captions of the scenes.
+        frames: number of frames of the clip's end to use; at most its length.
+        fps: frame rate of the video; of a clip with twice that rate every second frame is read.
 
     Raises:
-        ValueError: it cannot be read, or is shorter.
+        ValueError: the clip cannot be read, or is shorter.
     """
     step = max(1, round(clip.fps / fps))
     first = clip.frames - 1 - (frames - 1) * step
@@ -163,7 +163,7 @@ def opening_from_video(clip: VideoInfo, size: Bucket, script: Script, *, frames:
 
 
 def frames_to_extend(clip: VideoInfo, config: ExperimentConfig, codec: LatentCodec) -> int:
-    """How many frames of a clip's end a model looks at: as many as its recipe packs before a section.
+    """Number of frames of a clip's end that a model reads: as many as its recipe packs before a section.
 
     At least one, and no more than the clip has; for block-causal attention the first and whole blocks.
     """

@@ -1,1 +1,1 @@
-"""Scoring: an arm's videos by every metric, their truth, means with intervals."""
+"""Scoring of an arm's videos by every metric, against their truth, as means with intervals."""

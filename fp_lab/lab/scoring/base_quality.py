@@ -1,4 +1,4 @@
-"""What a base can do before arms are built on it: motion, shape and look of objects, and memory."""
+"""Quality of a base before arms are built on it: motion, shape and look of objects, memory."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -24,16 +24,16 @@ from fp_metrics.returns import Forgetting
 
 GAPS = range(8, 13)
 REACH = range(1, 20)
-"""Gaps that 19 frames of history reach."""
+"""Gaps within the reach of 19 frames of history."""
 
 
 @dataclass(frozen=True)
 class Recalled:
-    """Agreement of what comes back with what was hidden, means over videos.
+    """Agreement of returned content with the hidden one, means over videos.
 
     Attributes:
-        psnr: against the truth, of pixels that were shown truly and then hidden for some frames, in dB.
-        told: share of objects that the probe tells right, of those that were hidden no longer than `REACH`.
+        psnr: PSNR in dB against the truth, of pixels that were shown truly and then hidden for some frames.
+        told: share of objects identified correctly by the probe, among those hidden no longer than `REACH`.
     """
 
     psnr: float
@@ -41,13 +41,13 @@ class Recalled:
 
 
 class Judge:
-    """Samples and measures with one model.
+    """Sampling and measurement with one model.
 
     Args:
-        model: the base.
-        codec: of its latents.
-        seeds: of the videos of every figure.
-        steps: of the Euler solver.
+        model: base to judge.
+        codec: codec of its latents.
+        seeds: seeds of the videos of every metric.
+        steps: number of steps of the Euler solver.
     """
 
     def __init__(self, model: FramePackModel, codec: Codec, seeds: Sequence[int], steps: int) -> None:
@@ -58,7 +58,7 @@ class Judge:
     def sampled(
         self, recipe: str, world: WorldConfig, *, true_history: bool
     ) -> tuple[Tensor, list[tuple[int, ...]]]:
-        """Videos, uint8 ``b t h w c``, and their sections; the first frame is given."""
+        """Sample videos, uint8 ``b t h w c``, and their sections; the first frame is given."""
         true = render(world, self.seeds)
         latents = self.codec.encode(to_pixels(true.frames))
         made, sections = latents.clone(), []
@@ -73,7 +73,7 @@ class Judge:
     def moving(
         self, recipe: str, frames: int, *stretches: range, true_history: bool
     ) -> list[dict[str, float]]:
-        """Estimators of family world in videos of so many frames, means over videos and a stretch of frames.
+        """Measure the estimators of family world, as means over videos and over stretches of frames.
 
         Returns:
             Estimator -> mean, for each stretch.
@@ -92,7 +92,7 @@ class Judge:
         return [{name: fmean(values) for name, values in each.items()} for each in found]
 
     def recalled(self, recipe: str, frames: int, gaps: range = GAPS, *, true_history: bool) -> Recalled:
-        """What comes back behind the curtain in videos of so many frames: 28 or more, 64 for a slow one."""
+        """Measure what comes back behind the curtain: in 28 frames or more, 64 for a slow curtain."""
         world = WorldConfig(frames=frames, variant="curtain")
         made, sections = self.sampled(recipe, world, true_history=true_history)
         shown = truly_shown(sections, world.frames, true_history=true_history)

@@ -1,4 +1,4 @@
-"""What a scores folder holds: its files, the columns and labels of its rows, figures as plain data."""
+"""Files of a scores folder: tables of rows with their columns and labels, metrics as plain data."""
 
 import json
 import math
@@ -20,22 +20,22 @@ SUMMARY_FILE = "summary.json"
 FORGETTING_FILE = "forgetting.json"
 
 NOISE_FLOOR = "truth"
-"""History of the ground-truth videos after the codec's round trip; ``raw`` are those without."""
+"""History label of ground-truth videos after the codec's round trip; ``raw`` for those without."""
 
 COMPANION_FAMILY = "companion"
-"""Measures against the true continuation, not against what videos should be."""
+"""Family of measures against the true continuation, not against what videos should be."""
 
 _FLAG_COLUMNS = {"frozen_from": "Int64", "loop_period": "Int64"}
 _TEXT_COLUMNS = ("reason", "seconds_reason", "drift_reason", "generation_drift_reason", "exposure_reason")
 
 
 def family_of(name: str) -> str:
-    """The family whose figures may share a column with this estimator's."""
+    """Family whose metrics may share a column with this estimator's."""
     return name.partition("/")[0]
 
 
 def video_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per video, estimator and history, with column types that do not depend on the values."""
+    """Build a table with one row per video, estimator and history, with fixed column types."""
     table = pd.DataFrame(list(rows))
     table = table.astype(_FLAG_COLUMNS)
     for column in _TEXT_COLUMNS:
@@ -59,13 +59,13 @@ def write_tables(
 
 
 def clusters(table: pd.DataFrame) -> list[str]:
-    """The prompt of each row: its caption, or its seed where that is empty."""
+    """Prompt of each row: its caption, or its seed where that is empty."""
     pairs = zip(table["prompt"], table["seed"], strict=True)
     return [str(prompt) if prompt else f"seed {seed}" for prompt, seed in pairs]
 
 
 def interval(value: Interval) -> dict[str, Any]:
-    """An interval as plain data."""
+    """Convert an interval to plain data."""
     return {
         "mean": value.mean,
         "low": value.low,
@@ -76,7 +76,7 @@ def interval(value: Interval) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Containers as JSON has them: NaN and infinity become null, tuples lists, numpy numbers Python's."""
+    """Convert containers for JSON: NaN and infinity to null, tuples to lists, numpy numbers to Python's."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -87,25 +87,25 @@ def plain(value: Any) -> Any:
 
 
 def headline_of(path: Path) -> dict[str, float]:
-    """The `headline` of a summary's file; nothing where there is none.
+    """Read the `headline` of a summary file; empty where there is none.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     with naming_damage(path, "the command that made the run scores it again"):
         return headline(read_json(path)) if path.is_file() else {}
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The figures that a tracker charts.
+    """Select the metrics that a tracker charts.
 
-    They are ``world/anatomy`` and such, with ``.drift``, ``.drift_signed``, ``.drift_given``,
+    They are named ``world/anatomy`` and such, with ``.drift``, ``.drift_signed``, ``.drift_given``,
     ``.drift_given_signed`` and ``.gap``.
 
-    And ``frozen_share``, the share of videos that stand still: what does not move does not drift.
+    ``frozen_share`` is the share of videos that stand still: what does not move does not drift.
 
     Args:
-        summary: as written by `write_tables`. Undefined figures are left out.
+        summary: summary as written by `write_tables`. Undefined metrics are left out.
     """
     figures: dict[str, float | None] = {}
     for estimator in summary["estimators"].values():

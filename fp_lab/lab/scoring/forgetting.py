@@ -1,4 +1,4 @@
-"""What comes back in an arm's videos, kept beside its scores."""
+"""Forgetting: what comes back in an arm's videos, stored beside its scores."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from fp_metrics.forgetting import ForgettingMeter
 def returns_of(
     video: Tensor, truth: WorldTruth | SceneTruth, shown: Sequence[int] | None = None
 ) -> list[Row]:
-    """What comes back in one video, uint8 ``t h w c``; see `ForgettingMeter`."""
+    """Measure what comes back in one video, uint8 ``t h w c``; see `ForgettingMeter`."""
     meter = ForgettingMeter(truth, shown)
     for chunk in video.split(64):
         meter.update(pixels(chunk))
@@ -29,12 +29,12 @@ def returns_of(
 def truly_shown(
     sections: Sequence[Sequence[int]], length: int, *, true_history: bool
 ) -> tuple[int, ...] | None:
-    """How many frames at the beginning of the true video each frame was made from; None for the true video.
+    """Number of leading true frames that each frame was generated from; None for the true video.
 
     Args:
-        sections: frames that were made together; those of no section were given.
-        length: frames of the video.
-        true_history: whether sections were made from the true frames before them, not from the video's own.
+        sections: frames generated together; frames of no section were given.
+        length: number of frames of the video.
+        true_history: whether sections were generated from the true frames before them, not the video's own.
     """
     if not sections:
         return None
@@ -48,7 +48,7 @@ def truly_shown(
 def write_forgetting(
     folder: Path, returns: Sequence[Mapping[str, list[Row]]], identities: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write ``forgetting.json``: per history and video what came back, and the videos' prompts."""
+    """Write ``forgetting.json``: what came back per history and video, with the videos' prompts."""
     histories = {history: [video[history] for video in returns] for history in returns[0]}
     content = {"clusters": clusters(pd.DataFrame(list(identities))), "histories": histories}
     write_text(folder / FORGETTING_FILE, json.dumps(plain(content)) + "\n")

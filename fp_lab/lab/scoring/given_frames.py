@@ -1,4 +1,4 @@
-"""Drift of scored videos against the frames they were given, made from the stored values of their frames."""
+"""Drift of scored videos against their given frames, from stored values per frame."""
 
 from collections.abc import Hashable, Mapping
 
@@ -9,7 +9,7 @@ from fp_metrics.given import GivenDrift, given_drift
 from fp_metrics.series import Series
 
 GIVEN_COLUMNS = ("drift_given", "start_given", "given_reason")
-"""Last 15 % less given frames; first 15 % less given frames; why the first of these is undefined."""
+"""Columns: last 15 % less given frames; first 15 % less given frames; why the first is undefined."""
 _KEYS = ["video", "history", "estimator"]
 
 
@@ -20,9 +20,9 @@ def with_given(
 
     Args:
         videos: one row per video, history and estimator.
-        frames: one row per value: the same keys, frame and value.
-        size: ``frames`` of the videos, and the pixel frames that were ``given``.
-        spans: estimator -> consecutive frames that one value looks at.
+        frames: one row per value, with the same keys, frame and value.
+        size: number of ``frames`` of the videos, and of ``given`` pixel frames.
+        spans: estimator -> number of consecutive frames behind one value.
     """
     made: dict[tuple[Hashable, ...], GivenDrift] = {}
     for (video, history, name), rows in frames.groupby(_KEYS, sort=False, observed=True):

@@ -1,4 +1,4 @@
-"""The noise floor of a grid's figures: scores of the ground truth, made once per evaluation set."""
+"""Noise floor of a grid's metrics: scores of the ground truth, made once per evaluation set."""
 
 from pathlib import Path
 
@@ -19,19 +19,19 @@ def prepare_truth(
     reporter: Reporter,
     keys: StageKeys | None = None,
 ) -> None:
-    """Score the ground truth of the evaluation set, the noise floor of every arm's figures, once.
+    """Score the ground truth of the evaluation set, the noise floor of every arm's metrics, once.
 
     Processes that need it at the same time wait for the first.
 
     Args:
-        folder: of the ground truth.
-        config: of an arm.
+        folder: folder of the ground truth.
+        config: settings of an arm.
         materials: codec and evaluation set.
-        reporter: hears of progress.
-        keys: of the arm's stages, where they are known.
+        reporter: receiver of progress.
+        keys: keys of the arm's stages, if known.
 
     Raises:
-        InputsChanged: a file that is read has changed since the keys were made.
+        InputsChanged: an input has changed since the keys were made.
     """
     place, inputs = RunFolder(folder), read_inputs(config)
     if keys is None:
@@ -59,7 +59,7 @@ def prepare_truth(
 
 
 def find_truth(run: RunFolder, config: ExperimentConfig) -> Path | None:
-    """The scored ground truth of a run's evaluation set in its grid; None where there is none."""
+    """Find the scored ground truth of a run's evaluation set in its grid; None where there is none."""
     key = stage_keys(config).truth
     places = sorted(run.path.resolve().parents[1].glob(f"{TRUTH_FOLDER}*"))
     return next((place for place in places if RunFolder(place).is_done("truth", key)), None)

@@ -1,4 +1,4 @@
-"""Scores of an arm's videos, from own and from true history, and of the ground truth as the noise floor."""
+"""Third stage of a run: scores of videos from own and true history, and of the ground truth."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ from fp_lab.lab.scoring.world_truth import follows_one_object, scene_truths, wor
 from fp_metrics import About, SceneTruth, WorldTruth, protocol
 
 WORLD_ONLY = ("world", "probe")
-"""Families that measure videos of the synthetic world, by its truth or by what a probe has learned of it."""
+"""Families for videos of the synthetic world alone, by its truth or by a probe trained on it."""
 
 Progress = Callable[[int, int], None]
 Pixels = NDArray[np.uint8]
@@ -61,18 +61,18 @@ def score_run(
     """Score the sampled videos of one arm and seed, and write ``scores/`` into its folder.
 
     Args:
-        folder: holds ``samples/own.safetensors`` and ``samples/true.safetensors``.
-        config: what the videos are (its data) and how they are scored (its evaluation).
-        truth: folder written by `score_truth`, by default ``truth`` in the grid's folder; where it is not
-            there, the noise floor is left out, and of clips PSNR and SSIM too.
-        workers: processes; None: one per available core. The figures do not depend on it.
-        progress: called with the videos done and their number.
+        folder: run folder with ``samples/own.safetensors`` and ``samples/true.safetensors``.
+        config: settings of the videos (`data`) and of scoring (`evaluation`).
+        truth: folder written by `score_truth`, by default ``truth`` in the grid's folder; without it, the
+            noise floor is left out, and for clips PSNR and SSIM too.
+        workers: number of processes; None: one per available core. The results do not depend on it.
+        progress: called with the number of videos done and the total.
 
     Returns:
         The summary, as in ``scores/summary.json``.
 
     Raises:
-        ValueError: for samples that are missing or do not fit together.
+        ValueError: samples are missing or do not fit together.
     """
     own = Videos.load(folder / "samples" / "own.safetensors")
     true = Videos.load(folder / "samples" / "true.safetensors")
@@ -110,17 +110,17 @@ def score_truth(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score the ground truth of the evaluation set, once per grid: what no drift at all reads.
+    """Score the ground truth of the evaluation set, once per grid: the scores of no drift at all.
 
     Writes ``samples/raw.safetensors``, ``samples/truth.safetensors`` (through the codec) and ``scores/``.
 
     Args:
-        folder: of the ground truth, ``runs/<grid>/truth``.
-        videos: the evaluation set; its order does not count.
-        config: as in `score_run`.
-        codec: whose round trip the videos take: no arm can be better than that.
-        workers: as in `score_run`.
-        progress: as in `score_run`.
+        folder: folder of the ground truth, ``runs/<grid>/truth``.
+        videos: evaluation set, in any order.
+        config: settings as in `score_run`.
+        codec: codec of the round trip: no arm can be better than that.
+        workers: number of processes as in `score_run`.
+        progress: callback as in `score_run`.
     """
     raw = replace(videos, order=(GIVEN,) * videos.length)
     decoded = replace(raw, frames=round_trip(codec, raw.frames))
@@ -131,11 +131,11 @@ def score_truth(
 
 
 def measure_truth(videos: Videos, config: ExperimentConfig) -> VideoRows:
-    """Scores of the first true video and of the same one as if decoded, on one thread; nothing is written.
+    """Score the first true video, and the same one as if decoded, on one thread; nothing is written.
 
     Args:
-        videos: the evaluation set.
-        config: as in `score_run`.
+        videos: evaluation set.
+        config: settings as in `score_run`.
     """
     tasks = _truth_tasks(videos, videos, config)[:1]
     ((_, rows),) = pooled(_measure, tasks, workers=1)
@@ -238,7 +238,7 @@ def _identity(videos: Videos, index: int) -> dict[str, Any]:
 
 
 def left_out(config: ExperimentConfig) -> dict[str, str]:
-    """Families that an experiment names and that do not apply to its videos, with the reason."""
+    """Families of an experiment that do not apply to its videos, with the reason."""
     if config.data.kind != "world":
         reason = "it knows videos of the synthetic world only"
     elif not follows_one_object(config.data.world):
@@ -249,7 +249,7 @@ def left_out(config: ExperimentConfig) -> dict[str, str]:
 
 
 def applying_families(config: ExperimentConfig) -> tuple[str, ...]:
-    """The families that apply."""
+    """Families of an experiment that apply to its videos."""
     unused = left_out(config)
     return tuple(family for family in config.evaluation.families if family not in unused)
 
@@ -259,7 +259,7 @@ def _world(config: ExperimentConfig, frames: int) -> WorldConfig | None:
 
 
 def _references(truth: Path, videos: Videos) -> Tensor | None:
-    """The true videos with the same seeds, uint8 ``b t h w c``, as far as `score_truth` has left them."""
+    """True videos with the same seeds, uint8 ``b t h w c``, if `score_truth` has stored them."""
     path = truth / "samples" / "raw.safetensors"
     if not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""What was measured on one video, as plain rows: one per value (frames) and one per estimator (videos)."""
+"""Scores of one video as plain rows: one per value (frames) and one per estimator (videos)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,9 +23,9 @@ class VideoRows:
     """Rows of one video.
 
     Attributes:
-        frames: estimator, score, family, frame, value, and the identity that was given.
-        videos: per estimator and history: value, coverage, drift in each order, reasons, flags, gap.
-        returns: per history what came back that was hidden; empty where nothing can be.
+        frames: rows of estimator, score, family, frame, value, and the given identity.
+        videos: rows per estimator and history: value, coverage, drift in each order, reasons, flags, gap.
+        returns: hidden content that came back, per history; empty where there can be none.
     """
 
     frames: list[Row]
@@ -34,7 +34,7 @@ class VideoRows:
 
 
 def pixels(frames: Tensor) -> Tensor:
-    """Frames for the metrics: uint8 ``n h w c`` to float32 ``n c h w`` in [0, 1]."""
+    """Convert frames for the metrics: uint8 ``n h w c`` to float32 ``n c h w`` in [0, 1]."""
     return frames.movedim(-1, 1).to(torch.float32) / 255
 
 
@@ -53,12 +53,12 @@ def measure(
     Args:
         histories: name (``own``, ``true``, ...) -> uint8 ``t h w c``. Where both are there, the exposure-bias
             gap of ``own`` is measured against ``true``.
-        identity: columns that every row gets (video, prompt, seed).
-        families: of estimators.
-        about: what is known of the video: its rate, its prompt, its ground truth.
-        reference: the true video, uint8 ``t h w c``: adds PSNR and SSIM.
-        sections: frames of each section in generation order; empty leaves out what needs them.
-        perceptual: measure LPIPS and ST-LPIPS against the reference too.
+        identity: columns of every row (video, prompt, seed).
+        families: families of estimators to measure.
+        about: facts of the video: frame rate, prompt, ground truth.
+        reference: true video, uint8 ``t h w c``, to add PSNR and SSIM.
+        sections: frames of each section in generation order; empty leaves out the metrics that need them.
+        perceptual: whether to measure LPIPS and ST-LPIPS against the reference too.
     """
     order = [frame for section in sections for frame in section] or None
     companions = COMPANIONS | (LEARNED_COMPANIONS if perceptual else {})
@@ -99,20 +99,20 @@ def measure(
 
 
 def measures() -> dict[str, type[SeriesMetric]]:
-    """Every estimator and companion by name."""
+    """All estimators and companions by name."""
     groups: tuple[Mapping[str, type[SeriesMetric]], ...]
     groups = (*FAMILIES.values(), COMPANIONS, LEARNED_COMPANIONS)
     return {name: kind for group in groups for name, kind in group.items()}
 
 
 def spans_of(names: Iterable[str], fps: float) -> dict[str, int]:
-    """Estimator -> consecutive frames that one value looks at, in videos of a frame rate."""
+    """Return estimator -> number of consecutive frames behind one value, at a frame rate."""
     kinds = measures()
     return {name: span_of(kinds[name], fps) for name in names}
 
 
 def companion_score(name: str) -> str:
-    """The score that a companion stands for in tables: ``companion/psnr`` -> ``psnr``."""
+    """Score that a companion stands for in tables: ``companion/psnr`` -> ``psnr``."""
     return name.rpartition("/")[2]
 
 
@@ -123,7 +123,7 @@ def _companion_values(name: str, series: Series) -> Iterable[Row]:
 
 
 def _companion_row(meter: Companion, series: Series, length: int, order: Sequence[int] | None) -> Row:
-    """The columns of `VideoScores.to_summary`, for a companion."""
+    """Columns of `VideoScores.to_summary`, for a companion."""
     row: Row = {"estimator": meter.name, "score": companion_score(meter.name), "family": COMPANION_FAMILY}
     row |= {"value": series.score, "coverage": series.coverage, "reason": series.reason}
     orders = {"drift": None} | ({"generation_drift": order} if order is not None else {})

@@ -1,4 +1,4 @@
-"""From rows per video to an arm's figures: means with intervals, drift, noise floor, gap, flags."""
+"""Summary of an arm from rows per video: means with intervals, drift, noise floor, gap, flags."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ from fp_metrics.segments import Order as DriftOrder
 
 
 def drift_results(table: pd.DataFrame, order: DriftOrder = "temporal") -> list[DriftResult]:
-    """The drift of each row of a videos table."""
+    """Return the drift of each row of a videos table."""
     prefix = "drift" if order == "temporal" else "generation_drift"
     return [
         DriftResult(float(row[f"{prefix}_start"]), float(row[f"{prefix}_end"]), 0, order)
@@ -23,11 +23,11 @@ def drift_results(table: pd.DataFrame, order: DriftOrder = "temporal") -> list[D
 
 
 def summarise(videos: pd.DataFrame, floor: pd.DataFrame | None = None) -> dict[str, Any]:
-    """The figures of an arm.
+    """Summarise the metrics of an arm.
 
     Args:
         videos: one row per video, estimator and history (see `video_table`).
-        floor: the same of the ground-truth videos; None leaves the noise floor out.
+        floor: rows of the ground-truth videos; None leaves the noise floor out.
 
     Returns:
         ``estimators`` by name, and ``flags`` by history; numbers, strings and containers only.

@@ -1,4 +1,4 @@
-"""The synthetic world's ground truth, in the form that the metrics take."""
+"""Ground truth of the synthetic world, in the form that the metrics take."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,19 +20,19 @@ from fp_metrics import SceneObject, SceneTruth, WorldTruth
 
 
 def follows_one_object(config: WorldConfig) -> bool:
-    """Whether videos show one moving sprite: what `WorldTruth`, and the probe's estimators, know."""
+    """Return whether videos show one moving sprite, as `WorldTruth` and the probe's estimators need."""
     return config.count == 1 and not config.still and config.variant != "mnist"
 
 
 def scene_truths(config: WorldConfig, seeds: Sequence[int]) -> tuple[SceneTruth, ...]:
-    """Render videos of still scenes again and hand over all that is known of them.
+    """Render videos of still scenes again and return their ground truth.
 
     Args:
-        config: the kind of world; `frames` is the length of the videos that will be measured.
-        seeds: one per video.
+        config: settings of the world; `frames` is the length of the measured videos.
+        seeds: one seed per video.
 
     Raises:
-        ValueError: in this world things move.
+        ValueError: objects move in this world.
     """
     _, backgrounds, masks = still_scenes(config, seeds)
     world = render(config, seeds)
@@ -60,14 +60,14 @@ def scene_truths(config: WorldConfig, seeds: Sequence[int]) -> tuple[SceneTruth,
 
 
 def world_truths(config: WorldConfig, seeds: Sequence[int]) -> tuple[WorldTruth, ...]:
-    """Render videos again and hand over all that is known of them.
+    """Render videos again and return their ground truth.
 
     Args:
-        config: the kind of world; `frames` is the length of the videos that will be measured.
-        seeds: one per video.
+        config: settings of the world; `frames` is the length of the measured videos.
+        seeds: one seed per video.
 
     Raises:
-        ValueError: for worlds without exactly one moving sprite: the metrics follow one object.
+        ValueError: the world does not have exactly one moving sprite, and the metrics follow one object.
     """
     if not follows_one_object(config):
         raise ValueError(
@@ -120,7 +120,7 @@ def _truth(
 
 
 def _view(config: WorldConfig, seeds: Sequence[int], positions: Tensor) -> Tensor | None:
-    """How far the camera has gone, ``b t 2``; None where it stands still.
+    """Shift of the camera, ``b t 2``; None where it stands still.
 
     The same seed has the same path in the scene in every variant, so the camera is the difference.
     """

@@ -1,4 +1,4 @@
-"""Tables of figures, and how they are written: Markdown, LaTeX, HTML, CSV, terminal."""
+"""Tables of metrics and their output as Markdown, LaTeX, HTML, CSV and terminal text."""
 
 from fp_lab.lab.tables.csv import to_csv
 from fp_lab.lab.tables.html import to_html

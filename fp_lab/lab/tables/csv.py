@@ -1,4 +1,4 @@
-"""Tables as CSV."""
+"""CSV output of tables."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from fp_lab.lab.tables.table import Cell, Table
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """All tables side by side, one row per arm, machine-readable: values, bounds, marks, p-values."""
+    """Write all tables side by side, one row per arm, machine-readable: values, bounds, marks, p-values."""
     first, second = tables[0].heads
     heads = [first, "label", second, "kind"]
     rows: dict[str, list[str]] = {}

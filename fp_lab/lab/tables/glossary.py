@@ -1,4 +1,4 @@
-"""Plain words for the short keys of scores, families, histories and of what comes back into view."""
+"""Glossary: plain words for the short keys of scores, families, histories and returns into view."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from fp_metrics.returns import Kind
 
 @dataclass(frozen=True)
 class Term:
-    """A key in plain words.
+    """Explanation of a key in plain words.
 
     Attributes:
-        title: what stands over columns and panels.
-        meaning: what a high value says, a few words.
+        title: heading of columns and panels.
+        meaning: what a high value says, in a few words.
     """
 
     title: str
@@ -32,7 +32,7 @@ SCORES: Mapping[str, Term] = {
     "lpips": Term("LPIPS", "perceptual distance to the true video"),
     "st-lpips": Term("ST-LPIPS", "LPIPS that tolerates small shifts"),
 }
-"""Of scores by their key in config files, stored results and MLflow; the paper has the same seven keys."""
+"""Scores by their key in config files, stored results and MLflow; the paper has the same seven keys."""
 
 FAMILIES: Mapping[str, str] = {
     "world": "against the synthetic world's exact truth",
@@ -42,16 +42,16 @@ FAMILIES: Mapping[str, str] = {
     "plain": "weight-free measures for any video",
     "companion": "against the true continuation",
 }
-"""What the estimators of a family have in common."""
+"""Families of estimators, each with what its estimators have in common."""
 
 HISTORIES: Mapping[str, str] = {"own": "generated history", "true": "true history"}
-"""What sections are generated from."""
+"""Histories that sections are generated from, in short."""
 
 HISTORIES_IN_FULL: Mapping[str, str] = {
     "own": "generated history (rollout)",
     "true": "true history (teacher forcing)",
 }
-"""The same where a picture or a page names it first."""
+"""Histories in full, for the first mention on a page or figure."""
 
 RETURNS: Mapping[Kind, Term] = {
     "object": Term("hidden object comes back", "likeness to its last look, 0 to 1"),
@@ -59,16 +59,16 @@ RETURNS: Mapping[Kind, Term] = {
     "recall": Term("recall of hidden places", "PSNR against the truth, dB"),
     "told": Term("hidden objects restored", "share with right shape, colour, texture"),
 }
-"""What comes back into view; the meaning is how it is measured."""
+"""Kinds of things that come back into view; the meaning is how they are measured."""
 
 
 def score_title(score: str) -> str:
-    """What readers call a score; the key itself where it is none of `SCORES`."""
+    """Title of a score; the key itself where it is not in `SCORES`."""
     return SCORES[score].title if score in SCORES else score
 
 
 def score_meanings(scores: Iterable[str]) -> str:
-    """One line that explains some scores, with the key of those that have another title."""
+    """Explain some scores in one line, with the key of those that have another title."""
     known = [(score, SCORES[score]) for score in scores if score in SCORES]
     parts = [
         f"{term.title}{'' if term.title.lower() == score else f' (key: {score})'}: {term.meaning}"
@@ -78,5 +78,5 @@ def score_meanings(scores: Iterable[str]) -> str:
 
 
 def family_title(family: str) -> str:
-    """A family in plain words, with its key."""
+    """Title of a family in plain words, with its key."""
     return f"{FAMILIES[family]} (family {family})" if family in FAMILIES else f"family {family}"

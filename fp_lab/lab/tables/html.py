@@ -1,4 +1,4 @@
-"""Tables as HTML."""
+"""HTML output of tables."""
 
 import math
 from html import escape
@@ -8,7 +8,7 @@ from fp_lab.lab.tables.table import TIE, UNDEFINED, Line, Table, beside, number
 
 
 def to_html(table: Table) -> str:
-    """A <table> with classes for style sheets; intervals are in the cells, bounds in their titles."""
+    """Write a <table> with classes for style sheets; intervals are in cells, bounds in their titles."""
     heads = "".join(
         f'<th scope="col">{escape(c.title)} <span class="arrow">{c.arrow}</span>'
         f"<small>{escape(c.subtitle)}</small></th>"

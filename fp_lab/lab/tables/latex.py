@@ -1,4 +1,4 @@
-"""Tables as LaTeX, for the package booktabs."""
+"""LaTeX output of tables, for the package booktabs."""
 
 import math
 
@@ -16,12 +16,12 @@ _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", None: ""}
 
 
 def escaped(text: str) -> str:
-    """Text in which nothing is a command, a character that TeX refuses, or the end of a paragraph."""
+    """Escape TeX commands, characters that TeX refuses, and ends of paragraphs."""
     return " ".join(visible(text).split("\n")).translate(_ESCAPES)
 
 
 def to_latex(table: Table) -> str:
-    r"""A floating table: the best in bold, ties and stars raised, notes below.
+    r"""Write a floating table: the best in bold, ties and stars raised, notes below.
 
     The document needs ``\usepackage{booktabs}``; everything else is plain LaTeX.
     """

@@ -1,4 +1,4 @@
-"""Tables for a terminal."""
+"""Terminal output of tables."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,17 +11,18 @@ from rich.text import Text
 from fp_lab.lab.tables.table import FULL_NAME, TIE, Cell, Column, Table, cell_text, number
 
 _NAME = 16
-"""Narrowest column of names, which go on in the next line."""
+"""Narrowest width of a column of names, which wrap."""
 _AROUND = 3  # padding and rule of a column
 _NO_LIMIT = 100_000
 
 
 def to_text(table: Table, *, intervals: bool = False) -> str:
-    """Aligned text that fits a terminal: arms by their label, ``*`` behind the best.
+    """Write aligned text that fits a terminal: arms by their label, ``*`` behind the best.
 
     Args:
-        table: with any number of columns.
-        intervals: write half of its width beside every figure, and the second column of text.
+        table: table with any number of columns.
+        intervals: whether to write half of the interval's width beside every value, and the second column of
+            text.
     """
     rows = [["", *(f"{_head(column)} " for column in table.columns)]]
     for line in table.lines:
@@ -43,11 +44,11 @@ def to_text(table: Table, *, intervals: bool = False) -> str:
 
 
 def to_rich(table: Table, *, bold: bool = True) -> RichTable:
-    """For a terminal; names and heads may wrap, figures do not.
+    """Convert to a table of rich's; names and heads may wrap, values do not.
 
     Args:
-        table: with any number of columns.
-        bold: show the best of a column so; otherwise as Markdown writes it.
+        table: table with any number of columns.
+        bold: whether to show the best of a column in bold; otherwise as Markdown writes it.
     """
     shown = RichTable(
         title=table.title, title_justify="left", caption="\n".join(table.footnotes), caption_justify="left"
@@ -116,7 +117,7 @@ def _print_measured(console: Console, table: RichTable, measured: Sequence[Measu
 
 
 def _measured(console: Console, table: RichTable) -> list[Measurement]:
-    """Characters of each column's longest word, or its least width, and of its longest line."""
+    """Lengths in characters of each column's longest word (or its least width) and longest line."""
     options = console.options.update(max_width=_NO_LIMIT)
     found = []
     for column in table.columns:
@@ -131,12 +132,12 @@ def _measured(console: Console, table: RichTable) -> list[Measurement]:
 
 
 def _total(measured: Sequence[Measurement]) -> int:
-    """Width of a table no line of which wraps."""
+    """Width of a table without wrapped lines."""
     return 1 + sum(most + _AROUND for _, most in measured)
 
 
 def _parts(table: Table, width: int) -> Iterator[Table]:
-    """The table in parts of as many columns as a width has room for, at least one; notes are in the last."""
+    """Split a table into parts that fit a width, of at least one column each; notes go into the last."""
     names = 2 if table.named else 1  # labels, full names
     room = width - 1 - names * (_NAME + _AROUND) - (_order_width(table) + _AROUND)
     begin, used = 0, 0
@@ -158,7 +159,7 @@ def _order_width(table: Table) -> int:
 
 
 def _column_width(table: Table, index: int) -> int:
-    """Characters of the longest figure or word of the head; neither is broken."""
+    """Length of the longest value or word of the head, in characters; neither is broken."""
     column = table.columns[index]
     marked = [(_figure(table, column, line.cells[index]), line.cells[index].best) for line in table.lines]
     figures = (f"**{text}**" if best else text for text, best in marked)

@@ -1,4 +1,4 @@
-"""A table of figures as data: cells with their intervals and marks, columns, lines, notes."""
+"""Tables of metrics as data: cells with intervals and marks, columns, lines, notes."""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from typing import Literal
 
 UNDEFINED = "–"
 TIE = "="
-"""Written behind a figure that cannot be told from the best of its column."""
+"""Mark behind a value that is not significantly different from the best of its column."""
 STARS = (0.05, 0.01, 0.001)
-"""Adjusted p-values below which a figure gets one, two and three stars."""
+"""Adjusted p-values below which a value gets one, two and three stars."""
 FULL_NAME = "full name"
-"""Head of the last column of tables whose first one has labels."""
+"""Head of the last column in tables whose first column has labels."""
 
 
 _TEXT = 2  # columns of text before the figures of Markdown
@@ -19,17 +19,17 @@ _TEXT = 2  # columns of text before the figures of Markdown
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure.
+    """One value of a table.
 
     Attributes:
-        value: NaN where undefined.
-        low: of its interval; NaN without one.
-        high: of its interval.
-        extra: a second figure as text, such as the signed mean; shown in the place of the interval.
-        best: whether it is the best of its column.
-        tie: whether it cannot be told from the best.
-        reason: why it is undefined.
-        p: adjusted p-value of its difference to the reference arm; NaN where there is none.
+        value: mean or measurement; NaN where undefined.
+        low: lower bound of the interval; NaN without one.
+        high: upper bound of the interval; NaN without one.
+        extra: second value as text, such as the signed mean; shown in place of the interval.
+        best: whether the value is the best of its column.
+        tie: whether the value is not significantly different from the best.
+        reason: reason why the value is undefined.
+        p: adjusted p-value of the difference to the reference arm; NaN where there is none.
     """
 
     value: float
@@ -43,20 +43,20 @@ class Cell:
 
     @property
     def stars(self) -> str:
-        """One, two or three for a difference to the reference arm at 5, 1 or 0.1 %."""
+        """Number of stars: 1, 2 or 3 for a difference to the reference arm at 5, 1 or 0.1 %."""
         return "*" * sum(self.p < level for level in STARS)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of figures, all of one estimator.
+    """A column of values, all of one estimator.
 
     Attributes:
         key: name in CSV files.
         title: name for people.
-        subtitle: the estimator, or the unit.
-        better: which direction is better; None where neither is.
-        digits: decimals.
+        subtitle: estimator or unit.
+        better: direction that is better; None where neither is.
+        digits: number of decimals.
     """
 
     key: str
@@ -67,7 +67,7 @@ class Column:
 
     @property
     def arrow(self) -> str:
-        """The direction that is better."""
+        """Arrow in the direction that is better."""
         return {"higher": "↑", "lower": "↓", None: ""}[self.better]
 
 
@@ -76,13 +76,12 @@ class Line:
     """One row.
 
     Attributes:
-        name: the arm's notation, or what the row is.
-        label: the same in plain words; empty where the name says it.
-        order: of generation; empty for the ground truth.
-        cells: one per column.
-        kind: an arm, the positive control, or the ground truth.
-        flag: a warning that belongs to the whole row, such as ``frozen: 2 of 2 videos``; shown behind the
-            title.
+        name: notation of the arm, or other name of the row.
+        label: name in plain words; empty where the name says it.
+        order: generation order; empty for the ground truth.
+        cells: one cell per column.
+        kind: arm, positive control or ground truth.
+        flag: warning about the whole row, such as ``frozen: 2 of 2 videos``; shown behind the title.
     """
 
     name: str
@@ -94,17 +93,17 @@ class Line:
 
     @property
     def title(self) -> str:
-        """What a reader meets first: the label where there is one."""
+        """Label where there is one, else the name."""
         return self.label if self.label and self.kind != "floor" else self.name
 
     @property
     def full_name(self) -> str:
-        """The name, where the title is another."""
+        """Name, where the title differs from it."""
         return "" if self.title == self.name else self.name
 
     @property
     def marks(self) -> str:
-        """What is written behind the name, in brackets; empty for an ordinary arm."""
+        """Text in brackets behind the name; empty for an ordinary arm."""
         told = [*(["control"] if self.kind == "control" else []), *([self.flag] if self.flag else [])]
         return f" ({', '.join(told)})" if told else ""
 
@@ -116,10 +115,10 @@ class Table:
     Attributes:
         key: short name, for files and anchors.
         title: heading.
-        columns: of figures.
+        columns: columns of values.
         lines: rows.
-        notes: below it.
-        heads: over the two columns of text, a line's name and its order.
+        notes: notes below the table.
+        heads: heads of the two text columns, a row's name and order.
     """
 
     key: str
@@ -139,7 +138,7 @@ class Table:
 
     @property
     def named(self) -> bool:
-        """Whether some line has a full name beside its title."""
+        """Whether some row has a full name beside its title."""
         return any(line.full_name for line in self.lines)
 
     @property
@@ -148,36 +147,36 @@ class Table:
         return (*self.notes, *(f"[{number}] undefined: {reason}" for reason, number in self.reasons.items()))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        """What a notebook shows, and an interactive terminal."""
+        """Return the representations for notebooks and interactive terminals."""
         text = to_markdown(self)
         return {"text/markdown": text, "text/plain": text}
 
 
 def number(value: float, digits: int) -> str:
-    """A figure as text: thousands separated, a true minus sign, a dash where undefined."""
+    """Format a number: thousands separated, a true minus sign, a dash where undefined."""
     return f"{value:,.{digits}f}".replace("-", "−") if math.isfinite(value) else UNDEFINED
 
 
 def half_width(cell: Cell, digits: int) -> str:
-    """Half of the interval's width as text; empty without an interval."""
+    """Format half of the interval's width; empty without an interval."""
     width = (cell.high - cell.low) / 2
     return f"±{number(width, digits)}" if math.isfinite(width) else ""
 
 
 def cell_text(table: Table, column: Column, cell: Cell) -> str:
-    """One figure with its interval and extras, without marks of rank."""
+    """Format one value with its interval and extras, without marks of rank."""
     if math.isnan(cell.value):
         return f"{UNDEFINED} [{table.reasons[cell.reason]}]" if cell.reason in table.reasons else UNDEFINED
     return f"{number(cell.value, column.digits)} {beside(column, cell)}".strip()
 
 
 def beside(column: Column, cell: Cell) -> str:
-    """What is written beside a figure: its second figure, else half of its interval's width."""
+    """Text beside a value: its second value, else half of its interval's width."""
     return cell.extra or half_width(cell, column.digits)
 
 
 def to_markdown(table: Table) -> str:
-    """A pipe table; the best of a column is bold, ties carry `TIE`, the control is named."""
+    """Write a pipe table; the best of a column is bold, ties carry `TIE`, the control is named."""
     heads = [*table.heads, *(f"{c.title} {c.arrow}".strip() for c in table.columns)]
     heads += [FULL_NAME] if table.named else []
     rows = [heads]

@@ -1,4 +1,4 @@
-"""Whole pipelines in diffusers' format with random weights, a few megabytes each: to try every command."""
+"""Tiny pipelines in diffusers' format with random weights, a few megabytes each, to try every command."""
 
 from fp_lab.lab.tiny_checkpoints.build import TinyFamily, build_tiny
 

@@ -1,4 +1,4 @@
-"""Put the parts of a tiny pipeline together and write them as diffusers does."""
+"""Assembly of tiny pipelines, written as diffusers does."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +16,10 @@ def build_tiny(family: TinyFamily, folder: Path, seed: int = 0) -> Path:
     """Write a whole pipeline with random weights, a few megabytes.
 
     Args:
-        family: for which of diffusers' pipelines: HunyuanVideoPipeline (``hunyuan_video``),
-            HunyuanVideoFramepackPipeline (``framepack``), WanPipeline (``wan``) or WanImageToVideoPipeline
-            (``wan_i2v``).
-        folder: replaced if it is there.
-        seed: of the weights; the same seed gives the same ones.
+        family: pipeline of diffusers: HunyuanVideoPipeline (``hunyuan_video``), HunyuanVideoFramepackPipeline
+            (``framepack``), WanPipeline (``wan``) or WanImageToVideoPipeline (``wan_i2v``).
+        folder: output folder, replaced if it exists.
+        seed: seed of the weights.
 
     Returns:
         The folder.

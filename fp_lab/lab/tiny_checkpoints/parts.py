@@ -1,4 +1,4 @@
-"""The networks of a tiny pipeline: the released classes and proportions, next to no width."""
+"""Networks of a tiny pipeline: the released classes and proportions, with minimal width."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 WIDTH = 32
-"""Of every encoder."""
+"""Width of every encoder."""
 CHANNELS = 16
-"""Of latents, as released."""
+"""Channels of latents, as released."""
 PICTURE, PATCH = 32, 16
 
 
 def randomise(module: nn.Module, generator: torch.Generator) -> nn.Module:
-    """Give every parameter values that matter: no zeros, no ones, outputs of order one."""
+    """Give every parameter random values: no zeros, no ones, outputs of order one."""
     with torch.no_grad():
         for parameter in module.parameters():
             fan_in = parameter[0].numel() if parameter.ndim > 1 else 16
@@ -23,7 +23,7 @@ def randomise(module: nn.Module, generator: torch.Generator) -> nn.Module:
 
 
 def llama(tokenizer: Any) -> nn.Module:
-    """The language model of HunyuanVideo; it is read two layers before its end."""
+    """Build the language model of HunyuanVideo, read two layers before its end."""
     from transformers import LlamaConfig, LlamaModel
 
     config = LlamaConfig(
@@ -42,7 +42,7 @@ def llama(tokenizer: Any) -> nn.Module:
 
 
 def clip_text(tokenizer: Any) -> nn.Module:
-    """The pooled text encoder of HunyuanVideo."""
+    """Build the pooled text encoder of HunyuanVideo."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     config = CLIPTextConfig(
@@ -60,7 +60,7 @@ def clip_text(tokenizer: Any) -> nn.Module:
 
 
 def umt5(tokenizer: Any) -> nn.Module:
-    """The text encoder of Wan."""
+    """Build the text encoder of Wan."""
     from transformers import UMT5Config, UMT5EncoderModel
 
     config = UMT5Config(
@@ -70,28 +70,28 @@ def umt5(tokenizer: Any) -> nn.Module:
 
 
 def siglip() -> nn.Module:
-    """The image encoder of FramePack."""
+    """Build the image encoder of FramePack."""
     from transformers import SiglipVisionConfig, SiglipVisionModel
 
     return SiglipVisionModel(SiglipVisionConfig(**_vision()))
 
 
 def clip_vision() -> nn.Module:
-    """The image encoder of Wan; it is read one layer before its end."""
+    """Build the image encoder of Wan, read one layer before its end."""
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
     return CLIPVisionModel(CLIPVisionConfig(**_vision(), projection_dim=WIDTH))
 
 
 def siglip_processor() -> Any:
-    """Pictures as `siglip` takes them."""
+    """Build the image processor of `siglip`."""
     from transformers import SiglipImageProcessor
 
     return SiglipImageProcessor(size={"height": PICTURE, "width": PICTURE})
 
 
 def clip_processor() -> Any:
-    """Pictures as `clip_vision` takes them."""
+    """Build the image processor of `clip_vision`."""
     from transformers import CLIPImageProcessor
 
     return CLIPImageProcessor(
@@ -100,7 +100,7 @@ def clip_processor() -> Any:
 
 
 def hunyuan_vae() -> nn.Module:
-    """8 x 8 pixels and 4 frames per latent."""
+    """Build the VAE of HunyuanVideo, with 8 x 8 pixels and 4 frames per latent."""
     from diffusers import AutoencoderKLHunyuanVideo
 
     vae: nn.Module = AutoencoderKLHunyuanVideo(
@@ -110,7 +110,7 @@ def hunyuan_vae() -> nn.Module:
 
 
 def wan_vae() -> nn.Module:
-    """8 x 8 pixels and 4 frames per latent; the statistics are the released ones."""
+    """Build the VAE of Wan, with 8 x 8 pixels and 4 frames per latent, and the released statistics."""
     from diffusers import AutoencoderKLWan
 
     vae: nn.Module = AutoencoderKLWan(base_dim=4, z_dim=CHANNELS, num_res_blocks=1)
@@ -118,7 +118,7 @@ def wan_vae() -> nn.Module:
 
 
 def hunyuan_transformer(*, framepack: bool) -> nn.Module:
-    """HunyuanVideo's transformer, or FramePack's with its image projection and history."""
+    """Build HunyuanVideo's transformer, or FramePack's with its image projection and history."""
     from diffusers import HunyuanVideoFramepackTransformer3DModel, HunyuanVideoTransformer3DModel
 
     config: dict[str, Any] = {
@@ -147,7 +147,7 @@ def hunyuan_transformer(*, framepack: bool) -> nn.Module:
 
 
 def wan_transformer(*, image: bool) -> nn.Module:
-    """Wan's transformer; with an image it takes 4 channels of mask and a frame's latents beside the noise."""
+    """Build Wan's transformer; with an image it takes 4 mask channels and a frame's latents beside noise."""
     from diffusers import WanTransformer3DModel
 
     heads, head = 2, 16

@@ -1,4 +1,4 @@
-"""Tokenizers of the real kinds with a small vocabulary, made without a network."""
+"""Tokenizers of the released kinds with a small vocabulary, built offline."""
 
 import json
 import re
@@ -18,7 +18,7 @@ CAPTIONS = (
     "a man rides a bike down a hill in the forest",
     "low quality, blurred, distorted, worst quality",
 )
-"""Their words are tokens of their own; other text falls into smaller pieces."""
+"""Captions whose words are single tokens; other text is split into smaller pieces."""
 
 _LLAMA_PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -38,7 +38,7 @@ _ALL_MERGES = 10_000  # more than there are
 
 
 def llama_tokenizer() -> Any:
-    """Byte-level BPE as Llama 3's; every word of HunyuanVideo's prompt template is one token, as there."""
+    """Build a byte-level BPE like Llama 3's; each word of HunyuanVideo's prompt template is one token."""
     from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import DEFAULT_PROMPT_TEMPLATE
     from transformers import PreTrainedTokenizerFast
 
@@ -68,7 +68,7 @@ def llama_tokenizer() -> Any:
 
 
 def clip_tokenizer() -> Any:
-    """BPE with an end of word as CLIP's; the end of text is the highest token and the padding, as there."""
+    """Build a BPE with an end of word like CLIP's; the end of text is the highest token and the padding."""
     from transformers import CLIPTokenizer
 
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
@@ -100,7 +100,7 @@ def clip_tokenizer() -> Any:
 
 
 def umt5_tokenizer() -> Any:
-    """Unigrams of words and letters as UMT5's."""
+    """Build unigrams of words and letters like UMT5's."""
     from transformers import PreTrainedTokenizerFast
 
     words = sorted({word for caption in CAPTIONS for word in re.findall(r"\w+", caption)})

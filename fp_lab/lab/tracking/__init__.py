@@ -1,7 +1,7 @@
-"""Grids and arms in MLflow. The only room that knows MLflow, which is imported when a store is opened.
+"""Tracking of grids and arms in MLflow. Only this package uses MLflow, imported when a store is opened.
 
-MLflow is a view of what lies in the folders of runs: where it does not answer, work goes on, and what it has
-missed is sent when it answers again or when the same command is called again.
+MLflow is a view of the run folders: where it does not answer, work goes on, and missed data are sent when it
+answers again or when the same command is called again.
 """
 
 from fp_lab.lab.tracking.mlflow_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun

@@ -1,4 +1,4 @@
-"""What of a run's folder MLflow shows."""
+"""Logging of run folders to MLflow."""
 
 import hashlib
 import math
@@ -20,12 +20,12 @@ from fp_lab.weights.files import WEIGHTS_FILE, file_sha256
 
 
 def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
-    """Send steps, figures, tags and files of a run that is up to date, unless they were sent before.
+    """Send steps, metrics, tags and files of an up-to-date run, unless they were sent before.
 
     Args:
-        place: the run's folder.
+        place: folder of the run.
         tracked: its run in MLflow.
-        key: of its last stage.
+        key: key of its last stage.
 
     Raises:
         Unreachable: MLflow does not answer; call it again later.
@@ -65,13 +65,13 @@ def mirror_checkpoints(place: RunFolder, tracked: TrackedRun) -> None:
 
 
 def checkpoints_key(place: RunFolder) -> str:
-    """What the scores of a run's checkpoints are known by; empty without any."""
+    """Key of the scores of a run's checkpoints; empty without any."""
     shown = checkpoints_of(tracked_path(place))
     return digest({"checkpoints": {str(step): figures for step, figures in shown.items()}}) if shown else ""
 
 
 def shown_files(place: RunFolder) -> dict[str, list[Path]]:
-    """Files of a run that MLflow shows, by their folder there."""
+    """Files of a run that MLflow shows, by artifact folder."""
     files = {
         "": [file for file in (place.config, place.provenance) if file.is_file()],
         "scores": [place.summary] if place.summary.is_file() else [],
@@ -85,7 +85,7 @@ def shown_files(place: RunFolder) -> dict[str, list[Path]]:
 
 
 def steps_of(table: Path) -> dict[int, dict[str, float]]:
-    """Figures of each training step, by step."""
+    """Metrics of each training step, by step."""
     steps = pd.read_parquet(table)
     columns = [name for name in steps.columns if name != "step"]
     return {
@@ -107,7 +107,7 @@ def checkpoints_of(table: Path) -> dict[int, dict[str, float]]:
 
 
 def tags_of(made_with: Mapping[str, Any]) -> dict[str, str]:
-    """What runs can be searched for by: commit, machine, weights, data, protocol."""
+    """Tags to search runs by: commit, machine, weights, data, protocol."""
     first = made_with.get("train", {})
     tags = {f"weights.{name}": sha256 for name, sha256 in first.get("weights", {}).items()}
     if git := first.get("git"):

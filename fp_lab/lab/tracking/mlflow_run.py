@@ -1,4 +1,4 @@
-"""One run in a store."""
+"""A run in a tracking store."""
 
 import math
 import time
@@ -13,7 +13,7 @@ from fp_lab.lab.tracking.store import Store, Unreachable
 RESULTS_TAG, CHECKPOINTS_TAG = "fp_lab.results", "fp_lab.checkpoints"
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Figure = tuple[str, float, int]
-"""Name, value and step."""
+"""Metric as name, value and step."""
 
 _FLUSH_EVERY = 5.0  # seconds
 _METRICS, _PARAMETERS = 1000, 100  # entries per call, MLflow's limits
@@ -27,7 +27,7 @@ def _no_tags() -> dict[str, str]:
 
 
 class TrackedRun:
-    """One run; what it was told before it is not told twice, what cannot be told now is kept for later."""
+    """A run; nothing is sent twice, and what cannot be sent now is kept for later."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class TrackedRun:
         self._flushed = time.monotonic()
 
     def opened(self) -> str:
-        """The run's id; found or created in the store on the first call, as running if work begins.
+        """Return the run's id; found or created in the store on the first call, as running if work begins.
 
         Raises:
             Unreachable: the store does not answer.
@@ -70,35 +70,35 @@ class TrackedRun:
         return self._id
 
     def open(self) -> bool:
-        """The same; whether it was possible."""
+        """Open the run as `opened` does; return whether that was possible."""
         try:
             return bool(self.opened())
         except Unreachable:
             return False
 
     def log_step(self, step: Step) -> None:
-        """A training step; written a few at a time."""
+        """Log a training step; written a few at a time."""
         self._wait_with({step.step: step.figures})
         self._now_and_then()
 
     def log_steps(self, steps: Mapping[int, Mapping[str, float]]) -> None:
-        """The figures of training steps by step; only those that were not logged before.
+        """Log the metrics of training steps by step, only those not logged before.
 
         Raises:
-            Unreachable: as do the methods below.
+            Unreachable: the store does not answer, as for the methods below.
         """
         self._wait_with(steps)
         if not self.flush():
             raise Unreachable(self.name)
 
     def log_machine(self, figures: Mapping[str, float]) -> None:
-        """How busy the machine is, where MLflow shows system metrics."""
+        """Log system metrics, where MLflow shows them."""
         self._looks += 1
         self._waiting += [(f"system/{name}", value, self._looks) for name, value in figures.items()]
         self._now_and_then()
 
     def flush(self) -> bool:
-        """Write what waits; whether nothing waits any more."""
+        """Send waiting metrics; return whether none is left."""
         self._flushed = time.monotonic()
         if self._waiting and self.open():
             try:
@@ -109,42 +109,42 @@ class TrackedRun:
         return not self._waiting
 
     def has(self, tag: str, key: str) -> bool:
-        """Whether the results (`RESULTS_TAG`) or checkpoints (`CHECKPOINTS_TAG`) of this key were logged."""
+        """Return whether results (`RESULTS_TAG`) or checkpoints (`CHECKPOINTS_TAG`) of a key were logged."""
         return self._marks.get(tag) == key
 
     def mark(self, tag: str, key: str) -> None:
-        """Say that all of this key are logged."""
+        """Mark all data of this key as logged."""
         self.log_tags({tag: key})
         self._marks[tag] = key
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """What is to be searched for."""
+        """Log tags to search by."""
         from mlflow.entities import RunTag
 
         entries = [RunTag(key, str(value)) for key, value in tags.items()]
         self._ask(lambda client, run_id: client.log_batch(run_id, tags=entries))
 
     def log_figures(self, figures: Mapping[str, float], step: int = 0) -> None:
-        """Results; undefined ones are left out."""
+        """Log results; undefined ones are left out."""
         self._log([(key, value, step) for key, value in figures.items()])
 
     def log_files(self, files: Sequence[Path], folder: str) -> None:
-        """Artifacts."""
+        """Log files as artifacts."""
         for file in files:
             self._ask(_logging(file, folder))
 
     def log_missing_files(self, files: Sequence[Path], folder: str) -> None:
-        """Artifacts, those that the store does not have in this size already."""
+        """Log those files as artifacts that the store does not have in this size already."""
         stored = self._ask(lambda client, run_id: client.list_artifacts(run_id, folder or None))
         sizes = {entry.path.rpartition("/")[2]: entry.file_size for entry in stored}
         self.log_files([file for file in files if sizes.get(file.name) != file.stat().st_size], folder)
 
     def fail(self) -> None:
-        """Part of the work has failed: the run will be closed so, though it goes on."""
+        """Mark the run as failed at its close, though work goes on."""
         self._failed = True
 
     def close(self, status: Status) -> bool:
-        """Write what waits and close the run, unless it was never opened; whether that was possible."""
+        """Send waiting metrics and close the run, if it was opened; return whether that was possible."""
         sent = self.flush()
         if not self._id:
             return sent
@@ -156,7 +156,7 @@ class TrackedRun:
 
     @contextmanager
     def closing(self) -> Iterator["TrackedRun"]:
-        """Closes the run by how its body ends: done, failed, or killed by Ctrl-C or an exit."""
+        """Close the run with the status of the body: finished, failed, or killed by Ctrl-C or an exit."""
         try:
             yield self
         except Exception:

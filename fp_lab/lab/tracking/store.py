@@ -1,4 +1,4 @@
-"""MLflow's client, which may not answer now."""
+"""Tracking store behind MLflow's client, which may be unreachable."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from fp_lab.lab.tracking.address import database_uri, mlflow_program
 
 EXPERIMENT = "fp_lab"
 GRID_TAG, FOLDER_TAG = "fp_lab.grid", "fp_lab.folder"
-"""Tags whose values are folders."""
+"""Tags with folders as values."""
 
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _SETTINGS = {
@@ -29,7 +29,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
 _ATTEMPTS = 4
-"""How often MLflow tries to open a data base: after 0.1, 0.3 and 0.7 s; of itself ten times, for 100 s."""
+"""Attempts of MLflow to open a database: after 0.1, 0.3 and 0.7 s; its default is ten, over 100 s."""
 _ASK_AGAIN = 20.0  # seconds after a call that failed
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class _Deleted(Exception):
 
 
 class _NoAddress(Exception):
-    """MLflow makes no client for the address; the argument says why."""
+    """MLflow cannot make a client for the address; the argument says why."""
 
 
 class Store:
@@ -52,7 +52,7 @@ class Store:
 
     Args:
         runs: folder of runs; the store is ``mlflow.db`` in it, unless MLFLOW_TRACKING_URI names another.
-        say: hears that the store does not answer, and that it does again.
+        say: called when the store does not answer, and when it does again.
     """
 
     def __init__(self, runs: Path, say: Callable[[str], None]) -> None:
@@ -65,18 +65,18 @@ class Store:
         self._told = ""
         self._ask_at = 0.0
         self.refuses = False
-        """Whether the last call failed by what no waiting helps: the address, or a deleted experiment."""
+        """Whether the last call failed for a permanent reason: the address, or a deleted experiment."""
 
     @property
     def exists(self) -> bool:
-        """Whether there is anything to ask: a server, or a data base that was made before."""
+        """Return whether there is a store: a server, or an existing database."""
         return bool(self._shared) or self._database.exists()
 
     def ask(self, question: Callable[[Any], T]) -> T:
         """Call MLflow's client.
 
         Raises:
-            Unreachable: it fails now, or has failed a moment ago.
+            Unreachable: the call fails, or one has failed a moment ago.
         """
         if time.monotonic() < self._ask_at:
             raise Unreachable(self._told)
@@ -101,7 +101,7 @@ class Store:
         return answer
 
     def search(self, tag: str, value: str) -> list[Any]:
-        """MLflow's runs with a tag."""
+        """Search MLflow's runs by a tag."""
         found: list[Any] = []
         quote = '"' if "'" in value else "'"
         where, token = f"tags.`{tag}` = {quote}{value}{quote}", None
@@ -112,7 +112,7 @@ class Store:
         return found
 
     def find_or_create(self, tag: str, value: str, name: str, tags: Mapping[str, str]) -> Any:
-        """MLflow's run with a tag; created under a lock, so that two processes get the same one."""
+        """Find MLflow's run with a tag, or create it under a lock, so that two processes get the same one."""
         experiment = self.experiment  # connecting takes the same lock
         with only_one(self._runs / "mlflow.lock"):
             found = self.search(tag, value)
@@ -123,7 +123,7 @@ class Store:
 
     @property
     def experiment(self) -> str:
-        """Id of the experiment."""
+        """Return the id of the experiment."""
         if self._client is None:
             self.ask(lambda client: None)
         return self._experiment
@@ -164,7 +164,7 @@ class Store:
 
 
 def _fault(path: Path) -> str:
-    """What is wrong with a data base of MLflow's that is there; empty if nothing is, or another is at it."""
+    """Fault of an existing MLflow database; empty if there is none, or if another process uses it."""
     if not path.exists():
         return ""
     try:
@@ -179,7 +179,7 @@ def _fault(path: Path) -> str:
 
 
 def _make_database(path: Path) -> None:
-    """MLflow makes its tables in many steps, and cannot go on when it was killed between two of them."""
+    """Create a database in one step: MLflow makes its tables in many, and cannot resume after a kill."""
     from mlflow import MlflowClient
 
     if path.exists():
@@ -196,9 +196,9 @@ def _artifacts(database: Path) -> str:
 
 
 def _follow_a_move(database: Path) -> None:
-    """Put the folder in which a data base lies now in the place of that in which it was made.
+    """Update the stored folder of a database that was moved.
 
-    MLflow keeps absolute paths: it would go on to write artifacts where the folder of runs was before.
+    MLflow stores absolute paths: it would still write artifacts into the old folder of runs.
     """
     now = _artifacts(database)
     with closing(sqlite3.connect(database)) as base, base:
@@ -240,7 +240,7 @@ def _reason(uri: str, error: Exception) -> str:
 
 
 def _line(error: Exception) -> str:
-    """The first line of a message, not all of it where that is long."""
+    """First line of a message, shortened where long."""
     return (str(error).strip().splitlines() or [""])[0][:200]
 
 

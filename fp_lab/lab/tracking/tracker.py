@@ -1,4 +1,4 @@
-"""The runs of grids, arms and scored folders in a store."""
+"""Tracked runs of grids, arms and scored folders in a store."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +16,15 @@ PARENT_TAG = "mlflow.parentRunId"
 
 @dataclass(frozen=True)
 class Child:
-    """An arm as the store knows it.
+    """An arm in the store.
 
     Attributes:
-        id: of the run.
-        folder: of the run.
-        status: MLflow's.
-        results: key of the results that were logged; empty without any.
-        checkpoints: the same of its checkpoints' scores.
-        artifacts: where its files are; None where a server keeps them.
+        id: id of the run.
+        folder: folder of the run.
+        status: status in MLflow.
+        results: key of the logged results; empty without any.
+        checkpoints: key of the logged checkpoint scores; empty without any.
+        artifacts: folder of its files; None where a server keeps them.
     """
 
     id: str
@@ -35,7 +35,7 @@ class Child:
     artifacts: Path | None
 
     def has(self, files: Mapping[str, Sequence[Path]]) -> bool:
-        """Whether files are among its own in their folders, as large as they are; a server is believed."""
+        """Return whether files are logged with their folder and size; a server is trusted."""
         if self.artifacts is None:
             return True
         pairs = [(self.artifacts / folder / file.name, file) for folder in files for file in files[folder]]
@@ -55,17 +55,17 @@ class Tracker:
 
     @property
     def refuses(self) -> bool:
-        """Whether no waiting for the store helps, see `Store`."""
+        """Whether the store fails for a permanent reason, see `Store`."""
         return self._store.refuses
 
     def grid(self, name: str, folder: Path) -> TrackedRun:
-        """The parent run of a grid: the one that it had before, if there is one."""
+        """Return the parent run of a grid, an earlier one if there is one."""
         return TrackedRun(self._store, (GRID_TAG, str(folder.resolve())), name)
 
     def arm(
         self, parent: TrackedRun, name: str, key: str, parameters: Mapping[str, Any], folder: Path
     ) -> TrackedRun:
-        """The child run of an arm: the one that it had before with the same key, if there is one."""
+        """Return the child run of an arm, an earlier one with the same key if there is one."""
 
         def tags() -> dict[str, str]:
             return {FOLDER_TAG: str(folder.resolve()), PARENT_TAG: parent.opened()}
@@ -73,7 +73,7 @@ class Tracker:
         return TrackedRun(self._store, (ARM_TAG, key), name, parameters, tags)
 
     def scores(self, key: str, name: str, parameters: Mapping[str, Any]) -> TrackedRun:
-        """A run for scores of videos that were made elsewhere, a new one every time.
+        """Create a run for scores of videos that were made elsewhere.
 
         Raises:
             ValueError: the store does not answer.
@@ -86,7 +86,7 @@ class Tracker:
         return run
 
     def known(self, folder: Path) -> TrackedRun | None:
-        """The newest run of an arm's folder, as it was left; None where the store knows none.
+        """Find the newest run of an arm's folder, unchanged; None where there is none.
 
         Raises:
             Unreachable: the store does not answer.
@@ -100,7 +100,7 @@ class Tracker:
         )
 
     def children(self, parent: TrackedRun) -> list[Child]:
-        """The arms of a grid that the store knows; none where it does not answer."""
+        """List the arms of a grid in the store; none where it does not answer."""
         try:
             found = self._store.search(PARENT_TAG, parent.opened())
         except Unreachable:
@@ -118,7 +118,7 @@ class Tracker:
         ]
 
     def close_killed(self, child: Child) -> None:
-        """Close the run of an arm at which nobody is any more."""
+        """Close the run of an arm that no process works on any more."""
         try:
             self._store.ask(lambda client: client.set_terminated(child.id, "KILLED"))
         except Unreachable:
@@ -126,6 +126,6 @@ class Tracker:
 
 
 def _local(uri: str) -> Path | None:
-    """The folder that a URI is; None of another machine's."""
+    """Local folder of a URI; None for another machine."""
     found = urlsplit(uri)
     return Path(unquote(found.path)) if found.scheme in ("", "file") else None

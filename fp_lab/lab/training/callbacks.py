@@ -1,4 +1,4 @@
-"""What happens between training steps: a table of them, a place to continue from, checkpoints to track."""
+"""Callbacks between training steps: table of steps, checkpoint to resume from, checkpoints to track."""
 
 import time
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from fp_lab.training.system import FramePackSystem
 
 
 class StepTable(Callback):
-    """Keeps the figures of every step, over interruptions too.
+    """Records the metrics of every step, also over interruptions.
 
     Args:
-        reporter: hears of every step.
-        tokens: of a step, over all ranks.
+        reporter: receiver of every step.
+        tokens: number of tokens of a step, over all ranks.
     """
 
     def __init__(self, reporter: Reporter, tokens: float) -> None:
@@ -35,17 +35,17 @@ class StepTable(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note the time and the learning rate, which moves on before the step ends."""
+        """Note time and learning rate, which changes before the step ends."""
         self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._started = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the step and tell of it.
+        """Record and report the step.
 
         Raises:
-            NotFinite: loss or gradient are not; on every rank, as the figures are those of all.
+            NotFinite: loss or gradient is not finite; on every rank, as the values are those of all ranks.
         """
         assert isinstance(pl_module, FramePackSystem)
         loss, norm, bins = _measured(trainer, pl_module, outputs["loss"])
@@ -58,18 +58,18 @@ class StepTable(Callback):
         self.reporter.advance(step.step, f"loss {loss:.3f}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain lists, which load with weights_only."""
+        """Return the steps as plain lists, which load with weights_only."""
         return {"steps": [list(astuple(step)) for step in self.steps]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the steps of an interrupted training."""
+        """Restore the steps of an interrupted training."""
         self.steps = [Step(*values) for values in state_dict["steps"]]
 
 
 def _measured(
     trainer: Trainer, system: FramePackSystem, loss: torch.Tensor
 ) -> tuple[float, float, list[float]]:
-    """Loss, gradient norm and loss by noise level of a step, over all ranks; the one time it synchronises."""
+    """Loss, gradient norm and loss by noise level of a step, over all ranks, in one synchronisation."""
     scalars = torch.stack((loss.detach().float(), system.gradient_norm.detach().float()))
     figures = torch.cat((scalars, system.loss_bins.sums, system.loss_bins.counts))
     if trainer.world_size > 1:
@@ -83,12 +83,12 @@ def _measured(
 
 
 class SavePoint(Callback):
-    """Writes the checkpoint that an interrupted training continues from, see `CheckpointFiles`.
+    """Writes the checkpoint that an interrupted training resumes from, see `CheckpointFiles`.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         every: steps between two writes.
-        key: what the training depends on; a checkpoint of another key is of no use.
+        key: key of the training; a checkpoint with another key is not usable.
     """
 
     def __init__(self, path: Path, every: int, key: str) -> None:
@@ -97,26 +97,26 @@ class SavePoint(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write one, if it is time."""
+        """Write a checkpoint, if it is time."""
         if trainer.global_step % self.every == 0:
             trainer.save_checkpoint(self.path)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Say what it belongs to."""
+        """Store the key of the training."""
         checkpoint["fp_lab_key"] = self.key
 
 
 class AtCheckpoints(Callback):
-    """Hands the averaged model on every so many steps and after the last one.
+    """Passes on the averaged model every `every` steps and after the last one.
 
-    It has to come before `SavePoint`: killed in between, the step is taken again, not skipped.
+    It has to come before `SavePoint`: after a kill in between, the step is repeated, not skipped.
 
     Args:
-        average: that has the model.
-        every: steps between two.
-        take: gets the model and the step, on the first rank.
+        average: callback with the averaged model.
+        every: steps between two calls.
+        take: called with the model and the step, on the first rank.
     """
 
     def __init__(self, average: Average, every: int, take: Callable[[FramePackModel, int], None]) -> None:
@@ -125,7 +125,7 @@ class AtCheckpoints(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Hand it on, if it is time."""
+        """Pass the model on, if it is time."""
         step = trainer.global_step
         if step % self.every == 0 or step == trainer.max_steps:
             model = self.average.collect(trainer)

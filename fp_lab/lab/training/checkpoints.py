@@ -1,4 +1,4 @@
-"""Checkpoints of a training on disk: averaged weights every so many steps, and what they score."""
+"""Checkpoints of a training on disk: averaged weights at intervals, and their scores."""
 
 import json
 import shutil
@@ -21,37 +21,37 @@ _FOLDER, _PREFIX = Path("train", "checkpoints"), "step"
 class Checkpoint(RunFolder):
     """``train/checkpoints/step<8 digits>`` of a run, laid out as a run is: model, samples, scores.
 
-    Weights and samples may be gone (see `prune`), what was saved is on record nevertheless.
+    Weights and samples may be removed (see `prune`); the record stays.
     """
 
     @property
     def model(self) -> Path:
-        """Folder of the averaged model; not there once it is pruned."""
+        """Folder of the averaged model; removed by pruning."""
         return self.path / "model"
 
     @property
     def step(self) -> int:
-        """After which step it was saved, counted from 1."""
+        """Step after which it was saved, from 1."""
         return int(self.path.name.removeprefix(_PREFIX))
 
     @property
     def record(self) -> Path:
-        """What was saved; written last."""
+        """Record of the saved files; written last."""
         return self.path / "checkpoint.json"
 
     @property
     def has_weights(self) -> bool:
-        """Whether the model is still there."""
+        """Whether the model still exists."""
         return self.model.is_dir()
 
     @property
     def train_key(self) -> str:
-        """Of the training that it belongs to."""
+        """Key of the training that it belongs to."""
         return self._recorded("train_key")
 
     @property
     def sha256(self) -> str:
-        """Of the weights as they were saved."""
+        """sha256 of the weights as they were saved."""
         return self._recorded("sha256")
 
     def _recorded(self, what: str) -> str:
@@ -59,10 +59,10 @@ class Checkpoint(RunFolder):
             return str(parse_json(self.record.read_bytes())[what])
 
     def check_weights(self) -> None:
-        """Refuse weights that are not those that were saved.
+        """Check that the weights are those that were saved.
 
         Raises:
-            ValueError: they are gone or damaged.
+            ValueError: the weights are missing or damaged.
         """
         path = self.model / WEIGHTS_FILE
         found = file_sha256(path) if path.is_file() else "nothing"
@@ -74,17 +74,17 @@ class Checkpoint(RunFolder):
 
 
 Settle = Callable[[Checkpoint], None]
-"""Gets a checkpoint that was just saved: scores it, or removes older ones."""
+"""Function called with a checkpoint that was just saved, to score it or remove older ones."""
 
 
 def checkpoints(run: RunFolder) -> tuple[Checkpoint, ...]:
-    """All that were saved completely, by their steps."""
+    """List all complete checkpoints, by step."""
     folders = sorted((run.path / _FOLDER).glob(f"{_PREFIX}[0-9]*"))
     return tuple(place for place in map(Checkpoint, folders) if _is_recorded(place))
 
 
 def _is_recorded(place: Checkpoint) -> bool:
-    """Whether a checkpoint was saved completely; a damaged record is set aside, and tells nothing."""
+    """Return whether a checkpoint is complete; a damaged record is set aside and counts as none."""
     try:
         return {"train_key", "sha256"} <= read_json(place.record).keys()
     except ValueError as error:
@@ -93,18 +93,18 @@ def _is_recorded(place: Checkpoint) -> bool:
 
 
 def tracked_path(run: RunFolder) -> Path:
-    """Where the table of what a run's checkpoints score is, see `fp_lab.lab.checkpoints.rows`."""
+    """Path of the table of a run's checkpoint scores, see `fp_lab.lab.checkpoints.rows`."""
     return run.path / "tracked.parquet"
 
 
 def save_checkpoint(model: FramePackModel, run: RunFolder, step: int, train_key: str) -> Checkpoint:
-    """Save a model as the checkpoint of a step; one that is there already has the same bits and stays.
+    """Save a model as the checkpoint of a step; an existing one has the same bits and stays.
 
     Args:
-        model: averaged weights.
-        run: that it belongs to.
-        step: counted from 1.
-        train_key: what the training depends on.
+        model: model with averaged weights.
+        run: run that it belongs to.
+        step: number of the step, from 1.
+        train_key: key of the training.
     """
     place = Checkpoint(run.path / _FOLDER / f"{_PREFIX}{step:08d}")
     if not (_is_recorded(place) and place.train_key == train_key):
@@ -117,7 +117,7 @@ def save_checkpoint(model: FramePackModel, run: RunFolder, step: int, train_key:
 
 
 def forget_other_trainings(run: RunFolder, train_key: str) -> None:
-    """Remove checkpoints that a training with another key has left, and the table of their scores."""
+    """Remove the checkpoints of a training with another key, and the table of their scores."""
     for place in checkpoints(run):
         if place.train_key != train_key:
             shutil.rmtree(place.path)
@@ -128,9 +128,9 @@ def prune(run: RunFolder, keep: int | None, best: Collection[int]) -> None:
     """Remove weights and samples, not scores, of all but the newest `keep` checkpoints and the best ones.
 
     Args:
-        run: whose checkpoints.
-        keep: how many of the newest; None: all.
-        best: their steps.
+        run: run with the checkpoints.
+        keep: number of newest checkpoints to keep; None: all.
+        best: steps of the best checkpoints.
     """
     if keep is None:
         return

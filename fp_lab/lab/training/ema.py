@@ -1,4 +1,4 @@
-"""The exponential average of the weights, which is what is kept and sampled from."""
+"""Exponential moving average of the weights, which is stored and sampled from."""
 
 import copy
 from typing import Any, Protocol, runtime_checkable
@@ -16,24 +16,24 @@ from fp_lab.training.system import FramePackSystem
 
 @runtime_checkable
 class Average(Protocol):
-    """What knows the averaged model."""
+    """Interface of callbacks with an averaged model."""
 
     def collect(self, trainer: Trainer) -> FramePackModel:
-        """The averaged model so far; every rank has to ask, and the first one gets it whole."""
+        """Return the current averaged model; every rank has to call, and the first one gets it whole."""
 
 
 class Averaging(WeightAveraging):
-    """Averages a model that every rank has whole, all of its weights in one call.
+    """Averages a model that every rank holds whole, all of its weights in one call.
 
     Args:
-        decay: of the average.
+        decay: decay of the average.
     """
 
     def __init__(self, decay: float) -> None:
         super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
 
     def collect(self, trainer: Trainer) -> FramePackModel:
-        """The averaged model so far."""
+        """Return the current averaged model."""
         assert self._average_model is not None
         system = self._average_model.module
         assert isinstance(system, FramePackSystem)
@@ -41,10 +41,10 @@ class Averaging(WeightAveraging):
 
 
 class LearnedAveraging(Callback):
-    """Averages the weights that learn of a model whose others are frozen, and are neither copied nor stored.
+    """Averages the trained weights of a model; the frozen ones are neither copied nor stored.
 
     Args:
-        decay: of the average.
+        decay: decay of the average.
     """
 
     def __init__(self, decay: float) -> None:
@@ -52,7 +52,7 @@ class LearnedAveraging(Callback):
         self._average: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring a restored average to where its weights are: a checkpoint is read before they are moved."""
+        """Move a restored average to its weights' device: a checkpoint is read before they are moved."""
         for name, parameter in trainable(pl_module):
             if name in self._average:
                 self._average[name] = self._average[name].to(parameter.device, parameter.dtype)
@@ -60,7 +60,7 @@ class LearnedAveraging(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Take a step's weights in; the first ones are the average, as in torch's `AveragedModel`."""
+        """Update the average; it starts with the first weights, as in torch's `AveragedModel`."""
         learned = {name: parameter.detach() for name, parameter in trainable(pl_module)}
         if not self._average:
             self._average = {name: value.clone() for name, value in learned.items()}
@@ -68,7 +68,7 @@ class LearnedAveraging(Callback):
         torch._foreach_lerp_(averages, list(learned.values()), 1 - self.decay)
 
     def collect(self, trainer: Trainer) -> FramePackModel:
-        """The averaged model so far; it shares the frozen weights with the one that is trained."""
+        """Return the current averaged model, which shares frozen weights with the trained one."""
         system = trainer.lightning_module
         assert isinstance(system, FramePackSystem)
         shared = {id(p): p for p in system.model.parameters() if not p.requires_grad}
@@ -78,9 +78,9 @@ class LearnedAveraging(Callback):
         return model
 
     def state_dict(self) -> dict[str, Any]:
-        """The average, for a checkpoint."""
+        """Return the average, for a checkpoint."""
         return dict(self._average)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the average of an interrupted training up again."""
+        """Restore the average of an interrupted training."""
         self._average = dict(state_dict)

@@ -1,4 +1,4 @@
-"""Fit a model with lightning, alone or as one of several ranks, resuming where a checkpoint says."""
+"""Training with lightning, alone or as one of several ranks, resumed from a checkpoint."""
 
 import copy
 import json
@@ -39,7 +39,7 @@ from fp_lab.packing.schedule import tokens_per_sample
 from fp_lab.training.system import FramePackSystem
 
 Take = Callable[[FramePackModel, int], None]
-"""Gets the averaged model and the step."""
+"""Function called with the averaged model and the step."""
 
 
 def fit(
@@ -52,22 +52,22 @@ def fit(
 ) -> FramePackModel:
     """Train, and write the model (averaged weights), the table of steps and the efficiency.
 
-    Of several ranks each one calls this; the first one writes.
+    Every rank calls this; the first one writes.
 
     Args:
-        folder: of the run.
-        config: of the run.
-        key: what the training depends on.
+        folder: folder of the run.
+        config: settings of the run.
+        key: key of the training.
         materials: codec and training videos.
-        reporter: hears of every step.
-        take: what to do with the model at checkpoints to track; None: there are none.
+        reporter: receiver of every step.
+        take: called with the model at checkpoints to track; None: there are none.
 
     Returns:
-        The averaged model; sharded over ranks, the first one has it.
+        Averaged model; with sharding, only on the first rank.
 
     Raises:
-        NotFinite: at the first step whose loss or gradient is not, or where weights are to be written that
-            are not; nothing is written then.
+        NotFinite: loss or gradient of a step, or weights to be written, are not finite; nothing is written
+            then.
     """
     settings = config.training
     torch.set_num_threads(settings.threads)
@@ -120,7 +120,7 @@ def _trainer(settings: TrainingConfig, callbacks: list[Callback], folder: Path) 
 
 
 def strategy_of(training: TrainingConfig) -> Strategy | str:
-    """How ranks share the work; parameters that a section's context leaves out have no gradient."""
+    """Lightning's strategy for ranks; parameters that a section's context leaves out have no gradient."""
     if training.ranks == 1:
         return "auto"
     if training.strategy == "fsdp":
@@ -129,7 +129,7 @@ def strategy_of(training: TrainingConfig) -> Strategy | str:
 
 
 def steps_taken(checkpoint: Path, key: str, reporter: Reporter) -> int:
-    """Steps behind a checkpoint; 0 without one of this key with finite values: any other is set aside."""
+    """Steps taken up to a checkpoint of this key with finite values; 0 without (others are set aside)."""
     stored = usable_checkpoint(checkpoint, reporter.say)
     if stored is None:
         return 0
@@ -153,7 +153,7 @@ def _fit(trainer: Trainer, system: FramePackSystem, loader: DataLoader[Any], che
 
 
 def _tokens(config: ExperimentConfig, videos: TrainingVideos) -> float:
-    """Of a sample, on average over videos whose sizes may differ."""
+    """Number of tokens of a sample, on average over videos of all sizes."""
     counts, recipe, fill = videos.shapes, config.parsed_recipe, config.sampling.fill
     return fmean([tokens_per_sample(recipe, fill, *shape) for shape in counts], list(counts.values()))
 
@@ -161,7 +161,7 @@ def _tokens(config: ExperimentConfig, videos: TrainingVideos) -> float:
 def _write(
     folder: RunFolder, model: FramePackModel, table: StepTable, codebook: CodebookStats | None
 ) -> None:
-    """Write what a training leaves; a killed process leaves no model or a whole one."""
+    """Write the results of a training; a killed process leaves no model or a whole one."""
     with replacing_folder(folder.model) as unfinished:
         model.cpu().eval().save(unfinished)
     folder.codebook.unlink(missing_ok=True)
@@ -174,9 +174,9 @@ def _write(
 
 
 def training_efficiency(seconds: Sequence[float], tokens_per_step: float) -> dict[str, float]:
-    """Figures of a training from the wall time of its steps (the first ones, which warm up, left out).
+    """Efficiency of a training from the wall time of its steps, without the first ones, which warm up.
 
-    With them the circumstances: threads of torch, and how many processes wanted a core in the last minute.
+    Includes the threads of torch and the load of the last minute.
     """
     settled = seconds[min(3, len(seconds) // 2) :]
     typical = median(settled)

@@ -1,4 +1,4 @@
-"""A training whose weights, gradients and moments are spread over the ranks (FSDP), each having a part."""
+"""Training with weights, gradients and moments sharded over ranks (FSDP)."""
 
 import copy
 import warnings
@@ -20,13 +20,13 @@ _KEY = "fp_lab_average"
 
 
 class ShardedSystem(FramePackSystem):
-    """The same training; each block of the transformer is put together only while it is at work.
+    """Sharded training logic; each block of the transformer is gathered only while in use.
 
-    What is around the blocks is put together for the whole step, so it may be read outside of a call.
+    Modules around the blocks are gathered for the whole step, so they may be read outside of a call.
     """
 
     def configure_model(self) -> None:
-        """Deal the parameters out to the ranks."""
+        """Shard the parameters over the ranks."""
         assert self.device_mesh is not None
         mesh = self.device_mesh["data_parallel"]
         for block in self.model.backbone.blocks:
@@ -38,9 +38,9 @@ class ShardedSystem(FramePackSystem):
         register_fsdp_forward_method(self, "training_step")
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
-        """Velocity loss; kernels that a rank's contexts leave out take part with gradients of 0.
+        """Compute the velocity loss; kernels unused by a rank's contexts take part with gradients of 0.
 
-        Ranks add up the gradients of whole groups of parameters, so all have to bring the same ones.
+        Gradients are reduced over ranks in whole groups of parameters, so all ranks need the same ones.
         """
         with warnings.catch_warnings():
             # of HunyuanVideo's blocks, whose outputs nothing changes in place
@@ -61,11 +61,11 @@ class ShardedSystem(FramePackSystem):
 
 
 class ShardedAveraging(Callback):
-    """Averages a model of which every rank has a part: each averages its own of the weights that learn.
+    """Averages a sharded model: each rank averages its own part of the trained weights.
 
     Args:
-        decay: of the average.
-        model: that is trained, still whole; its frozen weights are shared, not copied.
+        decay: decay of the average.
+        model: model to train, still whole; its frozen weights are shared, not copied.
     """
 
     def __init__(self, decay: float, model: FramePackModel) -> None:
@@ -81,7 +81,7 @@ class ShardedAveraging(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Take a step's weights in; the first ones are the average, as in torch's `AveragedModel`."""
+        """Update the average; it starts with the first weights, as in torch's `AveragedModel`."""
         learned = _learned(pl_module)
         if not self._average:
             self._average = {name: value.clone() for name, value in learned.items()}
@@ -90,7 +90,7 @@ class ShardedAveraging(Callback):
 
     @torch.no_grad()
     def collect(self, trainer: Trainer) -> FramePackModel:
-        """The averaged model so far, put together on the first rank."""
+        """Return the current averaged model, gathered on the first rank."""
         state = self._gather(trainer)
         learned = dict(trainable(self._whole))
         for name, value in state.items():
@@ -100,19 +100,19 @@ class ShardedAveraging(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep the average beside the weights."""
+        """Store the average beside the weights."""
         checkpoint[_KEY] = self._gather(trainer)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take the average up again, dealt out as the weights are."""
+        """Restore the average, sharded as the weights are."""
         for name, value in _learned(pl_module).items():
             whole = checkpoint[_KEY][name].to(value.device, value.dtype)
             self._average[name] = distribute_tensor(whole, value.device_mesh, value.placements)
 
     def _gather(self, trainer: Trainer) -> dict[str, Tensor]:
-        """The whole average on the CPU of the first rank, nothing on the others."""
+        """Gather the average on the CPU of the first rank; nothing on the others."""
         state = {}
         for name, value in self._average.items():
             assert isinstance(value, DTensor)
@@ -123,7 +123,7 @@ class ShardedAveraging(Callback):
 
 
 def _learned(module: nn.Module) -> dict[str, DTensor]:
-    """This rank's parts of the weights that learn, by name."""
+    """This rank's parts of the trained weights, by name."""
     parts = {}
     for name, parameter in trainable(module):
         part = parameter.detach()

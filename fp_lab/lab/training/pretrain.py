@@ -1,4 +1,4 @@
-"""Training of the two models that are shipped: the codec, and the base that arms fine-tune from."""
+"""Training of the shipped models: the codec, and the base that arms fine-tune from."""
 
 import csv
 import json
@@ -59,16 +59,16 @@ class CodecRunConfig:
     """Everything that `fp-lab codec train` depends on.
 
     Attributes:
-        codec: architecture.
-        training: optimisation.
-        crops: contents of a batch.
-        start: codec to go on from; none begins with random weights.
-        clips: folder of real clips, whose crops train together with renders of the world; none stands for
-            the clips of `fp-lab data get clips`.
-        statistics_batches: further batches, on which the latent statistics are fitted.
+        codec: architecture of the codec.
+        training: settings of the optimisation.
+        crops: crops of a batch.
+        start: codec to start from; None: random weights.
+        clips: folder of real clips, whose crops are mixed with renders of the world; None: the clips of
+            `fp-lab data get clips`.
+        statistics_batches: number of further batches, on which the latent statistics are fitted.
         checkpoint_every: steps between checkpoints to resume from.
-        seed: of everything random.
-        threads: intra-op threads.
+        seed: seed of all randomness.
+        threads: number of intra-op threads.
     """
 
     codec: CodecConfig = field(default_factory=CodecConfig)
@@ -82,7 +82,7 @@ class CodecRunConfig:
     threads: int = 2
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Check that this can be trained."""
         counts = ("statistics_batches", "checkpoint_every")
         check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS, seed=f"[0, {MOST_SEED}]")
 
@@ -92,25 +92,26 @@ class PretrainConfig:
     """Everything that `fp-lab pretrain` depends on.
 
     Attributes:
-        backbone: size of the transformer; its vocabulary is the worlds', its channels are the codec's.
-        sections: the arrangements that are drawn, whose kernels have projections of their own.
-        start: base to go on from; what it lacks begins at zero. None begins with random weights.
-        fresh_projections: whether those of larger kernels begin anew, as averages of the base kernel's.
+        backbone: size of the transformer; vocabulary is that of the worlds, channels those of the codec.
+        sections: arrangements of sections to draw, whose kernels get projections of their own.
+        start: base to start from, with missing parts at zero; None: random weights.
+        fresh_projections: whether projections of larger kernels are initialised anew, as averages of the base
+            kernel's.
         objective: loss and history corruption.
-        optimizer: AdamW and its schedule.
+        optimizer: settings of AdamW and its schedule.
         world: size, length and captions of the videos.
-        videos: how many of each variant are encoded.
-        first_seed: of the first video of each; seeds below 10,000 are kept for evaluation.
+        videos: number of encoded videos of each variant.
+        first_seed: seed of the first video of each variant; seeds below 10,000 are kept for evaluation.
         batch: videos per step.
-        steps: optimiser steps.
+        steps: number of optimiser steps.
         ema: decay of the averaged weights.
         gradient_clip: largest gradient norm.
         checkpoint_every: steps between checkpoints to resume from.
-        codec: where latents come from.
-        seed: of everything random.
-        threads: intra-op threads, of each device.
-        devices: GPUs, or processes on the CPU, that share each batch; further ones are started by the first.
-        compile: compile the transformer's blocks.
+        codec: codec of the latents.
+        seed: seed of all randomness.
+        threads: number of intra-op threads, per device.
+        devices: number of GPUs, or processes on the CPU, that share each batch; the first starts the others.
+        compile: whether to compile the transformer's blocks.
     """
 
     backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
@@ -136,7 +137,7 @@ class PretrainConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained, and videos of worlds that there are not."""
+        """Check that this can be trained, and that the worlds exist."""
         counts = ("batch", "steps", "checkpoint_every", "devices")
         check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS)
         check_ranges("", self, ema="[0, 1)", gradient_clip="[0, inf)", seed=f"[0, {MOST_SEED}]")
@@ -152,24 +153,24 @@ class PretrainConfig:
 
 
 def _is_row(fields: Sequence[str]) -> bool:
-    """Whether a line holds three numbers: not the heads, nor the last line of a killed process."""
+    """Return whether a line holds three numbers, unlike the head and the last line of a killed process."""
     with suppress(ValueError):
         return len([float(text) for text in fields]) == 3
     return False
 
 
 class _Ended(Callback):
-    """Lets SIGTERM end the process: in lightning's handler ranks can wait for each other without end."""
+    """Restores the default of SIGTERM: in lightning's handler ranks can wait for each other forever."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the handler away that lightning has set by now."""
+        """Remove the handler that lightning has set."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Curve(Callback):
-    """Appends step, mean logged value and seconds in training to a CSV file, over interruptions too.
+    """Appends step, mean logged value and training seconds to a CSV file, also over interruptions.
 
-    As it reads the value of every step, it stops the training at the first one that is not finite.
+    It also stops the training at the first value that is not finite.
     """
 
     def __init__(self, path: Path, metric: str, done: int, every: int = 10) -> None:
@@ -179,7 +180,7 @@ class _Curve(Callback):
         self.learning_rate = 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep what an interrupted training wrote before its checkpoint, also where no step is left to do."""
+        """Keep the rows of an interrupted training up to its checkpoint, also where no step is left."""
         rows = [["step", self.metric, "seconds"]]
         if self.path.is_file():
             with self.path.open(newline="") as file:
@@ -192,7 +193,7 @@ class _Curve(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note the learning rate, which moves on before the step ends."""
+        """Note the learning rate, which changes before the step ends."""
         self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
@@ -201,7 +202,7 @@ class _Curve(Callback):
         """Write a row, if it is time.
 
         Raises:
-            NotFinite: the value is not, or the norm of the gradient where it is known.
+            NotFinite: the value, or the gradient norm where known, is not finite.
         """
         figures = {self.metric: float(trainer.strategy.reduce(trainer.callback_metrics[self.metric]))}
         if isinstance(pl_module, FramePackSystem):
@@ -218,13 +219,13 @@ class _Curve(Callback):
 def train_codec(config: CodecRunConfig, clips: Path, folder: Path, command: str) -> Codec:
     """Train a codec on renders of the worlds and crops of a folder of clips, and write it to `folder`.
 
-    An interrupted training goes on from the folder's last checkpoint, to the same bits.
+    An interrupted training resumes from the folder's last checkpoint, to the same bits.
 
     Args:
-        config: of the training.
+        config: settings of the training.
         clips: folder of real clips.
-        folder: for codec, curve and provenance.
-        command: what the user typed, for the provenance.
+        folder: output folder of codec, curve and provenance.
+        command: command line of the user, for the provenance.
     """
     torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
@@ -275,10 +276,10 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
     """Train the base on packed contexts, resuming from the folder's last checkpoint.
 
     Args:
-        config: of the training.
-        folder: for checkpoints, model, curve and provenance.
-        cache: of encoded videos.
-        command: what the user typed, for the provenance.
+        config: settings of the training.
+        folder: output folder of checkpoints, model, curve and provenance.
+        cache: cache folder of encoded videos.
+        command: command line of the user, for the provenance.
     """
     torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
@@ -323,12 +324,12 @@ def pretrain_base(config: PretrainConfig, folder: Path, cache: Path, command: st
 
 
 def this_rank() -> int:
-    """Which of the processes that share each batch this one is; only the first writes."""
+    """Rank of this process among those that share each batch; only the first writes."""
     return int(os.environ.get("LOCAL_RANK", 0))  # set by lightning for the processes that it starts
 
 
 def _start_from(model: FramePackModel, other: FramePackModel) -> None:
-    """Take another model's weights over; features that it lacks are zero at first and change nothing."""
+    """Copy another model's weights; features that it lacks start at zero and change nothing."""
     lacking, unknown = model.load_state_dict(other.state_dict(), strict=False)
     added = [name for name in lacking if not name.startswith("backbone.moment.")]
     if unknown or added:
@@ -339,7 +340,7 @@ def _start_from(model: FramePackModel, other: FramePackModel) -> None:
 
 
 def world_latents(world: WorldConfig, seeds: range, codec: Codec, cache: Path) -> LatentVideos:
-    """Encoded videos of the world, from the cache where they are there already."""
+    """Return encoded videos of the world, from the cache where possible."""
     description: dict[str, object] = {
         "world": asdict(world),
         "seeds": [seeds.start, seeds.stop],
@@ -411,7 +412,7 @@ def _write_provenance(
     sha256: str,
     known: Mapping[str, Any],
 ) -> None:
-    """Say how a model was made, and how the one that it started from was."""
+    """Write the provenance of a model and of the one that it started from."""
     start = {} if config.start is None else {"start": provenance_of(Path(config.start))}
     record = {
         "command": command,

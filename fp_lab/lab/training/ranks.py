@@ -1,7 +1,7 @@
-"""Train one arm in several processes: torch's elastic launcher starts them, on one machine or on several.
+"""Training of one arm in several processes, started by torch's elastic launcher on one or more machines.
 
 The process that runs the arm launches ``python -m fp_lab.lab.training.ranks RUN CACHE KEY`` once per device
-and waits: what the ranks report comes as lines of JSON from the first one. Checkpoints are handed on here.
+and waits: the first rank reports as lines of JSON. Checkpoints are passed on here.
 """
 
 import json
@@ -29,7 +29,7 @@ _TAIL = 4000  # characters of a log that an error shows
 
 
 class RanksFailed(RuntimeError):
-    """A rank, or the launcher, has failed; the message ends with the traceback of the first one."""
+    """A rank or the launcher has failed; the message ends with the first traceback."""
 
 
 def train_in_ranks(
@@ -43,16 +43,16 @@ def train_in_ranks(
     """Launch the ranks of a training and wait for them.
 
     Args:
-        folder: of the run; holds its config.
-        config: the same.
-        key: what the training depends on.
-        materials: made here what ranks would otherwise make at the same time.
-        reporter: hears what the first rank reports.
-        settle: gets every checkpoint as it is saved.
+        folder: folder of the run, with its config.
+        config: settings of the run.
+        key: key of the training.
+        materials: codec and training videos, prepared here so that ranks do not make them all at once.
+        reporter: receiver of the first rank's reports.
+        settle: called with every checkpoint as it is saved.
 
     Raises:
-        ValueError: several nodes outside of an allocation of them.
-        RanksFailed: with the rank's traceback.
+        ValueError: several nodes without an allocation of them.
+        RanksFailed: a rank has failed; the message holds its traceback.
     """
     materials.training(config)
     ranks = RankFolder(folder.path / "train" / "ranks")
@@ -76,10 +76,10 @@ def train_in_ranks(
 def launch_command(
     training: TrainingConfig, run: Path, cache: Path, key: str, environment: Mapping[str, str]
 ) -> list[str]:
-    """The command that starts every rank: torch's elastic launcher, on several nodes by way of srun.
+    """Command that starts every rank: torch's elastic launcher, on several nodes by srun.
 
     Raises:
-        ValueError: several nodes outside of a SLURM job, or in a job that has fewer.
+        ValueError: several nodes outside of a SLURM job, or in a job with fewer nodes.
     """
     module = ["-m", "fp_lab.lab.training.ranks", str(run.resolve()), str(cache.resolve()), key]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(training.devices)]
@@ -102,27 +102,27 @@ def launch_command(
 
 
 class RankFolder:
-    """What ranks leave when something goes wrong: a log of what they print, a traceback each."""
+    """Folder of the ranks' log and of a traceback for each failed rank."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def log(self) -> Path:
-        """What launcher and ranks have printed beside their reports."""
+        """Output of launcher and ranks beside their reports."""
         return self.path / "output.log"
 
     def traceback(self, rank: int) -> Path:
-        """Why a rank failed."""
+        """Traceback of a failed rank."""
         return self.path / f"rank{rank}.txt"
 
     def clear(self) -> None:
-        """Forget an earlier launch."""
+        """Remove the files of an earlier launch."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True)
 
     def explain(self, command: list[str]) -> str:
-        """What went wrong in one line, and the traceback that was written first, else the end of the log."""
+        """Explain the failure in one line, with the first traceback, else the end of the log."""
         written = sorted(self.path.glob("rank*.txt"), key=lambda path: path.stat().st_mtime_ns)
         if written:
             trace = written[0].read_text(encoding="utf-8")
@@ -133,7 +133,7 @@ class RankFolder:
 
 
 class _Telling(Reporter):
-    """Sends what a training reports to the process that waits; when that is gone, so is this one."""
+    """Sends reports of a training to the waiting process, and ends when that is gone."""
 
     def begin(self, stage: str, total: int) -> None:
         _tell("begin", stage, total)
@@ -172,7 +172,7 @@ def _saving(folder: RunFolder, key: str) -> Take:
 
 
 def main(run: str, cache: str, key: str) -> None:
-    """One rank: train, and leave a traceback if that fails."""
+    """Run one rank: train, and write a traceback on failure."""
     import torch
 
     rank = int(os.environ["RANK"])

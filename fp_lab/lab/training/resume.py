@@ -1,4 +1,4 @@
-"""What an interrupted training has saved: how it is written, and whether a training can go on from it."""
+"""Checkpoints to resume an interrupted training from: writing, reading and checks."""
 
 import zipfile
 import zlib
@@ -14,28 +14,26 @@ from fp_data.damaged import set_aside
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes checkpoints beside their place, so that a write that is killed leaves the one before it whole.
+    """Writes checkpoints in one step, so that a killed write leaves the previous one intact.
 
-    Lightning by itself writes them into the folder of temporary files first, which may be small or another
-    disk.
+    Lightning's own writer uses the folder of temporary files, which may be small or on another disk.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Write one."""
+        """Write a checkpoint."""
         with replacing(Path(path), alone=True) as unfinished, unfinished.open("wb") as file:
             torch.save(checkpoint, file)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of lightning's, on the CPU; nothing in it is unpickled but tensors and plain data.
+    """Read a checkpoint of lightning's onto the CPU; only tensors and plain data are unpickled.
 
-    All of its content is compared with the checksums in it, which torch does not look at: 15 ms of a core for
-    40 MB.
+    All of its content is compared with its checksums, which torch ignores: 15 ms of a core for 40 MB.
 
     Raises:
-        ValueError: it is damaged, or no checkpoint.
+        ValueError: the file is damaged, or no checkpoint.
     """
     if fault := _fault(path):
         raise ValueError(f"{path}: {fault}")
@@ -49,7 +47,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def usable_checkpoint(path: Path, say: Callable[[str], object]) -> dict[str, Any] | None:
-    """The same; None where there is none, or a damaged one, which is set aside."""
+    """Read a checkpoint; None where there is none, or where it is damaged and set aside."""
     if not path.exists():
         return None
     try:
@@ -60,18 +58,18 @@ def usable_checkpoint(path: Path, say: Callable[[str], object]) -> dict[str, Any
 
 
 def begin_again(path: Path, reason: str, say: Callable[[str], object]) -> None:
-    """Set a checkpoint aside that no training can go on from, and say why.
+    """Set aside a checkpoint that no training can resume from, and say why.
 
     Args:
-        path: of the checkpoint.
-        reason: why, with its path in it.
-        say: hears of it.
+        path: path of the checkpoint.
+        reason: reason, with the path in it.
+        say: called with the message.
     """
     say(f"{reason}; it is now {set_aside(path).name}, and the training begins again")
 
 
 def _fault(path: Path) -> str:
-    """What is wrong with the archive that a checkpoint is; empty if nothing is."""
+    """Fault of a checkpoint's archive; empty if there is none."""
     if path.is_dir():
         return "is a folder, expected a checkpoint of a training"
     if not path.stat().st_size:

@@ -1,4 +1,4 @@
-"""Stage one of a run: fine-tune an arm, resuming where it was interrupted."""
+"""First stage of a run: fine-tuning of an arm, resumed after interruptions."""
 
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import RunFolder
@@ -20,20 +20,20 @@ def train(
 ) -> None:
     """Train an arm and write its model (averaged weights), its table of steps and its efficiency.
 
-    A checkpoint of the same key is continued from, and the result has the same bits as without interruption,
-    and as without checkpoints to track.
+    Training resumes from a checkpoint with the same key; the result has the same bits as without
+    interruption, and as without checkpoints to track.
 
     Args:
-        folder: of the run.
-        config: of the run.
-        key: of the training stage.
+        folder: folder of the run.
+        config: settings of the run.
+        key: key of the training stage.
         materials: codec and training videos.
-        reporter: hears of every step.
-        settle: gets a checkpoint every `track.every` steps, saved; None: there are none.
+        reporter: receiver of every step.
+        settle: called with a saved checkpoint every `track.every` steps; None: there are none.
 
     Raises:
-        ValueError: settings that cannot be followed.
-        RanksFailed: something went wrong in one of several processes that train together.
+        ValueError: the settings cannot be followed.
+        RanksFailed: one of several processes that train together has failed.
     """
     forget_other_trainings(folder, key)
     if config.training.ranks > 1:
