@@ -1,4 +1,4 @@
-"""``fp-lab claims [RUNS...]``: what the paper says, checked."""
+"""``fp-lab claims [RUNS...]``: check of the paper's claims."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,7 @@ def claims(
         Path | None, typer.Option(callback=folder_to_write, help="Write index.html and claims.json here.")
     ] = None,
 ) -> None:
-    """Check what the paper and its project claim: reproduced (toy: at this scale), not, or inconclusive.
+    """Check the claims of the paper and its project: reproduced (toy: at this scale), not, or inconclusive.
 
     Such as: fp-lab claims
 

@@ -21,7 +21,7 @@ def get(
         Path | None, typer.Option(help="Folder.", show_default="clips in the cache, $FP_LAB_CACHE")
     ] = None,
 ) -> None:
-    """Bring data, checked by sha256; what is there already is left alone.
+    """Fetch data, checked by sha256; existing files stay.
 
     Example: fp-lab data get clips
     """
@@ -61,7 +61,7 @@ def render(
         Path, typer.Option(callback=folder_to_write, help="Folder for the mp4 files and their captions.")
     ] = Path("world"),
 ) -> None:
-    """Render videos of a synthetic world as mp4, their captions beside them.
+    """Render videos of a synthetic world as mp4, with captions beside them.
 
     Example: fp-lab data render --videos 8 --variant curtain --to world
     """
@@ -92,7 +92,7 @@ def make(
         typer.Option(callback=folder_to_write, help="Folder for the mp4 files, their captions and poses."),
     ] = Path("vizdoom"),
 ) -> None:
-    """Film scripted walks, with turns and returns, as mp4; captions and the pose of every frame beside them.
+    """Film scripted walks, with turns and returns, as mp4, with captions and poses of all frames beside them.
 
     Interrupted, the same command continues. Example: fp-lab data make vizdoom --videos 8 --size 120x160
     """

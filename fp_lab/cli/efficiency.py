@@ -1,4 +1,4 @@
-"""``fp-lab efficiency [GRID or NAMES...]``: what arms cost on this machine."""
+"""``fp-lab efficiency [GRID or NAMES...]``: measured costs of arms on this machine."""
 
 from pathlib import Path
 from typing import Annotated

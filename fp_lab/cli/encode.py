@@ -1,4 +1,4 @@
-"""``fp-lab encode FOLDER OUT``: a folder of videos as a cache of latents and conditions."""
+"""``fp-lab encode FOLDER OUT``: encoding of a folder of videos into a cache of latents and conditions."""
 
 import re
 from pathlib import Path
@@ -52,7 +52,7 @@ def encode(
 ) -> None:
     """Encode videos into shards of latents and of embeddings of their captions and first frames.
 
-    Interrupted, the same command continues. A bad video is named, and the others go on. For example:
+    Interrupted, the same command continues. Bad videos are named and skipped. For example:
 
       fp-lab encode my_videos cache --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --frames 145
 
@@ -102,7 +102,7 @@ def _check(out: Path, console: Console) -> None:
 
 
 def _tell(made: "Encoded", out: Path, console: Console) -> None:
-    """What was left out and why, what is there, and what it took."""
+    """Print what was left out and why, the content of the cache, and the time."""
     from collections import Counter
 
     from fp_metrics.weights import in_words

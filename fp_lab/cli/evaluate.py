@@ -1,4 +1,4 @@
-"""``fp-lab evaluate PATH...``: score any videos."""
+"""``fp-lab evaluate PATH...``: scores of any videos."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fp_lab.lab.evaluate.score_folders import FolderScores
 
 _MANY = 24
-"""Videos above which a terminal shows the means alone."""
+"""Number of videos above which a terminal shows the means alone."""
 
 
 def evaluate(
@@ -68,7 +68,7 @@ def evaluate(
 ) -> None:
     """Score videos of any model: seven scores, the drift of each with its interval, curves, a page.
 
-    Interrupted, the same command continues: a finished video is not scored again.
+    Interrupted, the same command continues: finished videos are not scored again.
 
     Such as: fp-lab weights get --family offline && fp-lab evaluate my_videos/
 
@@ -145,7 +145,7 @@ def evaluate(
 
 
 def _say_what_is_wrong(scores: "FolderScores", console: Console) -> None:
-    """Notes on files, and those that could not be scored."""
+    """Print notes on files, and those that could not be scored."""
     for name, facts in scores.results.files.items():
         for note in facts["notes"]:
             console.print(f"note on {name}: {note}", markup=False, highlight=False, soft_wrap=True)

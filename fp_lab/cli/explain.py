@@ -1,4 +1,4 @@
-"""``fp-lab explain NAME``: what an ablation name means, before anything is trained."""
+"""``fp-lab explain NAME``: meaning of an ablation name, before anything is trained."""
 
 import json as jsonlib
 from pathlib import Path
@@ -40,7 +40,7 @@ def explain(
         typer.Option(help="Draw every NAME.png that a Markdown page shows, such as docs/recipes.md."),
     ] = None,
 ) -> None:
-    """Show a recipe's levels, tokens, context length, order, plan, and which frame lands where.
+    """Show a recipe's levels, tokens, context length, order and plan, and the place of every frame.
 
     For example:
 
@@ -95,7 +95,7 @@ def _draws(
     *,
     json: bool,
 ) -> bool:
-    """Draw what is asked for, if anything."""
+    """Draw the requested pictures, if any; return whether there are any."""
     if (name is None) == (page is None):
         raise ValueError("give a NAME, such as td_f16k4f2k2f1k1_g9, or --page FILE.md")
     if sum((json, picture is not None, page is not None)) > 1:

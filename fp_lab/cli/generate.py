@@ -97,7 +97,7 @@ def generate(
         ),
     ] = Path("generated.mp4"),
 ) -> None:
-    """Generate videos section by section; interrupted, the same command goes on.
+    """Generate videos section by section; interrupted, the same command continues.
 
     From a picture, a text or the end of a clip, by a trained run or a released model. For example:
 
@@ -182,7 +182,7 @@ def _opening(
     prompts: list[str],
     pixels: str | None,
 ) -> "Opening | None":
-    """What all videos begin with; None where each has the first frame that its seed stands for."""
+    """Opening of all videos; None where each begins with the first frame of its seed."""
     from fp_data.clips import probe
     from fp_lab.lab.sampling import start as openings
 

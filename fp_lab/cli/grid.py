@@ -65,7 +65,7 @@ def grid(
     redo: Annotated[bool, typer.Option("--redo", help=REDO_HELP)] = False,
     runs: Annotated[Path, typer.Option(callback=folder_to_write, help="Folder of runs.")] = Path("runs"),
 ) -> None:
-    """Run a grid: what is done is found again, what is missing is done, then all arms are compared.
+    """Run a grid: finished arms are reused, missing ones run, then all arms are compared.
 
     For example:
 
@@ -113,14 +113,14 @@ def grid(
 
 @dataclass(frozen=True)
 class _Where:
-    """Where arms are done, as the command line says it."""
+    """Engine and its options, from the command line."""
 
     engine: str
     workers: int | None
     options: Mapping[str, str]
 
     def make(self, grid: "Grid", runs: Path) -> "Engine":
-        """The engine; what it is asked for is checked, nothing is begun."""
+        """Make the engine; its options are checked, nothing is started."""
         from fp_lab.lab.grids.engines import make_engine
 
         return make_engine(self.engine, self.at_once(grid), runs / "cache", self.options)
@@ -136,7 +136,7 @@ class _Where:
 def _run(
     grid: "Grid", runs: Path, where: _Where, asked: "Options", replace: bool, console: Console
 ) -> dict[str, str]:
-    """Run a grid and show its end; labels of the arms that failed, with the reason."""
+    """Run a grid and show its end; return labels of failed arms, with the reason."""
     from fp_lab.lab.grids.run_grid import run_grid
 
     try:
@@ -168,7 +168,7 @@ def _end_failed(failed: Mapping[str, str], arms: int, console: Console) -> NoRet
 
 
 def end_halted(reason: str, console: Console) -> NoReturn:
-    """The folder of runs cannot be written to."""
+    """Stop, as the folder of runs cannot be written to."""
     console.print(
         f"Stopped: {reason}. What is finished is kept; put that right and call the same command again.",
         style="red",
@@ -180,7 +180,7 @@ def end_halted(reason: str, console: Console) -> NoReturn:
 
 
 def key_values(texts: Sequence[str]) -> dict[str, str]:
-    """``KEY=VALUE`` texts by their key."""
+    """Parse ``KEY=VALUE`` texts into values by key."""
     for text in texts:
         if "=" not in text or text.startswith("="):
             raise ValueError(f"--option: got {text!r}, expected KEY=VALUE such as slurm_partition=gpu")

@@ -48,7 +48,7 @@ def plan(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Plan parameters, FLOPs, memory, batches, hours and videos of the real models, without loading any.
+    """Plan parameters, FLOPs, memory, batches, hours and generation of the real models, without loading them.
 
     A packed section is compared with full-sequence diffusion. For example:
 

@@ -1,4 +1,4 @@
-"""``fp-lab pretrain`` and ``fp-lab codec train``: make the models that are shipped."""
+"""``fp-lab pretrain`` and ``fp-lab codec train``: training of the shipped models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +55,7 @@ def train(
         "runs/codec"
     ),
 ) -> None:
-    """Train a codec on the worlds and on the real clips (fetched when missing); interrupted, it continues.
+    """Train a codec on the worlds and real clips (fetched when missing); interrupted, it continues.
 
     For example:
 

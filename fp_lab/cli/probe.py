@@ -1,4 +1,4 @@
-"""``fp-lab probe train``: make the network that reads videos of the synthetic world without ground truth."""
+"""``fp-lab probe train``: training of the probe, which scores synthetic videos without ground truth."""
 
 import shlex
 from pathlib import Path
@@ -26,7 +26,7 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of everything random.")] = 0,
 ) -> None:
-    """Train the probe on renders with known damage and measure it on others; about three minutes.
+    """Train the probe on renders with known damage and test it on held-out ones; about three minutes.
 
     For example:
 

@@ -1,4 +1,4 @@
-"""``fp-lab results GRID...``: the page of a grid's results, and the file that it can be drawn from again."""
+"""``fp-lab results GRID...``: page of a grid's results, and a file to redraw it from."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ def results(
         ),
     ] = None,
 ) -> None:
-    """Write one page per grid with its tables, plots and claims, and the values behind it as a small file.
+    """Write one page per grid with tables, plots and claims, and the values behind it as a small file.
 
     Such as: fp-lab results runs/table1 runs/memory --to docs/results
 

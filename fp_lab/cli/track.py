@@ -28,9 +28,9 @@ def track(
         ),
     ] = None,
 ) -> None:
-    """Follow scores and drift over a training: what is missing is scored, then all of it is shown.
+    """Track scores and drift over a training: missing checkpoints are scored, then all are shown.
 
-    Checkpoints are kept by a training with track.every=N; see docs/tracking.md.
+    A training with track.every=N keeps checkpoints; see docs/tracking.md.
 
     For example:
 

@@ -1,4 +1,4 @@
-"""``fp-lab weights``: the networks that metrics use, brought and checked."""
+"""``fp-lab weights``: fetching and checking of the networks that metrics use."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Bring the networks that metrics us
 def show(
     family: Annotated[Family | None, typer.Option(help="Only those that this family needs.")] = None,
 ) -> None:
-    """Show which weights there are, what they may be used under, and whether they are here.
+    """List the weights with their licence, and whether they are installed.
 
     For example:
 
@@ -46,7 +46,7 @@ def get(
         ),
     ] = None,
 ) -> None:
-    """Bring weights, checked by sha256; what is there already is left alone.
+    """Fetch weights, checked by sha256; existing files stay.
 
     For example:
 
@@ -77,7 +77,7 @@ def get(
 
 @app.command()
 def where(name: Annotated[str, typer.Argument(help="Which weights.")]) -> None:
-    """Print the path of weights that are here.
+    """Print the path of installed weights.
 
     For example:
 
