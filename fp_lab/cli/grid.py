@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from fp_lab.lab.grids.grid import Grid
 
 INTERRUPTED = 130
-REPLACE_HELP = "Replace earlier results of other settings instead of going beside them."
-REDO_HELP = "Do all stages again, in place, though they are done."
+REPLACE_HELP = "Replace earlier results of other settings instead of keeping both."
+REDO_HELP = "Repeat all stages in place, also finished ones."
 
 
 def grid(
     file: Annotated[
         str,
         typer.Argument(
-            help="Grid file or a folder of them, or the name of either under experiments/grids such as demo."
+            help="Grid file or folder of grids, or its name under experiments/grids, such as demo."
         ),
     ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="Settings for every arm, and the grid's seeds and name."
+            metavar="[KEY=VALUE]...", help="Settings of every arm, and the grid's seeds and name."
         ),
     ] = None,
     dry_run: Annotated[
@@ -46,20 +46,26 @@ def grid(
         ),
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try arms again that failed before.")
+        bool, typer.Option("--retry-failed", help="Retry arms that failed before.")
     ] = False,
     efficiency: Annotated[
         bool,
-        typer.Option("--efficiency", help="Then measure batch and time efficiency, arms in turn."),
+        typer.Option("--efficiency", help="Measure batch and time efficiency of the arms at the end."),
     ] = False,
-    engine: Annotated[str, typer.Option(help="Where arms are done: local, ray or slurm.")] = "local",
+    engine: Annotated[str, typer.Option(help="Engine that runs the arms: local, ray or slurm.")] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST, help="Arms at once.", show_default="as many as cores and memory allow"),
+        typer.Option(
+            min=1, max=MOST, help="Number of parallel arms.", show_default="as many as cores and memory allow"
+        ),
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="KEY=VALUE", help="Of the engine, such as slurm_partition=gpu."),
+        typer.Option(
+            "--option",
+            metavar="KEY=VALUE",
+            help="Option of the engine, such as slurm_partition=gpu; repeat for more.",
+        ),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help=REPLACE_HELP)] = False,
     redo: Annotated[bool, typer.Option("--redo", help=REDO_HELP)] = False,

@@ -12,13 +12,14 @@ def results(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="GRID...", help="Folders of finished grids, or .parquet files that this command has made."
+            metavar="GRID...", help="Folders of finished grids, or .parquet files of this command."
         ),
     ],
     to: Annotated[
         Path | None,
         typer.Option(
-            callback=folder_to_write, help="Folder of the pages; by default docs/results, of a file its own."
+            callback=folder_to_write,
+            help="Output folder; by default docs/results, or for a file its own folder.",
         ),
     ] = None,
 ) -> None:

@@ -17,14 +17,16 @@ def track(
         str | None,
         typer.Option(
             metavar="FAMILY/SCORE[.drift]",
-            help="Choose the best checkpoint by this figure.",
+            help="Metric to choose the best checkpoint by.",
             show_default="the runs' track.best",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=folder_to_write, help="Folder of the page.", show_default="track/ in the grid's folder"
+            callback=folder_to_write,
+            help="Output folder of the page.",
+            show_default="track/ in the grid's folder",
         ),
     ] = None,
 ) -> None:

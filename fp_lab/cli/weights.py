@@ -9,12 +9,14 @@ from fp_lab.cli.console import Console
 
 Family = Literal["offline", "paper"]
 
-app = typer.Typer(no_args_is_help=True, help="Bring the networks that metrics use, show which are there.")
+app = typer.Typer(no_args_is_help=True, help="Fetch the networks that metrics use, list installed ones.")
 
 
 @app.command("list")
 def show(
-    family: Annotated[Family | None, typer.Option(help="Only those that this family needs.")] = None,
+    family: Annotated[
+        Family | None, typer.Option(help="Show only the weights that this family needs.")
+    ] = None,
 ) -> None:
     """List the weights with their licence, and whether they are installed.
 
@@ -36,13 +38,13 @@ def show(
 
 @app.command()
 def get(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which weights.")] = None,
-    family: Annotated[Family | None, typer.Option(help="All that this family needs.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of every family.")] = False,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of weights.")] = None,
+    family: Annotated[Family | None, typer.Option(help="Fetch all weights that this family needs.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Fetch the weights of all families.")] = False,
     file: Annotated[
         Path | None,
         typer.Option(
-            "--from", exists=True, dir_okay=False, help="Take in this file, brought by other means."
+            "--from", exists=True, dir_okay=False, help="Install this file, downloaded by other means."
         ),
     ] = None,
 ) -> None:
@@ -76,7 +78,7 @@ def get(
 
 
 @app.command()
-def where(name: Annotated[str, typer.Argument(help="Which weights.")]) -> None:
+def where(name: Annotated[str, typer.Argument(help="Names of weights.")]) -> None:
     """Print the path of installed weights.
 
     For example:
