@@ -1,4 +1,4 @@
-"""The command line: every command is thin, and nothing heavy is imported before it is needed."""
+"""Command line: every command is thin, and nothing heavy is imported before it is needed."""
 
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ from fp_lab.lab.files.names import visible
 
 
 class _Group(TyperGroup):
-    """Turns the errors that a user can put right into a short message and exit code 2, in this one place."""
+    """Turns errors that a user can fix into a short message and exit code 2, for all commands."""
 
     def invoke(self, ctx: Any) -> Any:  # click's Context, or the one that typer brings
         try:

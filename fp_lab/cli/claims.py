@@ -1,4 +1,4 @@
-"""``fp-lab claims [RUNS...]``: what the paper says, checked."""
+"""``fp-lab claims [RUNS...]``: check of the paper's claims."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,17 +13,19 @@ def claims(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FOLDER]...", help="Grids, arms or runs that empirical claims are checked on."
+            metavar="[FOLDER]...", help="Folders of grids, arms or runs to check empirical claims on."
         ),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only this claim, or those that begin so: M9, table1.")
+        list[str] | None,
+        typer.Option(help="Id of a claim, or prefix of several: M9, table1; repeat for more."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(callback=folder_to_write, help="Write index.html and claims.json here.")
+        Path | None,
+        typer.Option(callback=folder_to_write, help="Output folder of index.html and claims.json."),
     ] = None,
 ) -> None:
-    """Check what the paper and its project claim: reproduced (toy: at this scale), not, or inconclusive.
+    """Check the claims of the paper and its project: reproduced (toy: at this scale), not, or inconclusive.
 
     Such as: fp-lab claims
 

@@ -16,27 +16,28 @@ def compare(
         list[str],
         typer.Argument(
             metavar="FOLDER... [KEY=VALUE]...",
-            help="Folders of grids, arms or runs; settings that the runs must have, such as seed=0.",
+            help="Folders of grids, arms or runs; settings to select runs by, such as seed=0.",
         ),
     ],
     against: Annotated[
-        str | None, typer.Option(help="Arm that stars refer to; by default the first of vanilla order.")
+        str | None,
+        typer.Option(help="Reference arm of significance stars; by default the first of vanilla order."),
     ] = None,
     paper: Annotated[
         str | None,
-        typer.Option(help="Put the paper's table1 or table2 beside ours; a grid of that name does it alone."),
+        typer.Option(help="Table of the paper to show beside ours (table1, table2); by default the grid's."),
     ] = None,
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="Print all tables as md, latex, csv or html, nothing else."),
+        typer.Option("--format", help="Format of all tables: md, latex, csv or html; prints nothing else."),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=folder_to_write, help="Write table.md, .tex, .csv and .html and the verdict here."
+            callback=folder_to_write, help="Output folder of table.md, .tex, .csv, .html and the verdict."
         ),
     ] = None,
-    report: Annotated[bool, typer.Option("--report", help="Write the page of a grid again.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write the report page of a grid again.")] = False,
 ) -> None:
     """Compare scored runs: drift, scores, exposure bias and cost, paired by prompt and seed.
 

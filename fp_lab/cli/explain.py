@@ -1,4 +1,4 @@
-"""``fp-lab explain NAME``: what an ablation name means, before anything is trained."""
+"""``fp-lab explain NAME``: meaning of an ablation name, before anything is trained."""
 
 import json as jsonlib
 from pathlib import Path
@@ -15,32 +15,40 @@ def explain(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Ablation name, such as td_f16k4f2k2f1k1_g9, or a baseline, such as anchor_frames."
+            help="Ablation name, such as td_f16k4f2k2f1k1_g9, or baseline, such as anchor_frames."
         ),
     ] = None,
     latents: Annotated[
-        str | None, typer.Option(help="Rows x columns of a latent frame.", show_default="60x104")
+        str | None, typer.Option(help="Size of a latent frame, rows x columns.", show_default="60x104")
     ] = None,
     pixels: Annotated[
-        str | None, typer.Option(help="Size in pixels instead, 8 to a latent, such as 480x832.")
+        str | None, typer.Option(help="Size in pixels instead, 8 per latent, such as 480x832.")
     ] = None,
     frames: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="Length of the example video in latent frames.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Of a baseline: paper (33 frames) or equal_tokens (as many as a packed arm).")
+        str,
+        typer.Option(
+            help="Protocol of a baseline: paper (33 frames) or equal_tokens (as many tokens as a packed arm)."
+        ),
     ] = "paper",
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     picture: Annotated[
         Path | None,
-        typer.Option(callback=file_to_write, help="Draw its structure into this .png or .svg instead."),
+        typer.Option(
+            callback=file_to_write,
+            help="Output file (.png or .svg) of a picture of the structure, drawn instead.",
+        ),
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option(help="Draw every NAME.png that a Markdown page shows, such as docs/recipes.md."),
+        typer.Option(
+            help="Markdown page, such as docs/recipes.md, whose NAME.png pictures are drawn instead."
+        ),
     ] = None,
 ) -> None:
-    """Show a recipe's levels, tokens, context length, order, plan, and which frame lands where.
+    """Show a recipe's levels, tokens, context length, order and plan, and the place of every frame.
 
     For example:
 
@@ -95,7 +103,7 @@ def _draws(
     *,
     json: bool,
 ) -> bool:
-    """Draw what is asked for, if anything."""
+    """Draw the requested pictures, if any; return whether there are any."""
     if (name is None) == (page is None):
         raise ValueError("give a NAME, such as td_f16k4f2k2f1k1_g9, or --page FILE.md")
     if sum((json, picture is not None, page is not None)) > 1:

@@ -1,4 +1,4 @@
-"""What `fp-lab explain` shows on a terminal."""
+"""Terminal output of `fp-lab explain`."""
 
 from rich.table import Table
 from rich.text import Text
@@ -22,9 +22,9 @@ def show(explanation: Explanation, made: Baseline | None, name: str) -> None:
     """Print levels, tokens, context length, order and plan.
 
     Args:
-        explanation: of a recipe.
-        made: the baseline whose recipe it is, if it is one's.
-        name: of the baseline.
+        explanation: explanation of a recipe.
+        made: baseline with this recipe, if it is one.
+        name: name of the baseline.
     """
     console = Console()
     if made is not None:

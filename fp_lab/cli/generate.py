@@ -32,17 +32,17 @@ def generate(
         str | None, typer.Option(help="Ablation name.", show_default="that of the run or the config")
     ] = None,
     config: Annotated[
-        str | None, typer.Option(help="Experiment to take settings from, such as released/framepack.")
+        str | None, typer.Option(help="Experiment file with settings, such as released/framepack.")
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="Picture to begin with.")] = None,
-    video: Annotated[Path | None, typer.Option(help="Clip to go on from.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to start from (image to video).")] = None,
+    video: Annotated[Path | None, typer.Option(help="Clip to extend.")] = None,
     prompt: Annotated[
         list[str] | None,
         typer.Option(
             "--prompt",
             "--caption",
-            help="What is to be seen and how it moves; again for each further scene, as 'it rests' or "
-            "'3s: it rests', or for each endpoint of a planned recipe.",
+            help="Text prompt, with motion; repeat for more scenes ('it rests' or '3s: it rests'), or for "
+            "the endpoints of a planned recipe.",
         ),
     ] = None,
     seed: Annotated[
@@ -50,8 +50,8 @@ def generate(
         typer.Option(
             min=0,
             max=MOST_SEED,
-            help="Of the noise; again for further videos. With neither picture, clip nor prompt also of a "
-            "true first frame of the run's data.",
+            help="Seed of the noise; repeat for more videos. Without picture, clip and prompt also the seed "
+            "of a true first frame of the run's data.",
             show_default="0",
         ),
     ] = None,
@@ -60,8 +60,8 @@ def generate(
         typer.Option(
             min=0.1,
             callback=positive,
-            help="Length, or of a clip's extension, at the frame rate evaluation.fps: the nearest whole "
-            "sections of the recipe (g9 of a video VAE: 36 frames each).",
+            help="Length of the video, or of a clip's extension, at the frame rate evaluation.fps; rounded "
+            "to whole sections of the recipe (g9 of a video VAE: 36 frames each).",
         ),
     ] = None,
     frames: Annotated[
@@ -69,7 +69,7 @@ def generate(
         typer.Option(
             min=2,
             max=MOST,
-            help="The same in latent frames, as it is; warned of where it is not whole sections.",
+            help="Exact length in latent frames; warns where it is not whole sections.",
             show_default="whole sections, about 64",
         ),
     ] = None,
@@ -81,23 +81,24 @@ def generate(
         ),
     ] = None,
     preview: Annotated[
-        bool, typer.Option("--preview", help="Write what there is after every section to NAME.preview.mp4.")
+        bool,
+        typer.Option("--preview", help="Write the video so far to NAME.preview.mp4 after every section."),
     ] = False,
     offload: Annotated[
         Literal["none", "parts", "blocks"],
         typer.Option(
-            help="To save memory of the device: transformer and VAE take turns (parts), or the transformer's "
-            "blocks do, too."
+            help="Offloading to save device memory: transformer and VAE take turns (parts), or also the "
+            "transformer's blocks (blocks)."
         ),
     ] = "none",
     out: Annotated[
         Path,
         typer.Option(
-            callback=file_to_write, help="The mp4 file; further seeds' have their number in the name."
+            callback=file_to_write, help="Output mp4 file; with several seeds, each is added to the name."
         ),
     ] = Path("generated.mp4"),
 ) -> None:
-    """Generate videos section by section; interrupted, the same command goes on.
+    """Generate videos section by section; interrupted, the same command continues.
 
     From a picture, a text or the end of a clip, by a trained run or a released model. For example:
 
@@ -182,7 +183,7 @@ def _opening(
     prompts: list[str],
     pixels: str | None,
 ) -> "Opening | None":
-    """What all videos begin with; None where each has the first frame that its seed stands for."""
+    """Opening of all videos; None where each begins with the first frame of its seed."""
     from fp_data.clips import probe
     from fp_lab.lab.sampling import start as openings
 

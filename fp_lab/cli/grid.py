@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from fp_lab.lab.grids.grid import Grid
 
 INTERRUPTED = 130
-REPLACE_HELP = "Replace earlier results of other settings instead of going beside them."
-REDO_HELP = "Do all stages again, in place, though they are done."
+REPLACE_HELP = "Replace earlier results of other settings instead of keeping both."
+REDO_HELP = "Repeat all stages in place, also finished ones."
 
 
 def grid(
     file: Annotated[
         str,
         typer.Argument(
-            help="Grid file or a folder of them, or the name of either under experiments/grids such as demo."
+            help="Grid file or folder of grids, or its name under experiments/grids, such as demo."
         ),
     ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="Settings for every arm, and the grid's seeds and name."
+            metavar="[KEY=VALUE]...", help="Settings of every arm, and the grid's seeds and name."
         ),
     ] = None,
     dry_run: Annotated[
@@ -46,26 +46,32 @@ def grid(
         ),
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try arms again that failed before.")
+        bool, typer.Option("--retry-failed", help="Retry arms that failed before.")
     ] = False,
     efficiency: Annotated[
         bool,
-        typer.Option("--efficiency", help="Then measure batch and time efficiency, arms in turn."),
+        typer.Option("--efficiency", help="Measure batch and time efficiency of the arms at the end."),
     ] = False,
-    engine: Annotated[str, typer.Option(help="Where arms are done: local, ray or slurm.")] = "local",
+    engine: Annotated[str, typer.Option(help="Engine that runs the arms: local, ray or slurm.")] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST, help="Arms at once.", show_default="as many as cores and memory allow"),
+        typer.Option(
+            min=1, max=MOST, help="Number of parallel arms.", show_default="as many as cores and memory allow"
+        ),
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="KEY=VALUE", help="Of the engine, such as slurm_partition=gpu."),
+        typer.Option(
+            "--option",
+            metavar="KEY=VALUE",
+            help="Option of the engine, such as slurm_partition=gpu; repeat for more.",
+        ),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help=REPLACE_HELP)] = False,
     redo: Annotated[bool, typer.Option("--redo", help=REDO_HELP)] = False,
     runs: Annotated[Path, typer.Option(callback=folder_to_write, help="Folder of runs.")] = Path("runs"),
 ) -> None:
-    """Run a grid: what is done is found again, what is missing is done, then all arms are compared.
+    """Run a grid: finished arms are reused, missing ones run, then all arms are compared.
 
     For example:
 
@@ -113,14 +119,14 @@ def grid(
 
 @dataclass(frozen=True)
 class _Where:
-    """Where arms are done, as the command line says it."""
+    """Engine and its options, from the command line."""
 
     engine: str
     workers: int | None
     options: Mapping[str, str]
 
     def make(self, grid: "Grid", runs: Path) -> "Engine":
-        """The engine; what it is asked for is checked, nothing is begun."""
+        """Make the engine; its options are checked, nothing is started."""
         from fp_lab.lab.grids.engines import make_engine
 
         return make_engine(self.engine, self.at_once(grid), runs / "cache", self.options)
@@ -136,7 +142,7 @@ class _Where:
 def _run(
     grid: "Grid", runs: Path, where: _Where, asked: "Options", replace: bool, console: Console
 ) -> dict[str, str]:
-    """Run a grid and show its end; labels of the arms that failed, with the reason."""
+    """Run a grid and show its end; return labels of failed arms, with the reason."""
     from fp_lab.lab.grids.run_grid import run_grid
 
     try:
@@ -168,7 +174,7 @@ def _end_failed(failed: Mapping[str, str], arms: int, console: Console) -> NoRet
 
 
 def end_halted(reason: str, console: Console) -> NoReturn:
-    """The folder of runs cannot be written to."""
+    """Stop, as the folder of runs cannot be written to."""
     console.print(
         f"Stopped: {reason}. What is finished is kept; put that right and call the same command again.",
         style="red",
@@ -180,7 +186,7 @@ def end_halted(reason: str, console: Console) -> NoReturn:
 
 
 def key_values(texts: Sequence[str]) -> dict[str, str]:
-    """``KEY=VALUE`` texts by their key."""
+    """Parse ``KEY=VALUE`` texts into values by key."""
     for text in texts:
         if "=" not in text or text.startswith("="):
             raise ValueError(f"--option: got {text!r}, expected KEY=VALUE such as slurm_partition=gpu")

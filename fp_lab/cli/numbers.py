@@ -1,4 +1,4 @@
-"""Numbers of the command line."""
+"""Checks of numbers on the command line."""
 
 import math
 
@@ -10,7 +10,7 @@ __all__ = ["MOST", "MOST_SEED", "MOST_THREADS", "positive"]
 
 
 def positive(number: float | None) -> float | None:
-    """Refuse what is no length, rate or amount: NaN, infinity, 0 and less; None is let through."""
+    """Check that a length, rate or amount is finite and above 0; None is allowed."""
     if number is not None and not 0 < number < math.inf:
         raise typer.BadParameter(f"got {number}, expected a finite number above 0")
     return number

@@ -1,4 +1,4 @@
-"""Places of results on the command line, refused as soon as they are read."""
+"""Checks of output paths on the command line, as soon as they are read."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from fp_lab.lab.files.places import check_file, check_folder
 
 
 def folder_to_write(option: TyperOption, folder: Path | None) -> Path | None:
-    """A folder that can be written to or made; None is let through."""
+    """Check that a folder can be written to or created; None is allowed."""
     return None if folder is None else check_folder(option.opts[0], folder)
 
 
 def file_to_write(option: TyperOption, file: Path | None) -> Path | None:
-    """A file whose folder can be written to or made; None is let through."""
+    """Check that a file's folder can be written to or created; None is allowed."""
     return None if file is None else check_file(option.opts[0], file)

@@ -17,38 +17,44 @@ def plan(
         list[str] | None,
         typer.Argument(
             metavar="MODEL...",
-            help="hunyuan-video, wan-1.3b, wan-14b, wan-14b-i2v, or the paper's base, lite, extended.",
+            help="Models: hunyuan-video, wan-1.3b, wan-14b, wan-14b-i2v; the paper's base, lite, extended.",
             show_default="base lite extended",
         ),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Ablation name of the packed section.", show_default="the model's own")
     ] = None,
-    pixels: Annotated[str, typer.Option(help="Height x width.")] = "480x832",
+    pixels: Annotated[str, typer.Option(help="Size of the video, height x width in pixels.")] = "480x832",
     frames: Annotated[int, typer.Option(min=1, max=MOST, help="Latent frames of the full sequence.")] = 33,
-    cards: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many.")] = 8,
+    cards: Annotated[int, typer.Option(min=1, max=MOST, help="Largest number of cards.")] = 8,
     memory_gb: Annotated[float, typer.Option(callback=positive, help="Memory of a card, GiB.")] = 80.0,
     tflops: Annotated[
-        float, typer.Option(callback=positive, help="Dense bfloat16 peak of a card; 312 is an A100's.")
+        float,
+        typer.Option(callback=positive, help="Peak of a card, dense bfloat16 TFLOP/s; 312 for an A100."),
     ] = 312.0,
     utilisation: Annotated[
-        float, typer.Option(max=1, callback=positive, help="Share of the peak that is reached.")
+        float, typer.Option(max=1, callback=positive, help="Reached share of the peak.")
     ] = 0.4,
-    method: Annotated[Method, typer.Option(help="What is trained.")] = "lora",
-    rank: Annotated[int, typer.Option(min=1, max=MOST, help="Of LoRA.")] = 16,
-    sharding: Annotated[Sharding, typer.Option(help="What is divided among the cards.")] = "fsdp",
-    checkpointing: Annotated[bool, typer.Option(help="Do each block again in the backward pass.")] = True,
-    samples: Annotated[int, typer.Option(min=1, max=MOST, help="That the hours are about.")] = 100_000,
-    steps: Annotated[int, typer.Option(min=1, max=MOST, help="Of the solver that makes videos.")] = 25,
+    method: Annotated[Method, typer.Option(help="Trained weights: full model or LoRA.")] = "lora",
+    rank: Annotated[int, typer.Option(min=1, max=MOST, help="Rank of LoRA.")] = 16,
+    sharding: Annotated[
+        Sharding, typer.Option(help="Way of dividing the training state among cards.")
+    ] = "fsdp",
+    checkpointing: Annotated[bool, typer.Option(help="Recompute each block in the backward pass.")] = True,
+    samples: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Number of training samples behind the hours.")
+    ] = 100_000,
+    steps: Annotated[int, typer.Option(min=1, max=MOST, help="Number of solver steps for generation.")] = 25,
     guided: Annotated[
         bool | None,
         typer.Option(
-            help="Classifier-free guidance: two calls a step.", show_default="as the model was released"
+            help="Classifier-free guidance, with two calls per step.",
+            show_default="as the model was released",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Plan parameters, FLOPs, memory, batches, hours and videos of the real models, without loading any.
+    """Plan parameters, FLOPs, memory, batches, hours and generation of the real models, without loading them.
 
     A packed section is compared with full-sequence diffusion. For example:
 

@@ -1,4 +1,4 @@
-"""``fp-lab pretrain`` and ``fp-lab codec train``: make the models that are shipped."""
+"""``fp-lab pretrain`` and ``fp-lab codec train``: training of the shipped models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as steps=200.")
 ]
 
-codec_app = typer.Typer(no_args_is_help=True, help="Train the codec: pixels to latents and back.")
+codec_app = typer.Typer(no_args_is_help=True, help="Train the codec between pixels and latents.")
 
 
 def pretrain(
@@ -22,10 +22,11 @@ def pretrain(
     ] = "pretrain/base",
     overrides: Overrides = None,
     to: Annotated[
-        Path, typer.Option(callback=folder_to_write, help="Folder of the model and its checkpoints.")
+        Path, typer.Option(callback=folder_to_write, help="Output folder of the model and its checkpoints.")
     ] = Path("runs/base"),
     runs: Annotated[
-        Path, typer.Option(callback=folder_to_write, help="Folder whose cache holds the encoded videos.")
+        Path,
+        typer.Option(callback=folder_to_write, help="Folder of runs whose cache holds the encoded videos."),
     ] = Path("runs"),
 ) -> None:
     """Train the base that arms fine-tune from; interrupted, the same command continues.
@@ -51,11 +52,11 @@ def train(
         str, typer.Argument(help="Settings file, or its name under experiments/.")
     ] = "pretrain/codec",
     overrides: Overrides = None,
-    to: Annotated[Path, typer.Option(callback=folder_to_write, help="Folder of the codec.")] = Path(
+    to: Annotated[Path, typer.Option(callback=folder_to_write, help="Output folder of the codec.")] = Path(
         "runs/codec"
     ),
 ) -> None:
-    """Train a codec on the worlds and on the real clips (fetched when missing); interrupted, it continues.
+    """Train a codec on the worlds and real clips (fetched when missing); interrupted, it continues.
 
     For example:
 

@@ -1,4 +1,4 @@
-"""``fp-lab probe train``: make the network that reads videos of the synthetic world without ground truth."""
+"""``fp-lab probe train``: training of the probe, which scores synthetic videos without ground truth."""
 
 import shlex
 from pathlib import Path
@@ -19,14 +19,15 @@ probe_app = typer.Typer(
 def train(
     to: Annotated[
         Path,
-        typer.Option(callback=folder_to_write, help="Folder of the probe; one that is there is replaced."),
+        typer.Option(callback=folder_to_write, help="Output folder; an existing probe is replaced."),
     ] = Path("runs/probe"),
     steps: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Optimiser steps.", show_default="as shipped")
+        int | None,
+        typer.Option(min=1, max=MOST, help="Number of optimiser steps.", show_default="as shipped"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of all randomness.")] = 0,
 ) -> None:
-    """Train the probe on renders with known damage and measure it on others; about three minutes.
+    """Train the probe on renders with known damage and test it on held-out ones; about three minutes.
 
     For example:
 

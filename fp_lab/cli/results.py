@@ -1,4 +1,4 @@
-"""``fp-lab results GRID...``: the page of a grid's results, and the file that it can be drawn from again."""
+"""``fp-lab results GRID...``: page of a grid's results, and a file to redraw it from."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +12,18 @@ def results(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="GRID...", help="Folders of finished grids, or .parquet files that this command has made."
+            metavar="GRID...", help="Folders of finished grids, or .parquet files of this command."
         ),
     ],
     to: Annotated[
         Path | None,
         typer.Option(
-            callback=folder_to_write, help="Folder of the pages; by default docs/results, of a file its own."
+            callback=folder_to_write,
+            help="Output folder; by default docs/results, or for a file its own folder.",
         ),
     ] = None,
 ) -> None:
-    """Write one page per grid with its tables, plots and claims, and the values behind it as a small file.
+    """Write one page per grid with tables, plots and claims, and the values behind it as a small file.
 
     Such as: fp-lab results runs/table1 runs/memory --to docs/results
 

@@ -17,20 +17,22 @@ def track(
         str | None,
         typer.Option(
             metavar="FAMILY/SCORE[.drift]",
-            help="Choose the best checkpoint by this figure.",
+            help="Metric to choose the best checkpoint by.",
             show_default="the runs' track.best",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=folder_to_write, help="Folder of the page.", show_default="track/ in the grid's folder"
+            callback=folder_to_write,
+            help="Output folder of the page.",
+            show_default="track/ in the grid's folder",
         ),
     ] = None,
 ) -> None:
-    """Follow scores and drift over a training: what is missing is scored, then all of it is shown.
+    """Track scores and drift over a training: missing checkpoints are scored, then all are shown.
 
-    Checkpoints are kept by a training with track.every=N; see docs/tracking.md.
+    A training with track.every=N keeps checkpoints; see docs/tracking.md.
 
     For example:
 

@@ -1,4 +1,4 @@
-"""``fp-lab train CONFIG``: train one arm."""
+"""``fp-lab train CONFIG``: training of one arm."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,9 +1,9 @@
-"""The command that the user typed."""
+"""Command line of the user."""
 
 import shlex
 import sys
 
 
 def typed_command() -> str:
-    """As it was typed, whatever way the program was found: it begins with ``fp-lab``."""
+    """Return the command as typed, beginning with ``fp-lab`` however the program was found."""
     return shlex.join(["fp-lab", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""``fp-lab weights``: the networks that metrics use, brought and checked."""
+"""``fp-lab weights``: fetching and checking of the networks that metrics use."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,14 +9,16 @@ from fp_lab.cli.console import Console
 
 Family = Literal["offline", "paper"]
 
-app = typer.Typer(no_args_is_help=True, help="Bring the networks that metrics use, show which are there.")
+app = typer.Typer(no_args_is_help=True, help="Fetch the networks that metrics use, list installed ones.")
 
 
 @app.command("list")
 def show(
-    family: Annotated[Family | None, typer.Option(help="Only those that this family needs.")] = None,
+    family: Annotated[
+        Family | None, typer.Option(help="Show only the weights that this family needs.")
+    ] = None,
 ) -> None:
-    """Show which weights there are, what they may be used under, and whether they are here.
+    """List the weights with their licence, and whether they are installed.
 
     For example:
 
@@ -36,17 +38,17 @@ def show(
 
 @app.command()
 def get(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which weights.")] = None,
-    family: Annotated[Family | None, typer.Option(help="All that this family needs.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of every family.")] = False,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of weights.")] = None,
+    family: Annotated[Family | None, typer.Option(help="Fetch all weights that this family needs.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Fetch the weights of all families.")] = False,
     file: Annotated[
         Path | None,
         typer.Option(
-            "--from", exists=True, dir_okay=False, help="Take in this file, brought by other means."
+            "--from", exists=True, dir_okay=False, help="Install this file, downloaded by other means."
         ),
     ] = None,
 ) -> None:
-    """Bring weights, checked by sha256; what is there already is left alone.
+    """Fetch weights, checked by sha256; existing files stay.
 
     For example:
 
@@ -76,8 +78,8 @@ def get(
 
 
 @app.command()
-def where(name: Annotated[str, typer.Argument(help="Which weights.")]) -> None:
-    """Print the path of weights that are here.
+def where(name: Annotated[str, typer.Argument(help="Names of weights.")]) -> None:
+    """Print the path of installed weights.
 
     For example:
 

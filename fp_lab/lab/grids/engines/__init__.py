@@ -1,4 +1,4 @@
-"""Where the arms of a grid are done: here, in local processes, on a Ray cluster, by SLURM."""
+"""Engines that run the arms of a grid: in this process, in local processes, on a Ray cluster, by SLURM."""
 
 from fp_lab.lab.grids.engines.choose import ENGINES, make_engine
 from fp_lab.lab.grids.engines.engine import ATTEMPTS, Engine

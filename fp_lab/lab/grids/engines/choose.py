@@ -1,4 +1,4 @@
-"""Engines by their name, as the command line has them."""
+"""Choice of an engine by its name on the command line."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,16 +8,16 @@ from fp_lab.lab.grids.engines.in_process import InProcess
 
 
 def make_engine(name: str, workers: int | None, cache: Path, options: Mapping[str, str]) -> Engine:
-    """An engine.
+    """Make an engine.
 
     Args:
-        name: one of `ENGINES`.
-        workers: arms at once; None: the engine's usual number.
-        cache: what arms have in common on disk.
-        options: of the engine.
+        name: name of the engine, one of `ENGINES`.
+        workers: number of parallel arms; None: the engine's default.
+        cache: folder of materials that arms share.
+        options: options of the engine.
 
     Raises:
-        ValueError: an unknown engine or option, or a package that is missing.
+        ValueError: the engine or an option is unknown, or a package is missing.
     """
     if name not in ENGINES:
         raise ValueError(f"--engine: got {name!r}, expected one of {', '.join(ENGINES)}")

@@ -1,4 +1,4 @@
-"""What an engine is: something that takes jobs and tells, some time later, how they ended."""
+"""Engines: interfaces that take jobs and later return their outcomes."""
 
 import time
 from abc import ABC, abstractmethod
@@ -12,14 +12,14 @@ from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runtime.reporter import Reporter
 
 ATTEMPTS = 3
-"""How often a job is begun whose workers are lost (killed, out of memory, a node gone)."""
+"""Number of attempts for a job whose workers are lost (killed, out of memory, a node gone)."""
 _LOOK_EVERY = 0.2  # seconds
 
 Handle = TypeVar("Handle")
 
 
 class Engine(ABC):
-    """Where the arms of a grid are done. The figures do not depend on it."""
+    """Engine that runs the arms of a grid. The results do not depend on it."""
 
     @property
     @abstractmethod
@@ -28,30 +28,30 @@ class Engine(ABC):
 
     @abstractmethod
     def submit(self, job: Job, reporter: Reporter) -> None:
-        """Take a job; the reporter hears how it goes, in this process."""
+        """Take a job; the reporter is called with its progress, in this process."""
 
     @abstractmethod
     def ended(self) -> list[tuple[Job, Outcome]]:
-        """Jobs that have ended since the last call; waits a moment for one."""
+        """Return jobs that have ended since the last call; waits a moment for one."""
 
     @abstractmethod
     def close(self) -> None:
-        """Stop whatever still runs."""
+        """Stop all running jobs."""
 
     def __enter__(self) -> "Engine":
-        """Begin what the engine needs; making one has only checked its options."""
+        """Start what the engine needs; its constructor only checks options."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop whatever still runs."""
+        """Stop all running jobs."""
         self.close()
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker of a job is gone, and has not said how the job ended."""
+    """The worker of a job is gone without an outcome."""
 
     reason: str
 
@@ -65,10 +65,10 @@ class _Running(Generic[Handle]):
 
 
 class RemoteEngine(Engine, Generic[Handle]):
-    """An engine whose workers are other processes: it hears of them through their journals.
+    """An engine with workers in other processes, which report through journals.
 
     Args:
-        slots: jobs that may be submitted at once; None without bound.
+        slots: number of jobs that may be submitted at once; None without bound.
     """
 
     def __init__(self, slots: int | None) -> None:
@@ -77,11 +77,11 @@ class RemoteEngine(Engine, Generic[Handle]):
 
     @abstractmethod
     def _start(self, job: Job) -> Handle:
-        """Have a job done somewhere, by `fp_lab.lab.grids.engines.journaled.run_journaled_job`."""
+        """Start a job elsewhere, by `fp_lab.lab.grids.engines.journaled.run_journaled_job`."""
 
     @abstractmethod
     def _look(self, handle: Handle) -> Outcome | Lost | None:
-        """How a job has ended; None while it runs."""
+        """Return the outcome of a job; None while it runs."""
 
     @property
     def free(self) -> bool:
@@ -89,12 +89,12 @@ class RemoteEngine(Engine, Generic[Handle]):
         return self._slots is None or len(self._running) < self._slots
 
     def submit(self, job: Job, reporter: Reporter) -> None:
-        """Start a job and listen to its journal."""
+        """Start a job and read its journal."""
         reader = JournalReader(job.folder, reporter)
         self._running.append(_Running(job, reader, self._start(job)))
 
     def ended(self) -> list[tuple[Job, Outcome]]:
-        """Play all journals; start again what was lost."""
+        """Play all journals; restart lost jobs."""
         time.sleep(_LOOK_EVERY)
         found = []
         for running in list(self._running):

@@ -1,4 +1,4 @@
-"""One arm after another in this process."""
+"""Engine that runs one arm after another in this process."""
 
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class InProcess(Engine):
-    """Does a job when it is asked how it ended.
+    """Runs each job when its outcome is requested.
 
     Args:
-        cache: what arms have in common on disk.
+        cache: folder of materials that arms share.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -32,15 +32,15 @@ class InProcess(Engine):
 
     @property
     def free(self) -> bool:
-        """Whether nothing waits."""
+        """Whether no job waits."""
         return self._waiting is None
 
     def submit(self, job: Job, reporter: Reporter) -> None:
-        """Keep a job."""
+        """Store a job."""
         self._waiting = job, reporter
 
     def ended(self) -> list[tuple[Job, Outcome]]:
-        """Do the job that waits."""
+        """Run the waiting job."""
         if self._waiting is None:
             return []
         from fp_lab.lab.runs.arm import work  # slow to import
@@ -51,4 +51,4 @@ class InProcess(Engine):
             return [(job, work(job, self._materials, reporter))]
 
     def close(self) -> None:
-        """Nothing runs between two calls."""
+        """Do nothing, as no job runs between two calls."""

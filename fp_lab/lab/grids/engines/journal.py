@@ -1,4 +1,4 @@
-"""What a run tells of itself, through a file in its folder: its worker may be another process."""
+"""Journal of a run: reports through a file in its folder, as its worker may be another process."""
 
 import json
 import time
@@ -17,7 +17,7 @@ _WRITE_EVERY = 0.5  # seconds
 
 
 class Journal(Reporter):
-    """Writes what it hears, one JSON line each, into the journal of a run folder, which begins anew."""
+    """Writes reports as JSON lines into a new journal in a run folder."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -27,41 +27,41 @@ class Journal(Reporter):
         self._written = 0.0
 
     def __enter__(self) -> "Journal":
-        """Nothing to do: the file is open."""
+        """Return the journal, whose file is open already."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what waits and close the file."""
+        """Write the rest and close the file."""
         self._write_waiting()
         self._file.close()
 
     def started(self) -> None:
-        """The arm is begun."""
+        """Report the start of the arm."""
         self._write("started", [])
 
     def begin(self, stage: str, total: int) -> None:
-        """A piece of work begins."""
+        """Report the begin of a stage."""
         self._write_waiting()
         self._write("begin", [stage, total])
 
     def advance(self, done: int, note: str = "") -> None:
-        """Only the newest of these is worth a line."""
+        """Report progress; only the newest one is written."""
         self._waiting["advance"] = [done, note]
         self._write_now_and_then()
 
     def trained(self, step: Step) -> None:
-        """A training step."""
+        """Report a training step."""
         self._waiting.setdefault("trained", []).append(asdict(step))
         self._write_now_and_then()
 
     def machine(self, figures: Mapping[str, float]) -> None:
-        """How busy the machine is."""
+        """Report system metrics."""
         self._write("machine", [dict(figures)])
 
     def say(self, line: str) -> None:
-        """Something worth a line."""
+        """Report a line of text."""
         self._write("say", [line])
 
     def _write_now_and_then(self) -> None:
@@ -82,11 +82,11 @@ class Journal(Reporter):
 
 
 class JournalReader:
-    """Plays a journal into a reporter, as far as it has been written.
+    """Plays a journal to a reporter, as far as it has been written.
 
     Args:
-        folder: of the run.
-        reporter: that hears of it.
+        folder: folder of the run.
+        reporter: receiver of the reports.
     """
 
     def __init__(self, folder: Path, reporter: Reporter) -> None:
@@ -97,7 +97,7 @@ class JournalReader:
         self._read = 0
 
     def play(self) -> None:
-        """Tell the reporter all lines that are complete and new."""
+        """Pass all complete new lines to the reporter."""
         if not self._path.is_file():
             return
         with self._path.open("rb") as file:

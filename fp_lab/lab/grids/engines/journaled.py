@@ -1,4 +1,4 @@
-"""A job in a process of its own: what it does is heard through its journal."""
+"""A job in a separate process, reported through its journal."""
 
 from fp_lab.lab.grids.engines.journal import Journal
 from fp_lab.lab.materials.materials import Materials
@@ -8,11 +8,11 @@ from fp_lab.lab.runtime.system_metrics import watching
 
 
 def run_journaled_job(job: Job, materials: Materials | None = None) -> Outcome:
-    """Do a job, and write a journal of it into its folder.
+    """Run a job, and write a journal of it into its folder.
 
     Args:
-        job: the arm.
-        materials: of the process, where it does several jobs.
+        job: job to run.
+        materials: materials of the process, where it runs several jobs.
     """
     with Journal(job.folder) as journal, watching(journal):
         return work(job, materials or Materials(job.cache, journal), journal)

@@ -1,4 +1,4 @@
-"""Several arms at once, in processes of this machine that last as long as the grid."""
+"""Engine that runs several arms at once, in processes that last as long as the grid."""
 
 import multiprocessing
 import signal
@@ -21,14 +21,14 @@ from fp_lab.lab.runtime.process_pool import available_cores, exit_with_parent
 from fp_lab.lab.runtime.reporter import Reporter
 
 _MEMORY_OF_AN_ARM = 1.6e9
-"""Bytes that an arm over a base of fp_lab's own needs at most: measured 1.3 GB at its largest."""
+"""Upper bound of the memory of an arm over fp_lab's own base, bytes: measured 1.3 GB at most."""
 
 
 def workers_that_fit(arms: Sequence[ExperimentConfig]) -> int:
-    """How many arms this machine can do at once without one slowing another.
+    """Number of arms that this machine can run at once without slowing each other.
 
-    As many as it has cores for their threads and memory for their models; one where an arm runs on a GPU or
-    starts from a transformer in diffusers' format.
+    Limited by cores for their threads and memory for their models; 1 where an arm runs on a GPU or starts
+    from a transformer in diffusers' format.
     """
     if any(
         device_of(arm).type != "cpu" or uses_diffusers_backbone(arm) or arm.training.ranks > 1 for arm in arms
@@ -46,11 +46,11 @@ class _Worker:
 
 
 class Local(RemoteEngine[_Worker]):
-    """Processes that do a job each, one after another.
+    """Processes that each run one job after another.
 
     Args:
-        workers: how many; how many threads each one uses is part of an arm's config.
-        cache: what arms have in common on disk.
+        workers: number of processes; the number of threads of each is part of an arm's config.
+        cache: folder of materials that arms share.
     """
 
     def __init__(self, workers: int, cache: Path) -> None:
@@ -78,7 +78,7 @@ class Local(RemoteEngine[_Worker]):
         return outcome
 
     def close(self) -> None:
-        """Idle workers go home; busy ones are killed: what they have written stays, and is continued from."""
+        """End idle workers and kill busy ones; their files stay and are resumed from."""
         for worker in self._busy:
             worker.process.kill()
         for worker in (*self._busy, *self._idle):
@@ -103,7 +103,7 @@ class Local(RemoteEngine[_Worker]):
 
 
 def _serve(pipe: Connection, cache: Path) -> None:
-    """A worker: does jobs until nobody sends any."""
+    """Run jobs in a worker until none is sent."""
     exit_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grid, which ends its workers
     materials = Materials(cache, Reporter())

@@ -1,4 +1,4 @@
-"""Arms on a Ray cluster: an existing one, or one that Ray begins on this machine.
+"""Engine that runs arms on a Ray cluster: an existing one, or a new one on this machine.
 
 The folder of runs has to be on a file system that all nodes share, under the same path.
 https://docs.ray.io/en/latest/ray-core/fault-tolerance.html
@@ -18,15 +18,15 @@ _OPTIONS = ("address", "num_gpus")
 
 
 class RayCluster(RemoteEngine[Any]):
-    """Each arm is a Ray task with the CPUs that its config names as threads.
+    """Runs each arm as a Ray task with as many CPUs as its config has threads.
 
     Args:
-        workers: arms at once; None: as many as Ray finds room for.
+        workers: number of parallel arms; None: as many as Ray has resources for.
         options: ``address`` of a cluster (by default ``RAY_ADDRESS``, else a new one on this machine) and
             ``num_gpus`` per arm (by default one for each device of an arm with ``accelerator: gpu``).
 
     Raises:
-        ValueError: Ray is not installed, or an unknown option or value.
+        ValueError: Ray is not installed, or an option or value is unknown.
     """
 
     def __init__(self, workers: int | None, options: Mapping[str, str]) -> None:
@@ -47,7 +47,7 @@ class RayCluster(RemoteEngine[Any]):
         self._work = ray.remote(max_calls=0, max_retries=0)(run_journaled_job)
 
     def __enter__(self) -> Engine:
-        """Join the cluster, or begin one."""
+        """Join the cluster, or start one."""
         self._mine = not self._ray.is_initialized()
         if self._mine:
             self._ray.init(
@@ -77,7 +77,7 @@ class RayCluster(RemoteEngine[Any]):
         return outcome
 
     def close(self) -> None:
-        """Cancel what runs; leave a cluster that was there before."""
+        """Cancel running tasks; leave an existing cluster running."""
         for running in self._running:
             self._ray.cancel(running.handle, force=True)
         self._running = []
@@ -96,6 +96,6 @@ def _number_of_gpus(text: str) -> float:
 
 
 def _environment() -> dict[str, str]:
-    """Variables that workers need as this process has them."""
+    """Environment variables that workers need from this process."""
     names = ("FP_LAB_CACHE", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "PYTHONPATH")
     return {name: os.environ[name] for name in names if name in os.environ}

@@ -1,4 +1,4 @@
-"""Arms as SLURM jobs, submitted by submitit. https://github.com/facebookincubator/submitit."""
+"""Engine that runs arms as SLURM jobs, submitted by submitit. https://github.com/facebookincubator/submitit."""
 
 import pickle
 import subprocess
@@ -18,30 +18,30 @@ _ENDED = (
     *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"),
     *("REVOKED", "FINISHED", "INTERRUPTED", "NO"),  # the last three are submitit's own, of local jobs
 )
-"""First words of the states in which a job has ended, https://slurm.schedmd.com/job_state_codes.html."""
+"""First words of the states of ended jobs, https://slurm.schedmd.com/job_state_codes.html."""
 _ALIVE = (
     *("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING"),
     *("STAGE_OUT", "PREEMPTED", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
 )
-"""Those in which it has not."""
+"""First words of the states of jobs that have not ended."""
 
 
 class Slurm(RemoteEngine[Any]):
-    """Each arm is a job of one task with the CPUs that its config names as threads.
+    """Runs each arm as a job of one task with as many CPUs as its config has threads.
 
-    The folder of runs has to be on a file system that all nodes share. A job has ended when it has left its
-    outcome there, or when SLURM names a state that says so. Where SLURM says nothing of a job that anybody
-    understands, for longer than a job may take (``timeout_min``), the job is lost.
+    The folder of runs has to be on a file system that all nodes share. A job has ended when its outcome is
+    there, or when SLURM reports an end state. A job without a known state for longer than it may take
+    (``timeout_min``) is lost.
 
     Args:
-        workers: jobs that are submitted at once; None: all arms.
-        folder: for submitit's logs.
-        options: of submitit's ``AutoExecutor.update_parameters``, such as ``timeout_min``, ``mem_gb``,
-            ``slurm_partition``, ``gpus_per_node``; and ``cluster``: ``slurm`` (the default) or ``local``,
-            which runs jobs as processes of this machine, to try it out.
+        workers: number of jobs submitted at once; None: all arms.
+        folder: folder of submitit's logs.
+        options: options of submitit's ``AutoExecutor.update_parameters``, such as ``timeout_min``,
+            ``mem_gb``, ``slurm_partition``, ``gpus_per_node``; and ``cluster``: ``slurm`` (the default) or
+            ``local``, which runs jobs as processes of this machine, to try it out.
 
     Raises:
-        ValueError: submitit is not installed, there is no SLURM, or an option that submitit does not know.
+        ValueError: submitit is not installed, there is no SLURM, or submitit does not know an option.
     """
 
     def __init__(self, workers: int | None, folder: Path, options: Mapping[str, str]) -> None:
@@ -77,7 +77,7 @@ class Slurm(RemoteEngine[Any]):
         return outcome
 
     def _state(self, handle: Any) -> str:
-        """First word of a job's state; empty where no answer, or one that cannot be read, has come."""
+        """First word of a job's state; empty without a readable answer."""
         now = time.monotonic()
         if now < self._ask_again:
             return ""
@@ -93,7 +93,7 @@ class Slurm(RemoteEngine[Any]):
         return state
 
     def _doubt(self, handle: Any, state: str) -> Lost | None:
-        """A job that has not ended, as far as is known: lost where nothing is known for too long."""
+        """Check a job that seems unfinished: it is lost where nothing is known for too long."""
         now = time.monotonic()
         if state in _ALIVE or handle.job_id not in self._heard:
             self._heard[handle.job_id] = now
@@ -104,7 +104,7 @@ class Slurm(RemoteEngine[Any]):
         return Lost(f"SLURM has said nothing of job {handle.job_id} for {self._patience / 60:.0f} min")
 
     def close(self) -> None:
-        """Cancel the jobs that still wait or run."""
+        """Cancel waiting and running jobs."""
         for running in self._running:
             with suppress(OSError, subprocess.SubprocessError):  # the others are cancelled all the same
                 running.handle.cancel()

@@ -1,1 +1,1 @@
-"""Pictures of what a name means: calls of the sampler, attention masks."""
+"""Pictures of ablation names: calls of the sampler, attention masks."""

@@ -1,4 +1,4 @@
-"""Pictures of the alternative architectures: the frames of a call, their noise, and who reads whom."""
+"""Pictures of the alternative architectures: frames of a call, their noise, and the attention mask."""
 
 from pathlib import Path
 
@@ -31,14 +31,14 @@ _READ = {
 
 
 def draw_reading(shown: Reading, path: Path) -> Path:
-    """Draw the video as one call sees it, and its mask: rows are queries, columns keys.
+    """Draw the video as seen by one call, and its mask: rows are queries, columns keys.
 
     Args:
-        shown: of `fp_lab.explain.masks.reading`.
-        path: of a ``.png`` or ``.svg``.
+        shown: reading by `fp_lab.explain.masks.reading`.
+        path: path of a ``.png`` or ``.svg``.
 
     Raises:
-        ValueError: Another kind of file.
+        ValueError: The file is of another kind.
     """
     passes = len(shown.noises)
     side = min(_CELL * len(shown.blocks), _MASK)
@@ -62,7 +62,7 @@ def _said(shown: Reading, noise: float) -> str:
 
 
 def _frames(axes: Axes, shown: Reading, noise: float) -> None:
-    """All frames of the video, below what is said of the history."""
+    """Draw all frames of the video, below the caption of the history."""
     wide = _WIDE / shown.length
     kernels = {frame: block.kernel for block in shown.blocks[:-1] for frame in block.frames}
     section = shown.blocks[-1].frames
@@ -80,7 +80,7 @@ def _frames(axes: Axes, shown: Reading, noise: float) -> None:
 
 
 def _mask(axes: Axes, shown: Reading, noise: float) -> None:
-    """Blocks that read each other; a key has the colour of its noise, that of the section is green."""
+    """Draw blocks that read each other; keys have their noise's colour, those of the section are green."""
     count = len(shown.blocks)
     for query, row in enumerate(shown.reads):
         for key, reads in enumerate(row):

@@ -1,4 +1,4 @@
-"""The picture of any name, and all pictures that a page shows."""
+"""Drawing of the picture of a name, and of all pictures of a page."""
 
 import re
 from collections.abc import Iterator
@@ -25,16 +25,16 @@ def draw(
     """Draw the calls of an ablation name, or the context and mask of a baseline.
 
     Args:
-        name: An ablation name, or a key of `fp_lab.baselines.BASELINES`.
-        path: Of a ``.png`` or ``.svg``.
-        height: Latent rows.
-        width: Latent columns.
-        frames: Length of the example video in latent frames; a baseline's has always the same.
-        protocol: Of a baseline.
+        name: Ablation name, or key of `fp_lab.baselines.BASELINES`.
+        path: Path of a ``.png`` or ``.svg``.
+        height: Number of latent rows.
+        width: Number of latent columns.
+        frames: Length of the example video in latent frames; fixed for baselines.
+        protocol: Protocol of a baseline.
 
     Raises:
         RecipeError: The name cannot be read.
-        ValueError: Another kind of file, or a size or length without meaning.
+        ValueError: The file is of another kind, or a size or length is invalid.
     """
     if name in BASELINES:
         return draw_reading(reading(name, height, width, protocol), path)
@@ -42,16 +42,16 @@ def draw(
 
 
 def linked(page: Path) -> tuple[Path, ...]:
-    """The pictures that a Markdown page shows, each once, in order."""
+    """List the pictures of a Markdown page, each once, in order."""
     links = [unquote(link) for link in _IMAGE.findall(page.read_text(encoding="utf-8"))]
     return tuple(page.parent / link for link in dict.fromkeys(links))
 
 
 def draw_page(page: Path) -> Iterator[Path]:
-    """Draw every picture that a Markdown page shows; ``NAME.png`` is the picture of NAME.
+    """Draw every picture of a Markdown page; ``NAME.png`` is the picture of NAME.
 
     Raises:
-        ValueError: A picture of something else.
+        ValueError: The page shows another kind of picture.
     """
     for picture in linked(page):
         yield draw(picture.stem, picture)

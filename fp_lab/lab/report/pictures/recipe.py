@@ -1,4 +1,4 @@
-"""Pictures of what a name means: the sections of its plan over video time, and what they cost."""
+"""Pictures of recipes: the sections of the plan over video time, and their cost."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -41,11 +41,11 @@ def draw_structure(shown: Structure, path: Path) -> Path:
     """Draw the sections of a recipe, one per row, a legend, and the length of the context.
 
     Args:
-        shown: of `fp_lab.explain.calls.structure`.
-        path: of a ``.png`` or ``.svg``.
+        shown: structure by `fp_lab.explain.calls.structure`.
+        path: path of a ``.png`` or ``.svg``.
 
     Raises:
-        ValueError: Another kind of file.
+        ValueError: The file is of another kind.
     """
     meanings = list(_meanings(shown))
     lines = max(len(shown.explanation.kernels), len(meanings)) + 1
@@ -73,7 +73,7 @@ def _title(shown: Structure) -> tuple[str, str, str]:
 
 
 def _calls(axes: Axes, shown: Structure) -> None:
-    """One row per call; between rows that do not follow each other stand dots."""
+    """Draw one row per call, with dots between rows that do not follow each other."""
     line = LINE * min(1.0, _OUTLINED / shown.explanation.frames)
     left = -0.6 - 0.012 * shown.explanation.frames
     for place, row in enumerate(shown.rows):
@@ -132,7 +132,7 @@ def stretches(frames: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _token_bars(axes: Axes, shown: Structure) -> None:
-    """The context of each row, as long as its tokens."""
+    """Draw the context of each row as a bar of its tokens."""
     longest = max([row.tokens for row in shown.rows] + [1])
     discrete = DISCRETE if shown.recipe.codebook is not None else ""
     for place, row in enumerate(shown.rows):
@@ -149,7 +149,7 @@ def _token_bars(axes: Axes, shown: Structure) -> None:
 
 
 def _meanings(shown: Structure) -> Iterator[tuple[str, str]]:
-    """What is drawn beside the kernels: its kind, and what it means."""
+    """Entries of the legend beside the kernels: kind and meaning."""
     boxes = [box for row in shown.rows for box in row.boxes]
     kinds = {box.kind for box in boxes}
     explained = shown.explanation
@@ -173,7 +173,7 @@ def _tails(shown: Structure) -> str:
 
 
 def _legend(axes: Axes, shown: Structure, meanings: Sequence[tuple[str, str]]) -> None:
-    """A table of the kernels, finest first, and beside it what the other looks mean."""
+    """Draw a table of the kernels, finest first, beside the meanings of the other looks."""
     kernels = sorted({level.kernel for level in shown.recipe.levels}, key=lambda k: (k.volume, k))
     rows = {row.kernel: row for row in shown.explanation.kernels}
     if kernels:
@@ -203,7 +203,7 @@ def _legend_line(axes: Axes, y: float, texts: Sequence[str], colour: str) -> Non
 
 
 def _growth(axes: Axes, shown: Structure) -> None:
-    """Context tokens against history frames, beside those of a history that is not compressed."""
+    """Draw context tokens against history frames, beside those of an uncompressed history."""
     histories, tokens = zip(*shown.lengths, strict=True)
     explained = shown.explanation
     frame = explained.section_tokens / explained.section

@@ -1,4 +1,4 @@
-"""A sheet to draw the structure of contexts on, and how frames look on it."""
+"""Sheet for pictures of contexts, and the look of frames on it."""
 
 import math
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from fp_lab.lab.report.plots.style import DPI, INK, paper
 from fp_lab.recipe import Kernel
 
 WIDTH, MARGIN = 8.0, 0.12
-"""Of a sheet in inches."""
+"""Width and margin of a sheet, in inches."""
 COLOURS = 96
-"""In a PNG: flat colours and the greys of letters."""
+"""Number of colours of a PNG: flat colours and the greys of letters."""
 QUIET = "#666666"
 GENERATED: dict[str, Any] = {"facecolor": "#2f9e5b", "edgecolor": "#0f5c30"}
 DROPPED: dict[str, Any] = {"facecolor": "#e0e0e0", "edgecolor": "none"}
@@ -30,7 +30,7 @@ UNKNOWN: dict[str, Any] = {"facecolor": "none", "edgecolor": "#cfcfcf"}
 KEPT: dict[str, Any] = {"facecolor": "#d55e00", "edgecolor": "none"}
 TAIL, DISCRETE = "////", "..."
 LINE = 0.7
-"""Points: around a rectangle."""
+"""Width of the line around a rectangle, in points."""
 _LEVELS = LinearSegmentedColormap.from_list(
     "levels", ("#1d2671", "#3a5fc8", "#8a86e0", "#d79bd0", "#f6c6b0", "#fdeec4")
 )
@@ -39,18 +39,18 @@ _MONO = "DejaVu Sans Mono"
 
 
 def level_colour(kernel: Kernel) -> str:
-    """Finest dark to coarsest light, without green: one colour per rate of compression in every picture."""
+    """Colour of a level by its rate of compression, finest dark to coarsest light, without green."""
     rate = math.log2(kernel.volume / 4) / 12  # k1 has 4 latents per token, k16 16,384
     return to_hex(_LEVELS(min(max(rate, 0.0), 1.0) ** 0.7))
 
 
 def noise_colour(level: float) -> str:
-    """Of uncompressed history: clean is dark, pure noise is pale."""
+    """Colour of uncompressed history by noise level: clean is dark, pure noise is pale."""
     return to_hex(_NOISE(math.sqrt(level)))
 
 
 def frame_height(kernel: Kernel) -> float:
-    """Of a frame's box, relative to an uncompressed one: the larger a token's square, the lower."""
+    """Height of a frame's box relative to an uncompressed one: the larger a token's square, the lower."""
     return max(0.25, 1 - 0.17 * math.log2(math.sqrt(kernel.h * kernel.w) / 2))
 
 
@@ -62,12 +62,12 @@ class Sheet:
         self.figure = Figure(figsize=(WIDTH, height))
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes at a place of the sheet."""
+        """Add axes at a position of the sheet."""
         below = self.height - top - height
         return self.figure.add_axes((left / WIDTH, below / self.height, width / WIDTH, height / self.height))
 
     def plain(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes without lines, whose units are inches from their top left."""
+        """Add axes without lines, in units of inches from their top left."""
         axes = self.axes(left, top, width, height)
         axes.set_axis_off()
         axes.set_xlim(0, width)
@@ -75,7 +75,7 @@ class Sheet:
         return axes
 
     def title(self, name: str, line: str, right: str) -> None:
-        """A name, what it is, and something at the right end."""
+        """Write a name, its description, and a text at the right end."""
         axes = self.plain(MARGIN, 0.1, WIDTH - 2 * MARGIN, 0.5)
         size = min(12.0, 12.0 * 74 / len(name))
         axes.text(0, 0, name, fontsize=size, family=_MONO, weight="bold", va="top")
@@ -86,7 +86,7 @@ class Sheet:
         """Write an SVG, or a PNG of few colours; the same sheet has the same bytes.
 
         Raises:
-            ValueError: Another ending.
+            ValueError: The file has another ending.
         """
         kind = path.suffix.lower().removeprefix(".")
         if kind not in ("png", "svg"):
@@ -104,7 +104,7 @@ class Sheet:
 
 @contextmanager
 def sheet(height: float) -> Iterator[Sheet]:
-    """A sheet in the style of all pictures."""
+    """Yield a sheet in the style of all pictures."""
     with paper(), mpl.rc_context({"hatch.linewidth": 0.6, "svg.hashsalt": "fp_lab"}):
         yield Sheet(height)
 
@@ -112,7 +112,7 @@ def sheet(height: float) -> Iterator[Sheet]:
 def rectangle(
     axes: Axes, left: float, floor: float, width: float, height: float, *, line: float = LINE, **look: Any
 ) -> None:
-    """A rectangle that stands on `floor`; axes count downwards."""
+    """Draw a rectangle that stands on `floor`; axes count downwards."""
     axes.add_patch(Rectangle((left, floor), width, -height, linewidth=line, clip_on=False, **look))
 
 
@@ -127,7 +127,7 @@ def context_rectangle(
     *,
     line: float = LINE,
 ) -> None:
-    """Context of a colour; a hatch is white where that is dark."""
+    """Draw a context rectangle; a hatch is white on dark colours."""
     if hatch:
         ink = "#ffffff" if np.dot(to_rgb(colour), (0.3, 0.59, 0.11)) < 0.4 else INK
         rectangle(axes, left, floor, width, height, line=0, facecolor=colour, edgecolor=ink, hatch=hatch)

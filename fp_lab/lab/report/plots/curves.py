@@ -37,20 +37,20 @@ from fp_metrics.effects import Effects, effects_of
 from fp_metrics.segments import FRACTION, segment
 
 SMOOTHING = 5
-"""Frames of the running mean that curves are drawn with."""
+"""Width of the running mean of curves, in frames."""
 _COLUMNS = 4
 _BETWEEN = 16  # frames between two markers of a curve
 _NARROWEST = 7.0  # inches: a headline fits
 _TRUE_DASH: LineStyle = (0, (2, 1.5))
 SHADE = "#eceff2"
-"""Of the segments that drift compares."""
+"""Colour of the segments that drift compares."""
 
 
 class Curves:
-    """Scores over video time, smoothed; sorted out once for all plots.
+    """Smoothed scores over video time, computed once for all plots.
 
     Attributes:
-        gathered: the scores they come from.
+        gathered: scores behind the curves.
     """
 
     def __init__(self, gathered: Gathered) -> None:
@@ -76,15 +76,15 @@ class Curves:
                 self._curves[tuple(key)] = Curve(times, smooth, float(first))
 
     def of(self, arm: str, history: str, estimator: str) -> "Curve | None":
-        """The curve of an arm (or of the ground truth); None where nothing is defined."""
+        """Return the curve of an arm (or of the ground truth); None where nothing is defined."""
         return self._curves.get((arm, history, estimator))
 
     def truth(self, estimator: str) -> "Curve | None":
-        """The ground truth's curve, through the codec."""
+        """Return the ground truth's curve, through the codec."""
         return self.of(NOISE_FLOOR, NOISE_FLOOR, estimator)
 
     def defined(self, estimators: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Score and estimator of those that have a curve in some arm."""
+        """Return score and estimator of those with a curve in some arm."""
         known = {estimator for _, _, estimator in self._curves}
         return [(score, estimator) for score, estimator in estimators.items() if estimator in known]
 
@@ -94,7 +94,7 @@ class Curve:
     """A score over video time; NaN where undefined.
 
     Attributes:
-        times: frames, ``(t,)``.
+        times: indices of frames, ``(t,)``.
         effects: means over training seeds and prompts, one per time.
         first: mean at the given frame.
     """
@@ -110,7 +110,7 @@ class Curve:
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Centred running mean along the last axis of ``k t``, over the finite values of each window."""
+    """Compute the centred running mean along the last axis of ``k t``, over finite values of each window."""
     finite = np.isfinite(values)
     window = np.ones(min(width, values.shape[1]))
     sums = np.array([np.convolve(row, window, "same") for row in np.where(finite, values, 0.0)])
@@ -121,14 +121,14 @@ def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]
 def score_curves(
     curves: Curves, family: str, arms_looks: Mapping[str, Look], borders: Sequence[int], path: Path
 ) -> Path:
-    """One panel per score: mean over videos at each frame, generated history, all arms, with 95 % bands.
+    """Draw one panel per score: mean over videos at each frame, generated history, all arms, 95 % bands.
 
     Args:
-        curves: of all arms.
-        family: of estimators; PSNR, where there is a reference, gets a panel too.
-        arms_looks: by arm.
+        curves: curves of all arms.
+        family: family of estimators; PSNR, where there is a reference, gets a panel too.
+        arms_looks: colours, dashes and markers by arm.
         borders: first frames of sections, drawn faintly.
-        path: of the PNG.
+        path: path of the PNG.
     """
     companions = curves.gathered.estimators("companion")
     wanted = {**curves.gathered.estimators(family), **{s: e for s, e in companions.items() if s == "psnr"}}
@@ -167,14 +167,14 @@ def history_curves(
     borders: Sequence[int],
     path: Path,
 ) -> Path:
-    """One row per arm, one column per score: generated against true history, with the ground truth.
+    """Draw one row per arm, one column per score: generated against true history, with the ground truth.
 
     Args:
-        curves: of all arms.
-        estimators: score -> estimator of the columns.
-        arms_looks: by arm.
+        curves: curves of all arms.
+        estimators: score -> estimator of each column.
+        arms_looks: colours, dashes and markers by arm.
         borders: first frames of sections, drawn faintly.
-        path: of the PNG.
+        path: path of the PNG.
     """
     panels, arms = curves.defined(estimators), curves.gathered.arms
     with paper():
@@ -212,12 +212,12 @@ def history_curves(
 
 
 def drift_bars(gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path) -> Path:
-    """Mean |d| with its interval as bars, the ground truth's mean |d| as a line."""
+    """Draw mean |d| with its interval as bars, the ground truth's mean |d| as a line."""
     return _bars(gathered, table, arms_looks, path, "Short bars: little drift.", floor=True)
 
 
 def gap_bars(gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path) -> Path:
-    """Exposure-bias gap per score and arm, with intervals."""
+    """Draw the exposure-bias gap per score and arm, with intervals."""
     hint = "Near 0: the model's errors do not accumulate. To the right: they do."
     return _bars(gathered, table, arms_looks, path, hint, floor=False)
 
@@ -267,7 +267,7 @@ def _bars(
 def panel_grid(
     count: int, *, height: float, sharey: bool = False, width: float = 2.45, columns: int = _COLUMNS
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels in rows of `columns`; `height` and `width` of one in inches."""
+    """Make a figure of `count` panels in rows of `columns`; `height` and `width` of a panel in inches."""
     columns = min(columns, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(max(_NARROWEST, width * columns), height * rows + 0.5), layout="constrained")
@@ -278,7 +278,7 @@ def panel_grid(
 
 
 def entitle(axes: Axes, score: str, estimator: str, *, better: bool | None) -> None:
-    """What a panel shows: the score, which direction is better, what that means, and the estimator."""
+    """Write a panel's title: the score, the better direction, what that means, and the estimator."""
     arrow = {True: " ↑", False: " ↓", None: ""}[better]
     meaning = SCORES[score].meaning if score in SCORES and better is not False else ""
     axes.set_title(f"{score_title(score)}{arrow}", pad=24)
@@ -286,7 +286,7 @@ def entitle(axes: Axes, score: str, estimator: str, *, better: bool | None) -> N
 
 
 def above(axes: Axes, text: str, colour: str = "#666666") -> None:
-    """Small print between the title and the top of a panel."""
+    """Write small print between the title and the top of a panel."""
     axes.annotate(
         text, (0, 1), (0, 3), "axes fraction", textcoords="offset points", fontsize=7.5, color=colour
     )
@@ -295,7 +295,7 @@ def above(axes: Axes, text: str, colour: str = "#666666") -> None:
 def _draw(
     axes: Axes, curve: Curve | None, look: Look, width: float, *, band: bool = True, offset: int = 0
 ) -> None:
-    """Mean over training seeds and prompts at each frame, with its 95 % interval and a few markers."""
+    """Draw the mean over training seeds and prompts at each frame, with 95 % interval and a few markers."""
     if curve is None:
         return
     known = np.isfinite(curve.effects.mean)
@@ -315,7 +315,7 @@ def _sections(axes: Axes, borders: Sequence[int]) -> None:
 
 
 def shade_patch() -> Patch:
-    """The legend's entry of the shaded segments."""
+    """Make the legend's entry of the shaded segments."""
     share = f"{100 * FRACTION:.0f} %"
     return Patch(facecolor=SHADE, edgecolor="#c9ced3", label=f"first and last {share}: drift compares these")
 

@@ -1,4 +1,4 @@
-"""Scores over the length of scored videos: one panel per estimator."""
+"""Plot of scores over the length of scored videos, one panel per estimator."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,13 +25,13 @@ _MANY = 40  # single videos are drawn up to here
 def draw_series(
     frames: pd.DataFrame, kinds: Mapping[str, type[SeriesMetric]], results: Results, path: Path
 ) -> Path:
-    """Draw every estimator that has a value.
+    """Draw every estimator with a value.
 
     Args:
-        frames: rows of all values: file, group, estimator, frame, value.
-        kinds: the estimators.
-        results: the lengths of the files.
-        path: of the PNG.
+        frames: rows of all values, with file, group, estimator, frame, value.
+        kinds: estimators by name.
+        results: results with the lengths of the files.
+        path: path of the PNG.
     """
     known = frames.dropna(subset="value")
     shown = [name for name in kinds if (known["estimator"] == name).any()]

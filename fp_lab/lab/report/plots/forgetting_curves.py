@@ -1,4 +1,4 @@
-"""What arms remember of what was hidden: the one plot that shows what each compression keeps."""
+"""Plot of forgetting: recall of hidden content by each arm."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,13 +39,13 @@ _TRUTH = Look(TRUTH_COLOUR, "-")
 def draw_forgetting(
     gathered: Gathered, found: Sequence[ArmForgetting], arms_looks: Mapping[str, Look], path: Path
 ) -> Path:
-    """A row per history, a column for what comes back: a line per arm over frames hidden, with 95 % bands.
+    """Draw a row per history, a column per kind of return, a line per arm over hidden frames, 95 % bands.
 
     Args:
-        gathered: the arms, with their context tokens.
-        found: what they remember, and the ground truth, of which something has come back.
-        arms_looks: by arm; the ground truth is black.
-        path: of the PNG.
+        gathered: scores of the arms, with their context tokens.
+        found: forgetting of arms and ground truth, for those with returns.
+        arms_looks: colours, dashes and markers by arm; the ground truth is black.
+        path: path of the PNG.
     """
     bins = {kinds: [one for arm in found for one in _known(arm, kinds)] for kinds in found[0].kinds}
     gaps = sorted({(one.least, one.most) for known in bins.values() for one in known}, key=lambda gap: gap[0])

@@ -1,4 +1,4 @@
-"""Drift over the length of a video, order by order: the one plot that shows which order drifts."""
+"""Plot of drift over the length of a video, one line per order."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,11 +28,11 @@ from fp_metrics.effects import effects_of
 
 
 def draw_orders(gathered: Gathered, path: Path) -> Path:
-    """One panel per score of the first family: its change since the start, a line per order.
+    """Draw one panel per score of the first family: its change since the start, a line per order.
 
     Args:
-        gathered: the arms; those of one order are averaged, baselines stand for themselves.
-        path: of the PNG.
+        gathered: scores of the arms; those of one order are averaged, baselines are shown on their own.
+        path: path of the PNG.
     """
     groups: dict[str, list[Arm]] = {}
     for arm in gathered.arms:
@@ -85,7 +85,7 @@ def _counted(name: str, arms: Sequence[Arm]) -> str:
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, look: Look, *, over_seeds: bool) -> None:
-    """Mean over arms, training seeds and prompts less that of the first part, with its 95 % interval."""
+    """Draw the mean over arms, seeds and prompts minus that of the first part, with its 95 % interval."""
     found = rows.pivot_table(index=["training_seed", "cluster"], columns="frame", values="value")
     if not found.size:
         return

@@ -1,4 +1,4 @@
-"""Two figures of every arm against each other, one point per arm: forgetting and drift, quality and cost."""
+"""Scatter plots of two metrics, one point per arm: forgetting and drift, quality and cost."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,13 +35,13 @@ _END = {
 
 @dataclass(frozen=True)
 class Point:
-    """An arm's two figures.
+    """Two metrics of an arm.
 
     Attributes:
-        name: the arm.
-        label: the same in plain words.
-        x: along the horizontal axis.
-        y: along the vertical axis.
+        name: name of the arm.
+        label: label of the arm in plain words.
+        x: value along the horizontal axis.
+        y: value along the vertical axis.
     """
 
     name: str
@@ -51,20 +51,20 @@ class Point:
 
     @property
     def defined(self) -> bool:
-        """Whether both figures are."""
+        """Whether both values are defined."""
         return math.isfinite(self.x.mean) and math.isfinite(self.y.mean)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows, and which end of it is better."""
+    """An axis, with the direction that is better."""
 
     title: str
     better: Literal["less", "more"]
 
     @property
     def label(self) -> str:
-        """The text along the axis."""
+        """Text along the axis."""
         return f"{self.title}  ({self.better} is better)"
 
 
@@ -77,18 +77,19 @@ def scatter(
     *,
     floor: Point | None = None,
 ) -> Path:
-    """One point per arm with both 95 % intervals, in one panel or several side by side.
+    """Draw one point per arm with both 95 % intervals, in one panel or several side by side.
 
     Args:
-        panels: the same arms in each; one with an undefined figure is named above its panel, not drawn.
+        panels: points of the same arms in each panel; arms with an undefined value are named above it, not
+            drawn.
         axes: horizontal and vertical axis of each panel.
-        arms_looks: by arm.
-        path: of the PNG.
-        title: of the picture.
-        floor: the ground truth through the codec, drawn as a cross of dashed lines.
+        arms_looks: colours, dashes and markers by arm.
+        path: path of the PNG.
+        title: title of the picture.
+        floor: point of the ground truth through the codec, drawn as a cross of dashed lines.
 
     Raises:
-        ValueError: when no arm has both figures of any panel.
+        ValueError: no arm has both values of any panel.
     """
     if not any(point.defined for points in panels for point in points):
         raise ValueError("no arm has both figures: there is nothing to draw")
@@ -138,7 +139,7 @@ def _panel(axes: Axes, points: Sequence[Point], arms_looks: Mapping[str, Look], 
 
 
 def _reach(interval: Interval) -> list[list[float]] | None:
-    """How far the interval reaches below and above its mean, as matplotlib takes it; None without one."""
+    """Distances of an interval's bounds from its mean, for matplotlib; None without interval."""
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return None
     return [[max(0.0, interval.mean - interval.low)], [max(0.0, interval.high - interval.mean)]]

@@ -35,18 +35,18 @@ LOSSES = {
     "loss_sigma_50_75": "loss, noise 0.5 to 0.75",
     "loss_sigma_75_100": "loss, noise 0.75 to 1",
 }
-"""Columns of ``train/loss.parquet`` that are drawn, and their titles."""
+"""Drawn columns of ``train/loss.parquet``, with their titles."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure of one arm against the step; NaN where undefined or without an interval.
+    """A metric of one arm against the step; NaN where undefined or without an interval.
 
     Attributes:
-        steps: ascending.
-        mean: one per step.
-        low: of its 95 % interval.
-        high: of its 95 % interval.
+        steps: training steps, ascending.
+        mean: one mean per step.
+        low: lower bounds of the 95 % intervals.
+        high: upper bounds of the 95 % intervals.
     """
 
     steps: Sequence[int]
@@ -57,14 +57,14 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One score.
+    """A panel of one score.
 
     Attributes:
-        score: its key.
-        estimator: that measures it.
-        curves: by arm.
-        floor: of the ground truth; NaN without one.
-        better: whether higher is better; None where neither is.
+        score: key of the score.
+        estimator: name of the estimator.
+        curves: curves by arm.
+        floor: value of the ground truth; NaN without one.
+        better: whether higher values are better; None where neither direction is.
     """
 
     score: str
@@ -83,14 +83,14 @@ def step_curves(
     title: str,
     hint: str,
 ) -> Path:
-    """One panel per score, one line per arm with its 95 % band; a PNG, and an SVG of the same name.
+    """Draw one panel per score, one line per arm with its 95 % band, as PNG and as SVG of the same name.
 
     Args:
-        panels: in reading order.
-        arms: all that may be in a panel.
-        looks: by arm.
-        path: of the PNG.
-        title: of the picture.
+        panels: panels in reading order.
+        arms: all arms that may be in a panel.
+        looks: colours, dashes and markers by arm.
+        path: path of the PNG.
+        title: title of the picture.
         hint: what to look for.
     """
 
@@ -113,13 +113,13 @@ def step_curves(
 def loss_curves(
     tables: Mapping[str, pd.DataFrame], arms: Sequence[Arm], looks: Mapping[str, Look], path: Path
 ) -> Path:
-    """Loss, gradient norm and loss by noise level against the step, smoothed over 1/20 of the training.
+    """Draw loss, gradient norm and loss by noise level against the step, smoothed over 1/20 of the training.
 
     Args:
-        tables: of the steps, by arm.
-        arms: the same.
-        looks: by arm.
-        path: of the PNG; an SVG of the same name is written too.
+        tables: tables of the steps, by arm.
+        arms: arms of the tables.
+        looks: colours, dashes and markers by arm.
+        path: path of the PNG; an SVG of the same name is written too.
     """
 
     def draw(axes: Axes, column: str) -> None:

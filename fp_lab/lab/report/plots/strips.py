@@ -1,4 +1,4 @@
-"""Frame strips: what the videos look like over time, from true and from generated history."""
+"""Frame strips of videos over time, from true and from generated history."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from fp_lab.lab.report.plots.style import DPI, INK, paper, save
 from fp_lab.lab.tables.glossary import HISTORIES
 
 SHOWN = 12
-"""Frames in a strip."""
+"""Number of frames in a strip."""
 _TILE, _LARGEST = 128, 192  # pixels of a frame's height: aimed at, and at most
 _GAP, _BAR = 9, 26  # pixels: between frames; the bar that tells the section of a frame
 _HEAD, _HINT = 84, 44  # pixels: a block's title and frame numbers; the hint above all
@@ -36,10 +36,10 @@ class Strip:
     """One row of a picture.
 
     Attributes:
-        label: at its left.
-        frames: uint8 ``t h w c``, a whole video.
-        order: for each frame the section that made it; None leaves the bar out.
-        colour: of the arm, beside the label.
+        label: label at the left.
+        frames: frames of a whole video, uint8 ``t h w c``.
+        order: index of the section that generated each frame; None: no bar of sections.
+        colour: colour of the arm, beside the label.
     """
 
     label: str
@@ -49,14 +49,14 @@ class Strip:
 
 
 def shown_frames(length: int) -> tuple[int, ...]:
-    """About 12 frame indices, evenly spaced, the first and the last among them."""
+    """Pick about 12 frame indices, evenly spaced, with the first and the last."""
     return tuple(round(t) for t in np.linspace(0, length - 1, min(SHOWN, length)).tolist())
 
 
 def arm_strips(
     own: Videos, true: Videos, truth: Videos | None, videos: Sequence[int], colour: str, path: Path
 ) -> Path:
-    """For some videos of one arm: the ground truth, then from true and from generated history."""
+    """Draw videos of one arm: the ground truth, then from true and from generated history."""
     blocks = {}
     for index in videos:
         strips = [Strip("ground truth", truth.frames[index].numpy())] if truth is not None else []
@@ -69,7 +69,7 @@ def arm_strips(
 def overview_strips(
     owns: Mapping[str, Videos], colours: Mapping[str, str], truth: Videos | None, video: int, path: Path
 ) -> Path:
-    """One video in all arms, from generated history, below the ground truth; keys of `owns` are labels."""
+    """Draw one video of all arms, from generated history, below the true one; keys of `owns` are labels."""
     strips = [Strip("ground truth", truth.frames[video].numpy())] if truth is not None else []
     strips += [Strip(label, v.frames[video].numpy(), v.order, colours[label]) for label, v in owns.items()]
     return draw({_caption(next(iter(owns.values())), video): strips}, path)

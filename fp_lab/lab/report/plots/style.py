@@ -1,4 +1,4 @@
-"""How pictures look: colour, line, marker of each arm, for colour-blind readers too; typography; saving."""
+"""Style of pictures: colours (safe for colour-blind readers), lines and markers of arms; fonts; saving."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ PALETTE = ("#332288", "#D9A441", "#44AA99", "#CC6677", "#882255", "#117733", "#3
 """Paul Tol's "muted" scheme, its palest two darkened for white paper: https://sronpersonalpages.nl/~pault/."""
 _CONTROL = "#767676"
 LineStyle = str | tuple[int, tuple[float, ...]]
-"""As matplotlib takes it: a name, or an offset and lengths of dashes and gaps."""
+"""Line style of matplotlib: a name, or an offset with lengths of dashes and gaps."""
 _DASHES: dict[str, LineStyle] = {
     "vanilla": "-",
     "endpoint": "-.",
@@ -31,7 +31,7 @@ _DASHES: dict[str, LineStyle] = {
 }
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "h")
 _SHIFTS: dict[str, int] = {"vanilla": 0, "endpoint": 3, "inverted": 4, "planned": 6, "none": 0}
-"""Places in the palette between a compression in vanilla order and the same in another."""
+"""Shift in the palette from a compression in vanilla order to the same in another order."""
 TRUTH_COLOUR = "#111111"
 INK, FAINT = "#222222", "#d5d5d5"
 DPI = 150
@@ -40,12 +40,12 @@ _LEGEND_ROW = 0.19  # inches
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is drawn.
+    """Look of an arm in plots.
 
     Attributes:
-        colour: hex.
-        dash: a matplotlib line style; it tells the order.
-        marker: a matplotlib marker; it tells arms of one colour apart.
+        colour: colour in hex.
+        dash: line style of matplotlib, which shows the order.
+        marker: marker of matplotlib, which separates arms of one colour.
     """
 
     colour: str
@@ -54,11 +54,11 @@ class Look:
 
 
 def looks(arms: Iterable[Arm]) -> dict[str, Look]:
-    """Arm name -> look: the same in every picture, and in other comparisons as far as colours suffice.
+    """Return arm name -> look: the same in every picture, and in other comparisons as far as colours suffice.
 
-    Each compression in each order has a place in the palette. Where two arms ask for the same place, the
-    plainer one gets it (no options, a named compression, tail dropped), or else the first by name, the other
-    the next free one; when all are taken they are used again, with other markers.
+    Each compression in each order has a place in the palette. Where two arms have the same place, the plainer
+    one gets it (no options, a named compression, tail dropped), or else the first by name, the other the next
+    free one; when all are taken they are used again, with other markers.
     """
     uses = [0] * len(PALETTE)
     found = {}
@@ -80,7 +80,7 @@ def _precedence(arm: Arm) -> tuple[bool, bool, bool, str]:
 
 
 def _place(recipe: Recipe) -> int:
-    """Place in the palette that a recipe asks for: by its compression, else by the size of its context."""
+    """Place of a recipe in the palette: by its compression, else by the size of its context."""
     named = [name.replace("_", " ") for name in COMPRESSIONS]
     compression = compression_of(recipe).partition(" + ")[0]
     if compression in named:
@@ -92,7 +92,7 @@ def _place(recipe: Recipe) -> int:
 
 @contextmanager
 def paper() -> Iterator[None]:
-    """Typography of all pictures."""
+    """Apply the typography of all pictures."""
     settings: Any = {
         "font.family": "DejaVu Sans",
         "font.size": 9,
@@ -119,22 +119,22 @@ def paper() -> Iterator[None]:
 
 
 def headline(figure: Figure, title: str, hint: str) -> None:
-    """What a picture shows, and below it what to look for."""
+    """Write the title of a picture, and below it what to look for."""
     figure.suptitle(f"{title}\n{hint}", x=0.008, ha="left", fontsize=10, linespacing=1.35)
 
 
 def arm_line(look: Look, label: str) -> Line2D:
-    """An arm's entry in a legend."""
+    """Make an arm's entry in a legend."""
     return Line2D([], [], color=look.colour, ls=look.dash, lw=2, marker=look.marker, ms=5, label=label)
 
 
 def truth_line(**line: Any) -> Line2D:
-    """The ground truth's entry in a legend."""
+    """Make the ground truth's entry in a legend."""
     return Line2D([], [], color=TRUTH_COLOUR, label="ground truth (true videos through the codec)", **line)
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend below all panels, in as many columns as its longest label allows; the figure grows."""
+    """Put a legend below all panels, in as many columns as its longest label allows; the figure grows."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, int(figure.get_figwidth() / (0.066 * longest + 0.75)))
     rows = -(-len(handles) // columns)
@@ -153,9 +153,9 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> Path:
     """Write a PNG in one step, and an SVG beside it.
 
     Args:
-        figure: drawn inside `paper`.
-        path: of the PNG.
-        vector: whether an SVG makes sense; of photographs it does not.
+        figure: figure drawn inside `paper`.
+        path: path of the PNG.
+        vector: whether to write an SVG, which makes no sense for photographs.
     """
     with replacing(path) as unfinished:
         figure.savefig(unfinished, dpi=DPI, format="png")
@@ -167,12 +167,12 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> Path:
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Width and height of a PNG in pixels, from its header."""
+    """Read width and height of a PNG in pixels from its header."""
     with path.open("rb") as file:
         header = file.read(24)
     return int.from_bytes(header[16:20]), int.from_bytes(header[20:24])
 
 
 def hide(axes: Axes) -> None:
-    """Take an empty panel away."""
+    """Hide an empty panel."""
     axes.set_axis_off()
