@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from fp_lab.causal import Blocks, keep_last
 from fp_lab.flow.history_noise import with_noise
+from fp_lab.flow.history_noise import without as without_history
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import arrange, arrange_videos, assemble
 from fp_lab.recipe import Recipe
@@ -122,9 +123,13 @@ class PackedHistory:
             if told:
                 levels = canvas.new_full((len(canvas),), level)
                 packed = model.pack(with_noise(sample.context, levels, noises), levels)
-            # level 1 is no history: pure noise where the model is told the level, otherwise no context
+            # level 1 is no history, as training drops it: pure noise where the model is told the level, zero
+            # latents where these stand for what is missing, otherwise no context
             elif level < 1:
                 packed = model.pack(sample.context)
+            elif model.context.missing == "zero":
+                dropped = torch.ones(len(canvas), dtype=torch.bool, device=canvas.device)
+                packed = model.pack(without_history(sample.context, dropped, "zero"))
             return [
                 model.prepare(sample.times, size, text, model.memory_of(packed, text)) for text in captions
             ]

@@ -91,7 +91,9 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     blocks = Blocks.of(recipe) if context.attention == "block_causal" else None
     moments = {"moments": "of blocks"} if blocks and blocks.history % blocks.section else {}
     noisy = config.sampling.history_level or config.sampling.history_guidance != 1
+    guided = config.sampling.history_guidance != 1 and context.missing == "zero"
     noises = {"noise": "per level"} if context.timestep == "level" and noisy else {}
+    noises |= {"without": "zero latents"} if context.timestep != "level" and guided else {}
     train = digest(
         {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
         | learned

@@ -273,3 +273,14 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         run(model, VANILLA, first, seeds=[1])
     with pytest.raises(ValueError, match="3 frames, expected 20"):
         run(model, VANILLA, first, history=torch.zeros(2, 4, 3, 4, 4))
+
+
+def test_no_history_is_zero_latents_where_these_stand_for_what_is_missing() -> None:
+    """As training drops a history: the same as to be forced on a history of zeros."""
+    known = model_for(VANILLA)
+    model = FramePackModel(known.backbone, known.kernels, "clean", ContextConfig(missing="zero")).eval()
+    first = torch.randn(2, 4, 1, 4, 4)
+    without, order = run(model, VANILLA, first, sampling=replace(SAMPLING, history_guidance=0.0))
+    zeros, _ = run(model, VANILLA, first, history=torch.zeros_like(without))
+    made = [frame for targets in order for frame in targets]
+    torch.testing.assert_close(without[:, :, made], zeros[:, :, made], atol=1e-5, rtol=1e-4)
