@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora, load_lora, lora_config, save_lora
+from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora, load_lora, save_lora
 from fp_lab.backbones.protocol import TRANSFORMER, Backbone
-from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
+from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.checks.finite import check_weights
+from fp_lab.checks.plain import from_plain
 from fp_lab.flow.matching import Output
 from fp_lab.packing.codebook import Codebook
-from fp_lab.packing.context import ContextConfig, ImportanceConfig
+from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import Kernel
 from fp_lab.shapes import ContextLevel, ContextMemory, PackedContext, TextCondition
@@ -200,12 +201,12 @@ class FramePackModel(nn.Module):
         with building(folder / CONFIG_FILE):
             kernels = [Kernel(*sizes) for sizes in config["kernels"]]
             if config["backbone"] is not None:
-                backbone: Any = TinyDiT(_backbone_config(config["backbone"]))
+                backbone: Any = TinyDiT(from_plain(TinyDiTConfig, config["backbone"]))
             else:
                 backbone = _transformer(config["transformer"]["source"] or folder, options)
             size = config.get("codebook")
             codebook = None if size is None else Codebook(size, backbone.channels)
-            context = _context_config(config.get("context", {}))
+            context = from_plain(ContextConfig, config.get("context", {}))
             model = cls(backbone, kernels, config["output"], context, codebook)
             if config["backbone"] is None:
                 model._take_up(folder, config["transformer"])
@@ -224,7 +225,7 @@ class FramePackModel(nn.Module):
         """Where a transformer of diffusers is from, and its adapters."""
         self.source, self.lora = stored["source"], None
         if stored["lora"] is not None:
-            self.lora = lora_config(stored["lora"])
+            self.lora = from_plain(LoraConfig, stored["lora"])
             load_lora(self.backbone.transformer, folder, self.lora)
         self._cast_packer()
 
@@ -291,7 +292,7 @@ def stored_backbone(source: str | Path = "shipped") -> TinyDiTConfig:
     if config.get("backbone") is None:
         raise ValueError(f"{folder} is over a transformer of diffusers, expected a model of fp_lab's own")
     with building(folder / CONFIG_FILE):
-        return _backbone_config(config["backbone"])
+        return from_plain(TinyDiTConfig, config["backbone"])
 
 
 def _stored(source: str | Path) -> tuple[Path, dict[str, Any]]:
@@ -314,14 +315,3 @@ def _transformer(source: str | Path, options: dict[str, Any]) -> Any:
     from fp_lab.backbones.diffusers.families import load_transformer  # slow to import
 
     return load_transformer(source, **options)
-
-
-def _backbone_config(stored: dict[str, Any]) -> TinyDiTConfig:
-    words = dict(stored["words"])
-    words["words"] = tuple(words["words"])
-    return TinyDiTConfig(**{**stored, "words": WordsConfig(**words)})
-
-
-def _context_config(stored: dict[str, Any]) -> ContextConfig:
-    importance = ImportanceConfig(**stored.get("importance", {}))
-    return ContextConfig(**{**stored, "importance": importance})

@@ -25,14 +25,14 @@ PARSED = {
     r"grid (vizdoom|real\.yaml|my_wan\.yaml) --dry-run": "clips or a transformer of the reader's own",
     r"(train|pretrain|codec train|probe train)\b": "trains; so do test_run.py and test_pretrain.py",
     r"efficiency": "measures arms in turn; test_efficiency.py does so with tiny ones",
-    r"evaluate": "the default families' weights are a download; test_evaluate.py runs it on tiny videos",
+    r"evaluate": "the default families' weights are a download; test_score_folders.py runs it on tiny videos",
     r"(generate|encode)": "a model of the reader's own; test_generate.py and test_encode.py run tiny ones",
     r"data (get|make)": "a network, or a game that is installed apart",
     r"weights (get|where)": "weights that a network has brought",
-    r"track": "runs with checkpoints that are tracked; test_over_runs.py reads some",
+    r"track": "runs with checkpoints that are tracked; test_afterwards.py reads some",
     r"claims( runs/drift| runs/table1 runs/table2 --out claims/)?$": "plans the 13B model: half a minute",
-    r"plan (hunyuan|wan|base)": "counts the operations of whole transformers; so does test_capacity.py",
-    r"explain --page": "draws all pictures of a long page; test_structure.py draws some",
+    r"plan (hunyuan|wan|base)": "counts the operations of whole transformers; so does test_plan.py",
+    r"explain --page": "draws all pictures of a long page; test_pictures.py draws some",
 }
 ARMS = ("g9", "td_f16k4f2k2f1k1_g9", "f1k1_x_g9_f1k1f2k2f16k4_td")
 COMMANDS = sorted({words[1:] for _, words, complete in SHOWN if complete and words[0] == "fp-lab"})
@@ -53,9 +53,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = made_up_grid(folder / "runs" / "table1", dict.fromkeys(ARMS, Figures(0.5)), videos=4)
     for name in ("demo_drift", "mine", "drift", "memory"):
         shutil.copytree(whole, folder / "runs" / name)
-    made_up_grid(folder / "runs" / "other", {"td_f8k8f4k4f2k2f1k1_g9": Figures(0.5)}, videos=4)
-    shutil.copytree(folder / "runs" / "other", folder / "runs" / "more")
-    (folder / "runs" / "more" / "td_f8k8f4k4f2k2f1k1_g9").rename(folder / "runs" / "more" / "g9_again")
+    more = made_up_grid(folder / "runs" / "more", {"td_f1k1_g9": Figures(0.5)}, videos=4)
+    shutil.copytree(more, folder / "runs" / "other")
     store_results(gather([whole]), folder / "docs" / "results" / "table1.parquet")
     (folder / "mine.yaml").write_text("name: mine\nbase: base\narms: [{recipe: g9}]\n")
     return folder
@@ -71,7 +70,6 @@ def test_a_command_that_is_shown_ends_well(
     monkeypatch.setenv("FP_LAB_CACHE", str(scratch / "cache"))
     steps = load(scratch / "runs" / "mine" / "g9" / "seed0" / "config.yaml").training.steps
     asked = [re.sub(r"^training\.steps=\d+$", f"training.steps={steps}", word) for word in words]
-    asked = [word.replace("runs/more/g9", "runs/more/g9_again") for word in asked]
     done = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert done.exit_code == 0, done.output
 

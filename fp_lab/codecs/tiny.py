@@ -9,7 +9,6 @@ import shutil
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from einops import rearrange
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fp_lab.checks.finite import check_weights
+from fp_lab.checks.plain import from_plain
 from fp_lab.checks.ranges import check_ranges
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.weights.files import (
@@ -213,7 +213,5 @@ def codec_config(source: str | Path = "shipped") -> CodecConfig:
 def _read_config(path: Path, state: tuple[int, int, int] | None) -> CodecConfig:
     """What a file holds, read once for each of its states: the arms of a grid share a codec."""
     stored = read_config(path)
-    config: dict[str, Any]
-    config = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     with building(path):
-        return CodecConfig(**config)
+        return from_plain(CodecConfig, stored)

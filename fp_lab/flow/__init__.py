@@ -1,1 +1,1 @@
-"""Flow matching: interpolation, targets and loss, solvers, the loss by noise level."""
+"""Flow matching: interpolation, targets and loss, solvers, the loss by noise level, noise on the history."""

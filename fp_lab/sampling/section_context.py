@@ -9,12 +9,15 @@ import torch
 from torch import Generator, Tensor
 
 from fp_lab.causal import Blocks, keep_last
+from fp_lab.flow.history_noise import with_noise
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import arrange, arrange_videos, assemble
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Section
 from fp_lab.shapes import ContextMemory, TextCondition
-from fp_lab.training.history import with_noise
+
+_LEVEL = 100_003  # between the numbers of levels: more than a video has sections, ten times less than _VIDEO
+_VIDEO = 1_000_003  # between the numbers of videos
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,12 @@ class PackedHistory:
         told, size = model.context.timestep == "level", (canvas.shape[-2], canvas.shape[-1])
         # one draw per section: new noise at every step would be another context, and another flow, at each
         noises = (
-            [_history_noise(self.seeds, index, level.latents) for level in sample.context] if told else []
+            [
+                _history_noise(self.seeds, index, number, level.latents)
+                for number, level in enumerate(sample.context)
+            ]
+            if told
+            else []
         )
 
         def prepared(level: float, captions: Sequence[TextCondition]) -> Sequence[Any]:
@@ -186,14 +194,14 @@ class CachedHistory:
         return torch.tensor([list(frames)], device=latents.device).expand(len(latents), -1)
 
 
-def _history_noise(seeds: Sequence[int], section: int, latents: Tensor) -> Tensor:
+def _history_noise(seeds: Sequence[int], section: int, level: int, latents: Tensor) -> Tensor:
     """Noise of a level, each video from its own seed and the same at every time of a section."""
-    # apart from the noise of the section itself, which has the plain seed
-    return seeded_noise([seed + 2**40 for seed in seeds], section, latents.shape[1:]).to(latents)
+    # other numbers than those of sections; far below 2^32: of a seed, torch takes the lower 32 bits alone
+    return seeded_noise(seeds, section + _LEVEL * (1 + level), latents.shape[1:]).to(latents)
 
 
 def seeded_noise(seeds: Sequence[int], section: int, shape: Sequence[int]) -> Tensor:
     """Noise of one section, each video from its own seed; made on the CPU, so devices agree."""
     # a video's noise must not change with the batch that it is sampled in, nor when a rollout is resumed
-    generators = [Generator().manual_seed((seed * 1_000_003 + section) % 2**63) for seed in seeds]
+    generators = [Generator().manual_seed((seed * _VIDEO + section) % 2**63) for seed in seeds]
     return torch.stack([torch.randn(*shape, generator=generator) for generator in generators])

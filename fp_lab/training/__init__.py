@@ -1,1 +1,1 @@
-"""Training logic: the LightningModule, its objective, history noise, optimizer; the codec's training."""
+"""Training logic: LightningModules, their objective and optimizer; the codec's training."""

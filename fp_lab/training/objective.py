@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from fp_lab.checks.ranges import check_ranges
+from fp_lab.flow.history_noise import HistoryConfig
 from fp_lab.flow.matching import FlowConfig
-from fp_lab.training.history import HistoryConfig
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from fp_lab.causal import Blocks
 from fp_lab.checks.finite import check_checkpoint
+from fp_lab.flow.history_noise import corrupt, draw_levels, with_noise, without
 from fp_lab.flow.loss_bins import LossBins, bin_frame_losses, bin_losses
 from fp_lab.flow.matching import (
     draw_sigmas,
@@ -24,7 +25,6 @@ from fp_lab.flow.matching import (
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import ArrangementSource, assemble, take
 from fp_lab.shapes import Caption, ContextLevel, TextCondition
-from fp_lab.training.history import corrupt, draw_levels, with_noise, without
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig, learning_rate_share, make_optimizer
 
@@ -88,6 +88,11 @@ class FramePackSystem(LightningModule):
         loss = self.section_loss(batch, generator)
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Prediction of the model, see `FramePackModel.forward`."""
+        prediction: Tensor = self.model(*args, **kwargs)
+        return prediction
 
     def section_loss(self, batch: LatentBatch, generator: Generator) -> Tensor:
         """Mean velocity loss of one packed section per video.

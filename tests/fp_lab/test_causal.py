@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.causal import Blocks
+from fp_lab.flow.history_noise import HistoryConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
@@ -16,7 +17,6 @@ from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
 from fp_lab.sampling.rollout import SamplingConfig, rollout
 from fp_lab.sampling.section_context import CachedHistory
-from fp_lab.training.history import HistoryConfig
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
 from fp_lab.training.system import FramePackSystem, step_generator
@@ -192,3 +192,13 @@ def test_rollouts_depend_on_their_seed_alone_and_on_the_guidance() -> None:
     torch.testing.assert_close(together[1:], run([1]), atol=1e-5, rtol=1e-4)
     assert (together[:, :, 1:].abs().amax((1, 3, 4)) > 0).all()
     assert (run([0, 1], guidance=3.0) - together).abs().max() > 1e-3
+
+
+def test_a_window_that_begins_inside_a_block_tells_moments_as_sampling_does() -> None:
+    """History of five frames, sections of three: frames 2 to 9 begin at a block's second frame."""
+    backbone = causal_model().backbone
+    window, block = torch.arange(2, 10)[None], torch.arange(7, 10)[None]
+    trained, sampled = (
+        backbone._whereabouts(frames, (4, 4), BLOCKS.moments(frames)) for frames in (window, block)
+    )
+    torch.testing.assert_close(trained[:, -sampled.shape[1] :], sampled)

@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA, https://arxiv.org/abs/2106.09685) of diffusers' transformers, by peft."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,6 @@ class LoraConfig:
         """Regular expression of the names of their layers in a transformer."""
         names = "|".join(name for target in self.targets for name in _LINEARS[target])
         return rf"{_BLOCKS}(?:.*\.)?(?:{names})"
-
-
-def lora_config(stored: Mapping[str, Any]) -> LoraConfig:
-    """A config from its entries in a JSON file."""
-    return LoraConfig(**{**stored, "targets": tuple(stored["targets"])})
 
 
 def add_lora(transformer: Any, config: LoraConfig) -> None:

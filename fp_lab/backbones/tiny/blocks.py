@@ -189,8 +189,15 @@ def place_features(rows: int, columns: int, like: Tensor) -> Tensor:
     return torch.cat((y, x), -1).flatten(0, 1).to(like.dtype)
 
 
-def moment_features(times: Tensor) -> Tensor:
-    """How far each frame is from the section's first, ``b t 12``: motion is a distance times a speed."""
-    octave = math.pi * 2.0 ** -torch.arange(1, 1 + MOMENT_FEATURES // 2, device=times.device)
-    angles = (times - times[:, :1])[..., None] * octave  # wavelengths of 4 to 128 frames
+def moment_features(moments: Tensor) -> Tensor:
+    """How far each frame is from the section's first: motion is a distance times a speed.
+
+    Args:
+        moments: distances in frames, ``b t``.
+
+    Returns:
+        Features ``b t 12``.
+    """
+    octave = math.pi * 2.0 ** -torch.arange(1, 1 + MOMENT_FEATURES // 2, device=moments.device)
+    angles = moments[..., None] * octave  # wavelengths of 4 to 128 frames
     return torch.cat((angles.cos(), angles.sin()), -1)

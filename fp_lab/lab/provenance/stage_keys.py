@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fp_lab.causal import Blocks
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import STAGES, digest
@@ -85,10 +86,17 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
         start |= {"told": dict(inputs.encoders)}
     if not is_own("codec", config.codec.source):
         codec = f"{codec} {config.codec.dtype}"
+    recipe, context = config.parsed_recipe, config.context
+    # what these arms were trained and sampled with before was not what it is now; others are as they were
+    blocks = Blocks.of(recipe) if context.attention == "block_causal" else None
+    moments = {"moments": "of blocks"} if blocks and blocks.history % blocks.section else {}
+    noisy = config.sampling.history_level or config.sampling.history_guidance != 1
+    noises = {"noise": "per level"} if context.timestep == "level" and noisy else {}
     train = digest(
         {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
         | learned
         | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
+        | moments
         | {"version": STAGE_VERSIONS["train"]}
     )
     not_true = ("families", "perceptual", "fps", "strips", "shuffled")
@@ -98,6 +106,7 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     sample = digest(
         {"train": train, "sampling": content["sampling"], "videos": videos, "written": written}
         | ({"shuffled": True} if config.evaluation.shuffled else {})
+        | noises
         | {"version": STAGE_VERSIONS["sample"]}
     )
     measured = measured_by(config) | {"perceptual": config.evaluation.perceptual}

@@ -37,6 +37,7 @@ from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.checks.finite import check_step
 from fp_lab.checks.ranges import MOST_SEED, THREADS, check_ranges
 from fp_lab.codecs.tiny import Codec, CodecConfig
+from fp_lab.flow.history_noise import HistoryConfig
 from fp_lab.lab.config.experiment import FIRST_TRAINING_SEED
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE, provenance_of
@@ -45,7 +46,6 @@ from fp_lab.lab.training.resume import CheckpointFiles, usable_checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import MixedSections
 from fp_lab.training.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
-from fp_lab.training.history import HistoryConfig
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
 from fp_lab.training.system import FramePackSystem

@@ -16,7 +16,7 @@ from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.sampling.rollout import rollout
-from fp_lab.sampling.section_context import PackedHistory
+from fp_lab.sampling.section_context import PackedHistory, _history_noise, seeded_noise
 from fp_lab.shapes import ContextLevel, PackedContext
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, VANILLA, model_for
 
@@ -170,3 +170,12 @@ def test_memory_of_a_minute_does_not_grow(name: str, bound: int, monkeypatch: py
     assert len(held) == -(-(frames - 1) // 4)
     assert max(held) <= bound
     assert len(set(tokens[2:])) == 1, "once the history is full, every section costs the same"
+
+
+def test_a_told_historys_levels_and_the_section_have_noises_of_their_own() -> None:
+    """Of equal shape: independent draws, as in training; torch takes the lower 32 bits of a seed alone."""
+    like = torch.zeros(1, 4, 2, 16, 16)
+    levels = [_history_noise((3,), 5, level, like) for level in range(6)]
+    noises = torch.stack([seeded_noise((3,), 5, like.shape[1:]), *levels]).flatten(1)
+    apart = torch.corrcoef(noises) - torch.eye(len(noises))
+    assert apart.abs().max() < 0.1

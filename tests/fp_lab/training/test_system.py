@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
+from fp_lab.flow.history_noise import HistoryConfig, HistoryLevel, corrupt
 from fp_lab.flow.matching import FlowConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
@@ -20,7 +21,6 @@ from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import Recipe, parse
 from fp_lab.shapes import ContextLevel
 from fp_lab.training import system as system_module
-from fp_lab.training.history import HistoryConfig, HistoryLevel, corrupt
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig, learning_rate_share
 from fp_lab.training.system import FramePackSystem, step_generator

@@ -12,8 +12,9 @@ from rich.console import Console
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import GridResult, run_grid
-from fp_lab.lab.provenance import record as provenance
+from fp_lab.lab.provenance import record
 from fp_lab.lab.provenance.record import code_of
+from fp_lab.lab.runs import made_elsewhere
 from fp_lab.lab.runtime.environment import git_state
 from fp_lab.weights.files import file_sha256
 
@@ -95,7 +96,8 @@ def test_other_code_is_told_and_stages_are_done_again_only_when_asked(
     run: Run, both: tuple[GridResult, GridResult], said: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = {"commit": "abcdef0123456789", "changed": [], "diff": ""}
-    monkeypatch.setattr(provenance, "git_state", lambda: other)
+    for module in (made_elsewhere, record):
+        monkeypatch.setattr(module, "git_state", lambda: other)
     before = state(both[0], ARM)
     said.export_text()
     run(arms=(ARM,))

@@ -19,6 +19,7 @@ from fp_lab.lab.config import load
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import single
 from fp_lab.lab.grids.run_grid import run_grid
+from fp_lab.lab.provenance.inputs import read_inputs
 from fp_lab.lab.provenance.record import provenance
 from fp_lab.lab.provenance.stage_keys import STAGE_VERSIONS
 from fp_lab.lab.runtime.progress import CheckpointProgress
@@ -87,7 +88,8 @@ def test_steps_leave_out_what_is_undefined(tmp_path: Path) -> None:
 
 
 def test_the_commit_and_changes_are_those_of_git(place: RunFolder) -> None:
-    made_with = provenance(_config(place), "train")
+    config = _config(place)
+    made_with = provenance(config, "train", read_inputs(config))
     root = Path(fp_lab.__file__).parents[1]
     if not (root / ".git").exists():
         assert made_with["git"] is None

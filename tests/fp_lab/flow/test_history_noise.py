@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from fp_lab.flow.history_noise import HistoryConfig, corrupt, draw_levels, with_noise, without
 from fp_lab.recipe import BASE
 from fp_lab.shapes import ContextLevel
-from fp_lab.training.history import HistoryConfig, corrupt, draw_levels, with_noise, without
 
 LATENTS = torch.randn(64, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 
