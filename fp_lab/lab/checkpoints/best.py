@@ -47,7 +47,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Best:
-    """The best checkpoint of a run.
+    """Best checkpoint of a run.
 
     Attributes:
         step: step after which it was saved.
@@ -83,7 +83,7 @@ def best_checkpoint(videos: pd.DataFrame, goal: Goal) -> Best | None:
     drift.
 
     Args:
-        videos: see `fp_lab.lab.checkpoints.rows.tracked_videos`.
+        videos: rows of `fp_lab.lab.checkpoints.rows.tracked_videos`.
         goal: criterion; of several estimators of a score the first counts.
 
     Raises:

@@ -12,7 +12,7 @@ from fp_lab.lab.results.arms import Arm
 from fp_metrics.statistics import CLAIM_CLUSTERS, LEAST_SEEDS
 
 Status = Literal["reproduced", "toy", "not reproduced", "inconclusive", "not measured"]
-"""``toy``: reproduced by models of the toy world, which says nothing yet about 13B."""
+"""Status of a claim; ``toy``: reproduced by models of the toy world, which tells nothing yet about 13B."""
 Kind = Literal["exact", "empirical", "declared"]
 
 

@@ -97,7 +97,7 @@ class Comparison:
 
     @property
     def html(self) -> str:
-        """The tables."""
+        """Write all tables as HTML."""
         return "\n".join(to_html(table) for table in self.tables)
 
     def written(self, form: Format) -> str:
@@ -136,7 +136,7 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
     """Build the tables and the verdict.
 
     Args:
-        gathered: the arms.
+        gathered: scores of the arms.
         against: name or label of the reference arm of stars; by default the first one of vanilla order.
         beside: table of the paper to show; by default the one that the grid is named after, if any.
 

@@ -72,7 +72,7 @@ class Panel:
         return effects_of(self.by_prompt(values), over_seeds=self.over_seeds)
 
     def of(self, arms: Sequence[str]) -> NDArray[np.float64]:
-        """Values of some arms, ``(arms, training seeds, videos)``."""
+        """Select the values of arms, ``(arms, training seeds, videos)``."""
         return self.values[[self.rows[arm] for arm in arms]]
 
     def compared(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> Effects:
@@ -134,7 +134,7 @@ class Panels:
         return estimator in self._rows
 
     def panel(self, estimator: str, figure: Figure) -> Panel:
-        """Return a statistic of all arms measured by an estimator; None where it measured nothing."""
+        """Return a statistic of all arms measured by an estimator; without arms where it measured nothing."""
         rows = self._rows.get(estimator, np.empty(0, dtype=np.int64))
         values = np.full((len(self._arms), len(self._trainings), len(self._prompt_of)), np.nan)
         column = self._videos[_COLUMNS[figure][0]].to_numpy(np.float64)[rows]

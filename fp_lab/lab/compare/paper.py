@@ -56,7 +56,7 @@ class Paper:
         source: version, model, size and number of prompts.
         tables: tables by key.
         findings: statements of the text about Table 1.
-        efficiency: batch and hours, full-sequence diffusion against FramePack.
+        efficiency: batch sizes and hours of full-sequence diffusion and FramePack.
         variants: parameters and context tokens of the model variants.
     """
 

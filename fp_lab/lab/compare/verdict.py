@@ -24,7 +24,7 @@ _MOST_HOPELESS = 300
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a comparison.
+    """Verdict on a comparison.
 
     Attributes:
         family: family of the estimators behind it.
@@ -65,7 +65,7 @@ def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | No
     """Test the control and the arms.
 
     The control is compared with every arm in the scores (and PSNR where there is a reference), since sections
-    made without history do not grow worse: they are wrong from the start. Arms are compared by the size of
+    generated without history do not degrade: they are wrong from the start. Arms are compared by the size of
     their drift. All differences are paired by prompt and video seed, see `fp_metrics.effects.effects_of`, and
     corrected by Holm within each question. Scores of which neither direction is better are left out.
 

@@ -42,9 +42,9 @@ class Cost:
 def estimate(jobs: Sequence[Job]) -> list[Cost]:
     """Estimate the costs of jobs in order, in proportion to floating-point operations.
 
-    One training step of the first arm that is not done is timed, and the scoring of one short video. Arms
-    over a transformer of diffusers are assumed to reach `SHARE` of the rate of a large matrix product, which
-    is timed instead; their encoding and decoding are left out. What cannot be counted is NaN.
+    One training step of the first pending arm is timed, and the scoring of one short video. Arms over a
+    transformer of diffusers are assumed to reach `SHARE` of the rate of a large matrix product, which is
+    timed instead; their encoding and decoding are left out. What cannot be counted is NaN.
 
     Args:
         jobs: jobs of one grid.

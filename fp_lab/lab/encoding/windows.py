@@ -85,7 +85,7 @@ class Window:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """The windows of a folder's videos.
+    """Plan of the windows of a folder's videos.
 
     Attributes:
         cutting: Cutting of the windows.

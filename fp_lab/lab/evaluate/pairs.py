@@ -40,8 +40,8 @@ class Pairs:
 def pair_videos(first: Mapping[str, Any], second: Mapping[str, Any]) -> Pairs:
     """Pair videos of the same name and no differing prompt; then the rest by prompt, in order.
 
-    Equal names with different prompts are no pair. Videos of one prompt are paired only where both sets have
-    equally many left: they are averaged, so their order does not matter.
+    Files with equal names and different prompts are no pair. Videos of one prompt are paired only where both
+    sets have equally many left: they are averaged, so their order does not matter.
 
     Args:
         first: file -> facts, with ``prompt``, empty where unknown.

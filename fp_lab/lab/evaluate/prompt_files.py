@@ -42,7 +42,7 @@ def match_prompts(names: Iterable[str], videos: Mapping[Path, str]) -> dict[Path
     """Match the names of a file of prompts to videos.
 
     A name stands for the videos that share most of its last parts, the file name at least, with or without
-    its ending: so it is found after a move to another folder or machine too. Backslashes are slashes, and
+    its ending, so it still matches after a move to another folder or machine. Backslashes are slashes, and
     composed characters are the same as decomposed ones.
 
     Args:

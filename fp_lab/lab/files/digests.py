@@ -24,8 +24,9 @@ Digest = Callable[[Path], str]
 def file_digests(remembered: Path | None = None) -> Iterator[Digest]:
     """Yield a function from a file to the sha256 of its content; new digests are stored at the end.
 
-    A file is read again when its size, inode, time of change or time of change of its inode differ: the last
-    one cannot be set back, as ``cp -p`` and ``touch`` do with the other time. May be called from threads.
+    A file is read again when its size, inode, modification time or change time (of the inode) differ; the
+    last one cannot be set back, unlike the modification time by ``cp -p`` and ``touch``. The function may be
+    called from threads.
 
     Args:
         remembered: JSON file of stored digests, by default `REMEMBERED` in the cache folder; a damaged one is

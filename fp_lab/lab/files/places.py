@@ -15,7 +15,7 @@ def check_folder(what: str, folder: Path) -> Path:
         folder: folder as the user gave it.
 
     Raises:
-        ValueError: a name in it is too long, something in the way is no folder, or the system refuses a file.
+        ValueError: a name is too long, a part of the path is no folder, or the system refuses to write.
     """
     for name in folder.parts:
         _check_length(what, name)
@@ -32,7 +32,7 @@ def check_file(what: str, file: Path) -> Path:
     """Check that a file can be written: its folder can be, and it is no folder itself.
 
     Raises:
-        ValueError: see `check_folder`.
+        ValueError: the file or its folder cannot be written, see `check_folder`.
     """
     check_folder(what, file.parent)
     _check_length(what, file.name)

@@ -82,7 +82,7 @@ class RunFolder:
 
     @property
     def error(self) -> Path:
-        """Traceback of a failure; gone after a success."""
+        """Traceback of a failure; removed after a success."""
         return self.path / "error.txt"
 
     @property

@@ -26,7 +26,7 @@ class Videos:
     """Videos of one length.
 
     Attributes:
-        frames: uint8 ``b t h w c``, RGB.
+        frames: RGB frames, uint8 ``b t h w c``.
         captions: one caption per video.
         seeds: one seed per video, which decided the scene or clip, and the noise.
         order: index of the section that generated each frame, in generation order; `GIVEN` for given frames.

@@ -82,7 +82,7 @@ class Grid:
 def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
     """Load a grid from its file; the keys are `GRID_KEYS`.
 
-    ``axes`` maps keys to lists of values, whose product makes arms, less those that match an entry of
+    ``axes`` maps keys to lists of values, whose product gives arms, without those that match an entry of
     ``exclude``; ``arms`` lists further arms; ``common`` holds what differs from the base in every arm.
 
     Args:

@@ -140,7 +140,7 @@ def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
         redo: whether to repeat stages, see `place_arms`.
 
     Raises:
-        ValueError: see `place_arms`.
+        ValueError: an arm cannot be placed, see `place_arms`.
     """
     placed = place_arms(grid, folder, in_place=in_place, redo=redo)
     for place, identity in placed.arms.items():

@@ -12,7 +12,7 @@ from fp_lab.lab.tracking import TrackedRun
 
 
 class GridProgress(Shown):
-    """The bars of a grid. Without a terminal there are no bars, only lines.
+    """Progress bars of a grid. Without a terminal there are no bars, only lines.
 
     Args:
         console: console that shows the bars.

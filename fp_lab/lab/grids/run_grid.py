@@ -88,7 +88,7 @@ def run_grid(
         efficiency: whether to measure batch and time efficiency of the arms in turn, when they are done.
 
     Raises:
-        KeyboardInterrupt: raised on after the tracked runs are closed as killed.
+        KeyboardInterrupt: re-raised after the tracked runs are closed as killed.
         ValueError: results cannot be replaced, see `claim_arms`, or an arm is not feasible, see
             `check_feasible`.
     """

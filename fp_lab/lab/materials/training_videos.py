@@ -65,7 +65,7 @@ class CachedBatch(TypedDict):
     """A `LatentBatch` from a cache: videos of one size, with captions as embeddings.
 
     Attributes:
-        latents: latents, float32 ``b c t h w``.
+        latents: latents of the videos, float32 ``b c t h w``.
         captions: embeddings of captions, one per video.
         sources: origin of each video.
         images: embeddings of first frames, float32 ``b i e``, for models that take them.

@@ -15,7 +15,7 @@ Kind = Literal["text", "image", "vae"]
 
 @dataclass(frozen=True)
 class Part:
-    """A network beside the transformer.
+    """A component beside the transformer.
 
     Attributes:
         title: name in words.

@@ -56,7 +56,7 @@ def training_shapes(config: ExperimentConfig) -> dict[LatentShape, int]:
     """Latent shapes of an arm's training videos, and the number of videos of each.
 
     Raises:
-        ValueError: the cache is missing, or see `strides_of`.
+        ValueError: the cache is missing, or the codec's config is not on this machine.
     """
     if config.data.cache is not None:
         shapes = Manifest.load(Path(config.data.cache)).shapes
@@ -69,7 +69,7 @@ def shape_of(config: ExperimentConfig, frames: int) -> LatentShape:
     """Latent shape of an arm's videos of `frames` latent frames.
 
     Raises:
-        ValueError: see `strides_of`.
+        ValueError: the codec's config is not on this machine, see `strides_of`.
     """
     side = config.data.size // strides_of(config).spatial
     return LatentShape(frames, side, side)

@@ -120,7 +120,7 @@ class Hardware:
 
     @property
     def rate(self) -> str:
-        """`speed` in words."""
+        """Description of `speed`."""
         return f"{self.utilisation:.0%} of {self.tflops:g} TFLOP/s"
 
 
@@ -160,7 +160,7 @@ class Training:
     def flops(self, cost: Trace) -> float:
         """Floating-point operations of a training sample.
 
-        A backward pass takes two matrix products for each of the forward pass, but one where the weights are
+        A backward pass takes two matrix products for each of the forward pass, or one where the weights are
         frozen; checkpointing repeats the forward pass. Products of adapters and packer are left out, about 1
         %; `fp_lab.lab.planning.step_flops` counts them.
         """

@@ -44,7 +44,7 @@ class Plan:
     """Costs of a model, packed and as a full sequence.
 
     Attributes:
-        model: the model.
+        model: planned model.
         recipe: recipe of the packed section.
         latents: latent shape of the full sequence: frames, rows and columns.
         hardware: cards to plan for.

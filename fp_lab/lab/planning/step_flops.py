@@ -26,7 +26,7 @@ _FEW = 8
 
 @dataclass(frozen=True)
 class Way:
-    """How a transformer is trained, as far as its operations depend on it.
+    """Way of training of a transformer, as far as its operations depend on it.
 
     Attributes:
         lora: settings of LoRA adapters; None where all weights are trained.

@@ -61,7 +61,7 @@ def trace(model: RealModel, tokens: Tokens) -> Trace:
     """Trace a model in bfloat16 on fake tensors; recipes with one packer share a trace.
 
     Args:
-        model: from `fp_lab.backbones.diffusers.presets`.
+        model: model of `fp_lab.backbones.diffusers.presets`.
         tokens: tokens of the sample.
     """
     any_section = replace(parse(model.recipe), section=1)  # the tokens tell its length

@@ -19,7 +19,7 @@ class Samples:
     """n frames with their ground truth. A weight of 0 marks unknown values.
 
     Attributes:
-        frames: frames, float32 ``(n, 3, 64, 64)`` in [0, 1].
+        frames: rendered frames, float32 ``(n, 3, 64, 64)`` in [0, 1].
         masks: visible part of the object, ``(n, 64, 64)``.
         visible: visible share of the object, ``(n,)``.
         well_formed: overlap of the object's outline with the undamaged one, both centred, ``(n,)``.
@@ -28,7 +28,7 @@ class Samples:
         shape: index of the shape among the world's, ``(n,)``.
         colour: index of the colour among the world's, ``(n,)``.
         texture: index of the texture among the world's, ``(n,)``.
-        rgb: the object's first colour as it shows in the frame, ``(n, 3)``.
+        rgb: first colour of the object as it appears in the frame, ``(n, 3)``.
         clarity: kept gradient energy and freedom from noise, ``(n, 2)`` in [0, 1].
         centres: centres of gravity of the object, (x, y) in pixels, ``(n, 2)``.
         centred: weight of `centres`.

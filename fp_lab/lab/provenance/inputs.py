@@ -17,7 +17,7 @@ class InputsChanged(ValueError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """sha256 of everything on disk that a run reads.
+    """sha256 digests of everything on disk that a run reads.
 
     Attributes:
         codec: digest of the codec's weights.

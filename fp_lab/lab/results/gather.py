@@ -60,11 +60,11 @@ class Gathered:
     """Scores of several arms.
 
     Attributes:
-        arms: arms, vanilla orders first and controls last.
+        arms: compared arms, vanilla orders first and controls last.
         videos: one row per arm, training seed, video and estimator, from own history.
         floor_videos: rows of the ground-truth videos, histories ``truth`` and ``raw``; empty without any.
         measures: estimators by name.
-        efficiency: efficiency, one row per arm and training seed.
+        efficiency: times, rates and peak memory, one row per arm and training seed.
         codebooks: codebooks of discrete histories, one row per arm and training seed; empty without any.
         protocol: protocol of the metrics, the same for all arms.
         truths: folders of the ground truth.
@@ -106,7 +106,7 @@ class Gathered:
             further: attributes that are not in an index.
 
         Raises:
-            ValueError: scores of different protocols, or training seeds of one arm with different settings.
+            ValueError: scores have different protocols, or runs of one arm have different settings.
         """
         return cls(
             arms=arms_of(runs),

@@ -62,7 +62,7 @@ def length_of(
 
     Args:
         config: settings with recipe and frame rate.
-        codec: codec, which sets the frames per latent frame.
+        codec: codec of the video, which sets the frames per latent frame.
         given: number of latent frames of the opening.
         seconds: approximate length after the opening; None, without `frames` either: about `USUAL_LENGTH`.
         frames: exact number of latent frames, with the last one of an opening included.
@@ -88,7 +88,7 @@ def generate(
     preview: bool = False,
     offload: Offload = "none",
 ) -> Iterator[Progressed]:
-    """Generate one video; write it as mp4, its captions as txt and what made it as json.
+    """Generate one video; write it as mp4, its captions as txt and its provenance as json.
 
     Sections are decoded as they come, and kept as 8-bit pixels on disk. An interrupted video resumes after
     its last finished section: sections are stored in ``NAME.sections`` until the end.

@@ -48,7 +48,7 @@ def measure(
     sections: Sequence[Sequence[int]] = (),
     perceptual: bool = False,
 ) -> VideoRows:
-    """Score versions of one video, each once.
+    """Score all versions of one video.
 
     Args:
         histories: name (``own``, ``true``, ...) -> uint8 ``t h w c``. Where both are there, the exposure-bias

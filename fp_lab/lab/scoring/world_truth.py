@@ -122,7 +122,7 @@ def _truth(
 def _view(config: WorldConfig, seeds: Sequence[int], positions: Tensor) -> Tensor | None:
     """Shift of the camera, ``b t 2``; None where it stands still.
 
-    The same seed has the same path in the scene in every variant, so the camera is the difference.
+    A seed has the same path in the scene in every variant, so the camera's shift is the difference.
     """
     if not config.moving_view:
         return None

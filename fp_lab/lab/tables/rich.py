@@ -74,8 +74,8 @@ def to_rich(table: Table, *, bold: bool = True) -> RichTable:
 def print_table(console: Console, table: Table) -> None:
     """Print a table with all of its columns, followed by an empty line.
 
-    Where there is no terminal, lines are as long as they need to be. In a terminal that is too narrow for all
-    columns, the table goes on below, with the names again.
+    Without a terminal, lines are as long as needed. In a terminal that is too narrow for all columns, the
+    table goes on below, with the names again.
     """
     bold = console.color_system is not None
     whole = to_rich(table, bold=bold)
@@ -95,8 +95,8 @@ def print_table(console: Console, table: Table) -> None:
 def print_whole(console: Console, table: RichTable) -> None:
     """Print a table of rich's, which by itself drops columns and cuts words that do not fit.
 
-    Where there is no terminal, lines are as long as they need to be. In a terminal words wrap; in one that is
-    narrower than the longest words, lines are longer than it.
+    Without a terminal, lines are as long as needed. In a terminal words wrap; in one that is narrower than
+    the longest words, lines are longer than it.
     """
     _print_measured(console, table, _measured(console, table))
 

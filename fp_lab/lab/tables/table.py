@@ -53,7 +53,7 @@ class Column:
 
     Attributes:
         key: name in CSV files.
-        title: name for people.
+        title: readable name.
         subtitle: estimator or unit.
         better: direction that is better; None where neither is.
         digits: number of decimals.
@@ -114,9 +114,9 @@ class Table:
 
     Attributes:
         key: short name, for files and anchors.
-        title: heading.
+        title: heading of the table.
         columns: columns of values.
-        lines: rows.
+        lines: rows of the table.
         notes: notes below the table.
         heads: heads of the two text columns, a row's name and order.
     """

@@ -22,7 +22,7 @@ def build_tiny(family: TinyFamily, folder: Path, seed: int = 0) -> Path:
         seed: seed of the weights.
 
     Returns:
-        The folder.
+        Folder of the pipeline.
     """
     with torch.random.fork_rng(devices=[]):  # the constructors' own initialisation, which does not stay
         pipeline = _hunyuan(family) if family in ("hunyuan_video", "framepack") else _wan(family)

@@ -62,7 +62,7 @@ def begin_again(path: Path, reason: str, say: Callable[[str], object]) -> None:
 
     Args:
         path: path of the checkpoint.
-        reason: reason, with the path in it.
+        reason: why no training can resume from it, with the path.
         say: called with the message.
     """
     say(f"{reason}; it is now {set_aside(path).name}, and the training begins again")
