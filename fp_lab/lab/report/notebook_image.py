@@ -7,7 +7,7 @@ from PIL import Image
 _COLOURS = 128
 
 
-def inline(path: Path, width: int = 960) -> Image.Image:
+def inline(path: Path, width: int = 900) -> Image.Image:
     """Return a picture that a notebook shows and stores as a small PNG.
 
     Args:

@@ -239,7 +239,8 @@ def test_the_loss_is_that_of_embeddings_made_by_the_encoders(
 ) -> None:
     config = config_of(root)
     materials = Materials(root / "materials", Reporter())
-    model = told(build_model(config, materials.codec(config).channels), config, videos.captions, guided=False)
+    model = build_model(config, materials.codec(config).channels)
+    model = attach_text_embeddings(model, config, videos.captions, guided=False)
     system = build_system(config, model)
     batches = [videos.batches(2, 5).batch(index) for index in range(6)]
     with torch.no_grad():

@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor
 
 from fp_lab.backbones.diffusers.lora import LORA_FILE, trainable
 from fp_lab.lab.config import ExperimentConfig, TrainingConfig, to_yaml
+from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
@@ -85,7 +86,8 @@ def trained(folder: Path, materials: Materials, environment: dict[str, str]) -> 
 def in_one_process(config: ExperimentConfig, materials: Materials) -> dict[str, Tensor]:
     """Averaged weights that learned: each step that of the mean gradient of the ranks' halves."""
     videos = materials.training(config)
-    model = told(build_model(config, materials.codec(config).channels), config, videos.captions)
+    model = build_model(config, materials.codec(config).channels)
+    model = attach_text_embeddings(model, config, videos.captions)
     system = build_system(config, model)
     configured = system.configure_optimizers()
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]  # type: ignore[index]
