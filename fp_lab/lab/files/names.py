@@ -14,7 +14,7 @@ IN_RUNS = (
     "mlflow.db-wal",
     "mlflow.db-shm",
 )
-IN_GRIDS = ("truth", "report", "reports", "efficiency", "grid.yaml", "command.txt", "index.parquet")
+IN_GRIDS = ("truth", "report", "reports", "efficiency", "track", "grid.yaml", "command.txt", "index.parquet")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and newline; marks of text direction; bytes of names that are no UTF-8."""
 _LONGEST = 200  # bytes; file systems take 255, and more is put behind a name
@@ -41,7 +41,9 @@ def check_folder_name(what: str, name: str, taken: Collection[str]) -> str:
         fault = "a path"
     elif not name.isprintable():
         fault = "characters that are not printed"
-    elif name.lower() in taken:
+    elif name.startswith("."):
+        fault = "the name of a hidden folder"
+    elif name.lower() in taken or name.lower().partition(".")[0] in taken:  # report.done.json, truth.damaged
         fault = "a name that the lab needs there"
     elif len(name.encode(errors="surrogatepass")) > _LONGEST:
         fault = f"more than {_LONGEST} bytes"

@@ -49,6 +49,7 @@ def write_results(source: Path, folder: Path) -> Path:
             )
         store_results(gathered, stored)
     elif source.resolve() != stored.resolve():
+        load_results(source)  # before anything of that name is replaced
         with replacing(stored) as unfinished:
             shutil.copyfile(source, unfinished)
     results = load_results(stored)

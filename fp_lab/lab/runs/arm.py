@@ -53,8 +53,8 @@ def _bring_up_to_date(
         done = _with_unchanged_inputs(job, materials, reporter)
     except Exception as error:  # whatever goes wrong in one arm, the others can still be measured
         seconds = time.monotonic() - started
-        if _is_folders_fault(error, place.path):
-            return Outcome("halted", seconds=seconds, reason=_line(error))
+        if fault := _folders_fault(error, place.path):
+            return Outcome("halted", seconds=seconds, reason=fault)
         place.record_failure(job.key, _line(error), "".join(traceback.format_exception(error)))
         return Outcome("failed", seconds=seconds, reason=_line(error))
     place.forget_failure()
@@ -106,10 +106,13 @@ def _take_inputs_as_they_are(job: Job, change: InputsChanged) -> StageKeys:
     return keys
 
 
-def _is_folders_fault(error: BaseException, folder: Path) -> bool:
+def _folders_fault(error: BaseException, folder: Path) -> str:
+    """Fault of the folder behind an error, in one line; empty where it is the arm's own."""
     if any(isinstance(cause, OSError) and cause.errno in CANNOT_WRITE for cause in _causes(error)):
-        return True
-    return folder.exists() and shutil.disk_usage(folder).free < _NEARLY_FULL
+        return _line(error)
+    if folder.exists() and (free := shutil.disk_usage(folder).free) < _NEARLY_FULL:
+        return f"{folder}: {free / 2**20:.1f} MiB are free on this disk, too few to go on ({_line(error)})"
+    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -80,9 +80,13 @@ class Identity:
         return [name for name, ours in other.made_of.items() if self.made_of.get(name, ours) != ours]
 
     def differences(self, other: "Identity") -> dict[str, tuple[Any, Any]]:
-        """Return the differing settings that results depend on: name -> this value and the other."""
+        """Return the differing settings that results depend on: name -> this value and the other.
+
+        A setting that only one of them knows is newer than the other's results, which have its default.
+        """
         unused = "data.clips." if other.settings.get("data.kind") == "world" else "data.world."
-        both = {name: (self.settings.get(name), value) for name, value in other.settings.items()}
+        mine, theirs = self.settings, other.settings
+        both = {name: (mine[name], value) for name, value in theirs.items() if name in mine}
         return {
             name: values
             for name, values in both.items()

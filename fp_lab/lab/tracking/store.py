@@ -187,8 +187,11 @@ def _make_database(path: Path) -> None:
     for left in path.parent.glob(f".*.{path.name}"):
         left.unlink()
     unfinished = path.with_name(f".{uuid4().hex}.{path.name}")  # MLflow keeps what it has opened by name
-    MlflowClient(database_uri(unfinished)).search_experiments()
-    unfinished.replace(path)
+    try:
+        MlflowClient(database_uri(unfinished)).search_experiments()
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _artifacts(database: Path) -> str:

@@ -159,3 +159,13 @@ def test_unfinished_grids_and_other_files_are_refused(grid: Path, tmp_path: Path
         write_results(tmp_path / "grid", tmp_path)
     with pytest.raises(ValueError, match=r"index\.parquet holds no results"):
         load_results(grid / "index.parquet")
+
+
+def test_a_file_that_holds_no_results_replaces_none(grid: Path, tmp_path: Path) -> None:
+    """Such as the page beside the results, which tab completion offers first."""
+    write_results(grid, tmp_path)
+    stored = tmp_path / "memory.parquet"
+    before = stored.read_bytes()
+    with pytest.raises(ValueError, match="no results"):
+        write_results(tmp_path / "memory.md", tmp_path)
+    assert stored.read_bytes() == before

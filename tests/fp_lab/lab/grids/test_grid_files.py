@@ -111,6 +111,9 @@ def test_a_name_fits_a_folder_by_its_bytes(tmp_path: Path) -> None:
         ("arms:\n  - baseline: anchor_frams\n", r"baseline: got 'anchor_frams', .* \(line 2\)"),
         ("common: {label: ..}\n", r"common: label: got '\.\.', a path"),
         ("common: {label: report}\n", r"common: label: got 'report', a name that the lab needs there"),
+        ("common: {label: report.done.json}\n", r"got 'report\.done\.json', a name that the lab needs there"),
+        ("common: {label: track}\n", r"got 'track', a name that the lab needs there"),
+        ("common: {label: .arms.lock}\n", r"got '\.arms\.lock', the name of a hidden folder"),
     ],
 )  # fmt: skip
 def test_a_grid_that_cannot_be_meant_names_its_file_and_key(tmp_path: Path, text: str, message: str) -> None:

@@ -1,6 +1,7 @@
 """Where arms run: earlier results stay, whatever is asked for after them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from fp_lab.lab.grids.placement import Placed, claim_arms, place_arms, release
 from fp_lab.lab.provenance import stage_keys as keys_module
 from fp_lab.lab.provenance.inputs import Inputs
 from fp_lab.lab.runs import identity
-from fp_lab.lab.runs.identity import ARM_FILE, TakenByOthers, hold
+from fp_lab.lab.runs.identity import ARM_FILE, Identity, TakenByOthers, hold
 
 ARM = "td_f2k2f1k1_g3"
 OTHER = "f1k1_x_g3_f1k1f2k2_td"
@@ -78,6 +79,16 @@ def test_other_weights_with_the_same_settings_go_into_a_numbered_folder(folder: 
     placed = place_arms(grid(folder), folder)
     assert places(placed) == [f"{ARM}--2/seed0"]
     assert "of other weights; those of now" in placed.lines[0]
+
+
+def test_a_setting_that_is_newer_than_results_is_no_difference(folder: Path) -> None:
+    """Results from before `evaluation.shuffled` existed, of another base."""
+    finish(claim_arms(grid(folder), folder))
+    now = Identity.of(grid(folder).arms[0].config)
+    older = {name: value for name, value in now.settings.items() if name != "evaluation.shuffled"}
+    base = replace(now, score="another", settings=older, made_of={**now.made_of, "weights": "others"})
+    assert base.differences(now) == {}
+    assert base.unlike(now) == ["weights"]
 
 
 def test_results_of_another_version_are_said_to_be_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

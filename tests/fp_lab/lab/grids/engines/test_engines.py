@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -233,6 +234,23 @@ def test_a_folder_that_cannot_be_written_to_is_no_fault_of_the_arm(
     outcome = work(job, Materials(job.cache, Reporter()), Reporter())
     assert outcome.state == state
     assert (RunFolder(job.folder).failure(job.key) is not None) is (state == "failed")
+
+
+def test_a_full_disk_is_named_whatever_a_library_says_of_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch does: unexpected pos 64 vs 0."""
+    job = replace(grid_jobs(load_grid(folder / "two.yaml"), tmp_path)[0], stages=("train",))
+
+    def fail(*given: object, **more: object) -> None:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=2**20))
+        raise RuntimeError("unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(arm_module, "run", fail)
+    outcome = work(job, Materials(job.cache, Reporter()), Reporter())
+    assert outcome.state == "halted"
+    assert outcome.reason.startswith(f"{job.folder}: 1.0 MiB are free")
 
 
 @pytest.mark.parametrize(
