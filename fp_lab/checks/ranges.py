@@ -5,6 +5,12 @@ from typing import Any
 
 MOST = 10**9
 """Largest whole number where nothing else bounds it: no count of this field is larger."""
+MOST_LATENTS = 1_000_000
+"""Largest length of a video in latent frames: its sections are planned in seconds."""
+MOST_PIXELS = 16384
+"""Largest height and width of a video: twice 8K, and the limit of most codecs."""
+MOST_CARDS, MOST_RANK = 1_000_000, 100_000
+"""Largest number of cards to plan for, and rank of LoRA: far beyond all that there is."""
 FPS = "[0.01, 1000]"
 """Frames per second: from one in 100 s, as of a growing plant, to those of a high-speed camera."""
 MOST_SEED = 2**32 - 1

@@ -1,5 +1,6 @@
 """Command line: every command is thin, and nothing heavy is imported before it is needed."""
 
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -26,9 +27,23 @@ from fp_lab.cli import (
 from fp_lab.lab.files.atomic import CANNOT_WRITE
 from fp_lab.lab.files.names import visible
 
+_MAY_BE_EMPTY = ("--prompt", "--caption")
+
 
 class _Group(TyperGroup):
     """Turns errors that a user can fix into a short message and exit code 2, for all commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse empty arguments, as of an unset variable: an empty path would be the current folder."""
+        for before, argument in pairwise(["", *args]):
+            option, mark, value = argument.partition("=")
+            of_option = bool(mark) and option.startswith("--")
+            if not argument or (of_option and not value):
+                name = option if of_option else before if before.startswith("--") else ""
+                if name not in _MAY_BE_EMPTY:
+                    told = f"{name or 'argument'}: got an empty text, expected a name, a path or a value"
+                    raise typer.BadParameter(told)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # click's Context, or the one that typer brings
         try:

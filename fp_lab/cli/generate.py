@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fp_lab.checks.ranges import check_once
 from fp_lab.cli.console import Console
-from fp_lab.cli.numbers import MOST, MOST_SEED, positive
+from fp_lab.cli.numbers import MOST_LATENTS, MOST_SEED, positive
 from fp_lab.cli.places import file_to_write
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def generate(
         int | None,
         typer.Option(
             min=2,
-            max=MOST,
+            max=MOST_LATENTS,
             help="Exact length in latent frames; warns where it is not whole sections.",
             show_default="whole sections, about 64",
         ),
@@ -116,6 +117,7 @@ def generate(
         raise ValueError("got --image and --video, expected one of them: the clip has a first frame")
     if seconds is not None and frames is not None:
         raise ValueError("got --seconds and --frames, expected one of them")
+    check_once("seed", [str(number) for number in seed or ()])
     from fp_lab.codecs.video import latent_frames, pixel_frames
     from fp_lab.lab.materials.models import codec_of
     from fp_lab.lab.runtime.progress import StageProgress
@@ -128,8 +130,8 @@ def generate(
 
     console, seeds = Console(), seed or [0]
     files = [out if len(seeds) == 1 else out.with_name(f"{out.stem}-{one}{out.suffix}") for one in seeds]
-    for file in (out, *files):
-        check_output(file)
+    inputs = [file for file in (image, video) if file is not None]
+    files = [check_output(file, inputs) for file in files]
     loaded = load_model(checkpoint, recipe, config, overrides or [])
     if prompt and image is video is None and 0 not in (loaded.begins or (0,)):
         console.print(

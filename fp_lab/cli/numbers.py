@@ -4,9 +4,9 @@ import math
 
 import typer
 
-from fp_lab.checks.ranges import MOST, MOST_SEED, MOST_THREADS
+from fp_lab.checks.ranges import MOST, MOST_CARDS, MOST_LATENTS, MOST_RANK, MOST_SEED, MOST_THREADS
 
-__all__ = ["MOST", "MOST_SEED", "MOST_THREADS", "positive"]
+__all__ = ["MOST", "MOST_CARDS", "MOST_LATENTS", "MOST_RANK", "MOST_SEED", "MOST_THREADS", "positive"]
 
 
 def positive(number: float | None) -> float | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fp_lab.cli.console import Console
-from fp_lab.cli.numbers import MOST, positive
+from fp_lab.cli.numbers import MOST, MOST_CARDS, MOST_RANK, positive
 
 Method = Literal["full", "lora"]
 Sharding = Literal["ddp", "zero1", "zero2", "fsdp"]
@@ -26,7 +26,7 @@ def plan(
     ] = None,
     pixels: Annotated[str, typer.Option(help="Size of the video, height x width in pixels.")] = "480x832",
     frames: Annotated[int, typer.Option(min=1, max=MOST, help="Latent frames of the full sequence.")] = 33,
-    cards: Annotated[int, typer.Option(min=1, max=MOST, help="Largest number of cards.")] = 8,
+    cards: Annotated[int, typer.Option(min=1, max=MOST_CARDS, help="Largest number of cards.")] = 8,
     memory_gb: Annotated[float, typer.Option(callback=positive, help="Memory of a card, GiB.")] = 80.0,
     tflops: Annotated[
         float,
@@ -36,7 +36,7 @@ def plan(
         float, typer.Option(max=1, callback=positive, help="Reached share of the peak.")
     ] = 0.4,
     method: Annotated[Method, typer.Option(help="Trained weights: full model or LoRA.")] = "lora",
-    rank: Annotated[int, typer.Option(min=1, max=MOST, help="Rank of LoRA.")] = 16,
+    rank: Annotated[int, typer.Option(min=1, max=MOST_RANK, help="Rank of LoRA.")] = 16,
     sharding: Annotated[
         Sharding, typer.Option(help="Way of dividing the training state among cards.")
     ] = "fsdp",

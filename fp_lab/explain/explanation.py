@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from fp_lab.baselines import BASELINES
+from fp_lab.checks.ranges import MOST_PIXELS
 from fp_lab.packing.importance import assign_by_time, tail_by_time
 from fp_lab.packing.kernel_fit import KernelFit, kernel_fit, misfits
 from fp_lab.packing.schedule import (
@@ -208,7 +209,7 @@ def latent_size(what: Literal["latents", "pixels"], text: str) -> tuple[int, int
         text: Height x width, such as ``60x104`` latents or ``480x832`` pixels.
 
     Raises:
-        ValueError: Anything else.
+        ValueError: Anything else, or more than `MOST_PIXELS` a side.
     """
     unit, such = (SPATIAL, "480x832") if what == "pixels" else (1, "60x104")
     sides = text.lower().split("x")
@@ -217,6 +218,8 @@ def latent_size(what: Literal["latents", "pixels"], text: str) -> tuple[int, int
     height, width = int(sides[0]), int(sides[1])
     if not height or not width or height % unit or width % unit:
         raise ValueError(f"{what}: got {text!r}, expected a height and width above 0 and divisible by {unit}")
+    if max(height, width) > MOST_PIXELS * unit // SPATIAL:
+        raise ValueError(f"{what}: got {text!r}, expected at most {MOST_PIXELS * unit // SPATIAL} a side")
     return height // unit, width // unit
 
 

@@ -23,9 +23,14 @@ def find_experiment(name: str | Path, beside: Path | None = None) -> Path:
         beside: file that refers to this one; its folder is searched first.
 
     Raises:
-        ValueError: there is no such file (the message lists the available ones), or it is `beside` itself.
+        ValueError: there is no such file (the message lists the available ones), it is `beside` itself, or
+            the path has no name, such as ``.``.
     """
     path, shipped = _path(name), experiments_folder()
+    if not path.name:
+        raise ValueError(
+            f"experiment file: got {str(name)!r}, expected a file, or a name under experiments/ such as base"
+        )
     inside = Path(*path.parts[1:]) if path.parts[:1] == ("experiments",) else path
     own = beside.parent / path if beside else path
     itself = False

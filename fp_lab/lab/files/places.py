@@ -29,16 +29,23 @@ def check_folder(what: str, folder: Path) -> Path:
 
 
 def check_file(what: str, file: Path) -> Path:
-    """Check that a file can be written: its folder can be, and it is no folder itself.
+    """Check that a file can be written: its folder can be, and nothing but a file is there.
+
+    Returns:
+        The file; of a link the file that it leads to, which is then written instead of the link.
 
     Raises:
-        ValueError: the file or its folder cannot be written, see `check_folder`.
+        ValueError: the file or its folder cannot be written, see `check_folder`; or the name is taken by a
+            folder, a device, a pipe, or a link that leads nowhere.
     """
     check_folder(what, file.parent)
     _check_length(what, file.name)
     if file.is_dir():
         raise ValueError(f"{what}: got {file}, expected the name of a file; it is a folder")
-    return file
+    if os.path.lexists(file) and not file.is_file():
+        kind = "a link that leads nowhere" if file.is_symlink() and not file.exists() else "no regular file"
+        raise ValueError(f"{what}: got {file}, expected the name of a file; it is {kind}")
+    return file.resolve() if file.is_symlink() else file
 
 
 def _check_length(what: str, name: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from fp_lab.checks.ranges import MOST_CARDS, MOST_RANK
 from fp_lab.lab.planning.trace import Trace
 
 Method = Literal["full", "lora"]
@@ -17,6 +18,8 @@ SHARDED: Mapping[Sharding, frozenset[str]] = {
     "fsdp": frozenset({"optimizer", "averaged", "gradients", "weights"}),
 }
 """Parts divided among the cards by each way of sharding (ZeRO stages 0 to 3, https://arxiv.org/abs/1910.02054)."""
+MOST_OF_A_CARD = 1_000_000
+"""Largest number of GiB and of TFLOP/s of a card: far beyond all that there is."""
 GIB = 2**30
 USABLE = 0.95
 """Usable share of a card's memory; the rest is left to the driver, buffers and fragmentation."""
@@ -100,11 +103,13 @@ class Hardware:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.cards < 1:
-            raise ValueError(f"cards: got {self.cards}, expected at least 1")
+        if not 1 <= self.cards <= MOST_CARDS:
+            raise ValueError(f"cards: got {self.cards}, expected at least 1 and at most {MOST_CARDS}")
         for name in ("memory_gb", "tflops"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected more than 0")
+            if not 0 < getattr(self, name) <= MOST_OF_A_CARD:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, expected more than 0 and at most {MOST_OF_A_CARD}"
+                )
         if not 0 < self.utilisation <= 1:
             raise ValueError(f"utilisation: got {self.utilisation}, expected a share of the peak in (0, 1]")
 
@@ -147,8 +152,8 @@ class Training:
             raise ValueError(f"method: got {self.method!r}, expected one of {', '.join(METHODS)}")
         if self.sharding not in SHARDED:
             raise ValueError(f"sharding: got {self.sharding!r}, expected one of {', '.join(SHARDED)}")
-        if self.rank < 1:
-            raise ValueError(f"rank: got {self.rank}, expected at least 1")
+        if not 1 <= self.rank <= MOST_RANK:
+            raise ValueError(f"rank: got {self.rank}, expected at least 1 and at most {MOST_RANK}")
 
     def state(self, cost: Trace) -> State:
         """Memory of a model's training that does not depend on the batch, bytes."""

@@ -1,14 +1,13 @@
 """Plan of memory and time on given cards: a packed section against the full sequence."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from fp_lab.backbones.diffusers.presets import LATENT_CHANNELS, RealModel, model_of
 from fp_lab.explain import latent_size
 from fp_lab.lab.planning.components import Beside, beside
 from fp_lab.lab.planning.generation import Generating, Generation, generation
-from fp_lab.lab.planning.memory import METHODS, SHARDED, Hardware, Training, largest_batch
+from fp_lab.lab.planning.memory import Hardware, Training, largest_batch
 from fp_lab.lab.planning.packed_model import Tokens
 from fp_lab.lab.planning.trace import Trace, trace
 from fp_lab.packing.schedule import context_limit, kernel_tokens, section_tokens
@@ -55,7 +54,6 @@ class Plan:
         full_tokens: number of tokens of all frames, noisy at once.
         packed: cost of a packed section.
         full: cost of the full sequence.
-        fits: largest batches for every way of training and number of cards.
         closed_form: number of context tokens by volume, see `closed_form`.
         beside: memory of encoders and VAE.
     """
@@ -71,7 +69,6 @@ class Plan:
     full_tokens: Tokens
     packed: Trace
     full: Trace
-    fits: tuple[Fit, ...] = field(repr=False)
     closed_form: float
     beside: Beside
 
@@ -81,8 +78,13 @@ class Plan:
         return self.fit(self.training, self.hardware.cards)
 
     def fit(self, training: Training, cards: int) -> Fit:
-        """Look up an entry of `fits`."""
-        return next(fit for fit in self.fits if (fit.training, fit.cards) == (training, cards))
+        """Largest batches for a way of training and a number of cards."""
+        state = training.state(self.packed).per_card(training.sharding, cards)
+        packed, full = (
+            cards * largest_batch(self.hardware.usable, state, training.activations(cost))
+            for cost in (self.packed, self.full)
+        )
+        return Fit(training, cards, state, packed, full)
 
     @property
     def memory_ratio(self) -> float:
@@ -163,7 +165,6 @@ def plan(
         full_tokens=full,
         packed=costs[0],
         full=costs[1],
-        fits=tuple(_fits(costs, hardware, training.rank)),
         closed_form=closed_form(chosen.recipe, rows, columns),
         beside=beside(chosen),
     )
@@ -207,17 +208,3 @@ def closed_form(recipe: str, rows: int, columns: int) -> float:
 def full_tokens(frames: int, rows: int, columns: int) -> Tokens:
     """Number of tokens of a full sequence, all frames noisy at once."""
     return Tokens(kernel_tokens(frames, BASE, rows, columns))
-
-
-def _fits(costs: tuple[Trace, Trace], hardware: Hardware, rank: int) -> Iterator[Fit]:
-    for method in METHODS:
-        for sharding in SHARDED:
-            for checkpointing in (True, False):
-                training = Training(method, sharding, checkpointing, rank)
-                for cards in range(1, hardware.cards + 1):
-                    state = training.state(costs[0]).per_card(sharding, cards)
-                    packed, full = (
-                        cards * largest_batch(hardware.usable, state, training.activations(cost))
-                        for cost in costs
-                    )
-                    yield Fit(training, cards, state, packed, full)

@@ -3,8 +3,9 @@
 import json
 import math
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,11 +17,12 @@ from torch import Tensor
 
 from fp_data.clips import write_mp4
 from fp_data.latents import to_frames, to_pixels
+from fp_lab.checks.ranges import MOST_LATENTS
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import attach_text_embeddings, embedder
-from fp_lab.lab.files.atomic import write_text
+from fp_lab.lab.files.atomic import read_json, write_text
 from fp_lab.lab.files.places import check_file
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.files.weights import weights_sha256
@@ -40,7 +42,11 @@ from fp_lab.weights.files import tensors_sha256
 
 USUAL_LENGTH = 64
 """Default length of a video in latent frames, rounded to whole sections."""
+_SECTION = re.compile(r"\d+\.safetensors(\.\d+)?(\.damaged)?")
 _LONGEST_STEM = 220  # bytes; file systems take 255, and endings and marks of unfinished files come on top
+
+_OWN = {"captions", "opening", "seed", "weights", "config", "environment"}
+"""Keys of the provenance of a video, among others."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,16 @@ def length_of(
         given: number of latent frames of the opening.
         seconds: approximate length after the opening; None, without `frames` either: about `USUAL_LENGTH`.
         frames: exact number of latent frames, with the last one of an opening included.
+
+    Raises:
+        ValueError: more than `MOST_LATENTS` latent frames.
     """
+    asked = frames or (seconds or 0) * config.evaluation.fps / codec.temporal
+    if asked > MOST_LATENTS:
+        raise ValueError(
+            f"got a video of {asked:.4g} latent frames, expected at most {MOST_LATENTS}; ask for fewer "
+            f"{'seconds' if frames is None else 'frames'}"
+        )
     if frames is not None:
         return frames - 1 + max(given, 1)
     section = config.parsed_recipe.section
@@ -110,10 +125,9 @@ def generate(
 
     Raises:
         ValueError: the model was trained for other kernels or context options, has the channels of another
-            codec, or needs a first frame where there is none; or `out` is no name for a video and the files
-            beside it.
+            codec, or needs a first frame where there is none; or `out` is refused by `check_output`.
     """
-    check_output(out)
+    out = check_output(out)
     recipe, device = config.parsed_recipe, device_of(config)
     codec = (codec or codec_of(config.codec)).to(device)
     _check(model, config, codec)
@@ -227,27 +241,69 @@ def _made_by(
     }
 
 
-def check_output(out: Path) -> None:
+def check_output(out: Path, inputs: Sequence[Path] = ()) -> Path:
     """Check, before generation, that the video and the files beside it can be written.
 
+    Args:
+        out: path of the mp4 file.
+        inputs: pictures and clips that the video is made from.
+
+    Returns:
+        The path to write: of a link the file that it leads to.
+
     Raises:
-        ValueError: the path is a folder, the name of a file beside the video, too long, or not writable.
+        ValueError: the path is no name of an mp4 file, too long, not writable or an input, or files beside it
+            are not those of an earlier video.
     """
-    check_file("out", out)
-    if out.suffix.lower() in (".txt", ".json", ".sections"):
-        raise ValueError(f"got out={str(out)!r}, expected the name of an mp4 file; its captions go beside it")
+    named, out = out, check_file("out", out)
+    if out.suffix.lower() != ".mp4":
+        leads = f", a link to {out}" if named.is_symlink() else ""
+        raise ValueError(
+            f"got out={str(named)!r}{leads}, expected the name of an mp4 file, such as video.mp4"
+        )
     if (length := len(os.fsencode(out.stem))) > _LONGEST_STEM:
         raise ValueError(
             f"got out={str(out)!r}, a name of {length} bytes without its ending; expected {_LONGEST_STEM} at "
             "most: further files are named after it"
         )
+    for file in (out, out.with_suffix(".preview.mp4")):
+        if file.exists() and any(given.exists() and given.samefile(file) for given in inputs):
+            raise ValueError(
+                f"got out={str(named)!r}, which would replace the input {file}; expected another"
+            )
+    told, captions = out.with_suffix(".json"), out.with_suffix(".txt")
+    for file in (told, captions):
+        if os.path.lexists(file) and not _is_own(told):
+            raise ValueError(
+                f"got out={str(named)!r}, whose {file.suffix} would replace {file}, a file that fp-lab "
+                "generate has not written; expected another name"
+            )
+    sections = out.with_suffix(".sections")
+    foreign = [file for file in sections.glob("[!.]*") if not _SECTION.fullmatch(file.name)]
+    if foreign or (os.path.lexists(sections) and not sections.is_dir()):
+        raise ValueError(
+            f"got out={str(named)!r}, whose sections would replace {(foreign or [sections])[0]}, which "
+            "fp-lab generate has not written; expected another name"
+        )
+    return out
+
+
+def _is_own(told: Path) -> bool:
+    """Whether a file is the provenance of a generated video."""
+    try:
+        return told.is_file() and read_json(told).keys() >= _OWN
+    except ValueError:  # no JSON
+        return False
 
 
 def _tell(out: Path, made_by: dict[str, Any]) -> None:
-    """Write captions, for `fp-lab evaluate`, and provenance beside the video."""
-    write_text(out.with_suffix(".txt"), " ".join(filter(None, made_by["captions"])) + "\n")
+    """Write provenance and captions, for `fp-lab evaluate`, beside the video.
+
+    Provenance comes first: by it `check_output` knows the captions for those of a video.
+    """
     known = made_by | {"environment": environment(), "git": git_state()}
     write_text(out.with_suffix(".json"), json.dumps(known, indent=2) + "\n")
+    write_text(out.with_suffix(".txt"), " ".join(filter(None, made_by["captions"])) + "\n")
 
 
 def _check(model: FramePackModel, config: ExperimentConfig, codec: LatentCodec) -> None:

@@ -56,6 +56,8 @@ def load_model(
         ValueError: there is no such checkpoint, or the recipe is unknown.
     """
     chosen = [] if recipe is None else [f"recipe={recipe}"]
+    if checkpoint == "":
+        raise ValueError("checkpoint: got an empty name, expected a folder or a hub id")
     if checkpoint is not None and RunFolder(Path(checkpoint)).config.is_file():
         return _of_run(RunFolder(Path(checkpoint)), [*chosen, *overrides])
     if recipe is None and experiment is None:
@@ -64,7 +66,7 @@ def load_model(
             "or --recipe NAME, such as f1k1_x_g9_f1k1f2k2f16k4_td, or --config NAME"
         )
     settings = [*_settings(checkpoint), *chosen, *overrides]
-    config = load(experiment or _EXPERIMENT, settings)
+    config = load(_EXPERIMENT if experiment is None else experiment, settings)
     if checkpoint is not None and (Path(checkpoint) / WEIGHTS_FILE).is_file():
         model = _load(Path(checkpoint), config)
         return LoadedModel(

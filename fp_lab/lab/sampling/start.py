@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest, place, read_bucket
 from fp_data.clips import VideoInfo, read_video
+from fp_lab.checks.ranges import MOST_PIXELS
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.config import ExperimentConfig
@@ -86,12 +87,14 @@ def size_of(pixels: str | None, trained: Sequence[Bucket] = (), picture: Path | 
         picture: picture or clip that the video begins with; the size nearest in shape is taken.
 
     Raises:
-        ValueError: the text is no size.
+        ValueError: the text is no size, or one beyond `MOST_PIXELS`.
     """
     if pixels is not None:
         height, _, width = pixels.partition("x")
         if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
             raise ValueError(f"pixels: got {pixels!r}, expected height x width, such as 480x832")
+        if max(int(height), int(width)) > MOST_PIXELS:
+            raise ValueError(f"pixels: got {pixels!r}, expected at most {MOST_PIXELS} a side")
         return Bucket(int(height), int(width))
     sizes = tuple(trained) or (_LANDSCAPE, *buckets(BucketsConfig()))
     if picture is None:

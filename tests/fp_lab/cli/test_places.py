@@ -1,5 +1,6 @@
 """Every place that a command writes to is looked at before the work."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     line = _refused(*command.split(), *_BEFORE.get(command, ()), f"{flag}={place}")
     assert line.startswith(f"{flag}: got ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize(("command", "flag"), sorted(_FILES))
+def test_a_pipe_is_not_replaced(command: str, flag: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    line = _refused(command, *_BEFORE.get(command, ()), f"{flag}={tmp_path / 'a.png'}")
+    assert line.endswith("expected the name of a file; it is no regular file")
+    assert (tmp_path / "a.png").is_fifo()
 
 
 def test_all_commands_that_write_are_among_them() -> None:

@@ -251,7 +251,12 @@ def test_mistakes_are_named(wrong: dict[str, Any], message: str) -> None:
     ("make", "message"),
     [
         (lambda: Hardware(cards=0), "cards: got 0"),
+        (lambda: Hardware(cards=1_000_001), "cards: got 1000001"),
         (lambda: Hardware(memory_gb=0.0), "memory_gb: got 0"),
+        (lambda: Hardware(memory_gb=1e300), r"memory_gb: got 1e\+300, expected more than 0 and at most"),
+        (lambda: Hardware(tflops=1e300), r"tflops: got 1e\+300"),
+        (lambda: Training(rank=1_000_000_000), "rank: got 1000000000"),
+        (lambda: plan("base", pixels="100000x100000"), "expected at most 16384 a side"),
         (lambda: Hardware(utilisation=1.5), "utilisation: got 1.5"),
         (lambda: Training(rank=0), "rank: got 0"),
     ],

@@ -1,6 +1,7 @@
 """Videos on demand: from nothing but text, from a picture, from a clip; interrupted and continued."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,8 @@ def test_a_size_is_asked_for_trained_or_that_of_the_picture(folder: Path, tmp_pa
     assert found.width / found.height == pytest.approx(2, rel=0.1), "as the clip"
     with pytest.raises(ValueError, match="got '480', expected height x width"):
         size_of("480")
+    with pytest.raises(ValueError, match="got '99999999x99999999', expected at most 16384 a side"):
+        size_of("99999999x99999999")
 
 
 def test_a_released_model_is_ready_by_its_recipe(folder: Path) -> None:
@@ -366,12 +369,57 @@ _LONG = "x" * 300
 
 @pytest.mark.parametrize(
     "name",
-    ["é" * 120 + ".mp4", f"{_LONG}.mp4", f"v.{_LONG}", f"{_LONG}/v.mp4", "v.txt", "v.json", ""],
+    [
+        *("é" * 120 + ".mp4", f"{_LONG}.mp4", f"v.{_LONG}", f"{_LONG}/v.mp4", "v.txt", "v.json", ""),
+        *("v.gif", "v.png", "v", "pipe.mp4", "dead.mp4"),
+    ],
 )
 def test_a_place_that_a_video_cannot_have_is_refused_before_it_is_made(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "dead.mp4").symlink_to("nowhere.mp4")
     with pytest.raises(ValueError, match=r"out: got|got out="):
         making.check_output(tmp_path / name)
     making.check_output(tmp_path / "scene: one.mp4")
+
+
+def test_a_link_is_written_through(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    target, link = tmp_path / "store" / "a.mp4", tmp_path / "link.mp4"
+    target.touch()
+    link.symlink_to(target)
+    video(arm(folder, "wan"), opening_from_text(SIZE, Script(("a dog",))), link, 3)
+    assert link.is_symlink()
+    assert probe(target).frames == pixel_frames(3, 4)
+    assert sorted(file.name for file in target.parent.iterdir()) == ["a.json", "a.mp4", "a.txt"]
+    assert making.check_output(link) == target, "an earlier video and its files are replaced"
+
+
+@pytest.mark.parametrize("preview", ["", ".preview"])
+def test_an_input_is_not_overwritten(tmp_path: Path, preview: str) -> None:
+    clip = tmp_path / f"clip{preview}.mp4"
+    clip.write_bytes(b"mine")
+    (tmp_path / "same.mp4").hardlink_to(clip)
+    with pytest.raises(ValueError, match=r"would replace the input .*clip"):
+        making.check_output(tmp_path / "clip.mp4", [tmp_path / "same.mp4"])
+    making.check_output(tmp_path / "another.mp4", [clip])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("dog.txt", "mine"), ("dog.json", '{"seed": 1}'), ("dog.json", "[]"), ("dog.sections/mine.txt", "")],
+)
+def test_files_of_the_user_beside_the_video_are_kept(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=f"would replace .*{name}"):
+        making.check_output(tmp_path / "dog.mp4")
+
+
+@pytest.mark.parametrize("asked", [{"seconds": 1e300}, {"seconds": 1e308}, {"frames": 1_000_001}])
+def test_a_length_that_cannot_be_planned_is_refused(folder: Path, asked: dict[str, Any]) -> None:
+    config = load("released/framepack")
+    with pytest.raises(ValueError, match="expected at most 1000000; ask for fewer"):
+        making.length_of(config, codec_of(arm(folder, "framepack").config.codec), 1, **asked)
 
 
 def test_a_prompt_that_is_no_text_is_refused() -> None:
