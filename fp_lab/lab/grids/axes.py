@@ -46,7 +46,8 @@ def _axes(path: Path, file: Document) -> dict[str, list[Any]]:
             raise _wrong(
                 path, file, f"axes.{key}", values, f"one list of this key, which has {axes[key]} too"
             )
-        axes[key] = [v for n, v in enumerate(values) if not any(_same(key, v, seen) for seen in values[:n])]
+        typed = [_typed(key, value) for value in values]  # once: an axis may have hundreds
+        axes[key] = [value for n, value in enumerate(values) if typed[n] not in typed[:n]]
     return axes
 
 
