@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,7 @@ from fp_data.damaged import parse_json
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.runtime.environment import environment
+from fp_lab.lab.runtime.process_pool import available_cores
 
 REMEMBERED = "timings.json"
 """Name of the file in the cache folder; without it everything is timed again."""
@@ -20,7 +22,8 @@ _MOST = 1000  # entries; beyond, the oldest are forgotten
 def remembered(what: str, settings: Mapping[str, Any], measure: Callable[[], float]) -> float:
     """Return a timing of this machine, measured unless stored.
 
-    A damaged file counts as none, and one that cannot be written is skipped.
+    A damaged file counts as none, and one that cannot be written is skipped. What is measured while more
+    processes want to run than there are cores is not stored.
 
     Args:
         what: name of the timing.
@@ -32,6 +35,8 @@ def remembered(what: str, settings: Mapping[str, Any], measure: Callable[[], flo
     if (known := _load().get(key)) is not None:
         return known
     measured = measure()
+    if os.getloadavg()[0] > available_cores():
+        return measured  # of a machine that was busy: true now, misleading later
     kept = dict([*_load().items(), (key, measured)][-_MOST:])  # others may have written meanwhile
     with suppress(OSError):
         write_text(cache_folder() / REMEMBERED, json.dumps(kept, indent=0) + "\n")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,9 +173,21 @@ def test_a_cache_that_cannot_be_written_to_costs_the_memory_alone(
     assert remembered_timings.remembered("step", {}, lambda: 2.0) == 2.0
 
 
+def test_what_a_busy_machine_took_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
+    assert remembered_timings.remembered("step", {}, lambda: 9.0) == 9.0
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    assert [remembered_timings.remembered("step", {}, lambda own=own: own) for own in (2.0, 3.0)] == [
+        2.0,
+        2.0,
+    ]
+
+
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache folder of its own, on a machine that has nothing else to do."""
     monkeypatch.setenv("FP_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(7.4, "7 s"), (119, "119 s"), (150, "2 min"), (9000, "2.5 h")])
