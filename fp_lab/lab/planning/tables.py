@@ -196,19 +196,17 @@ def ratio_table(plans: Sequence[Plan]) -> Table:
 
 def fit_table(plan: Plan) -> Table:
     """Largest batches on all cards, half of them and so on, for the ways of training that fit."""
-    counts = [2**power for power in range(plan.hardware.cards.bit_length())]
-    counts = [*(count for count in counts if count < plan.hardware.cards), plan.hardware.cards][-_COUNTS:]
+    counts = _counts(plan)
     held = Column("state", "held", "GiB on each card", digits=1)
     columns = (held, *(Column(f"cards{n}", f"{n} card{'s' if n > 1 else ''}", digits=0) for n in counts))
     lines, unfit = [], dict[str, list[str]]()
-    for method, sharding, checkpointing in itertools.product(METHODS, SHARDED, (True, False)):
-        training = Training(method, sharding, checkpointing, plan.training.rank)
+    for training in _ways(plan):
         fits = [plan.fit(training, count) for count in counts]
         if not any(fit.packed for fit in fits):
-            unfit.setdefault(_way(training), []).append(sharding)
+            unfit.setdefault(_way(training), []).append(training.sharding)
             continue
         cells = (Cell(fit.packed, extra=f"/ {fit.full}") for fit in fits)
-        lines.append(Line(_way(training), "", sharding, (Cell(fits[-1].state / GIB), *cells)))
+        lines.append(Line(_way(training), "", training.sharding, (Cell(fits[-1].state / GIB), *cells)))
     title = f"{plan.model.name}: largest batch, packed sections / full sequences, cards of {_memory(plan)}"
     notes = [
         f"{USABLE:.0%} of a card are planned with. Held: GiB of weights, gradients, AdamW and averages on "
@@ -233,6 +231,20 @@ def _memory(plan: Plan) -> str:
     return f"{plan.hardware.memory_gb:g} GB"
 
 
+def _ways(plan: Plan) -> list[Training]:
+    """Every way of training with the plan's rank."""
+    return [
+        Training(method, sharding, checkpointing, plan.training.rank)
+        for method, sharding, checkpointing in itertools.product(METHODS, SHARDED, (True, False))
+    ]
+
+
+def _counts(plan: Plan) -> list[int]:
+    """Numbers of cards that a table has columns for: all of them, and powers of two below."""
+    counts = [2**power for power in range(plan.hardware.cards.bit_length())]
+    return [*(count for count in counts if count < plan.hardware.cards), plan.hardware.cards][-_COUNTS:]
+
+
 def _cards(plan: Plan) -> str:
     return f"{plan.hardware.cards} cards of {_memory(plan)}"
 
@@ -250,6 +262,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         },
         "generation": asdict(plan.generation) | {"minutes": plan.generation.minutes},
         "chosen": asdict(plan.chosen),
+        "fits": [asdict(plan.fit(way, cards)) for way in _ways(plan) for cards in _counts(plan)],
         "brief": {"batch": BRIEF_BATCH, "hours": BRIEF_HOURS},
     }
     return asdict(plan) | derived
