@@ -7,16 +7,15 @@ import torch
 from torch import Tensor
 
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
-from fp_lab.causal import Blocks
 from fp_lab.checks.plain import from_plain
 from fp_lab.model import FramePackModel
-from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.sampling.rollout import SamplingConfig, rollout
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
+from fp_lab.training.sections import sections_of
 from fp_lab.training.system import FramePackSystem, LatentBatch, step_generator
 
 
@@ -64,8 +63,7 @@ class FramePackModule(FramePackSystem):
                 model = FramePackModel(TinyDiT(sizes), kernels_of(parsed), asked.flow.output, options)
             else:
                 model = FramePackModel.load(base).with_kernels(kernels_of(parsed), options)
-        causal = options.attention == "block_causal"
-        source = Blocks.of(parsed) if causal else PlannedSections(parsed, sampled.fill, asked.given)
+        source = sections_of(parsed, options, sampled.fill, asked.given)
         super().__init__(model, source, asked, optimizing, steps=steps, seed=seed)
         self.recipe, self.sampling = parsed, sampled
         # plain values only: checkpoints are loaded with weights_only=True

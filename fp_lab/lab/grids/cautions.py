@@ -57,9 +57,9 @@ def family_remarks(config: ExperimentConfig) -> tuple[str, ...]:
 
 
 def _on_windows(config: ExperimentConfig) -> Iterator[str]:
-    from fp_lab.lab.materials.models import sections_of  # slow to import
+    from fp_lab.lab.materials.models import planned_sections  # slow to import
 
-    source, section = sections_of(config), config.parsed_recipe.section
+    source, section = planned_sections(config), config.parsed_recipe.section
     with suppress(ValueError):  # a cache or a codec that is not there is named by who needs it
         temporal = strides_of(config).temporal
         for frames in sorted({shape.frames for shape in training_shapes(config)}):

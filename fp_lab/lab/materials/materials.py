@@ -20,7 +20,7 @@ from fp_lab.lab.materials.training_cache import open_cache
 from fp_lab.lab.materials.training_videos import TrainingVideos
 from fp_lab.lab.materials.videos import CLIPS_AT_ONCE, evaluation_videos, videos_of
 from fp_lab.lab.provenance.cache_identity import cache_identity
-from fp_lab.lab.provenance.data_identity import data_identity
+from fp_lab.lab.provenance.data_identity import data_identity, digests_of_videos
 from fp_lab.lab.provenance.inputs import read_inputs, require_unchanged
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.reporter import Reporter
@@ -128,8 +128,8 @@ class Materials:
     def evaluation(self, config: ExperimentConfig) -> EvaluationSet:
         """Return the evaluation set with its true latents."""
         codec = self.codec(config)
-        inputs = read_inputs(config)
-        key = str((data_identity(config.data, inputs.clips), config.evaluation, codec.sha256, config.model))
+        data = data_identity(config.data, digests_of_videos(config.data))
+        key = str((data, config.evaluation, codec.sha256, config.model))
         if key not in self._evaluation:
             truth = evaluation_videos(config, codec.temporal)
             encode = encoder(codec, config)

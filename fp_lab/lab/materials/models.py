@@ -21,6 +21,7 @@ from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import Kernel
+from fp_lab.training.sections import sections_of
 
 if TYPE_CHECKING:
     from fp_lab.training.system import FramePackSystem
@@ -83,7 +84,7 @@ def build_system(
 
     return (kind or FramePackSystem)(
         model,
-        sections_of(config),
+        planned_sections(config),
         config.objective,
         config.optimizer,
         steps=config.training.steps,
@@ -91,12 +92,9 @@ def build_system(
     )
 
 
-def sections_of(config: ExperimentConfig) -> PlannedSections | Blocks:
+def planned_sections(config: ExperimentConfig) -> PlannedSections | Blocks:
     """Plan that training draws sections from."""
-    recipe = config.parsed_recipe
-    if config.context.attention == "block_causal":
-        return Blocks.of(recipe)
-    return PlannedSections(recipe, config.sampling.fill, config.objective.given)
+    return sections_of(config.parsed_recipe, config.context, config.sampling.fill, config.objective.given)
 
 
 def load_diffusers_model(

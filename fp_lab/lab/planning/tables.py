@@ -14,7 +14,6 @@ from fp_lab.lab.planning.trace import Trace
 from fp_lab.lab.tables import Cell, Column, Line, Table
 
 _PETA = 1e15
-_PETA = 1e15
 _COUNTS = 4  # more columns do not fit a terminal
 
 

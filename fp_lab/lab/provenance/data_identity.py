@@ -32,6 +32,11 @@ def data_identity(data: DataConfig, clips: Mapping[str, str]) -> dict[str, Any]:
     return identity | {"clips": cutting, "files": digest(dict(clips)), "reading": READING}
 
 
+def digests_of_videos(data: DataConfig) -> dict[str, str]:
+    """Return `clip_digests` of the clips that an experiment reads; nothing for a world."""
+    return clip_digests(data.clips) if data.kind == "clips" else {}
+
+
 def clip_digests(clips: ClipsConfig) -> dict[str, str]:
     """Return the sha256 of every clip and caption, by path in the folder.
 

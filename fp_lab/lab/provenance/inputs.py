@@ -8,7 +8,7 @@ from fp_lab.lab.encoding.conditions import encoder_identity, uses_diffusers_back
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.files.weights import weights_sha256
 from fp_lab.lab.provenance.cache_identity import cache_identity
-from fp_lab.lab.provenance.data_identity import clip_digests
+from fp_lab.lab.provenance.data_identity import digests_of_videos
 
 
 class InputsChanged(ValueError):
@@ -49,7 +49,7 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
     return Inputs(
         codec=weights_sha256("codec", config.codec.source),
         base=None if base is None else weights_sha256("base", base),
-        clips=clip_digests(data.clips) if data.kind == "clips" else {},
+        clips=digests_of_videos(data),
         cache=None if data.cache is None else cache_identity(config),
         encoders=encoder_identity(config) if uses_diffusers_backbone(config) else {},
     )
@@ -71,20 +71,6 @@ def require_unchanged(before: Inputs, config: ExperimentConfig, stage: str) -> N
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise InputsChanged(f"{', '.join(changed[:3])}{more}: changed during {stage}")
-
-
-def require_planned(inputs: Inputs, planned: str) -> None:
-    """Check that the inputs are those that the keys of a run were made of.
-
-    Args:
-        inputs: inputs as they are now.
-        planned: `Inputs.digest` at the time of planning.
-
-    Raises:
-        InputsChanged: the inputs have changed.
-    """
-    if inputs.digest != planned:
-        raise InputsChanged("weights, clips or captions: changed since the arm was planned")
 
 
 def _by_name(inputs: Inputs, config: ExperimentConfig) -> dict[str, str | None]:

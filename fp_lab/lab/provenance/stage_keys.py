@@ -10,7 +10,7 @@ from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import STAGES, digest
 from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.provenance.data_identity import data_identity
-from fp_lab.lab.provenance.inputs import Inputs, read_inputs
+from fp_lab.lab.provenance.inputs import Inputs, InputsChanged, read_inputs
 from fp_metrics import protocol
 
 STAGE_VERSIONS = {"train": 1, "sample": 1, "score": 1, "truth": 1}
@@ -121,6 +121,24 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     parts = (weights, [learned, data], measured, STAGE_VERSIONS)
     made_of = {name: digest({"of": part}) for name, part in zip(MADE_OF, parts, strict=True)}
     return StageKeys(train, sample, score, truth, made_of, inputs.digest)
+
+
+def planned_keys(config: ExperimentConfig, inputs: Inputs, planned: StageKeys | None) -> StageKeys:
+    """Return the keys that a run was planned with, or make them where it was not planned.
+
+    Args:
+        config: settings of the run.
+        inputs: inputs of the run as they are now.
+        planned: keys from the plan, if there is one.
+
+    Raises:
+        InputsChanged: the plan was made with other inputs.
+    """
+    if planned is None:
+        return stage_keys(config, inputs)
+    if inputs.digest != planned.inputs:
+        raise InputsChanged("weights, clips or captions: changed since the arm was planned")
+    return planned
 
 
 def measured_by(config: ExperimentConfig) -> dict[str, Any]:

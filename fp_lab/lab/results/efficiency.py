@@ -68,10 +68,7 @@ def load_measured(grid: Path) -> MeasuredEfficiency | None:
         grid: folder of the grid.
     """
     path = grid / FILE
-    with (
-        suppress(DamagedFile),
-        naming_damage(path),
-    ):  # of another version: measured anew where it is asked for
+    with suppress(DamagedFile), naming_damage(path):  # of another version: measured anew
         content = read_json(path)
         figures = {arm["name"]: arm for arm in content.pop("arms")}
         measured = MeasuredEfficiency(figures, content)

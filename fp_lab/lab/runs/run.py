@@ -9,9 +9,9 @@ from fp_lab.lab.files.atomic import keep_text
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.planning.flops import training_tflop
-from fp_lab.lab.provenance.inputs import read_inputs, require_planned, require_unchanged
+from fp_lab.lab.provenance.inputs import read_inputs, require_unchanged
 from fp_lab.lab.provenance.record import provenance
-from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
+from fp_lab.lab.provenance.stage_keys import StageKeys, planned_keys
 from fp_lab.lab.runs.job import pending_stages
 from fp_lab.lab.runs.take_over import take_over
 from fp_lab.lab.runtime.reporter import Reporter
@@ -50,9 +50,7 @@ def run(
         ValueError: an error that the user can fix.
     """
     place, inputs = RunFolder(folder), read_inputs(config)
-    if keys is None:
-        keys = stage_keys(config, inputs)
-    require_planned(inputs, keys.inputs)
+    keys = planned_keys(config, inputs, keys)
     keep_text(place.config, to_yaml(config))
     for line in place.restore():
         reporter.say(line)

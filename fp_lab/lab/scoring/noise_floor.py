@@ -6,8 +6,8 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.provenance.inputs import read_inputs, require_planned, require_unchanged
-from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
+from fp_lab.lab.provenance.inputs import read_inputs, require_unchanged
+from fp_lab.lab.provenance.stage_keys import StageKeys, planned_keys, stage_keys
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.score_run import score_truth
 
@@ -34,10 +34,7 @@ def prepare_truth(
         InputsChanged: an input has changed since the keys were made.
     """
     place, inputs = RunFolder(folder), read_inputs(config)
-    if keys is None:
-        keys = stage_keys(config, inputs)
-    require_planned(inputs, keys.inputs)
-    key = keys.truth
+    key = planned_keys(config, inputs, keys).truth
     with only_one(place.lock):
         if place.is_done("truth", key):
             return

@@ -4,12 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fp_lab.lab.report.plots.style import (
+    FLOOR,
     INK,
     TRUTH_COLOUR,
     Look,
@@ -24,7 +25,6 @@ from fp_lab.lab.report.plots.style import (
 from fp_metrics import Interval
 
 _ACROSS = 3  # panels
-_FLOOR: dict[str, Any] = {"lw": 1.0, "ls": (0, (3, 2))}
 _END = {
     ("less", "less"): "lower left",
     ("less", "more"): "upper left",
@@ -107,7 +107,7 @@ def scatter(
             hide(place)
         known = {point.name: point for points in panels for point in points if point.defined}
         handles = [arm_line(replace(arms_looks[name], dash=""), point.label) for name, point in known.items()]
-        legend_below(figure, [*handles, *([truth_line(**_FLOOR)] if floor and floor.defined else [])])
+        legend_below(figure, [*handles, *([truth_line(**FLOOR)] if floor and floor.defined else [])])
         ends = dict.fromkeys((_END[x.better, y.better]) for x, y in axes)
         headline(figure, title, f"One point per arm, 95 % intervals. Best: {' or '.join(ends)}.")
         return save(figure, path)
@@ -117,8 +117,8 @@ def _panel(axes: Axes, points: Sequence[Point], arms_looks: Mapping[str, Look], 
     axes.grid()
     axes.set_axisbelow(True)
     if floor is not None and floor.defined:
-        axes.axvline(floor.x.mean, color=TRUTH_COLOUR, zorder=1, **_FLOOR)
-        axes.axhline(floor.y.mean, color=TRUTH_COLOUR, zorder=1, **_FLOOR)
+        axes.axvline(floor.x.mean, color=TRUTH_COLOUR, zorder=1, **FLOOR)
+        axes.axhline(floor.y.mean, color=TRUTH_COLOUR, zorder=1, **FLOOR)
     for point in points:
         if point.defined:
             look = arms_looks[point.name]

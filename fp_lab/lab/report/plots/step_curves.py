@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from matplotlib.ticker import LogFormatter
 
 from fp_lab.lab.report.plots.curves import entitle, panel_grid, running_mean
 from fp_lab.lab.report.plots.style import (
+    FLOOR,
     TRUTH_COLOUR,
     Look,
     arm_line,
@@ -25,7 +26,6 @@ from fp_lab.lab.report.plots.style import (
 from fp_lab.lab.results.arms import Arm
 
 _Content = TypeVar("_Content")
-_FLOOR: dict[str, Any] = {"lw": 1.0, "ls": (0, (3, 2))}
 
 LOSSES = {
     "loss": "loss",
@@ -96,7 +96,7 @@ def step_curves(
 
     def draw(axes: Axes, panel: Panel) -> None:
         if np.isfinite(panel.floor):
-            axes.axhline(panel.floor, color=TRUTH_COLOUR, zorder=1, **_FLOOR)
+            axes.axhline(panel.floor, color=TRUTH_COLOUR, zorder=1, **FLOOR)
         for name, curve in panel.curves.items():
             look = looks[name]
             axes.plot(
@@ -105,7 +105,7 @@ def step_curves(
             axes.fill_between(curve.steps, curve.low, curve.high, color=look.colour, alpha=0.12, lw=0)
         entitle(axes, panel.score, panel.estimator, better=panel.better)
 
-    floor = [truth_line(**_FLOOR)] if any(np.isfinite(panel.floor) for panel in panels) else []
+    floor = [truth_line(**FLOOR)] if any(np.isfinite(panel.floor) for panel in panels) else []
     handles = [*(arm_line(looks[arm.name], arm.label) for arm in arms), *floor]
     return _panels(panels, draw, handles, path, title, hint)
 

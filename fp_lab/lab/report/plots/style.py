@@ -34,6 +34,8 @@ _SHIFTS: dict[str, int] = {"vanilla": 0, "endpoint": 3, "inverted": 4, "planned"
 """Shift in the palette from a compression in vanilla order to the same in another order."""
 TRUTH_COLOUR = "#111111"
 INK, FAINT = "#222222", "#d5d5d5"
+FLOOR: dict[str, Any] = {"lw": 1.0, "ls": (0, (3, 2))}
+"""Line of the noise floor."""
 DPI = 150
 _LEGEND_ROW = 0.19  # inches
 
