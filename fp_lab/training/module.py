@@ -52,6 +52,11 @@ class FramePackModule(FramePackSystem):
         seed: int = 0,
     ) -> None:
         parsed = parse(recipe)
+        if parsed.codebook is not None:
+            raise ValueError(
+                f"recipe: got {recipe}, whose codebook has to be fitted to the training videos; expected a "
+                "continuous history here (FramePackSystem takes a model with a codebook, as grids make it)"
+            )
         sizes = _typed(TinyDiTConfig, backbone)
         options = _typed(ContextConfig, context)
         asked = _typed(ObjectiveConfig, objective)

@@ -113,3 +113,8 @@ def test_prediction_is_a_rollout_from_the_first_frame(
     )
     torch.testing.assert_close(made[:, :, 1:], torch.cat([part.latents for part in sections], 2))
     assert torch.equal(made[:, :, :1], batch["latents"][:, :, :1])
+
+
+def test_a_discrete_history_is_refused_as_nothing_fits_its_codebook() -> None:
+    with pytest.raises(ValueError, match="D64"):
+        FramePackModule(f"{RECIPE}+D64", base=None, backbone=BACKBONE)
