@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fp_lab.lab.scoring.files import SUMMARY_FILE, VIDEOS_FILE, family_of
+from fp_lab.lab.scoring.files import ScoresFolder, family_of
 from fp_lab.lab.scoring.score_video import companion_score, measures, spans_of
 from fp_metrics import Estimator, protocol
 
@@ -86,15 +86,17 @@ def make_runs(grid: Path, runs: int, seeds: int, videos: int) -> None:
     table = pd.DataFrame(labels)
     for number in range(runs):
         arm, seed = f"td_f16k4f2k2f1k1_g9--training.steps={number // seeds + 1}", number % seeds
-        folder = grid / arm / f"seed{seed}" / "scores"
-        folder.mkdir(parents=True)
+        scores = ScoresFolder(grid / arm / f"seed{seed}" / "scores")
+        scores.path.mkdir(parents=True)
         level = random.normal(0.5, 0.02)
         table = table.assign(value=random.normal(level, 0.1, len(table)))
         table = table.assign(drift=random.normal(0, 0.1, len(table)), exposure_gap=0.0, exposure_reason=None)
-        table.to_parquet(folder / VIDEOS_FILE, index=False)
-        (folder / SUMMARY_FILE).write_text(summary)
-        (folder.parent / "config.yaml").write_text(f"recipe: td_f16k4f2k2f1k1_g9\nseed: {seed}\n")
-        (folder.parent / "efficiency.json").write_text(json.dumps({"step_seconds": random.uniform(0.3, 0.5)}))
+        table.to_parquet(scores.videos, index=False)
+        scores.summary.write_text(summary)
+        (scores.path.parent / "config.yaml").write_text(f"recipe: td_f16k4f2k2f1k1_g9\nseed: {seed}\n")
+        (scores.path.parent / "efficiency.json").write_text(
+            json.dumps({"step_seconds": random.uniform(0.3, 0.5)})
+        )
 
 
 if __name__ == "__main__":

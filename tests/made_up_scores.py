@@ -12,7 +12,7 @@ import pandas as pd
 from fake_runs import VANILLA, experiment, faithful, sample_videos
 from fp_lab.lab.config import to_yaml
 from fp_lab.lab.files.video_batch import Videos
-from fp_lab.lab.scoring.files import family_of, video_table, write_tables
+from fp_lab.lab.scoring.files import ScoresFolder, family_of, video_table
 from fp_lab.lab.scoring.score_video import companion_score, measures, spans_of
 from fp_metrics import Estimator, protocol
 
@@ -110,7 +110,11 @@ def _write(
     }
     summary = size | origin | {"protocol": protocol(families), "estimators": told}
     summary["spans"] = spans_of(told, 8.0)
-    write_tables(folder / "scores", pd.concat(frames), video_table(rows), summary)
+    summary["flags"] = {
+        history: {"frozen_share": float(figures.frozen), "videos": len(videos.seeds)}
+        for history, figures in histories.items()
+    }
+    ScoresFolder(folder / "scores").write(pd.concat(frames), video_table(rows), summary)
 
 
 def _rows(videos: Videos, values: np.ndarray, figures: Figures, name: str) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def evaluate(
     against: Annotated[
         Path | None,
         typer.Option(
-            help="results.json of other videos with the same names or prompts, for paired differences."
+            help="Scores of other videos with the same names or prompts, or a run, for paired differences."
         ),
     ] = None,
     vbench: Annotated[
@@ -77,7 +77,7 @@ def evaluate(
 
     or: fp-lab evaluate model_a/ model_b/ --prompts prompts.csv --out scores/
 
-    or: fp-lab evaluate new/ --against old/scores/results.json --metrics clarity,identity
+    or: fp-lab evaluate new/ --against old/scores --metrics clarity,identity
 
     or: fp-lab evaluate my_videos/ --family plain   (needs no weights)
     """

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from fp_data.atomic import replacing
-from fp_data.damaged import naming_damage, parse_json
+from fp_data.damaged import naming_damage
 from fp_lab.lab.files.run_folder import RunFolder, digest
-from fp_lab.lab.scoring.files import NOISE_FLOOR, VIDEOS_FILE
+from fp_lab.lab.scoring.files import NOISE_FLOOR, SCORED_AGAIN, ScoresFolder
 from fp_lab.lab.training.checkpoints import Checkpoint, tracked_path
 
 COLUMNS = (
@@ -39,7 +39,7 @@ def write_tracked(run: RunFolder, scored: Sequence[Checkpoint], truth: Path | No
         for checkpoint in scored
         for row in _rows(checkpoint)
     ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["step", "estimator"], ignore_index=True)
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("step", ignore_index=True, kind="stable")
     with replacing(tracked_path(run)) as unfinished:
         table.to_parquet(unfinished, index=False)
     return table
@@ -49,21 +49,22 @@ def tracked_videos(scored: Sequence[Checkpoint]) -> pd.DataFrame:
     """Load one row per step, estimator and video from own history, the basis of intervals and comparisons."""
     tables = []
     for checkpoint in scored:
-        videos = pd.read_parquet(checkpoint.summary.parent / VIDEOS_FILE)
+        videos = ScoresFolder(checkpoint.scores).read_videos()
         tables.append(videos[videos["history"] == "own"].assign(step=checkpoint.step))
     return pd.concat(tables, ignore_index=True)
 
 
 def _floors(truth: Path) -> dict[str, float]:
     """Mean |d| of the ground-truth videos, by estimator."""
-    videos = pd.read_parquet(truth / "scores" / VIDEOS_FILE)
+    videos = ScoresFolder(truth / "scores").read_videos()
     videos = videos[videos["history"] == NOISE_FLOOR]
     return dict(videos["drift"].astype(float).abs().groupby(videos["estimator"]).mean())
 
 
 def _rows(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    with naming_damage(checkpoint.summary, "fp-lab track scores it again where it is gone"):
-        summary = parse_json(checkpoint.summary.read_bytes())
+    scores = ScoresFolder(checkpoint.scores)
+    with naming_damage(scores.summary, SCORED_AGAIN):
+        summary = scores.read_summary()
         shared = {
             "step": checkpoint.step,
             "videos": int(summary["videos"]),

@@ -25,7 +25,7 @@ from fp_lab.lab.compare.forgetting import KINDS
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.results.made_with import made_with
 from fp_lab.lab.results.run_index import ROWS, Index, RunFacts
-from fp_lab.lab.scoring.files import FRAMES_FILE, NOISE_FLOOR
+from fp_lab.lab.scoring.files import NOISE_FLOOR, ScoresFolder
 from fp_metrics.returns import GAPS, STAYED, decibels
 
 STEPS = 12
@@ -212,7 +212,7 @@ def _with_time(
     keys = ["arm", "training_seed", "video", "history", "estimator"]
     parts = []
     for arm, training, folder in runs:
-        path = folder / "scores" / FRAMES_FILE
+        path = ScoresFolder(folder / "scores").frames
         filters = [("estimator", "in", wanted), ("history", "in", ["own", NOISE_FLOOR])]
         if path.is_file():
             rows = pd.read_parquet(path, columns=[*keys[2:], "frame", "value"], filters=filters)

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator
 
-import numpy as np
+import pandas as pd
 
 from fp_lab.lab.compare.contrasts import Contrast, adjust, contrasts
-from fp_lab.lab.compare.paired_values import Panel
+from fp_lab.lab.compare.paired_values import Figure, Panels
 from fp_lab.lab.evaluate.pairs import Pairs, pair_videos
 from fp_lab.lab.evaluate.results import Results, refuse_other_protocol
 from fp_lab.lab.evaluate.score_file import Measuring
@@ -22,8 +22,7 @@ def refuse_before_scoring(measuring: Measuring, theirs: Results) -> None:
     Raises:
         ValueError: the protocols differ.
     """
-    described = protocol(measuring.families, measuring.metrics)
-    refuse_other_protocol(Results(measuring.key, described, {}, {}, {}), theirs)
+    refuse_other_protocol(protocol(measuring.families, measuring.metrics), theirs.protocol)
 
 
 def compare_folders(ours: Results, theirs: Results) -> Table:
@@ -32,22 +31,22 @@ def compare_folders(ours: Results, theirs: Results) -> Table:
     Raises:
         ValueError: the protocols differ, or there is no pair.
     """
-    refuse_other_protocol(ours, theirs)
+    refuse_other_protocol(ours.protocol, theirs.protocol)
     pairs = pair_videos(ours.files, theirs.files)
     if not pairs.names:
         raise ValueError(f"nothing can be paired by name or prompt; {pairs.in_words}")
-    described = ours.protocol["estimators"]
+    described, panels = ours.protocol["estimators"], _panels(ours, theirs, pairs)
     made = {
         (name, figure): contrast
         for name in described
         for figure in _FIGURES
-        for contrast in contrasts(_panel(ours, theirs, pairs, name, figure), [(_OURS, _THEIRS)], figure)
+        for contrast in contrasts(panels.panel(name, figure), [(_OURS, _THEIRS)], figure)
     }
     tested = [
         key
         for key, contrast in made.items()
         if key[1] != "drift"  # neither direction of it is better
-        and (key[1] == "size" or described[key[0]]["higher_is_better"] is not None)
+        and (key[1] == "drift_size" or described[key[0]]["higher_is_better"] is not None)
         and contrast.difference.reliable
     ]
     made |= dict(zip(tested, adjust([made[key] for key in tested]), strict=True))
@@ -68,7 +67,7 @@ def _on_frozen(ours: Results, theirs: Results) -> Iterator[str]:
 
 
 _OURS, _THEIRS = "these", "the others"
-_FIGURES = ("value", "size", "drift")
+_FIGURES: tuple[Figure, ...] = ("value", "drift_size", "drift")
 _COLUMNS = (
     Column("value", "score"),
     Column("value_p", "p (Holm)"),
@@ -80,18 +79,19 @@ _COLUMNS = (
 )
 
 
-def _panel(ours: Results, theirs: Results, pairs: Pairs, estimator: str, figure: str) -> Panel:
-    """Panel of both sides as arms with one training each."""
-    values = [
-        [_figure(ours, one, estimator, figure), _figure(theirs, other, estimator, figure)]
-        for one, other in pairs.names
-    ]
-    prompts = list(dict.fromkeys(pairs.prompts))
-    places = np.array([prompts.index(prompt) for prompt in pairs.prompts])
-    return Panel((_OURS, _THEIRS), tuple(prompts), np.array(values).T[:, None], places)
+def _panels(ours: Results, theirs: Results, pairs: Pairs) -> Panels:
+    """Lay out the paired videos of both sides as those of two arms with one training each."""
+    sides = []
+    for side, (arm, results) in enumerate(((_OURS, ours), (_THEIRS, theirs))):
+        number = {names[side]: index for index, names in enumerate(pairs.names)}
+        rows = results.videos[results.videos["file"].isin(list(number))]
+        seeds = rows["file"].map(number)
+        prompts = seeds.map(dict(enumerate(pairs.prompts)))
+        sides.append(rows.assign(arm=arm, training_seed=0, seed=seeds, prompt=prompts).sort_values("seed"))
+    return Panels(pd.concat(sides, ignore_index=True))
 
 
-def _cells(contrast: Contrast, figure: str, tests: int) -> list[Cell]:
+def _cells(contrast: Contrast, figure: Figure, tests: int) -> list[Cell]:
     """Cells of a difference; where tested, also of its p-value and the detectable difference."""
     found, count = contrast.difference, contrast.difference.clusters
     undefined = "no pair is defined on both sides" if math.isnan(found.mean) else ""
@@ -112,9 +112,3 @@ def _notes(pairs: Pairs, tests: int) -> tuple[str, ...]:
         f"{tests} differences of this table. Detectable: the smallest true difference that so many prompts "
         "would find in four of five cases; what lies below it was not shown to be absent.",
     )
-
-
-def _figure(results: Results, file: str, estimator: str, figure: str) -> float:
-    if figure == "size":
-        return abs(results.value(file, estimator, "drift"))
-    return results.value(file, estimator, figure)

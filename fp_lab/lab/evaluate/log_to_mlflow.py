@@ -1,9 +1,9 @@
 """Logging of scored folders to MLflow."""
 
-import math
 from pathlib import Path
 
 from fp_lab.lab.evaluate.score_folders import FolderScores
+from fp_lab.lab.scoring.files import headline
 from fp_lab.lab.tracking import Tracker
 
 
@@ -25,12 +25,7 @@ def log_folder(scores: FolderScores, page: Path, runs: Path) -> str:
     figures: dict[str, float] = {}
     for number, summary in enumerate(results.groups.values()):
         prefix = f"{number}/" if len(results.groups) > 1 else ""
-        for name, found in summary["estimators"].items():
-            given = found["given"]
-            told = {"": given["value"]["mean"]}
-            told |= {".drift": given["drift"]["mean_absolute"]["mean"]}
-            told |= {".drift_signed": given["drift"]["signed"]["mean"]}
-            figures |= {f"{prefix}{name}{end}": math.nan if v is None else v for end, v in told.items()}
+        figures |= {f"{prefix}{name}": value for name, value in headline(summary).items()}
     with run.closing():
         run.log_figures(figures)
         run.log_files(sorted(f for f in scores.out.iterdir() if f.is_file()), "scores")

@@ -1,83 +1,128 @@
-"""Content of results.json: scores of folders of videos, and their protocol."""
+"""Scores of any videos: of folders, of a run, of a checkpoint."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fp_data.damaged import naming_damage, parse_json
+import pandas as pd
 
-RESULTS_FILE = "results.json"
+from fp_data.damaged import naming_damage
+from fp_lab.lab.scoring.files import ScoresFolder, fingerprint, plain
+from fp_lab.lab.scoring.summary import summarise
+
+HISTORY = "own"
+"""History of the videos, as in a run's scores: they are what a model made."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """Results of an evaluation, as plain data.
+    """Scored videos.
 
     Attributes:
-        fingerprint: hash of the protocol without versions, equal for comparable results.
-        protocol: protocol of the metrics.
-        groups: summary of each group of videos (see `fp_lab.lab.scoring.summary.summarise`).
-        files: facts of each file, and per estimator value, drift, coverage and reasons.
-        skipped: file -> reason why it was not scored.
+        summary: content of a `ScoresFolder.summary`.
+        videos: one row per file and estimator, with the columns ``file`` and ``group``.
     """
 
-    fingerprint: str
-    protocol: Mapping[str, Any]
-    groups: Mapping[str, Any]
-    files: Mapping[str, Any]
-    skipped: Mapping[str, str]
-
-    def to_plain(self) -> dict[str, Any]:
-        """Convert to plain data as written to disk."""
-        return asdict(self)
+    summary: Mapping[str, Any]
+    videos: pd.DataFrame
 
     @classmethod
     def load(cls, path: Path) -> "Results":
-        """Load results.json, or the folder with it.
+        """Load scores.
+
+        Args:
+            path: folder of scores, a folder with ``scores/`` such as a run, or the summary in either.
 
         Raises:
-            ValueError: the file is missing, or of another kind.
+            ValueError: there are none, or they are damaged.
         """
-        path = path / RESULTS_FILE if path.is_dir() else path
-        if not path.is_file():
-            raise ValueError(f"no results at {path}; make them with fp-lab evaluate")
-        with naming_damage(path, "make it again with fp-lab evaluate"):
-            found = cls(**parse_json(path.read_bytes()))
+        folder = path.parent if path.is_file() else path
+        places = (ScoresFolder(folder), ScoresFolder(folder / "scores"))
+        scores = next((place for place in places if place.summary.is_file()), None)
+        if scores is None:
+            raise ValueError(f"no scores at {path}; make them with fp-lab evaluate")
+        videos = scores.read_videos()
+        with naming_damage(scores.videos):
+            videos = videos[videos["history"] == HISTORY]
+            if "file" not in videos:  # of a run, whose videos have these names in samples/
+                names = [f"{HISTORY}-{index:02d}.mp4" for index in videos["video"]]
+                videos = videos.assign(file=names, group=HISTORY)
+        with naming_damage(scores.summary, "make it again with fp-lab evaluate"):
+            found = cls(scores.read_summary(), videos)
             found.look_through()
-            return found
+        return found
 
     def look_through(self) -> None:
         """Read all entries that tables use, so that files of another form fail here."""
         self.protocol["protocol"], self.protocol["estimators"].keys(), self.skipped.items()
         for group in self.groups:
             self.frozen(group)
-        for file, told in self.files.items():
-            for estimator, figures in told["estimators"].items():
-                for figure in figures.keys() & {"value", "drift"}:
-                    self.value(file, estimator, figure)
+        for facts in self.files.values():
+            facts["prompt"], facts["group"]
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """Protocol of the metrics."""
+        protocol: Mapping[str, Any] = self.summary["protocol"]
+        return protocol
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the protocol, equal for comparable results."""
+        return fingerprint(self.protocol)
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """File -> reason why it was not scored."""
+        skipped: Mapping[str, str] = self.summary.get("skipped", {})
+        return skipped
+
+    @cached_property
+    def files(self) -> Mapping[str, Any]:
+        """File -> its facts: prompt and group; of files that were decoded also their sizes and notes."""
+        rows = self.videos.drop_duplicates("file")[["file", "prompt", "group"]]
+        known = {row["file"]: row for row in rows.to_dict("records")}
+        return {**known, **self.summary.get("files", {})}
+
+    @cached_property
+    def groups(self) -> Mapping[str, Any]:
+        """Summary of each group of videos (see `fp_lab.lab.scoring.summary.summarise`)."""
+        groups = list(dict.fromkeys(self.videos["group"]))
+        if len(groups) == 1:
+            return {groups[0]: self.summary}
+        return {group: plain(summarise(self.videos[self.videos["group"] == group])) for group in groups}
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the intervals of all groups are reliable."""
+        return all(
+            figures[HISTORY]["value"]["reliable"]
+            for summary in self.groups.values()
+            for figures in summary["estimators"].values()
+        )
 
     def frozen(self, group: str) -> str:
         """Describe how many videos of a group stand still, see `fp_metrics.Flags.frozen`; empty for none."""
-        flags = self.groups[group]["flags"]["given"]
+        flags = self.groups[group]["flags"][HISTORY]
         count = round(flags["frozen_share"] * flags["videos"])
         return f"frozen: {count} of {flags['videos']} videos" if count else ""
 
-    def value(self, file: str, estimator: str, figure: str) -> float:
-        """Return one value of one file; NaN where undefined."""
-        found = self.files[file]["estimators"].get(estimator, {}).get(figure)
-        return float("nan") if found is None else float(found)
+    def values(self, estimator: str) -> dict[str, float]:
+        """Return file -> value of an estimator; NaN where undefined."""
+        rows = self.videos[self.videos["estimator"] == estimator]
+        return dict(zip(rows["file"], rows["value"].astype(float), strict=True))
 
 
-def refuse_other_protocol(first: Results, second: Results) -> None:
-    """Check that two results have the same protocol.
+def refuse_other_protocol(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Check that two protocols make comparable scores.
 
     Raises:
-        ValueError: the protocols differ; the message says where.
+        ValueError: they differ; the message says where.
     """
-    if first.fingerprint == second.fingerprint:
+    if fingerprint(ours) == fingerprint(theirs):
         return
-    ours, theirs = first.protocol, second.protocol
     differing = [key for key in ("protocol", "segments", "chunk") if ours[key] != theirs[key]]
     names = ours["estimators"].keys() | theirs["estimators"].keys()
     differing += sorted(

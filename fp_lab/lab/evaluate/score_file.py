@@ -25,7 +25,7 @@ from fp_lab.lab.evaluate.find_videos import VideoFile
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.names import shown
 from fp_lab.lab.files.run_folder import digest
-from fp_lab.lab.scoring.files import plain
+from fp_lab.lab.scoring.files import fingerprint, plain
 from fp_lab.lab.scoring.score_video import Row
 from fp_metrics import About, VideoScores, WrongLength, protocol, score_video
 from fp_metrics.observer import USUAL_FPS
@@ -35,8 +35,6 @@ _SHOWN, _TILE = 10, 96  # frames in a strip, and their height in pixels
 
 _FACTS = {"frames": int, "width": int, "height": int, "fps": float}
 """Facts of every scored file, with their types."""
-HISTORY = "given"
-"""Value of the column `history`, as the origin of these videos is unknown."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,7 @@ class Measuring:
     @cached_property
     def key(self) -> str:
         """Hash of the protocol, equal for comparable results."""
-        described = protocol(self.families, self.metrics)
-        return digest({name: part for name, part in described.items() if name != "versions"})
+        return fingerprint(protocol(self.families, self.metrics))
 
     def require_size(self, path: Path, height: int, width: int) -> None:
         """Check that frames have no more than `megapixels`.
@@ -120,8 +117,8 @@ def score_file(
         scores, facts, notes, strip = _measure(file, measuring, advance)
     except Exception as error:  # whatever it is: hours of other files are not lost for one
         return FileScores([], [], {}, failure=_in_words(error, file))
-    frames = plain([{"history": HISTORY} | row for row in scores.to_rows()])
-    videos = plain([{"history": HISTORY} | row for row in scores.to_summary()])
+    frames = plain(list(scores.to_rows()))
+    videos = plain(list(scores.to_summary()))
     with replacing(strip_path(file, folder)) as unfinished:
         unfinished.write_bytes(strip)
     content = {"key": key, "facts": facts, "notes": notes, "frames": frames, "videos": videos}

@@ -10,22 +10,17 @@ import pandas as pd
 
 from fp_data.video import glance
 from fp_lab.lab.evaluate.find_videos import VideoFile, find_videos, is_folder
-from fp_lab.lab.evaluate.results import RESULTS_FILE, Results
+from fp_lab.lab.evaluate.results import HISTORY, Results
 from fp_lab.lab.evaluate.score_file import FileScores, Measuring, find_scores, score_file
 from fp_lab.lab.evaluate.tables import folder_tables
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.runtime.process_pool import Advance, pooled
-from fp_lab.lab.scoring.files import plain, video_table, write_tables
+from fp_lab.lab.scoring.files import ScoresFolder, plain, video_table
 from fp_lab.lab.scoring.score_video import Row
 from fp_lab.lab.scoring.summary import summarise
 from fp_lab.lab.tables import Table, to_csv
 from fp_metrics import Estimator, choose, protocol
 from fp_metrics.weights import ARTIFACTS, MissingWeights, sizes_in_words, state_of
-
-_FIGURES = (
-    *("value", "reason", "coverage", "drift", "drift_reason"),
-    *("slope", "worst", "worst_first", "seconds_drift", "seconds_reason"),
-)
 
 Progress = Callable[[int, int, int, int], None]
 """Function called with the videos done, their number, the frames done and their number."""
@@ -37,7 +32,7 @@ class FolderScores:
 
     Attributes:
         tables: scores and signed drift, one row per video, then the means of each group.
-        results: results as in ``results.json``.
+        results: results as in the output folder.
         kinds: measured estimators by name.
         files: video files that were found.
         out: output folder.
@@ -69,7 +64,7 @@ def score_folders(
 ) -> FolderScores:
     """Score every video file of folders, or single files.
 
-    Writes ``results.json``, ``frames.parquet``, ``videos.parquet`` and ``scores.csv``; the scores of each
+    Writes a `ScoresFolder`, as that of a run, and the tables as ``scores.csv``; the scores of each
     file are stored under ``videos/``, so that a second call measures only new or changed files.
 
     Args:
@@ -95,17 +90,14 @@ def score_folders(
     root = paths[0] if is_folder(paths[0]) else paths[0].parent
     out = root / "scores" if out is None else out
     scores = _score_all(files, measuring, out / "videos", workers, threads, progress)
-    skipped = {file.name: scores[i].failure for i, file in enumerate(files) if scores[i].failure}
-    if len(skipped) == len(files):
-        listed = "".join(f"\n  {name}: {why}" for name, why in list(skipped.items())[:10])
+    if all(own.failure for own in scores.values()):
+        listed = "".join(f"\n  {file.name}: {scores[i].failure}" for i, file in enumerate(files[:10]))
         raise ValueError(f"no usable video in {', '.join(map(str, paths))}:{listed}")
-    frames = pd.DataFrame([_known(f, i) | row for i, f in enumerate(files) for row in scores[i].frames])
-    videos = video_table([_known(f, i) | row for i, f in enumerate(files) for row in scores[i].videos])
-    results = _results(files, scores, videos, skipped, measuring)
-    for table in (frames, videos):
-        table.attrs["fingerprint"] = results.fingerprint  # kept in the file's own metadata
-    write_tables(out, frames, videos, results.to_plain(), RESULTS_FILE)
-    tables = folder_tables(videos, kinds, results)
+    frames = pd.DataFrame([row | _known(f, i) for i, f in enumerate(files) for row in scores[i].frames])
+    videos = video_table([row | _known(f, i) for i, f in enumerate(files) for row in scores[i].videos])
+    results = Results(_summary(files, scores, videos, measuring), videos)
+    ScoresFolder(out).write(frames, videos, results.summary)
+    tables = folder_tables(kinds, results)
     write_text(out / "scores.csv", to_csv(tables))
     return FolderScores(tables, results, kinds, files, out, inputs.told)
 
@@ -175,27 +167,19 @@ def _length(file: VideoFile) -> int:
 
 
 def _known(file: VideoFile, index: int) -> Row:
-    return {"video": index, "prompt": file.prompt, "seed": index, "file": file.name, "group": file.group}
+    identity = {"video": index, "prompt": file.prompt, "seed": index, "history": HISTORY}
+    return identity | {"file": file.name, "group": file.group}
 
 
-def _results(
-    files: Sequence[VideoFile],
-    scores: Mapping[int, FileScores],
-    videos: pd.DataFrame,
-    skipped: Mapping[str, str],
-    measuring: Measuring,
-) -> Results:
-    facts: dict[str, dict[str, Any]] = {}
-    for index, file in enumerate(files):
-        if file.name not in skipped:
-            own = scores[index]
-            known = {**own.facts, "prompt": file.prompt, "group": file.group, "notes": list(own.notes)}
-            figures = {row["estimator"]: {figure: row[figure] for figure in _FIGURES} for row in own.videos}
-            facts[file.name] = known | {"estimators": figures}
-    return Results(
-        fingerprint=measuring.key,
-        protocol=protocol(measuring.families, measuring.metrics),
-        groups=plain({group: summarise(rows) for group, rows in videos.groupby("group", sort=False)}),
-        files=plain(facts),
-        skipped=skipped,
-    )
+def _summary(
+    files: Sequence[VideoFile], scores: Mapping[int, FileScores], videos: pd.DataFrame, measuring: Measuring
+) -> dict[str, Any]:
+    scored = [(file, scores[index]) for index, file in enumerate(files) if not scores[index].failure]
+    facts = {
+        file.name: {**own.facts, "prompt": file.prompt, "group": file.group, "notes": list(own.notes)}
+        for file, own in scored
+    }
+    skipped = {file.name: scores[index].failure for index, file in enumerate(files) if scores[index].failure}
+    told = {"protocol": protocol(measuring.families, measuring.metrics), "files": facts, "skipped": skipped}
+    summary: dict[str, Any] = plain({"videos": len(scored)} | summarise(videos) | told)
+    return summary

@@ -5,26 +5,24 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from fp_lab.lab.evaluate.results import Results
+from fp_lab.lab.evaluate.results import HISTORY, Results
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_lab.lab.tables.glossary import score_title
 from fp_metrics import Estimator
 from fp_metrics.statistics import LEAST_CLUSTERS
 
 
-def folder_tables(
-    videos: pd.DataFrame, kinds: Mapping[str, type[Estimator]], results: Results
-) -> tuple[Table, Table]:
+def folder_tables(kinds: Mapping[str, type[Estimator]], results: Results) -> tuple[Table, Table]:
     """Build tables of scores, then drift; one row per file, then the means of each group with intervals."""
     families = "-".join(dict.fromkeys(kind.family for kind in kinds.values()))
     scores, drift = [], []
-    for name, rows in videos.groupby("file", sort=False):
+    for name, rows in results.videos.groupby("file", sort=False):
         group = str(rows["group"].iloc[0])
         scores.append(Line(str(name), "", group, _cells(rows, kinds, "value", "reason")))
         drift.append(Line(str(name), "", group, _cells(rows, kinds, "drift", "drift_reason")))
     for group, summary in results.groups.items():
         of = f" of {group}" if len(results.groups) > 1 else ""
-        found = {name: summary["estimators"][name]["given"] for name in kinds}
+        found = {name: summary["estimators"][name][HISTORY] for name in kinds}
         no_value, no_drift = (_reasons(results, group, key) for key in ("reason", "drift_reason"))
         value = tuple(_mean(f["value"], no_value[name]) for name, f in found.items())
         size = tuple(_mean(f["drift"]["mean_absolute"], no_drift[name]) for name, f in found.items())
@@ -43,9 +41,7 @@ def folder_tables(
 
 def interval_note(results: Results) -> str:
     """Explain the intervals, and whether they are reliable."""
-    given = [figures["given"] for s in results.groups.values() for figures in s["estimators"].values()]
-    few = any(not figures["value"]["reliable"] for figures in given)
-    warning = f"; with fewer than {LEAST_CLUSTERS} prompts it is unreliable." if few else "."
+    warning = "." if results.reliable else f"; with fewer than {LEAST_CLUSTERS} prompts it is unreliable."
     return f"± is half of a 95 % interval (BCa bootstrap over prompts){warning}"
 
 
@@ -54,7 +50,7 @@ def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Res
     lines = []
     no_value, no_drift = (_reasons(results, group, key) for key in ("reason", "drift_reason"))
     for name, kind in kinds.items():
-        found = results.groups[group]["estimators"][name]["given"]
+        found = results.groups[group]["estimators"][name][HISTORY]
         drift = found["drift"]
         cells = (
             _mean(found["value"], no_value[name]),
@@ -76,7 +72,7 @@ def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Res
         Column("signed", "drift mean d"),
         Column("defined", "defined", digits=2),
     )
-    count = results.groups[group]["flags"]["given"]["videos"]
+    count = results.groups[group]["flags"][HISTORY]["videos"]
     families = ", ".join(dict.fromkeys(kind.family for kind in kinds.values()))
     still = (f"{frozen}: what does not move does not drift.",) if (frozen := results.frozen(group)) else ()
     title = f"{group}: {count} video{'s' if count > 1 else ''}, family {families}"
@@ -114,11 +110,8 @@ def _cells(
 
 def _reasons(results: Results, group: str, key: str) -> dict[str, str]:
     """Return estimator -> reason why it is undefined in a group's files."""
-    found: dict[str, dict[str, None]] = {}
-    for facts in results.files.values():
-        for name, figures in facts["estimators"].items() if facts["group"] == group else ():
-            found.setdefault(name, {}).update({figures[key]: None} if figures[key] else {})
-    return {name: "; or ".join(reasons) for name, reasons in found.items()}
+    rows = results.videos[results.videos["group"] == group]
+    return {str(name): "; or ".join(own.dropna().unique()) for name, own in rows.groupby("estimator")[key]}
 
 
 def _mean(figures: Mapping[str, float | None], reason: str) -> Cell:

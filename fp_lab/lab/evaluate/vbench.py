@@ -27,7 +27,7 @@ def write_vbench(scores: FolderScores) -> Path:
     results, paper = scores.results, dict[Score, dict[str, float]]()
     others: dict[str, Any] = {}
     for name, kind in scores.kinds.items():
-        values = {file: results.value(file, name, "value") for file in results.files}
+        values = results.values(name)
         binary = kind.score != "dynamic" or all(value in (0, 1) for value in values.values())
         if kind.family in _FAMILIES and kind.score not in paper and binary:
             paper[kind.score] = values

@@ -66,9 +66,14 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def scores(self) -> Path:
+        """Scores of the videos, see `fp_lab.lab.scoring.files.ScoresFolder`."""
+        return self.path / "scores"
+
+    @property
     def summary(self) -> Path:
-        """Summary of the arm's scores."""
-        return self.path / "scores" / "summary.json"
+        """Summary of the scores."""
+        return self.scores / "summary.json"
 
     @property
     def efficiency(self) -> Path:
@@ -188,12 +193,11 @@ class RunFolder:
 
     def _places(self, stage: str) -> tuple[Path, ...]:
         """Files and folders that only this stage writes."""
-        scores = self.summary.parent
         return {
             "train": (self.model, self.loss, self.codebook),
             "sample": (self.samples,),
-            "score": (scores,),
-            "truth": (self.samples, scores),
+            "score": (self.scores,),
+            "truth": (self.samples, self.scores),
             "report": (self.path / "report",),
         }[stage]
 

@@ -8,27 +8,26 @@ from typing import Any
 
 from fp_lab.lab.compare.forgetting import read_forgetting
 from fp_lab.lab.files.atomic import read_json
-from fp_lab.lab.scoring.files import FORGETTING_FILE, SUMMARY_FILE, family_of, headline_of
+from fp_lab.lab.scoring.files import ScoresFolder, family_of
 from fp_lab.lab.tables.glossary import score_title
 from fp_metrics import SCORES
 
 _DRIFT = ".drift"
 
 
-def first_look(scores: Path) -> str:
+def first_look(folder: Path) -> str:
     """Describe recall or drift of an arm, from generated history; empty without results.
 
     In still scenes (worlds curtain and walk): PSNR against the truth of what comes back, and the share of
     objects that are restored, means over videos. Elsewhere: mean |d| of each score of one family.
 
     Args:
-        scores: folder of the arm's scores.
+        folder: folder of the arm's scores.
     """
-    if (file := scores / FORGETTING_FILE).is_file() and (recalled := _recalled(read_json(file))):
+    scores = ScoresFolder(folder)
+    if (content := read_json(scores.forgetting)) and (recalled := _recalled(content)):
         return recalled
-    if not (scores / SUMMARY_FILE).is_file():
-        return ""
-    figures = headline_of(scores / SUMMARY_FILE)
+    figures = scores.headline()
     for family in sorted(dict.fromkeys(map(family_of, figures)), key=lambda name: name != "world"):
         drifts = {score: figures.get(f"{family}/{score}.drift") for score in SCORES}
         known = [f"{score_title(score)} {drift:.3f}" for score, drift in drifts.items() if drift is not None]

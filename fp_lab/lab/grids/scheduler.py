@@ -136,7 +136,7 @@ class ArmsAtWork:
                 if outcome.stages
                 else "was done already"
             )
-            self._say(job, "; ".join(filter(None, (what, first_look(place.summary.parent)))))
+            self._say(job, "; ".join(filter(None, (what, first_look(place.scores)))))
             if not self._send(job):
                 self.unsent.append(job)
         elif outcome.state == "failed":

@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from fp_lab.lab.evaluate.results import Results
+from fp_lab.lab.evaluate.results import HISTORY, Results
 from fp_lab.lab.evaluate.score_file import strip_path
 from fp_lab.lab.evaluate.score_folders import FolderScores
 from fp_lab.lab.evaluate.tables import summary_table
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.report.document import Picture, document
 from fp_lab.lab.report.plots.folder_curves import draw_series
-from fp_lab.lab.scoring.files import FRAMES_FILE, VIDEOS_FILE
+from fp_lab.lab.scoring.files import ScoresFolder
 from fp_lab.lab.tables import Table, number, to_html
 
 PAGE = "index.html"
@@ -33,7 +33,7 @@ def write_scores_page(scores: FolderScores, command: str, further: Sequence[Tabl
     """
     results = scores.results
     tables = [summary_table(group, scores.kinds, results) for group in results.groups]
-    frames, videos = (pd.read_parquet(scores.out / name) for name in (FRAMES_FILE, VIDEOS_FILE))
+    frames = ScoresFolder(scores.out).read_frames()
     curves = draw_series(frames, scores.kinds, results, scores.out / "curves.png")
     caption = (
         "Score over a video's length, smoothed; faint: single videos, bold: the mean of a group. "
@@ -43,7 +43,7 @@ def write_scores_page(scores: FolderScores, command: str, further: Sequence[Tabl
         "Summary": "\n".join(to_html(table) for table in (*tables, *further)),
         "Scores over video time": Picture(curves, "scores over video time", caption).html,
         "Frames": _strips(scores),
-        "Files": _files(results, videos),
+        "Files": _files(results),
         "Scores and drift by file": "\n".join(to_html(table) for table in scores.tables),
         "Protocol": _protocol(results, command),
     }
@@ -60,7 +60,7 @@ def _lead(results: Results) -> list[str]:
         falling: list[str] = []
         rising: list[str] = []
         for name, figures in summary["estimators"].items():
-            signed = figures["given"]["drift"]["signed"]
+            signed = figures[HISTORY]["drift"]["signed"]
             if signed["low"] is not None and signed["reliable"] and signed["low"] * signed["high"] > 0:
                 worse = (signed["mean"] < 0) == results.protocol["estimators"][name]["higher_is_better"]
                 (falling if worse else rising).append(f"{name} ({number(signed['mean'], 3)})")
@@ -73,8 +73,7 @@ def _lead(results: Results) -> list[str]:
 
 
 def _caveat(results: Results) -> str:
-    given = [figures["given"] for s in results.groups.values() for figures in s["estimators"].values()]
-    if all(figures["value"]["reliable"] for figures in given):
+    if results.reliable:
         return ""
     return "Fewer than 16 prompts: intervals are unreliable, and no drift is claimed from them."
 
@@ -94,8 +93,8 @@ def _strips(scores: FolderScores) -> str:
     return "<p>Evenly spaced, the first and the last frame among them.</p>" + "\n".join(shown) + note
 
 
-def _files(results: Results, videos: pd.DataFrame) -> str:
-    flags = videos.drop_duplicates("file").set_index("file")
+def _files(results: Results) -> str:
+    flags = results.videos.drop_duplicates("file").set_index("file")
     rows = []
     for name, facts in results.files.items():
         found = flags.loc[name]
@@ -108,8 +107,9 @@ def _files(results: Results, videos: pd.DataFrame) -> str:
             notes.append(f"nothing moves from frame {found['frozen_from']} on")
         if not pd.isna(found["loop_period"]):
             notes.append(f"repeats every {found['loop_period']} frames: consistency says little")
-        undefined = [e for e, figures in facts["estimators"].items() if figures["value"] is None]
-        if undefined:
+        own = results.videos[results.videos["file"] == name]
+        undefined = own["estimator"][own["value"].isna()]
+        if len(undefined):
             notes.append(f"undefined: {', '.join(undefined)} (reasons in the table below)")
         size = f"{facts['width']}x{facts['height']}, {facts['frames']} frames, {facts['fps']:.4g}/s"
         rows.append((name, size, "; ".join(notes) or "in order"))

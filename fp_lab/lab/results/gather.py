@@ -28,7 +28,7 @@ from fp_lab.lab.results.run_index import (
     read_runs,
     training_seed,
 )
-from fp_lab.lab.scoring.files import FORGETTING_FILE, FRAMES_FILE, NOISE_FLOOR, VIDEOS_FILE
+from fp_lab.lab.scoring.files import NOISE_FLOOR, SCORED_AGAIN, ScoresFolder
 from fp_lab.lab.scoring.given_frames import with_given
 from fp_lab.packing.kernel_fit import misfits
 from fp_lab.recipe import parse
@@ -36,7 +36,6 @@ from fp_metrics.returns import Kind, Return
 
 _Kind = TypeVar("_Kind", bound="Gathered")
 _Made = TypeVar("_Made")
-_ADVICE = "the command that made it scores it again"
 
 
 @dataclass(frozen=True)
@@ -133,15 +132,15 @@ class Gathered:
 
     @cached_property
     def returned(self) -> dict[str, list[tuple[int, dict[str, Any]]]]:
-        """Read what came back: arm, or `NOISE_FLOOR`, -> training seed and content of `FORGETTING_FILE`.
+        """Read what came back: arm, or `NOISE_FLOOR`, -> training seed and its `ScoresFolder.forgetting`.
 
         Runs without that file are left out, and arms without such a run.
         """
         truths = [(NOISE_FLOOR, 0, truth) for truth in self.truths]
         found: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         for name, training, folder in (*self.runs, *truths):
-            path = folder / "scores" / FORGETTING_FILE
-            with naming_damage(path, _ADVICE):
+            path = ScoresFolder(folder / "scores").forgetting
+            with naming_damage(path, SCORED_AGAIN):
                 if content := read_json(path):
                     _check_returned(content)
                     found.setdefault(name, []).append((training, content))
@@ -152,7 +151,9 @@ class Gathered:
         """Read values per frame: one row per arm, training seed, video, estimator, history and frame."""
         runs = [run for arm in self.arms for run in arm.folders]
         tables = [
-            _table(run / "scores" / FRAMES_FILE).assign(arm=run.parent.name, training_seed=training_seed(run))
+            ScoresFolder(run / "scores")
+            .read_frames()
+            .assign(arm=run.parent.name, training_seed=training_seed(run))
             for run in runs
         ]
         return pd.concat(tables, ignore_index=True)
@@ -160,7 +161,7 @@ class Gathered:
     @cached_property
     def floor_frames(self) -> pd.DataFrame:
         """Read values per frame of the ground-truth videos."""
-        return _read_truth(self.truths, FRAMES_FILE)
+        return _read_truth(self.truths, ScoresFolder.read_frames)
 
     @cached_property
     def basis(self) -> Basis:
@@ -311,14 +312,16 @@ def _floor(
     truths: Sequence[Path], size: Mapping[str, float], measures: Mapping[str, Measure]
 ) -> pd.DataFrame:
     """Rows of the ground-truth videos, with drift against the frames that generated ones are given."""
-    videos, frames = _read_truth(truths, VIDEOS_FILE), _read_truth(truths, FRAMES_FILE)
+    videos, frames = (
+        _read_truth(truths, read) for read in (ScoresFolder.read_videos, ScoresFolder.read_frames)
+    )
     spans = {name: measure.span for name, measure in measures.items()}
     videos, frames = (rows[rows["estimator"].isin(list(spans))] for rows in (videos, frames))
     return with_given(videos, frames, size, spans)
 
 
 def _check_returned(content: Mapping[str, Any]) -> None:
-    """Parse the content of a `FORGETTING_FILE`, to find damage."""
+    """Parse the content of `ScoresFolder.forgetting`, to find damage."""
     clusters, histories = content["clusters"], content["histories"]
     for videos in histories.values():
         if len(videos) != len(clusters):
@@ -331,19 +334,15 @@ def _check_returned(content: Mapping[str, Any]) -> None:
                 raise ValueError(f"got {row}, expected something that came back")
 
 
-def _read_truth(truths: Sequence[Path], name: str) -> pd.DataFrame:
-    tables = [_table(path) for truth in truths if (path := truth / "scores" / name).is_file()]
+def _read_truth(truths: Sequence[Path], read: Callable[[ScoresFolder], pd.DataFrame]) -> pd.DataFrame:
+    scored = (ScoresFolder(truth / "scores") for truth in truths)
+    tables = [read(scores) for scores in scored if scores.summary.is_file()]
     if not tables:
         return pd.DataFrame(
             columns=["video", "prompt", "seed", "history", "estimator", "score", "family", "value"]
         )
     table = pd.concat(tables, ignore_index=True)
     return table.assign(arm=NOISE_FLOOR, training_seed=0)
-
-
-def _table(path: Path) -> pd.DataFrame:
-    with naming_damage(path, _ADVICE):
-        return pd.read_parquet(path)
 
 
 def _frozen(videos: pd.DataFrame) -> dict[str, Frozen]:

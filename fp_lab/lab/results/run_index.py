@@ -25,14 +25,13 @@ from fp_lab.lab.files.run_config import run_settings
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.provenance.base_origin import is_toy, toy_base
 from fp_lab.lab.results.differing import compared_settings
-from fp_lab.lab.scoring.files import FRAMES_FILE, SUMMARY_FILE, VIDEOS_FILE, plain
+from fp_lab.lab.scoring.files import SCORED_AGAIN, ScoresFolder, plain
 from fp_lab.lab.scoring.given_frames import GIVEN_COLUMNS, with_given
 
 INDEX_FILE = "index.parquet"
 PROTOCOL = ("protocol", "segments", "estimators")
 """Parts of a protocol that must agree for metrics to share a table."""
 _SIZE = ("videos", "frames", "height", "width", "fps", "stride", "given")
-_SCORED_AGAIN = "the command that made the run scores it again"
 _VERSION = 7
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -195,13 +194,13 @@ def _name(run: Path) -> str:
 
 def _state(run: RunFolder) -> list[int]:
     """Size and time of every file that is read; empty for a run without scores."""
-    scores = run.summary.parent
+    scores = ScoresFolder(run.scores)
     state: list[int] = []
-    for file in (scores / SUMMARY_FILE, scores / VIDEOS_FILE, run.config, run.efficiency, run.codebook):
+    for file in (scores.summary, scores.videos, run.config, run.efficiency, run.codebook):
         try:
             found = file.stat()
         except FileNotFoundError:
-            if file.name == SUMMARY_FILE:
+            if file == scores.summary:
                 return []
             state += [0, 0]
         else:
@@ -226,15 +225,15 @@ def _without(index: Index, names: set[str]) -> Index:
 def _read(folder: Path, state: Sequence[int]) -> Index:
     """Read one run; its state is taken before, so that files changed meanwhile are read again next time."""
     run = RunFolder(folder)
-    scores = run.summary.parent
+    scores = ScoresFolder(run.scores)
     with naming_damage(run.config, "the command that made the run writes it anew"):
         config = run_settings(run.config)
         given = min(1, config.get("evaluation", {}).get("given", 1))
         settings = plain(compared_settings(config))
         made_with = {"recipe": config.get("recipe", folder.parent.name.partition("--")[0])}
         made_with |= {"caution": toy_base(config), "toy": is_toy(config)}
-    with naming_damage(run.summary, _SCORED_AGAIN):
-        summary = read_json(run.summary)
+    with naming_damage(scores.summary, SCORED_AGAIN):
+        summary = scores.read_summary()
         protocol = summary["protocol"] | {key: summary["protocol"][key] for key in PROTOCOL}
         told = {"protocol": protocol, "measures": _measures(summary)}
         # before summaries told the stride, it was that of every codec
@@ -251,13 +250,13 @@ def _read(folder: Path, state: Sequence[int]) -> Index:
         state=state,
         **made_with,
     )
-    with naming_damage(scores / VIDEOS_FILE, _SCORED_AGAIN):
-        table = pq.read_table(scores / VIDEOS_FILE)
+    with naming_damage(scores.videos, SCORED_AGAIN):
+        table = pq.read_table(scores.videos)
         own = table.filter(pc.equal(table["history"], "own"))
     if not set(GIVEN_COLUMNS) <= set(own.column_names):  # scored before they were
         spans = {name: figures["span"] for name, figures in told["measures"].items()}
-        with naming_damage(scores / FRAMES_FILE, _SCORED_AGAIN):
-            own = _add_given(own, scores / FRAMES_FILE, size, spans)
+        with naming_damage(scores.frames, SCORED_AGAIN):
+            own = _add_given(own, scores.frames, size, spans)
     known = {"arm": pa.scalar(folder.parent.name), "training_seed": pa.scalar(training_seed(folder))}
     columns = [
         pa.repeat(known[field.name], len(own)).cast(field.type)

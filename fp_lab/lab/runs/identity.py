@@ -147,7 +147,7 @@ def results_in(place: Path) -> Iterator[RunFolder]:
             run.path / "train" / "checkpoints",
             run.model,
             run.samples,
-            run.summary.parent,
+            run.scores,
         )
         if any(path.exists() for path in (*marks, *left)):
             yield run

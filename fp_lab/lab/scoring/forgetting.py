@@ -3,14 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.scoring.files import FORGETTING_FILE, clusters, plain
+from fp_lab.lab.scoring.files import ScoresFolder, clusters, plain
 from fp_lab.lab.scoring.score_video import Row, pixels
 from fp_metrics import SceneTruth, WorldTruth
 from fp_metrics.forgetting import ForgettingMeter
@@ -46,9 +45,9 @@ def truly_shown(
 
 
 def write_forgetting(
-    folder: Path, returns: Sequence[Mapping[str, list[Row]]], identities: Sequence[Mapping[str, Any]]
+    folder: ScoresFolder, returns: Sequence[Mapping[str, list[Row]]], identities: Sequence[Mapping[str, Any]]
 ) -> None:
     """Write ``forgetting.json``: what came back per history and video, with the videos' prompts."""
     histories = {history: [video[history] for video in returns] for history in returns[0]}
     content = {"clusters": clusters(pd.DataFrame(list(identities))), "histories": histories}
-    write_text(folder / FORGETTING_FILE, json.dumps(plain(content)) + "\n")
+    write_text(folder.forgetting, json.dumps(plain(content)) + "\n")

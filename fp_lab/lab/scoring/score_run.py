@@ -20,7 +20,7 @@ from fp_lab.lab.files.run_folder import TRUTH_FOLDER
 from fp_lab.lab.files.video_batch import GIVEN, Videos
 from fp_lab.lab.planning.flops import strides_of
 from fp_lab.lab.runtime.process_pool import Advance, pooled
-from fp_lab.lab.scoring.files import NOISE_FLOOR, VIDEOS_FILE, plain, video_table, write_tables
+from fp_lab.lab.scoring.files import NOISE_FLOOR, ScoresFolder, plain, video_table
 from fp_lab.lab.scoring.forgetting import returns_of, truly_shown, write_forgetting
 from fp_lab.lab.scoring.given_frames import with_given
 from fp_lab.lab.scoring.score_video import VideoRows, measure, spans_of
@@ -98,7 +98,7 @@ def score_run(
     ]
     floor = _noise_floor(truth)
     origin = {"truth": os.path.relpath(truth, folder)} if floor is not None else {}
-    return _score(folder / "scores", tasks, own, config, floor, origin, workers, progress)
+    return _score(ScoresFolder(folder / "scores"), tasks, own, config, floor, origin, workers, progress)
 
 
 def score_truth(
@@ -127,7 +127,7 @@ def score_truth(
     raw.save(folder / "samples" / "raw.safetensors")
     decoded.save(folder / "samples" / f"{NOISE_FLOOR}.safetensors")
     tasks = _truth_tasks(raw, decoded, config)
-    return _score(folder / "scores", tasks, raw, config, None, {}, workers, progress)
+    return _score(ScoresFolder(folder / "scores"), tasks, raw, config, None, {}, workers, progress)
 
 
 def measure_truth(videos: Videos, config: ExperimentConfig) -> VideoRows:
@@ -168,7 +168,7 @@ def round_trip(codec: LatentCodec, frames: Tensor) -> Tensor:
 
 
 def _score(
-    folder: Path,
+    folder: ScoresFolder,
     tasks: Sequence[_Task],
     videos: Videos,
     config: ExperimentConfig,
@@ -201,7 +201,7 @@ def _score(
     figures = {**size, **origin, "spans": spans} | summarise(table, floor)
     figures["protocol"] = protocol(applying_families(config)) | {"left_out": left_out(config)}
     summary: dict[str, Any] = plain(figures)
-    write_tables(folder, frames, table, summary)
+    folder.write(frames, table, summary)
     return summary
 
 
@@ -271,8 +271,8 @@ def _references(truth: Path, videos: Videos) -> Tensor | None:
 
 
 def _noise_floor(truth: Path) -> pd.DataFrame | None:
-    path = truth / "scores" / VIDEOS_FILE
-    if not path.is_file():
+    scores = ScoresFolder(truth / "scores")
+    if not scores.videos.is_file():
         return None
-    table = pd.read_parquet(path)
+    table = scores.read_videos()
     return table[table["history"] == NOISE_FLOOR]

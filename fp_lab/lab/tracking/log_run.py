@@ -13,7 +13,7 @@ from fp_data.damaged import naming_damage
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.results.efficiency import of_run
-from fp_lab.lab.scoring.files import headline_of
+from fp_lab.lab.scoring.files import ScoresFolder
 from fp_lab.lab.tracking import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
 from fp_lab.lab.training.checkpoints import checkpoints, tracked_path
 from fp_lab.weights.files import WEIGHTS_FILE, file_sha256
@@ -44,9 +44,7 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     figures = {f"recorded/{name}": value for name, value in read_json(place.efficiency).items()}
     figures |= {f"codebook/{name}": value for name, value in read_json(place.codebook).items()}
     figures |= {f"efficiency/{name}": value for name, value in of_run(place).items()}
-    if place.summary.is_file():
-        figures |= headline_of(place.summary)
-    tracked.log_figures(figures)
+    tracked.log_figures(figures | ScoresFolder(place.scores).headline())
     tracked.mark(RESULTS_TAG, key)
 
 
@@ -100,9 +98,11 @@ def checkpoints_of(table: Path) -> dict[int, dict[str, float]]:
         return {}
     found: dict[int, dict[str, float]] = {}
     for row in pd.read_parquet(table).to_dict("records"):
+        known = found.setdefault(int(row["step"]), {})
         key = f"track/{row['family']}/{row['score']}"
+        key = f"track/{row['estimator']}" if key in known else key  # of several of a score the first counts
         figures = {key: row["value"], f"{key}.drift": row["drift"], f"{key}.gap": row["gap"]}
-        found.setdefault(int(row["step"]), {}).update({k: float(v) for k, v in figures.items()})
+        known |= {name: float(value) for name, value in figures.items()}
     return found
 
 

@@ -294,18 +294,18 @@ def test_videos_are_evaluated_and_what_failed_is_in_the_exit_status(tmp_path: Pa
     out = tmp_path / "scores"
     names = {path.name for path in out.iterdir() if path.is_file()}
     assert names == {
-        *("results.json", "frames.parquet", "videos.parquet", "scores.csv"),
+        *("summary.json", "frames.parquet", "videos.parquet", "scores.csv"),
         *("vbench.json", "index.html", "curves.png", "curves.svg"),
     }
     assert (tmp_path / "runs" / "mlflow.db").is_file()
     (tmp_path / "broken.mp4").write_text("no video")
-    against = ["--against", str(out / "results.json"), "--out", str(tmp_path / "again")]
+    against = ["--against", str(out), "--out", str(tmp_path / "again")]
     code, text = invoke("evaluate", str(tmp_path), *options, *against)
     assert code == 1
     assert "1 of 3 files could not be scored" in text
     assert "Difference to the other results, 2 pairs" in text
     code, text = invoke(
-        "evaluate", str(tmp_path), "--family", "plain", "--against", str(out / "results.json")
+        "evaluate", str(tmp_path), "--family", "plain", "--against", str(out / "summary.json")
     )
     assert code == 2
     assert "different protocols" in text

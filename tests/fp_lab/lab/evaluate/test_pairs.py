@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fp_lab.lab.evaluate.against import compare_folders
@@ -13,6 +15,7 @@ from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.tables import Table
 from fp_metrics import holm, paired_permutation
 from fp_metrics.significance import detectable
+from made_up_scores import Figures, made_up_grid
 
 CLARITY, DYNAMIC = "plain/denoised-sharpness", "plain/dis-top5-flow"
 
@@ -61,16 +64,14 @@ def results(values: Mapping[str, Sequence[float]], prompts: Sequence[str] | None
         name: {"score": name.partition("/")[2], "higher_is_better": None if name == DYNAMIC else True}
         for name in values
     }
-    facts = {
-        f"{index}.mp4": {
-            "prompt": prompts[index] if prompts else "",
-            "estimators": {
-                name: {"value": own[index], "drift": own[index] / 2} for name, own in values.items()
-            },
-        }
+    rows = [
+        {"file": f"{index}.mp4", "group": "all", "prompt": prompts[index] if prompts else "", "seed": index}
+        | {"estimator": name, "value": own[index], "drift": own[index] / 2}
         for index in range(count)
-    }
-    return Results("same", {"estimators": protocol}, {}, facts, {})
+        for name, own in values.items()
+    ]
+    flags = {"own": {"frozen_share": 0.0, "videos": count}}
+    return Results({"protocol": {"estimators": protocol}, "flags": flags}, pd.DataFrame(rows))
 
 
 def column(table: Table, estimator: str, key: str) -> Any:
@@ -116,3 +117,14 @@ def test_sets_without_a_pair_are_refused_with_what_they_have() -> None:
     ours = results({CLARITY: [1.0]}, ["a dog"])
     with pytest.raises(ValueError, match=r"nothing can be paired .*0\.mp4.*0\.mp4"):
         compare_folders(ours, results({CLARITY: [1.0]}, ["a cat"]))
+
+
+def test_scores_of_a_run_are_compared_as_those_of_a_folder(tmp_path: Path) -> None:
+    """One layout: each video of one run less that of the other, by the name it has in samples/."""
+    grid = made_up_grid(tmp_path, {"g5": Figures(0.9), "g9": Figures(0.6)}, families=("plain",))
+    one, other = (grid / arm / "seed0" for arm in ("g5", "g9"))
+    table = compare_folders(Results.load(one), Results.load(other / "scores"))
+    tables = [pd.read_parquet(run / "scores" / "videos.parquet") for run in (one, other)]
+    first, second = (t[(t["history"] == "own") & (t["estimator"] == CLARITY)]["value"].mean() for t in tables)
+    assert table.title.endswith("16 pairs")
+    assert column(table, CLARITY, "value").value == pytest.approx(first - second)

@@ -12,7 +12,6 @@ from fp_lab.lab.compare.comparison import compare_runs
 from fp_lab.lab.results import run_index
 from fp_lab.lab.results.gather import gather
 from fp_lab.lab.results.run_index import INDEX_FILE, read_runs
-from fp_lab.lab.scoring.files import VIDEOS_FILE
 from made_up_scores import Figures, made_up_grid
 
 ARMS = {VANILLA: Figures(0.9, -0.3), INVERTED: Figures(0.8), CONTROL: Figures(0.3)}
@@ -38,7 +37,7 @@ def test_the_index_holds_what_the_files_hold(grid: Path) -> None:
     found = read_runs(grid, runs_of(grid)).frame()
     again = read_runs(grid, runs_of(grid)).frame()
     for run in runs_of(grid):
-        own = pd.read_parquet(run / "scores" / VIDEOS_FILE).query("history == 'own'")
+        own = pd.read_parquet(run / "scores" / "videos.parquet").query("history == 'own'")
         for frame in (found, again):
             chosen = (frame["arm"] == run.parent.name) & (frame["training_seed"] == int(run.name[-1]))
             for column in ("value", "drift", "exposure_gap", "prompt", "estimator", "drift_reason"):
@@ -55,8 +54,8 @@ def test_only_what_changed_is_read_again(grid: Path, monkeypatch: pytest.MonkeyP
     read_runs(grid, runs_of(grid))
     assert len(read) == 6
     changed = grid / VANILLA / "seed1"
-    table = pd.read_parquet(changed / "scores" / VIDEOS_FILE).assign(value=0.125)
-    table.to_parquet(changed / "scores" / VIDEOS_FILE, index=False)
+    table = pd.read_parquet(changed / "scores" / "videos.parquet").assign(value=0.125)
+    table.to_parquet(changed / "scores" / "videos.parquet", index=False)
     frame = read_runs(grid, runs_of(grid)).frame()
     assert read[6:] == [changed]
     chosen = (frame["arm"] == VANILLA) & (frame["training_seed"] == 1)

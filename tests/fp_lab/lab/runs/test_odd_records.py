@@ -22,7 +22,7 @@ from fp_lab.lab.results.find_runs import by_length
 from fp_lab.lab.results.gather import gather
 from fp_lab.lab.runs.identity import occupant
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.scoring.files import headline_of
+from fp_lab.lab.scoring.files import ScoresFolder
 from fp_lab.lab.training.checkpoints import Checkpoint
 from fp_lab.model import FramePackModel
 from fp_lab.weights.pipelines import require_used
@@ -77,7 +77,7 @@ def test_a_summary_that_is_none_is_named_and_scored_again(tmp_path: Path) -> Non
     figures = {"own": {}, "family": "plain", "score": "clarity"}
     told = tmp_path / "summary.json"
     told.write_text(json.dumps({"estimators": {"plain/x": figures}, "flags": {}}))
-    assert refusals(told, lambda: headline_of(told)) >= 7 + 5
+    assert refusals(told, ScoresFolder(told.parent).headline) >= 7 + 5
     assert refusals(run / "efficiency.json", lambda: gather([grid])) >= 7
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"fps": "x"}))
     with pytest.raises(ValueError, match=r"summary.json: is damaged.*got 'x'.*scores it again"):
@@ -159,18 +159,14 @@ def test_a_folder_with_a_damaged_identity_is_known_by_what_it_holds(tmp_path: Pa
 
 
 def test_results_that_are_none_are_named(tmp_path: Path) -> None:
-    flags = {"given": {"frozen_share": 0.0, "videos": 1}}
-    content = {
-        "fingerprint": "f",
-        "protocol": {"protocol": "given", "estimators": {}},
-        "groups": {"m": {"estimators": {}, "flags": flags}},
-        "files": {"m/a.mp4": {"prompt": "", "estimators": {"plain/x": {"value": 0.5}}}},
-        "skipped": {},
-    }
-    path = tmp_path / "results.json"
+    grid = made_up_grid(tmp_path / "grid", {"g5": Figures(0.5)}, videos=2)
+    path = grid / "g5" / "seed0" / "scores" / "summary.json"
+    flags = {"own": {"frozen_share": 0.0, "videos": 1}}
+    content = {"protocol": {"protocol": "given", "estimators": {}}, "estimators": {}, "flags": flags}
+    content |= {"files": {"m/a.mp4": {"prompt": "", "group": "m"}}, "skipped": {}}
     path.write_text(json.dumps(content))
     refused = refusals(path, lambda: Results.load(path))
-    assert refused >= 7 + 5 + 3 * 4, "no file, a part missing, protocol, groups and files of another type"
+    assert refused >= 7 + 3 + 3 * 4, "no file, a part missing, protocol, flags and files of another type"
 
 
 def test_configs_of_models_that_are_none_are_named(tmp_path: Path) -> None:
