@@ -17,7 +17,8 @@ from fp_lab.cli import app
 from fp_lab.lab.config import load_settings
 from fp_lab.lab.files.experiments import find_experiment, find_grids
 from fp_lab.lab.grids.grid import load_grid, single
-from fp_lab.lab.training.pretrain import CodecRunConfig, PretrainConfig
+from fp_lab.lab.training.pretrain import PretrainConfig
+from fp_lab.lab.training.train_codec import CodecRunConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))

@@ -38,12 +38,14 @@ def pretrain(
       fp-lab pretrain pretrain/base steps=200 videos.plain=64 --to runs/quick-base
     """
     from fp_lab.lab.config import load_settings
+    from fp_lab.lab.runtime.progress import StageProgress
     from fp_lab.lab.training.pretrain import PretrainConfig, pretrain_base, this_rank
 
-    settings = load_settings(PretrainConfig, config, overrides or [])
-    model = pretrain_base(settings, to, runs / "cache", typed_command())
+    settings, console = load_settings(PretrainConfig, config, overrides or []), Console()
+    with StageProgress(console) as progress:
+        model = pretrain_base(settings, to, runs / "cache", typed_command(), progress)
     if this_rank() == 0:
-        Console().print(f"Base: {to}  (sha256 {model.sha256})", highlight=False, soft_wrap=True)
+        console.print(f"Base: {to}  (sha256 {model.sha256})", highlight=False, soft_wrap=True)
 
 
 @codec_app.command("train")
@@ -68,14 +70,16 @@ def train(
     from fp_data.carriers import get_clips
     from fp_lab.lab.config import load_settings
     from fp_lab.lab.provenance.base_origin import provenance_of
-    from fp_lab.lab.training.pretrain import CodecRunConfig, train_codec
+    from fp_lab.lab.runtime.progress import StageProgress
+    from fp_lab.lab.training.train_codec import CodecRunConfig, train_codec
 
     settings = load_settings(CodecRunConfig, config, overrides or [])
     clips = Path(settings.clips) if settings.clips is not None else cache_folder() / "clips"
     if settings.clips is None and settings.crops.real:
         get_clips(clips, progress=typer.echo)
-    codec = train_codec(settings, clips, to, typed_command())
     console = Console(highlight=False, soft_wrap=True)
+    with StageProgress(console) as progress:
+        codec = train_codec(settings, clips, to, typed_command(), progress)
     console.print(f"Codec: {to}  (sha256 {codec.sha256})")
     for world, psnr in provenance_of(to)["measured"].items():
         console.print(f"  {world}: {psnr['psnr_db']} dB, inside objects {psnr['psnr_inside_masks_db']} dB")

@@ -8,7 +8,7 @@ import torch
 
 from fp_data.clips import ClipsConfig, sample, scan
 from fp_data.latents import VideoChunk
-from fp_data.worlds import iterate
+from fp_data.worlds import WorldConfig, iterate
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.config import DataConfig, ExperimentConfig
 from fp_lab.lab.files.video_batch import GIVEN, Videos, contents_of
@@ -54,8 +54,13 @@ def videos_of(data: DataConfig, seeds: Sequence[int], frames: int, *, held_out: 
 def _world_videos(
     data: DataConfig, seeds: Sequence[int], frames: int, held_out: bool
 ) -> Iterator[VideoChunk]:
-    for world in iterate(replace(data.world, frames=frames), seeds):
-        yield VideoChunk(world.frames, world.captions, tuple(scene.seed for scene in world.scenes))
+    return world_videos(replace(data.world, frames=frames), seeds)
+
+
+def world_videos(world: WorldConfig, seeds: Sequence[int]) -> Iterator[VideoChunk]:
+    """Yield renders of a world, a few at a time."""
+    for part in iterate(world, seeds):
+        yield VideoChunk(part.frames, part.captions, tuple(scene.seed for scene in part.scenes))
 
 
 def clips_of(data: DataConfig, frames: int, *, held_out: bool) -> ClipsConfig:

@@ -17,7 +17,8 @@ def quiet_lightning() -> Iterator[None]:
             ".*dataloader is not resumable",
             ".*isinstance\\(treespec, LeafSpec\\)",
             ".*IterableDataset.*has `__len__`",
-            "The dirpath has changed from",  # a training goes on in a folder that was moved
+            # a checkpoint of an earlier version, by a callback that is no longer needed
+            "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",
         ):
             warnings.filterwarnings("ignore", message)
         for name in names:

@@ -88,10 +88,10 @@ class SavePoint(Callback):
     Args:
         path: path of the checkpoint.
         every: steps between two writes.
-        key: key of the training; a checkpoint with another key is not usable.
+        key: key of the training, if a checkpoint with another key is not usable.
     """
 
-    def __init__(self, path: Path, every: int, key: str) -> None:
+    def __init__(self, path: Path, every: int, key: str | None = None) -> None:
         self.path, self.every, self.key = path, every, key
 
     def on_train_batch_end(

@@ -1,25 +1,19 @@
-"""Training with lightning, alone or as one of several ranks, resumed from a checkpoint."""
+"""Training of an arm, alone or as one of several ranks, and what it writes."""
 
 import copy
 import json
 import os
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 import pandas as pd
 import torch
-from lightning import Callback, Trainer
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
-from torch.utils.data import DataLoader
 
 from fp_data.atomic import replacing, replacing_folder
 from fp_lab.backbones.diffusers.lora import trainable
-from fp_lab.checks.finite import NotFinite, check_checkpoint, check_weights
-from fp_lab.lab.config import ExperimentConfig, TrainingConfig
+from fp_lab.checks.finite import check_weights
+from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.run_folder import RunFolder
@@ -32,11 +26,10 @@ from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.training.callbacks import AtCheckpoints, SavePoint, StepTable
 from fp_lab.lab.training.ema import Averaging, LearnedAveraging
 from fp_lab.lab.training.fsdp import ShardedAveraging, ShardedSystem
-from fp_lab.lab.training.resume import CheckpointFiles, begin_again, usable_checkpoint
+from fp_lab.lab.training.trainer import fit_system, make_trainer, steps_taken
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import CodebookStats
 from fp_lab.packing.schedule import tokens_per_sample
-from fp_lab.training.system import FramePackSystem
 
 Take = Callable[[FramePackModel, int], None]
 """Function called with the averaged model and the step."""
@@ -87,69 +80,17 @@ def fit(
     save = SavePoint(folder.checkpoint, settings.checkpoint_every, key)
     reporter.begin("train", settings.steps)
     with quiet_lightning():
-        trainer = _trainer(settings, [average, table, *tracking, save], folder.path)
+        trainer = make_trainer(settings, [average, table, *tracking, save], folder.path)
         share = {"rank": trainer.global_rank, "ranks": trainer.world_size}
         batches = videos.batches(settings.batch, config.seed, **share, first_batch=started)
         system = build_system(config, model, ShardedSystem if sharded else None)
         read = data_loader(batches, settings.workers)
-        _fit(trainer, system, read, folder.checkpoint if started else None)
+        fit_system(trainer, system, read, folder.checkpoint if started else None)
     trained = average.collect(trainer)
     if trainer.is_global_zero:
         check_weights(dict(trainable(trained)), f"averaged weights after step {trainer.global_step}")
         _write(folder, trained, table, fitted.stats if fitted else None)
     return trained
-
-
-def _trainer(settings: TrainingConfig, callbacks: list[Callback], folder: Path) -> Trainer:
-    return Trainer(
-        max_steps=settings.steps,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.nodes,
-        strategy=strategy_of(settings),
-        precision=settings.precision,
-        gradient_clip_val=settings.gradient_clip,
-        callbacks=callbacks,
-        plugins=[CheckpointFiles()],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
-
-
-def strategy_of(training: TrainingConfig) -> Strategy | str:
-    """Lightning's strategy for ranks; parameters that a section's context leaves out have no gradient."""
-    if training.ranks == 1:
-        return "auto"
-    if training.strategy == "fsdp":
-        return ModelParallelStrategy(training.ranks, 1, save_distributed_checkpoint=False)
-    return DDPStrategy(find_unused_parameters=True)
-
-
-def steps_taken(checkpoint: Path, key: str, reporter: Reporter) -> int:
-    """Steps taken up to a checkpoint of this key with finite values; 0 without (others are set aside)."""
-    stored = usable_checkpoint(checkpoint, reporter.say)
-    if stored is None:
-        return 0
-    try:
-        check_checkpoint(stored)
-        if stored.get("fp_lab_key") == key:
-            return int(stored["global_step"])
-        reason = "is of a training with other settings, weights or data"
-    except NotFinite as error:
-        reason = str(error)
-    begin_again(checkpoint, f"{checkpoint}: {reason}", reporter.say)
-    return 0
-
-
-def _fit(trainer: Trainer, system: FramePackSystem, loader: DataLoader[Any], checkpoint: Path | None) -> None:
-    try:
-        trainer.fit(system, loader, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:  # lightning turns Ctrl-C into an exit and leaves Ctrl-C ignored
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt from stop
 
 
 def _tokens(config: ExperimentConfig, videos: TrainingVideos) -> float:

@@ -5,8 +5,9 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.training.checkpoints import Settle, forget_other_trainings, save_checkpoint
-from fp_lab.lab.training.fit import fit, steps_taken
+from fp_lab.lab.training.fit import fit
 from fp_lab.lab.training.ranks import train_in_ranks
+from fp_lab.lab.training.trainer import steps_taken
 from fp_lab.model import FramePackModel
 
 

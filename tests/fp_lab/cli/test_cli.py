@@ -169,8 +169,8 @@ def test_options_count_in_a_dry_run_and_in_the_command_that_is_kept(
 @pytest.mark.parametrize(
     ("asked", "trains"),
     [
-        (["pretrain", "pretrain/base", "steps=3", "--runs", "more runs"], "pretrain_base"),
-        (["codec", "train", "pretrain/codec", "crops.real=0", "--to", "a codec"], "train_codec"),
+        (["pretrain", "pretrain/base", "steps=3", "--runs", "more runs"], "pretrain.pretrain_base"),
+        (["codec", "train", "pretrain/codec", "crops.real=0", "--to", "a codec"], "train_codec.train_codec"),
     ],
 )
 def test_the_command_of_a_shipped_model_is_kept_as_it_was_typed(
@@ -179,10 +179,10 @@ def test_the_command_of_a_shipped_model_is_kept_as_it_was_typed(
     heard: list[str] = []
 
     def hear(*given: object) -> None:
-        heard.append(str(given[-1]))
+        heard.append(str(given[3]))
         raise ValueError("enough")
 
-    monkeypatch.setattr(f"fp_lab.lab.training.pretrain.{trains}", hear)
+    monkeypatch.setattr(f"fp_lab.lab.training.{trains}", hear)
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fp-lab", *asked])
     assert invoke(*asked) == (2, "enough\n")
     assert heard == [shlex.join(["fp-lab", *asked])]

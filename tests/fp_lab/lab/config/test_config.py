@@ -12,7 +12,8 @@ from fp_lab.lab.config import ExperimentConfig, load, to_yaml
 from fp_lab.lab.config.making import make
 from fp_lab.lab.config.texts import field_types, settings_class
 from fp_lab.lab.files.experiments import available_experiments, experiments_folder
-from fp_lab.lab.training.pretrain import CodecRunConfig, PretrainConfig
+from fp_lab.lab.training.pretrain import PretrainConfig
+from fp_lab.lab.training.train_codec import CodecRunConfig
 
 GEOMETRIC_INVERTED = "f1k1_x_g9_f1k1f1k1h4w2f1k1h4w4f1k1h8w4f2k1h8w8_td"
 

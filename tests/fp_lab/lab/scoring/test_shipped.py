@@ -9,7 +9,8 @@ import pytest
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.provenance.base_origin import provenance_of
 from fp_lab.lab.scoring.base_quality import Judge
-from fp_lab.lab.training.pretrain import CURVE_FILE, codec_fidelity
+from fp_lab.lab.training.curve import CURVE_FILE
+from fp_lab.lab.training.train_codec import codec_fidelity
 from fp_lab.model import FramePackModel
 from fp_lab.weights.files import WEIGHTS_FILE, file_sha256
 from fp_lab.weights.shipped import shipped_folder

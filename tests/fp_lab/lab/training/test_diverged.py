@@ -23,7 +23,7 @@ from fp_lab.lab.runs.arm import work
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling.evaluation_videos import sample
 from fp_lab.lab.training.callbacks import StepTable
-from fp_lab.lab.training.fit import steps_taken
+from fp_lab.lab.training.trainer import steps_taken
 from fp_lab.training.system import FramePackSystem
 
 GRID = """\

@@ -23,15 +23,10 @@ from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.checks.finite import NotFinite
 from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE
-from fp_lab.lab.training.pretrain import (
-    CURVE_FILE,
-    CodecRunConfig,
-    PretrainConfig,
-    _Curve,
-    pretrain_base,
-    train_codec,
-    world_latents,
-)
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.training.curve import CURVE_FILE, Curve
+from fp_lab.lab.training.pretrain import PretrainConfig, pretrain_base, world_latents
+from fp_lab.lab.training.train_codec import CodecRunConfig, train_codec
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import FreeSections, MixedSections
 from fp_lab.packing.packer import interpolate_projection
@@ -240,5 +235,6 @@ def test_a_curve_that_was_cut_off_while_it_was_written_is_continued(tmp_path: Pa
     trainer = create_autospec(Trainer, instance=True)
     for cut in ("20,0.4", "2", "\0\0\0", ""):
         path.write_text(f"step,loss,seconds\n10,0.50000,1.5\n{cut}")
-        _Curve(path, "loss", done=20).on_fit_start(trainer, create_autospec(LightningModule, instance=True))
+        curve = Curve(path, "loss", 20, Reporter())
+        curve.on_fit_start(trainer, create_autospec(LightningModule, instance=True))
         assert path.read_text().split() == ["step,loss,seconds", "10,0.50000,1.5"], cut
