@@ -10,7 +10,6 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -18,6 +17,7 @@ from torch.utils.data import IterableDataset
 from fp_data.atomic import replacing
 from fp_data.damaged import naming_damage, parse_json, set_aside
 from fp_data.ranks import Share
+from fp_data.tensor_file import read_tensors
 
 
 class Batch(TypedDict):
@@ -158,10 +158,8 @@ def _store(videos: LatentVideos, path: Path, made_from: str) -> None:
 
 
 def _load(path: Path) -> LatentVideos:
+    tensors, metadata = read_tensors(path)
     with naming_damage(path):
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         captions, seeds = (tuple(parse_json(metadata[name])) for name in ("captions", "seeds"))
     if _sha256(tensors) != metadata.get("sha256", _sha256(tensors)):
         raise ValueError(f"{path}: is damaged: its content has another hash than when it was written")

@@ -41,22 +41,22 @@ def claims(
         def begin(line: str) -> None:
             status.update(f"{line} (M8 and efficiency/window plan the 13B model: half a minute)")
             if not aside.is_terminal:
-                aside.print(line, markup=False, highlight=False, soft_wrap=True)
+                aside.say(line)
 
         evidence, checked = check_claims(runs or [], only or [], begin)
     print_whole(console, to_rich(checked))
     claims = "1 claim" if len(checked) == 1 else f"{len(checked)} claims"
     console.print(f"{claims}: {counted(checked)}.", highlight=False)
     if evidence.scope:
-        console.print(f"Empirical ones are {evidence.scope}.", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"Empirical ones are {evidence.scope}.")
     left_out = evidence.comparison.left_out if evidence.comparison else ()
     for line in left_out:
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        console.say(line, "red")
     if out is not None:
         from fp_lab.lab.report.claims_page import write_claims_page
 
         write_claims(evidence, checked, out)
         page = write_claims_page(evidence, checked, out)
-        console.print(f"Page: {page}", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"Page: {page}")
     if left_out:
         raise typer.Exit(1)

@@ -65,18 +65,18 @@ def compare(
         for table in comparison.tables:
             print_table(console, table)
         for line in (*comparison.gathered.cautions, comparison.verdict.text):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.say(line)
     for run in comparison.gathered.waiting:
-        console.print(f"Not scored yet: {run}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"Not scored yet: {run}", "yellow")
     for line in comparison.left_out:
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        console.say(line, "red")
     if out is not None:
         comparison.write(out)
-        console.print(f"Written: {out}", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"Written: {out}")
     if report:
         from fp_lab.lab.report import write_report
 
         for folder in folders:
-            console.print(f"Report: {write_report(folder)}", markup=False, highlight=False, soft_wrap=True)
+            console.say(f"Report: {write_report(folder)}")
     if comparison.left_out:
         raise typer.Exit(1)

@@ -17,3 +17,7 @@ class Console(rich.console.Console):
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else visible(segment.text)
             yield segment if text == segment.text else Segment(text, segment.style)
+
+    def say(self, line: str, style: str | None = None) -> None:
+        """Print text as it is: no markup, no colours for numbers and paths, no line breaks of its own."""
+        self.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

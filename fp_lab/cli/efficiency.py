@@ -42,26 +42,27 @@ def efficiency(
       fp-lab efficiency training.accelerator=gpu training.precision=bf16-mixed
     """
     console = Console()
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
+    with console.status("Starting (importing torch takes a while)"):
         from fp_lab.lab.efficiency.measure import measure
         from fp_lab.lab.efficiency.tables import efficiency_tables, write_efficiency
         from fp_lab.lab.grids.efficiency_arms import sides_of
         from fp_lab.lab.materials.models import codec_of
+        from fp_lab.lab.runtime.progress import StageProgress
         from fp_lab.lab.tables import print_table
-
-        def show(done: int, total: int, note: str) -> None:
-            progress.update(task, completed=done, total=total, description=note)
 
         names = [text for text in arms or [] if "=" not in text]
         sides = sides_of(names, [text for text in arms or [] if "=" in text])
         codec = codec_of(sides[0].config.codec)
+    with StageProgress(console) as bars:
+
+        def show(done: int, total: int, note: str) -> None:
+            if not done:
+                bars.begin("measure", total)
+            bars.advance(done, note)
+
         measured = measure(sides, codec, rounds=rounds, memory_gb=memory_gb, progress=show)
     for table in efficiency_tables(measured):
         print_table(console, table)
     if out is not None:
         write_efficiency(measured, out)
-        console.print(f"Written: {out}", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"Written: {out}")

@@ -93,7 +93,7 @@ def _check(out: Path, console: Console) -> None:
     with console.status("Reading the cache") as status:
         faults = check_cache(out, lambda file: status.update(f"Reading {file}"))
     for fault in faults:
-        console.print(str(fault), style="red", markup=False, highlight=False, soft_wrap=True)
+        console.say(str(fault), "red")
     if faults:
         raise typer.Exit(1)
     held, frames = Manifest.load(out), ClipPlan.load(out / CLIPS).cutting.frames
@@ -151,4 +151,4 @@ def _pixels(area: str) -> int:
 
 
 def _say(console: Console, line: str, style: str | None = None) -> None:
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.say(line, style=style)

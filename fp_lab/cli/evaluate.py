@@ -89,6 +89,7 @@ def evaluate(
     from fp_lab.lab.evaluate.tables import summary_table
     from fp_lab.lab.evaluate.vbench import vbench_table, write_vbench
     from fp_lab.lab.report.scores_page import write_scores_page
+    from fp_lab.lab.runtime.progress import StageProgress
     from fp_lab.lab.tables import to_text
     from fp_metrics.vbench_json import read_vbench_json
 
@@ -100,20 +101,7 @@ def evaluate(
         refuse_before_scoring(measuring, other)
     if vbench is not None:
         read_vbench_json(vbench)  # refused before hours of work, not after
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    bars = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *bars, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-
-        def show(done: int, videos: int, frames: int, total: int) -> None:
-            progress.update(
-                task,
-                completed=frames,
-                total=total,
-                description=f"{done}/{videos} videos, {frames}/{total} frames",
-            )
-
+    with StageProgress(console) as bars:
         scores = score_folders(
             paths,
             out=out,
@@ -121,24 +109,24 @@ def evaluate(
             prompts=prompts,
             workers=workers,
             threads=threads,
-            progress=show,
+            reporter=bars,
         )
     tables = [summary_table(group, scores.kinds, scores.results) for group in scores.results.groups]
     further = [] if other is None else [compare_folders(scores.results, other)]
     further += [] if vbench is None else [vbench_table(vbench, scores.results)]
     write_vbench(scores)
     for table in (*tables, *further):
-        console.print(to_text(table, intervals=True), markup=False, highlight=False, soft_wrap=True)
+        console.say(to_text(table, intervals=True))
         for note in table.footnotes:
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
+            console.say(note)
         console.print()
     if len(scores.results.files) <= _MANY:
         for table in scores.tables:
-            console.print(to_text(table), markup=False, highlight=False, soft_wrap=True)
+            console.say(to_text(table))
     command = typed_command()
     page = write_scores_page(scores, command, further)
-    console.print(f"Written: {scores.out}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Page: {page}", markup=False, highlight=False, soft_wrap=True)
+    console.say(f"Written: {scores.out}")
+    console.say(f"Page: {page}")
     if mlflow is not None:
         console.print(f"MLflow: run {log_folder(scores, page, mlflow)}", markup=False, highlight=False)
     _say_what_is_wrong(scores, console)
@@ -151,10 +139,8 @@ def _say_what_is_wrong(scores: "FolderScores", console: Console) -> None:
     """Print notes on files, and those that could not be scored."""
     for name, facts in scores.results.files.items():
         for note in facts["notes"]:
-            console.print(f"note on {name}: {note}", markup=False, highlight=False, soft_wrap=True)
+            console.say(f"note on {name}: {note}")
     for line in scores.told:
-        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.say(line, "yellow")
     for name, reason in scores.skipped.items():
-        console.print(
-            f"not scored: {name}: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
+        console.say(f"not scored: {name}: {reason}", "yellow")

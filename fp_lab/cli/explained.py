@@ -34,7 +34,7 @@ def show(explanation: Explanation, made: Baseline | None, name: str) -> None:
         print_whole(console, _levels(explanation))
         print_whole(console, _kernels(explanation))
     for caution in explanation.cautions:
-        console.print(caution, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.say(caution, "yellow")
     console.print(_context(explanation))
     console.print(_middle(explanation))
     if explanation.note:

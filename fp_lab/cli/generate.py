@@ -150,7 +150,7 @@ def generate(
         given = latent_frames(len(opening.frames), codec.temporal) if len(opening.frames) else 0
         length = length_of(loaded.config, codec, given, seconds, frames)
         if why := not_whole(section, length, given, codec.temporal):
-            console.print(f"{why}.", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            console.say(f"{why}.", "yellow")
         with StageProgress(console) as bars:
             sections = made(
                 loaded.model,
@@ -174,7 +174,7 @@ def generate(
         count = -(-(length - given) // section)
         made_in = f"{count} section{'s' if count > 1 else ''} of {section} latent frames"
         lasts = f"{shown} frames, {shown / fps:.3g} s, in {made_in}"
-        console.print(f"{file}: {said} ({lasts})", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"{file}: {said} ({lasts})")
 
 
 def _opening(

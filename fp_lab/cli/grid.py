@@ -162,25 +162,22 @@ def _run(
         raise typer.Exit(INTERRUPTED) from None
     if result.halted:
         end_halted(result.halted, console)
-    console.print(ending(result.reported, runs), markup=False, highlight=False, soft_wrap=True)
+    console.say(ending(result.reported, runs))
     return result.failed
 
 
 def _end_failed(failed: Mapping[str, str], arms: int, console: Console) -> NoReturn:
     lines = [f"{len(failed)} of {arms} arms failed; --retry-failed tries them again:"]
     lines += [f"  {label}: {reason}" for label, reason in failed.items()]
-    console.print("\n".join(lines), style="red", markup=False, highlight=False, soft_wrap=True)
+    console.say("\n".join(lines), "red")
     raise typer.Exit(1)
 
 
 def end_halted(reason: str, console: Console) -> NoReturn:
     """Stop, as the folder of runs cannot be written to."""
-    console.print(
+    console.say(
         f"Stopped: {reason}. What is finished is kept; put that right and call the same command again.",
-        style="red",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        "red",
     )
     raise typer.Exit(1)
 
@@ -213,6 +210,6 @@ def _show_plan(
     workers = where.at_once(grid) or 1
     print_whole(console, plan_table(placed.grid, jobs, costs, workers, retry_failed=asked.retry_failed))
     for line in (*placed.lines, *plan_notes(jobs, asked)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)
     for caution in cautions(placed.grid.arms):
-        console.print(caution, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.say(caution, "yellow")

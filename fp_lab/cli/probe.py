@@ -36,28 +36,19 @@ def train(
       fp-lab probe train --steps 40 --seed 1 --to runs/quick-probe
     """
     from fp_lab.lab.probe import ProbeRunConfig, train_probe
+    from fp_lab.lab.runtime.progress import StageProgress
 
     usual = ProbeRunConfig(seed=seed)
     config = usual if steps is None else ProbeRunConfig(seed=seed, steps=steps)
     console = Console()
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    bars = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *bars, console=console, transient=True) as progress:
-        task = progress.add_task("training", total=config.steps)
+    with StageProgress(console) as bars:
+        bars.begin("train", config.steps)
 
         def step(done: int, total: int, loss: float) -> None:
-            progress.update(task, completed=done, description=f"training, loss {loss:.2f}")
+            bars.advance(done, f"loss {loss:.2f}")
 
         def report(what: str) -> None:
-            progress.update(task, description=f"measuring on {what}")
+            bars.advance(config.steps, f"measuring on {what}")
 
         command = ["fp-lab", "probe", "train", "--to", str(to)]
         command += [] if steps is None else ["--steps", str(steps)]
@@ -66,4 +57,4 @@ def train(
     width = max(map(len, trained.held_out))
     for name, value in trained.held_out.items():
         console.print(f"{name:<{width}}  {value:g}", markup=False, highlight=False)
-    console.print(f"Probe: {to}  (sha256 {trained.sha256})", markup=False, highlight=False, soft_wrap=True)
+    console.say(f"Probe: {to}  (sha256 {trained.sha256})")

@@ -62,15 +62,15 @@ def track(
     goal = wanted_goal(tracked, best)
     print_table(console, steps_table(tracked, goal))
     for line in best_lines(tracked, goal):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)
     for path in tracked.without:
-        console.print(f"No checkpoints: {path}", style="yellow", markup=False, soft_wrap=True)
+        console.say(f"No checkpoints: {path}", "yellow")
     page = write_track_page(tracked, goal, folder)
     with console.status("MLflow"):
-        send(tracked.runs, lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True))
-    console.print(f"Page: {page.resolve()}", markup=False, highlight=False, soft_wrap=True)
+        send(tracked.runs, lambda line: console.say(line, "yellow"))
+    console.say(f"Page: {page.resolve()}")
     if tracked.failed:
         console.print(f"{len(tracked.failed)} checkpoints could not be scored:", style="red")
         for line in tracked.failed:
-            console.print(f"  {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+            console.say(f"  {line}", "red")
         raise typer.Exit(1)

@@ -62,10 +62,5 @@ def train(
     if result.failed:
         raise typer.Exit(1)
     (folder,) = result.runs
-    console.print(f"Trained: {folder}", markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"Videos: fp-lab generate --checkpoint {folder} --seed 1",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.say(f"Trained: {folder}")
+    console.say(f"Videos: fp-lab generate --checkpoint {folder} --seed 1")

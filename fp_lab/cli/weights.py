@@ -70,9 +70,7 @@ def get(
     else:
         console = Console()
         with console.status("Bringing weights"):
-            paths = get_weights(
-                wanted, progress=lambda line: console.print(line, markup=False, soft_wrap=True)
-            )
+            paths = get_weights(wanted, progress=lambda line: console.say(line))
     for name, path in zip(wanted, paths, strict=True):
         typer.echo(f"{path}: {ARTIFACTS[name].licence}")
 

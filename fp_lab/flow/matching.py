@@ -94,11 +94,6 @@ def to_velocity(prediction: Tensor, noisy: Tensor, sigmas: Tensor, output: Outpu
     return (noisy - prediction) / _spread(sigmas, noisy).clamp_min(SMALLEST_SIGMA)
 
 
-def to_clean(velocity: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
-    """x_0 = x_t - sigma v."""
-    return noisy - _spread(sigmas, noisy) * velocity
-
-
 def velocity_target(clean: Tensor, noise: Tensor, sigmas: Tensor, output: Output) -> Tensor:
     """What `to_velocity` gives for an exact prediction: ``noise - x_0``.
 

@@ -14,7 +14,6 @@ from fp_metrics.drift import DriftResult
 from fp_metrics.exposure_bias import section_mean
 from fp_metrics.segments import Order
 from fp_metrics.series import Series
-from fp_metrics.statistics import Interval, cluster_interval
 
 
 @dataclass(frozen=True)
@@ -144,29 +143,6 @@ def in_order(series: Series, order: Sequence[int]) -> Series:
     reason = None if len(finite) else series.reason or "no value looks only at frames that were made"
     score = float(finite.mean()) if len(finite) else float("nan")
     return Series(values, made[ascending], score, series.unit, 1, reason)
-
-
-def drift_rate(
-    series: Sequence[Series],
-    fps: float,
-    clusters: Sequence[object] | None = None,
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Mean slope per second over videos, with the interval of `cluster_interval`.
-
-    The interval is one over videos: the frames of one video depend on each other, so how well a line fits
-    them tells nothing.
-
-    Args:
-        series: one per video; those without a slope are left out.
-        fps: frames per second.
-        clusters: the prompt of each video; by default each is its own.
-        level: nominal coverage.
-        seed: of the bootstrap.
-    """
-    return cluster_interval([fps * slope(one) for one in series], clusters, level=level, seed=seed)
 
 
 def worst_window(series: Series, length: int, *, higher_is_better: bool = True) -> Window:

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fp_metrics import COMPANIONS, Flags, Series, cluster_interval, exposure_bias
+from fp_metrics import COMPANIONS, Flags, Series, exposure_bias
 from fp_metrics.curves import (
     border_jump,
     decay_curve,
-    drift_rate,
     in_order,
     seconds_drift,
     slope,
@@ -175,16 +174,6 @@ def test_errors_of_inverted_sampling_grow_in_generation_order_only() -> None:
     assert slope(quality) > 0.5
     assert slope(in_order(quality, INVERTED)) == pytest.approx(-1)
     assert worst_window(in_order(quality, INVERTED), 2).first == 6
-
-
-def test_drift_rate_is_the_slope_per_second_over_prompts() -> None:
-    curves = [series((rate * np.arange(20) / 8).tolist()) for rate in (1, 3, 5, 7)]
-    rate = drift_rate(curves, fps=8)
-    assert rate.mean == pytest.approx(4)
-    assert rate == cluster_interval([8 * slope(curve) for curve in curves])
-    grouped = drift_rate([*curves, series([1.0])], 8, ["a", "a", "b", "b", "c"])
-    assert (grouped.mean, grouped.clusters) == (pytest.approx(4), 2)
-    assert math.isnan(drift_rate([], 8).mean)
 
 
 def flags_of(frames: Tensor) -> Flags:

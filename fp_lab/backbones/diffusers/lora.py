@@ -85,11 +85,6 @@ def add_lora(transformer: Any, config: LoraConfig) -> None:
     cast_training_params([transformer], torch.float32)
 
 
-def has_lora(transformer: Any) -> bool:
-    """Whether it has adapters."""
-    return bool(getattr(transformer, "peft_config", None))
-
-
 def save_lora(transformer: Any, folder: Path) -> None:
     """Write adapters so that `load_lora_weights` of diffusers' pipelines reads them."""
     from diffusers.loaders import HunyuanVideoLoraLoaderMixin
@@ -124,12 +119,6 @@ def load_lora(transformer: Any, folder: Path, config: LoraConfig) -> None:
             f"{path} does not fit this transformer with {asdict(config)}: missing {missing[:3]}, unexpected "
             f"{sorted(loaded.unexpected_keys)[:3]}; load it with the base that it was trained with"
         )
-
-
-def merge_lora(transformer: Any) -> None:
-    """Add the adapters to the weights and forget them: the same outputs, nothing more to compute."""
-    transformer.fuse_lora()
-    transformer.unload_lora()
 
 
 def trainable(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -23,8 +23,6 @@ CLASSES: Mapping[Family, str] = {
 """diffusers' class of each family."""
 
 LATENT_CHANNELS = 16
-PIXEL_STRIDE = 8
-"""Pixels per latent row and column of both models' autoencoders."""
 FRAME_STRIDE = 4
 """Frames of video per latent frame of both, after the first."""
 

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from safetensors import safe_open
 from safetensors.torch import save
 
 from fp_data.atomic import replacing
-from fp_data.damaged import naming_damage
+from fp_data.tensor_file import read_tensors
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.shapes import EncodedText
 from fp_lab.weights.files import tensors_sha256
@@ -41,12 +40,10 @@ def read_empty(cache: Path) -> EncodedText:
     path = cache / EMPTY
     if not path.is_file():
         raise ValueError(f"{path}: is missing; {_AGAIN}")
-    with naming_damage(path, _AGAIN), safe_open(path, "pt") as file:
-        expected = (file.metadata() or {})[_ENTRY]
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dict
-    if (found := tensors_sha256(tensors)) != expected:
+    tensors, metadata = read_tensors(path, _AGAIN)
+    if (found := tensors_sha256(tensors)) != (expected := metadata.get(_ENTRY)):
         raise ValueError(f"{path}: is damaged: sha256 {found}, expected {expected}; {_AGAIN}")
-    return EncodedText.of(tensors)
+    return EncodedText.of({name: tensor.clone() for name, tensor in tensors.items()})
 
 
 def write_empty(cache: Path, empty: EncodedText) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from fp_carriers import cache_folder
 from fp_data.atomic import replacing
 from fp_data.damaged import naming_damage, parse_json, set_aside
+from fp_data.tensor_file import read_tensors
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.conditions.encoders import load_encoders
@@ -137,9 +138,9 @@ class EncodedTexts:
 
     def _read(self, caption: str) -> EncodedText:
         path = self.path(caption)
-        with naming_damage(path), safe_open(path, framework="pt") as file:
-            expected = parse_json((file.metadata() or {})[_ENTRY])["sha256"]
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        tensors, metadata = read_tensors(path)
+        with naming_damage(path):
+            expected = parse_json(metadata[_ENTRY])["sha256"]
         if expected != _digest(tensors):
             raise ValueError(
                 f"{path}: is damaged: its embeddings have another hash than when they were written"

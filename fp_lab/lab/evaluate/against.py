@@ -11,7 +11,7 @@ from fp_lab.lab.evaluate.pairs import Pairs, pair_videos
 from fp_lab.lab.evaluate.results import Results, refuse_other_protocol
 from fp_lab.lab.evaluate.score_file import Measuring
 from fp_lab.lab.tables import Cell, Column, Line, Table
-from fp_lab.lab.tables.glossary import score_title
+from fp_lab.lab.tables.glossary import ARROWS, score_title
 from fp_metrics import protocol
 from fp_metrics.statistics import LEAST_CLUSTERS
 
@@ -53,7 +53,7 @@ def compare_folders(ours: Results, theirs: Results) -> Table:
     lines = []
     for name, told in described.items():
         cells = [cell for figure in _FIGURES for cell in _cells(made[name, figure], figure, len(tested))]
-        arrow = {True: " ↑", False: " ↓", None: ""}[told["higher_is_better"]]
+        arrow = ARROWS[told["higher_is_better"]]
         lines.append(Line(name, "", score_title(told["score"]) + arrow, tuple(cells)))
     title = f"Difference to the other results, {len(pairs.names)} pairs"
     notes = (*_notes(pairs, len(tested)), *_on_frozen(ours, theirs))

@@ -1,6 +1,6 @@
 """Scoring of folders of videos: every file is decoded once, bad ones are named, finished ones reused."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,13 @@ from fp_lab.lab.evaluate.score_file import FileScores, Measuring, find_scores, s
 from fp_lab.lab.evaluate.tables import folder_tables
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.runtime.process_pool import Advance, pooled
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.files import ScoresFolder, plain, video_table
 from fp_lab.lab.scoring.score_video import Row
 from fp_lab.lab.scoring.summary import summarise
 from fp_lab.lab.tables import Table, to_csv
 from fp_metrics import Estimator, choose, protocol
 from fp_metrics.weights import ARTIFACTS, MissingWeights, sizes_in_words, state_of
-
-Progress = Callable[[int, int, int, int], None]
-"""Function called with the videos done, their number, the frames done and their number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +58,7 @@ def score_folders(
     prompts: Path | None = None,
     workers: int | None = None,
     threads: int = 1,
-    progress: Progress | None = None,
+    reporter: Reporter | None = None,
 ) -> FolderScores:
     """Score every video file of folders, or single files.
 
@@ -74,7 +72,7 @@ def score_folders(
         prompts: file of prompts; by default the .txt files beside the videos.
         workers: number of processes; None: one per core. The results do not depend on it.
         threads: number of threads per worker.
-        progress: called with the progress.
+        reporter: receiver of the frames done.
 
     Raises:
         ValueError: a path does not exist, there is no usable video, or a family needs a ground truth.
@@ -89,7 +87,7 @@ def score_folders(
     _require_weights(kinds)
     root = paths[0] if is_folder(paths[0]) else paths[0].parent
     out = root / "scores" if out is None else out
-    scores = _score_all(files, measuring, out / "videos", workers, threads, progress)
+    scores = _score_all(files, measuring, out / "videos", workers, threads, reporter or Reporter())
     if all(own.failure for own in scores.values()):
         listed = "".join(f"\n  {file.name}: {scores[i].failure}" for i, file in enumerate(files[:10]))
         raise ValueError(f"no usable video in {', '.join(map(str, paths))}:{listed}")
@@ -124,20 +122,20 @@ def _score_all(
     folder: Path,
     workers: int | None,
     threads: int,
-    progress: Progress | None,
+    reporter: Reporter,
 ) -> dict[int, FileScores]:
     """Scores of every file, stored or new."""
     found = {
         index: kept for index, file in enumerate(files) if (kept := find_scores(file, measuring, folder))
     }
     missing = [index for index in range(len(files)) if index not in found]
-    total, done = sum(_length(files[index]) for index in missing), 0
+    done = 0
+    reporter.begin("frames", sum(_length(files[index]) for index in missing))
 
     def advance(more: int) -> None:
         nonlocal done
         done += more
-        if progress:
-            progress(len(found), len(files), done, total)
+        reporter.advance(done, f"{len(found)}/{len(files)} videos")
 
     advance(0)
     work = partial(_score, measuring=measuring, folder=folder)

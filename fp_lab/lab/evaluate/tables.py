@@ -7,7 +7,7 @@ import pandas as pd
 
 from fp_lab.lab.evaluate.results import HISTORY, Results
 from fp_lab.lab.tables import Cell, Column, Line, Table
-from fp_lab.lab.tables.glossary import score_title
+from fp_lab.lab.tables.glossary import ARROWS, score_title
 from fp_metrics import Estimator
 from fp_metrics.statistics import LEAST_CLUSTERS
 
@@ -62,7 +62,7 @@ def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Res
             Line(
                 name.partition("/")[2],
                 "",
-                f"{score_title(kind.score)} {_ARROWS[kind.higher_is_better]}",
+                score_title(kind.score) + ARROWS[kind.higher_is_better],
                 cells,
             )
         )
@@ -78,9 +78,6 @@ def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Res
     title = f"{group}: {count} video{'s' if count > 1 else ''}, family {families}"
     notes = (interval_note(results), *still)
     return Table(f"summary-{group}", title, shown, tuple(lines), notes, ("estimator", "score"))
-
-
-_ARROWS = {True: "↑", False: "↓", None: ""}
 
 
 def columns(kinds: Mapping[str, type[Estimator]], *, signed: bool) -> tuple[Column, ...]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fp_lab.lab.checkpoints.best import Goal
 from fp_lab.lab.checkpoints.table import best_lines, steps_table
 from fp_lab.lab.compare.paired_values import Figure, Panels
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.report.document import Picture, document, pictures_html
+from fp_lab.lab.report.document import Picture, document, pictures_html, terms_html
 from fp_lab.lab.report.plots.step_curves import Curve, Panel, loss_curves, step_curves
 from fp_lab.lab.report.plots.style import Look, looks
 from fp_lab.lab.results.arms import Arm
@@ -42,22 +43,28 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
     by_estimator = pd.concat([run.table for run in tracked.runs]).groupby("estimator")
     floors = by_estimator["drift_floor"].mean()
     better = by_estimator["higher_is_better"].first()
-    drift: list[Picture] = []
-    scores: list[Picture] = []
+    pictures: dict[str, list[Picture]] = {shown.name: [] for shown in (_DRIFT, _SCORES)}
     for family in dict.fromkeys(videos["family"]):
         known = videos[videos["family"] == family]
-        path = _drift(known, basis, floors, arms, seen, folder / f"drift-{family}.png")
-        drift.append(
-            Picture(path, f"drift against the step, {family_title(family)}", _DRIFT.format(basis.draws))
-        )
-        path = _scores(known, basis, better, arms, seen, folder / f"scores-{family}.png")
-        scores.append(
-            Picture(path, f"scores against the step, {family_title(family)}", _SCORE.format(basis.draws))
-        )
+        for shown in (_DRIFT, _SCORES):
+            panels = [
+                Panel(
+                    score,
+                    estimator,
+                    curves,
+                    float(floors.get(estimator, math.nan)) if shown is _DRIFT else math.nan,
+                    better=False if shown is _DRIFT else _direction(better.get(estimator)),
+                )
+                for score, estimator, curves in _curves(known, basis, arms, shown.figure)
+            ]
+            path = folder / f"{shown.name}-{family}.png"
+            step_curves(panels, arms, seen, path, title=shown.title, hint=shown.hint)
+            what = f"{shown.name} against the step, {family_title(family)}"
+            pictures[shown.name].append(Picture(path, what, shown.caption.format(basis.draws)))
     sections = {
         "Best checkpoints": to_html(table) + _files(),
-        "Drift against step": pictures_html(drift),
-        "Scores against step": pictures_html(scores),
+        "Drift against step": pictures_html(pictures["drift"]),
+        "Scores against step": pictures_html(pictures["scores"]),
         "Training": _training(tracked, arms, seen, folder / "loss.png"),
         "Runs": _runs(tracked),
     }
@@ -67,11 +74,32 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
     return page
 
 
-_DRIFT = (
+@dataclass(frozen=True)
+class _Shown:
+    """A statistic against the step, as it is drawn."""
+
+    name: str
+    figure: Figure
+    title: str
+    hint: str
+    caption: str
+
+
+_DRIFT = _Shown(
+    "drift",
+    "drift_size",
+    "Drift of each score over the training: mean |change| from the first to the last 15 % of a video",
+    "Lower is better; down to the dashed line it is no larger than on true videos.",
     "Drift, mean |d|, of each checkpoint's videos with its 95 % band {}; dashed: the ground truth's, which "
-    "is the noise of the measure."
+    "is the noise of the measure.",
 )
-_SCORE = "Score of each checkpoint's videos, generated history (rollout), with its 95 % band {}."
+_SCORES = _Shown(
+    "scores",
+    "value",
+    f"Scores over the training, {HISTORIES_IN_FULL['own']}",
+    "Arrows tell which direction is better; the mean over whole videos says nothing of drift.",
+    "Score of each checkpoint's videos, generated history (rollout), with its 95 % band {}.",
+)
 _LOSS = (
     "Losses by noise level, gradient norm before clipping; running means over 1/20 of the steps, log scale."
 )
@@ -85,40 +113,6 @@ def _arms(runs: Sequence[TrackedRun]) -> tuple[Arm, ...]:
         seeds, folders = tuple(o.seed for o in own), tuple(o.run.path for o in own)
         arms[run.arm] = Arm(run.arm, run.config.parsed_recipe, labels[run.arm], None, seeds, folders)
     return tuple(arms.values())
-
-
-def _drift(
-    videos: pd.DataFrame,
-    basis: Basis,
-    floors: pd.Series,
-    arms: Sequence[Arm],
-    seen: Mapping[str, Look],
-    path: Path,
-) -> Path:
-    panels = [
-        Panel(score, estimator, curves, float(floors.get(estimator, math.nan)), better=False)
-        for score, estimator, curves in _curves(videos, basis, arms, "drift_size")
-    ]
-    title = "Drift of each score over the training: mean |change| from the first to the last 15 % of a video"
-    hint = "Lower is better; down to the dashed line it is no larger than on true videos."
-    return step_curves(panels, arms, seen, path, title=title, hint=hint)
-
-
-def _scores(
-    videos: pd.DataFrame,
-    basis: Basis,
-    better: pd.Series,
-    arms: Sequence[Arm],
-    seen: Mapping[str, Look],
-    path: Path,
-) -> Path:
-    panels = [
-        Panel(score, estimator, curves, better=_direction(better.get(estimator)))
-        for score, estimator, curves in _curves(videos, basis, arms, "value")
-    ]
-    title = f"Scores over the training, {HISTORIES_IN_FULL['own']}"
-    hint = "Arrows tell which direction is better; the mean over whole videos says nothing of drift."
-    return step_curves(panels, arms, seen, path, title=title, hint=hint)
 
 
 def _direction(found: object) -> bool | None:
@@ -165,12 +159,13 @@ def _files() -> str:
 
 
 def _runs(tracked: Tracked) -> str:
-    items = []
+    entries = {}
     for run in tracked.runs:
         steps = ", ".join(str(step) for step in sorted(set(run.table["step"])))
-        items.append(f"<dt>{escape(run.label)}</dt><dd>steps {steps}<br>{escape(str(run.run.path))}</dd>")
-    items += [f"<dt>no checkpoints</dt><dd>{escape(str(path))}</dd>" for path in tracked.without]
-    return f"<dl>{''.join(items)}</dl>"
+        entries[run.label] = f"steps {steps}<br>{escape(str(run.run.path))}"
+    if tracked.without:
+        entries["no checkpoints"] = "<br>".join(escape(str(path)) for path in tracked.without)
+    return terms_html(entries)
 
 
 def _caveat(basis: Basis) -> str:

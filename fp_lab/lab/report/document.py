@@ -3,7 +3,7 @@
 import base64
 import io
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -66,6 +66,25 @@ def drawn_size(path: Path) -> str:
     """Return HTML attributes that show a PNG in the size it was drawn."""
     width, height = (round(side * _CSS_DPI / DPI) for side in png_size(path))
     return f'width="{width}" height="{height}"'
+
+
+def rows_html(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Render a table of texts.
+
+    Args:
+        heads: headings of the columns, plain text.
+        rows: cells as HTML.
+    """
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    table = f'<table class="protocol"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll">{table}</div>'
+
+
+def terms_html(entries: Mapping[str, str]) -> str:
+    """Render a list of names, plain text, with what they stand for, HTML."""
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{html}</dd>" for name, html in entries.items())
+    return f"<dl>{listed}</dl>"
 
 
 def pictures_html(pictures: Sequence[Picture]) -> str:

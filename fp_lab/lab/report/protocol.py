@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.results.arms import Arm
+from fp_lab.lab.report.document import rows_html, terms_html
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.results.made_with import stages_in_words
 from fp_lab.lab.scoring.score_video import measures
+from fp_lab.lab.tables.glossary import DIRECTIONS
 from fp_lab.weights.files import file_sha256
 
 
@@ -36,10 +37,9 @@ def protocol_html(gathered: Gathered, grid_folder: Path) -> str:
     }
     if unused := protocol.get("left_out"):
         entries["left out"] = escape("; ".join(f"{family}: {reason}" for family, reason in unused.items()))
-    listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in entries.items())
     return "\n".join(
         [
-            f"<dl>{listed}</dl>",
+            terms_html(entries),
             _estimators(gathered),
             _environment(gathered),
             _weights(gathered),
@@ -62,22 +62,18 @@ def _estimators(gathered: Gathered) -> str:
     kinds = measures()
     listed = gathered.videos.drop_duplicates("estimator")[["estimator", "score", "family"]]
     used = {str(row["estimator"]): row for row in listed.to_dict("records")}
-    rows = "".join(
-        f"<tr><td><code>{escape(name)}</code></td><td>{escape(str(row['score']))}</td><td>{escape(str(row['family']))}</td>"
-        f"<td>{escape(kinds[name].unit)}</td><td>{_direction(kinds[name].higher_is_better)}</td>"
-        f"<td>{escape((inspect.getdoc(kinds[name]) or '').partition(chr(10))[0])}</td>"
-        f"<td>{escape(_learned(gathered.protocol['estimators'].get(name, {})))}</td></tr>"
+    rows = [
+        [
+            f"<code>{escape(name)}</code>",
+            *(escape(str(row[key])) for key in ("score", "family")),
+            *map(escape, (kinds[name].unit, DIRECTIONS[kinds[name].higher_is_better])),
+            escape((inspect.getdoc(kinds[name]) or "").partition("\n")[0]),
+            escape(_learned(gathered.protocol["estimators"].get(name, {}))),
+        ]
         for name, row in used.items()
-    )
-    heads = "".join(
-        f"<th>{head}</th>"
-        for head in ("estimator", "score", "family", "unit", "better", "what it is", "learned from")
-    )
-    return (
-        "<details open><summary>Estimators</summary>"
-        f'<div class="scroll"><table class="protocol"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></details>"
-    )
+    ]
+    heads = ("estimator", "score", "family", "unit", "better", "what it is", "learned from")
+    return f"<details open><summary>Estimators</summary>{rows_html(heads, rows)}</details>"
 
 
 def _learned(described: Mapping[str, Any]) -> str:
@@ -88,10 +84,6 @@ def _learned(described: Mapping[str, Any]) -> str:
     return "; ".join([*parts, *([described["accuracy"]] if described.get("accuracy") else [])]) or "nothing"
 
 
-def _direction(higher_is_better: bool | None) -> str:
-    return {True: "higher", False: "lower", None: "neither"}[higher_is_better]
-
-
 def _environment(gathered: Gathered) -> str:
     """Render machines, commits and versions of the stages of all runs, with counts where they differ."""
     made: dict[str, Counter[str]] = {}
@@ -100,8 +92,8 @@ def _environment(gathered: Gathered) -> str:
             for name, text in told.items():
                 made.setdefault(f"{stage}: {name}", Counter())[text] += 1
     listed = {name: [_counted(text, n, found) for text, n in found.items()] for name, found in made.items()}
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{'<br>'.join(texts)}</dd>" for name, texts in listed.items())
-    return f"<details><summary>Environment</summary><dl>{rows}</dl></details>" if rows else ""
+    terms = terms_html({name: "<br>".join(texts) for name, texts in listed.items()})
+    return f"<details><summary>Environment</summary>{terms}</details>" if listed else ""
 
 
 def _counted(text: str, count: int, found: Mapping[str, int]) -> str:
@@ -115,12 +107,9 @@ def _weights(gathered: Gathered) -> str:
         for seed, folder in zip(arm.seeds, arm.folders, strict=True):
             model = folder / "train" / "model" / "model.safetensors"
             digest = file_sha256(model) if model.is_file() else "not kept"
-            rows.append(f"<tr><td>{_code(arm)}</td><td>{seed}</td><td><code>{digest}</code></td></tr>")
-    heads = "<th>arm</th><th>training seed</th><th>sha256 of the weights</th>"
-    return (
-        '<details><summary>Weights</summary><div class="scroll"><table class="protocol">'
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
-    )
+            rows.append((f"<code>{escape(arm.name)}</code>", str(seed), f"<code>{digest}</code>"))
+    heads = ("arm", "training seed", "sha256 of the weights")
+    return f"<details><summary>Weights</summary>{rows_html(heads, rows)}</details>"
 
 
 def _configs(gathered: Gathered, grid_folder: Path) -> str:
@@ -131,10 +120,6 @@ def _configs(gathered: Gathered, grid_folder: Path) -> str:
         for name, path in files.items()
         if path.is_file() and (text := path.read_text(encoding="utf-8", errors="replace"))
     )
-
-
-def _code(arm: Arm) -> str:
-    return f"<code>{escape(arm.name)}</code>"
 
 
 def _ranges(numbers: list[int]) -> str:

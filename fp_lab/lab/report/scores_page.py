@@ -14,10 +14,11 @@ from fp_lab.lab.evaluate.score_file import strip_path
 from fp_lab.lab.evaluate.score_folders import FolderScores
 from fp_lab.lab.evaluate.tables import summary_table
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.report.document import Picture, document
+from fp_lab.lab.report.document import Picture, document, rows_html, terms_html
 from fp_lab.lab.report.plots.folder_curves import draw_series
 from fp_lab.lab.scoring.files import ScoresFolder
 from fp_lab.lab.tables import Table, number, to_html
+from fp_lab.lab.tables.glossary import DIRECTIONS
 
 PAGE = "index.html"
 _STRIPS = 24  # videos whose frames are shown
@@ -114,13 +115,7 @@ def _files(results: Results) -> str:
         size = f"{facts['width']}x{facts['height']}, {facts['frames']} frames, {facts['fps']:.4g}/s"
         rows.append((name, size, "; ".join(notes) or "in order"))
     rows += [(name, "not scored", why) for name, why in results.skipped.items()]
-    body = "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(size)}</td><td>{escape(text)}</td></tr>"
-        for name, size, text in rows
-    )
-    heads = "<th>file</th><th>size</th><th>notes</th>"
-    table = f'<table class="protocol"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="scroll">{table}</div>'
+    return rows_html(("file", "size", "notes"), ([escape(text) for text in row] for row in rows))
 
 
 def _protocol(results: Results, command: str) -> str:
@@ -131,35 +126,21 @@ def _protocol(results: Results, command: str) -> str:
         "segments": escape(protocol["segments"]),
         "versions": escape(", ".join(f"{name} {version}" for name, version in protocol["versions"].items())),
     }
-    listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in entries.items())
-    rows = "".join(_estimator(name, told) for name, told in protocol["estimators"].items())
-    heads = "".join(
-        f"<th>{head}</th>"
-        for head in (
-            "estimator",
-            "score",
-            "unit",
-            "better",
-            "every n-th frame",
-            "settings",
-            "weights (sha256)",
-        )
-    )
-    return (
-        f'<dl>{listed}</dl><div class="scroll"><table class="protocol"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+    heads = ("estimator", "score", "unit", "better", "every n-th frame", "settings", "weights (sha256)")
+    return terms_html(entries) + rows_html(heads, map(_estimator, protocol["estimators"].items()))
 
 
-def _estimator(name: str, told: Mapping[str, Any]) -> str:
-    better = {True: "higher", False: "lower", None: "neither"}[told["higher_is_better"]]
+def _estimator(described: tuple[str, Mapping[str, Any]]) -> list[str]:
+    name, told = described
     settings = ", ".join(f"{key} {json.dumps(value)}" for key, value in told["settings"].items())
     weights = ", ".join(
         f"{artifact} {(digest or 'not published')[:12]}" for artifact, digest in told["weights"].items()
     )
-    cells = (told["score"], told["unit"], better, str(told["every"]), settings, weights or "none")
-    return (
-        f"<tr><td><code>{escape(name)}</code></td>"
-        + "".join(f"<td>{escape(c)}</td>" for c in cells)
-        + "</tr>"
+    cells = (
+        told["unit"],
+        DIRECTIONS[told["higher_is_better"]],
+        str(told["every"]),
+        settings,
+        weights or "none",
     )
+    return [f"<code>{escape(name)}</code>", *map(escape, (told["score"], *cells))]

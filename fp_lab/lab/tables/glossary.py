@@ -44,6 +44,11 @@ FAMILIES: Mapping[str, str] = {
 }
 """Families of estimators, each with what its estimators have in common."""
 
+DIRECTIONS: Mapping[bool | None, str] = {True: "higher", False: "lower", None: "neither"}
+"""Better direction of a score, by its `higher_is_better`."""
+ARROWS: Mapping[bool | None, str] = {True: " ↑", False: " ↓", None: ""}
+"""Better direction of a score, after its title."""
+
 HISTORIES: Mapping[str, str] = {"own": "generated history", "true": "true history"}
 """Histories that sections are generated from, in short."""
 

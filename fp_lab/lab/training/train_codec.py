@@ -7,7 +7,7 @@ import torch
 from lightning import seed_everything
 
 from fp_data.atomic import replacing_files
-from fp_data.clips import EXTENSIONS
+from fp_data.clips import video_paths
 from fp_data.crops import CropsConfig, FrameCrops
 from fp_data.latents import to_pixels
 from fp_data.worlds import VARIANTS, WorldConfig, render
@@ -70,7 +70,7 @@ def train_codec(
     """
     torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
-    files = sorted(path for path in clips.glob("*") if path.suffix.lower() in EXTENSIONS)
+    files = video_paths(clips)
     crops = FrameCrops(config.crops, files if config.crops.real else [], config.seed)
     if config.training.decoder_only and config.start is None:
         raise ValueError("training.decoder_only keeps an encoder as it is, so it needs start=FOLDER")

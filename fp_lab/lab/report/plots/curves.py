@@ -32,7 +32,7 @@ from fp_lab.lab.report.plots.style import (
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.files import NOISE_FLOOR, clusters
 from fp_lab.lab.tables import Table
-from fp_lab.lab.tables.glossary import HISTORIES, HISTORIES_IN_FULL, SCORES, score_title
+from fp_lab.lab.tables.glossary import ARROWS, HISTORIES, HISTORIES_IN_FULL, SCORES, score_title
 from fp_metrics.effects import Effects, effects_of
 from fp_metrics.segments import FRACTION, segment
 
@@ -279,9 +279,8 @@ def panel_grid(
 
 def entitle(axes: Axes, score: str, estimator: str, *, better: bool | None) -> None:
     """Write a panel's title: the score, the better direction, what that means, and the estimator."""
-    arrow = {True: " ↑", False: " ↓", None: ""}[better]
     meaning = SCORES[score].meaning if score in SCORES and better is not False else ""
-    axes.set_title(f"{score_title(score)}{arrow}", pad=24)
+    axes.set_title(f"{score_title(score)}{ARROWS[better]}", pad=24)
     above(axes, f"{meaning}\n{estimator}")
 
 

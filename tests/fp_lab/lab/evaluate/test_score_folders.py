@@ -19,6 +19,7 @@ from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.evaluate.score_file import Measuring
 from fp_lab.lab.evaluate.score_folders import FolderScores, score_folders
 from fp_lab.lab.report.scores_page import write_scores_page
+from fp_lab.lab.runtime.reporter import Reporter
 
 PLAIN = Measuring(("plain",))
 QUICK = Measuring(("plain",), ("clarity", "aesthetic"))
@@ -114,14 +115,20 @@ def test_a_damaged_kept_file_is_measured_again(folder: Path) -> None:
 
 
 def test_figures_do_not_depend_on_the_workers(folder: Path, tmp_path: Path) -> None:
-    seen: list[tuple[int, int, int, int]] = []
+    seen: list[tuple[int, str]] = []
+
+    class Listening(Reporter):
+        def begin(self, stage: str, total: int) -> None:
+            seen.append((total, stage))
+
+        def advance(self, done: int, note: str = "") -> None:
+            seen.append((done, note))
+
     one = score(folder, out=tmp_path / "one", measuring=PLAIN)
-    two = score(
-        folder, out=tmp_path / "two", measuring=PLAIN, workers=2, progress=lambda *told: seen.append(told)
-    )
+    two = score(folder, out=tmp_path / "two", measuring=PLAIN, workers=2, reporter=Listening())
     assert_same(one.results, two.results)
-    assert seen[0] == (0, 3, 0, 40)
-    assert seen[-1] == (3, 3, 40, 40)
+    assert seen[:2] == [(40, "frames"), (0, "0/3 videos")]
+    assert seen[-1] == (40, "3/3 videos")
 
 
 @pytest.mark.parametrize("name", ["zero.mp4", "text.mp4", "sound.mkv", "cut.mp4"])
