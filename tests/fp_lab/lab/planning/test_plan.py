@@ -21,6 +21,7 @@ from fp_lab.lab.planning.activations import watched
 from fp_lab.lab.planning.memory import GIB, Hardware, Training, float32_state, largest_batch, mixed_state
 from fp_lab.lab.planning.packed_model import Packed, Tokens
 from fp_lab.lab.planning.plan import plan
+from fp_lab.lab.planning.step_flops import Way, operations
 from fp_lab.lab.planning.tables import as_json, plan_tables
 from fp_lab.lab.planning.trace import Trace, attention_flops, trace
 from fp_lab.lab.tables import Line, to_markdown
@@ -108,6 +109,7 @@ def test_operations_are_those_that_the_unfused_attention_shows(name: str) -> Non
     with sdpa_kernel(SDPBackend.MATH), counter:
         call(real(model))
     assert trace(model, TOKENS).flops == counter.get_total_flops()
+    assert operations(model, TOKENS, Way()).forward == counter.get_total_flops(), "of steps of a few tokens"
 
 
 def test_attention_of_other_queries_and_keys() -> None:
