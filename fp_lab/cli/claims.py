@@ -49,7 +49,7 @@ def claims(
     console.print(f"{claims}: {counted(checked)}.", highlight=False)
     if evidence.scope:
         console.say(f"Empirical ones are {evidence.scope}.")
-    left_out = evidence.comparison.left_out if evidence.comparison else ()
+    left_out = evidence.comparison.gathered.left_out if evidence.comparison else ()
     for line in left_out:
         console.say(line, "red")
     if out is not None:

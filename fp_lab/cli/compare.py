@@ -68,7 +68,7 @@ def compare(
             console.say(line)
     for run in comparison.gathered.waiting:
         console.say(f"Not scored yet: {run}", "yellow")
-    for line in comparison.left_out:
+    for line in comparison.gathered.left_out:
         console.say(line, "red")
     if out is not None:
         comparison.write(out)
@@ -78,5 +78,5 @@ def compare(
 
         for folder in folders:
             console.say(f"Report: {write_report(folder)}")
-    if comparison.left_out:
+    if comparison.gathered.left_out:
         raise typer.Exit(1)

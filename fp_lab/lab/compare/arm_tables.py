@@ -191,7 +191,8 @@ def cost_table(gathered: Gathered, further: Sequence[str] = ()) -> Table:
     )
     if "peak_memory_mib" in means:
         columns += (Column("peak_memory_mib", "peak MiB", "of the GPU", None, 0),)
-    lines = _figures(gathered.arms, columns, lambda arm, key: _cost(means, arm, key))
+    faults = gathered.faults.get("cost", {})
+    lines = _figures(gathered.arms, columns, lambda arm, key: _cost(means, arm, key), faults)
     notes = (
         "Times and rates were recorded during each run, once, one arm after the other or several at once, "
         "beside whatever else the machine did: they hold for the load they were taken at, and no best is "
@@ -213,7 +214,8 @@ def codebook_table(gathered: Gathered) -> Table:
     )
     means = gathered.codebooks.groupby("arm").mean(numeric_only=True)
     arms = [arm for arm in gathered.arms if arm.name in means.index]
-    lines = _figures(arms, columns, lambda arm, key: float(means[key][arm.name]))
+    faults = gathered.faults.get("codebooks", {})
+    lines = _figures(arms, columns, lambda arm, key: _mean(means, arm, key), faults)
     notes = ("Of the latent pixels of the training videos, which the codebook was fitted to.",)
     return Table("codebook", "Codebooks of discrete histories", columns, lines, notes)
 
@@ -352,23 +354,31 @@ def _unpaired(made: Sequence[_Ranked], reference: str) -> tuple[str, ...]:
 
 
 def _figures(
-    arms: Sequence[Arm], columns: Sequence[Column], value: Callable[[Arm, str], float]
+    arms: Sequence[Arm],
+    columns: Sequence[Column],
+    value: Callable[[Arm, str], float],
+    faults: Mapping[str, Sequence[str]],
 ) -> tuple[Line, ...]:
     """Make one row per arm; the best of each column with a direction is marked, if two are known."""
     grid: list[list[Cell]] = []
+    reasons = {arm.name: "; ".join(faults.get(arm.name, ["not recorded"])) for arm in arms}
     for column in columns:
         values = {arm.name: value(arm, column.key) for arm in arms}
         known = {values[arm.name] for arm in arms if not arm.control and math.isfinite(values[arm.name])}
         best = math.nan
         if len(known) > 1 and column.better is not None:
             best = min(known) if column.better == "lower" else max(known)
-        grid.append([Cell(values[a.name], best=values[a.name] == best, reason="not recorded") for a in arms])
+        grid.append([Cell(values[a.name], best=values[a.name] == best, reason=reasons[a.name]) for a in arms])
     return tuple(_line(arm, cells) for arm, cells in zip(arms, zip(*grid, strict=True), strict=True))
 
 
 def _cost(means: pd.DataFrame, arm: Arm, key: str) -> float:
     if key == "context_tokens":
         return math.inf if arm.context_tokens is None else float(arm.context_tokens)
+    return _mean(means, arm, key)
+
+
+def _mean(means: pd.DataFrame, arm: Arm, key: str) -> float:
     return float(means[key][arm.name]) if key in means else math.nan
 
 

@@ -81,12 +81,7 @@ class Comparison:
         parts = [f"{said}\n" for said in (*self.gathered.cautions, self.verdict.text)]
         parts += [*(to_markdown(table) for table in self.tables)]
         parts += [f"Not scored yet: {waiting}\n"] if waiting else []
-        return "\n".join([*parts, *(f"{line}\n" for line in self.left_out)])
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        """Damaged runs that are left out, a line each."""
-        return tuple(f"Left out: {why}" for why in self.gathered.damaged.values())
+        return "\n".join([*parts, *(f"{line}\n" for line in self.gathered.left_out)])
 
     @property
     def text(self) -> str:

@@ -84,7 +84,7 @@ def _write(gathered: Gathered, grid_folder: Path, reported: Path) -> Path:
 def _page(name: str, comparison: Comparison, sections: Mapping[str, str]) -> str:
     verdict, waiting = comparison.verdict, comparison.gathered.waiting
     note = f"{len(waiting)} runs have no scores yet and are not in this report." if waiting else ""
-    lead = (*comparison.gathered.cautions, *verdict.findings, note, *comparison.left_out)
+    lead = (*comparison.gathered.cautions, *verdict.findings, note, *comparison.gathered.left_out)
     return document(name, lead, verdict.caveat, sections)
 
 

@@ -39,8 +39,8 @@ def write_results(source: Path, folder: Path) -> Path:
     stored = folder / f"{name}.parquet"
     if not source.is_file():
         gathered = gather([source])
-        if gathered.damaged:
-            raise ValueError(next(iter(gathered.damaged.values())))
+        if gathered.left_out:
+            raise ValueError(gathered.left_out[0])
         if gathered.waiting:
             listed = ", ".join(str(run) for run in gathered.waiting[:_MOST])
             raise ValueError(

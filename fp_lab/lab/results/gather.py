@@ -72,6 +72,8 @@ class Gathered:
         cautions: cautions on the arms' bases and kernels, to be read before any result.
         differing: settings that differ beyond the arms' names, in a sentence; else empty.
         index: index of the runs as read, with facts under ``<arm>/seed<k>``.
+        faults: damaged records of runs whose scores are read: ``cost`` or ``codebooks`` -> arm -> files with
+            their fault.
     """
 
     arms: tuple[Arm, ...]
@@ -87,6 +89,7 @@ class Gathered:
     differing: str = ""
     index: Index = NOTHING
     damaged: Mapping[Path, str] = field(default_factory=dict)
+    faults: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -113,11 +116,18 @@ class Gathered:
             floor_videos=floor_videos,
             measures=index.measures(),
             efficiency=_recorded({run: facts.efficiency for run, facts in runs.items()}),
-            codebooks=_recorded({run: facts.codebook for run, facts in runs.items() if facts.codebook}),
+            codebooks=_recorded(
+                {
+                    run: facts.codebook
+                    for run, facts in runs.items()
+                    if facts.codebook or "codebook" in facts.faults
+                }
+            ),
             protocol=_one_protocol(runs, index),
             cautions=tuple(dict.fromkeys(_cautions(runs))),
             differing=_differing(runs, index),
             index=index,
+            faults={"cost": _faults(runs, "efficiency"), "codebooks": _faults(runs, "codebook")},
             **further,
         )
 
@@ -129,6 +139,14 @@ class Gathered:
             for arm in self.arms
             for seed, folder in zip(arm.seeds, arm.folders, strict=True)
         )
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Damaged runs and records that are left out, a line each."""
+        lines = [f"Left out: {why}" for why in self.damaged.values()]
+        for what, arms in self.faults.items():
+            lines += [f"Left out of {what}, not of the scores: {why}" for own in arms.values() for why in own]
+        return tuple(lines)
 
     @cached_property
     def returned(self) -> dict[str, list[tuple[int, dict[str, Any]]]]:
@@ -352,6 +370,15 @@ def _frozen(videos: pd.DataFrame) -> dict[str, Frozen]:
     once = videos.drop_duplicates(["arm", "training_seed", "video"])
     flags = once["frozen"].fillna(value=False).astype(bool).groupby(once["arm"], observed=True)
     return {str(arm): Frozen(int(own.sum()), len(own)) for arm, own in flags}
+
+
+def _faults(runs: Mapping[Path, RunFacts], kind: str) -> dict[str, list[str]]:
+    """Damaged records of a kind: arm -> files with their fault."""
+    found: dict[str, list[str]] = {}
+    for run, facts in runs.items():
+        if kind in facts.faults:
+            found.setdefault(run.parent.name, []).append(f"{run}/{facts.faults[kind]}")
+    return found
 
 
 def _recorded(figures: Mapping[Path, Mapping[str, float]]) -> pd.DataFrame:

@@ -32,6 +32,7 @@ INDEX_FILE = "index.parquet"
 PROTOCOL = ("protocol", "segments", "estimators")
 """Parts of a protocol that must agree for metrics to share a table."""
 _SIZE = ("videos", "frames", "height", "width", "fps", "stride", "given")
+_WRITTEN_AGAIN = "the command that made the run writes it anew"
 _VERSION = 7
 _KEY = b"fp_lab"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -79,6 +80,8 @@ class RunFacts:
         caution: caution on its base; None without.
         toy: whether it tells nothing about large models, see `is_toy`.
         state: size and time of the files that this was read from.
+        faults: damaged records beside the scores, ``efficiency`` or ``codebook`` -> file below the run and
+            its fault; their metrics are missing.
     """
 
     recipe: str
@@ -91,6 +94,7 @@ class RunFacts:
     caution: str | None
     toy: bool
     state: Sequence[int]
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +230,7 @@ def _read(folder: Path, state: Sequence[int]) -> Index:
     """Read one run; its state is taken before, so that files changed meanwhile are read again next time."""
     run = RunFolder(folder)
     scores = ScoresFolder(run.scores)
-    with naming_damage(run.config, "the command that made the run writes it anew"):
+    with naming_damage(run.config, _WRITTEN_AGAIN):
         config = run_settings(run.config)
         given = min(1, config.get("evaluation", {}).get("given", 1))
         settings = plain(compared_settings(config))
@@ -240,14 +244,16 @@ def _read(folder: Path, state: Sequence[int]) -> Index:
         told_size = {"stride": 8, "given": given} | summary
         size = {key: _finite(told_size[key]) for key in _SIZE}
         truth = summary.get("truth") and str(Path(summary["truth"]))
+    faults: dict[str, str] = {}
     facts = RunFacts(
         size=size,
         settings=digest(settings),
         protocol=digest(told),
         truth=truth,
-        efficiency=_figures(run.efficiency),
-        codebook=_figures(run.codebook),
+        efficiency=_figures("efficiency", run.efficiency, folder, faults),
+        codebook=_figures("codebook", run.codebook, folder, faults),
         state=state,
+        faults=faults,
         **made_with,
     )
     with naming_damage(scores.videos, SCORED_AGAIN):
@@ -270,10 +276,15 @@ def _read(folder: Path, state: Sequence[int]) -> Index:
     return Index({_name(folder): facts}, {facts.settings: settings}, {facts.protocol: told}, rows)
 
 
-def _figures(path: Path) -> dict[str, float]:
-    """Recorded metrics of a run; empty where there are none."""
-    with naming_damage(path, "the command that made the run, with --redo, measures it again"):
-        return {name: float(math.nan if value is None else value) for name, value in read_json(path).items()}
+def _figures(kind: str, path: Path, run: Path, faults: dict[str, str]) -> dict[str, float]:
+    """Recorded metrics of a run; empty where there are none, or where their damage is added to the faults."""
+    try:
+        with naming_damage(path, _WRITTEN_AGAIN):
+            told = read_json(path)
+            return {name: float(math.nan if value is None else value) for name, value in told.items()}
+    except DamagedFile as error:
+        faults[kind] = f"{path.relative_to(run).as_posix()}: {error.fault}"
+        return {}
 
 
 def _finite(value: Any) -> float:

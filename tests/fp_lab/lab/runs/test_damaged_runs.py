@@ -24,7 +24,7 @@ FORGETTING = {
     "histories": {"own": [[CAME_BACK], []], "true": [[CAME_BACK, TOLD], []]},
 }
 READ = (
-    *("config.yaml", "efficiency.json", "provenance.json", "samples/own.safetensors"),
+    *("config.yaml", "provenance.json", "samples/own.safetensors"),
     *("scores/forgetting.json", "scores/frames.parquet", "scores/summary.json", "scores/videos.parquet"),
 )
 ODD: tuple[Any, ...] = (None, "x", ["x"], {"x": ["x"]}, -1)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from fixtures import tiny_base, tiny_codec
@@ -78,15 +79,43 @@ def test_a_summary_that_is_none_is_named_and_scored_again(tmp_path: Path) -> Non
     told = tmp_path / "summary.json"
     told.write_text(json.dumps({"estimators": {"plain/x": figures}, "flags": {}}))
     assert refusals(told, ScoresFolder(told.parent).headline) >= 7 + 5
-    assert refusals(run / "efficiency.json", lambda: gather([grid])) >= 7
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"fps": "x"}))
     with pytest.raises(ValueError, match=r"summary.json: is damaged.*got 'x'.*scores it again"):
         gather([grid])
 
 
 @pytest.mark.parametrize(
-    "file", ["config.yaml", "scores/summary.json", "scores/videos.parquet", "efficiency.json"]
+    ("file", "what"), [("efficiency.json", "cost"), ("train/codebook.json", "codebooks")]
 )
+def test_a_damaged_record_beside_the_scores_takes_no_score_with_it(
+    tmp_path: Path, file: str, what: str
+) -> None:
+    grid = made_up_grid(tmp_path / "grid", {"g5": Figures(0.5), "g9": Figures(0.4)}, videos=2)
+    for arm in ("g5", "g9"):
+        (grid / arm / "seed0" / "train").mkdir()
+        (grid / arm / "seed0" / "train" / "codebook.json").write_text('{"size": 16, "used": 9}')
+    whole = gather([grid])
+    record = grid / "g9" / "seed0" / file
+    for form in ("{[", "", DEEP, "null", '{"used": "x", "frames_per_second": ["x"]}'):
+        record.write_text(form)
+        for _ in range(2):  # read, and from the index
+            found = gather([grid])
+            pd.testing.assert_frame_equal(found.videos, whole.videos)
+            assert (found.damaged, found.waiting) == ({}, ())
+            (line,) = found.left_out
+            assert line.startswith(f"Left out of {what}, not of the scores: {record}: is damaged")
+    made = compare(found)
+    assert line in made.markdown
+    rows = {row.name: row for row in made.table(what.removesuffix("s")).lines}
+    damaged, other = (rows[arm].cells[1] for arm in ("g9", "g5"))
+    assert math.isnan(damaged.value)
+    assert str(record) in damaged.reason
+    assert math.isfinite(other.value)
+    with pytest.raises(ValueError, match="is damaged"):
+        write_results(grid, tmp_path)
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "scores/summary.json", "scores/videos.parquet"])
 def test_a_damaged_run_is_left_out_by_name_and_the_others_are_read(tmp_path: Path, file: str) -> None:
     grid = made_up_grid(tmp_path / "grid", {"g5": Figures(0.5), "g9": Figures(0.4)}, videos=2)
     whole, bad = (grid / arm / "seed0" for arm in ("g5", "g9"))
