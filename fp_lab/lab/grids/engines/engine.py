@@ -14,12 +14,19 @@ from fp_lab.lab.runtime.reporter import Reporter
 ATTEMPTS = 3
 """Number of attempts for a job whose workers are lost (killed, out of memory, a node gone)."""
 _LOOK_EVERY = 0.2  # seconds
+_START_AGAIN = 30.0  # seconds until another attempt to start a job
 
 Handle = TypeVar("Handle")
 
 
 class Engine(ABC):
-    """Engine that runs the arms of a grid. The results do not depend on it."""
+    """Engine that runs the arms of a grid. The results do not depend on it.
+
+    Attributes:
+        on_this_machine: whether its arms need the devices of this machine.
+    """
+
+    on_this_machine = False
 
     @property
     @abstractmethod
@@ -51,16 +58,22 @@ class Engine(ABC):
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker of a job is gone without an outcome."""
+    """The worker of a job is gone without an outcome, or could not be started."""
 
     reason: str
+    started: bool = True
+
+    def __str__(self) -> str:
+        """Describe what has happened to the worker."""
+        return "its worker was lost" if self.started else "it could not be started"
 
 
 @dataclass
 class _Running(Generic[Handle]):
     job: Job
     reader: JournalReader
-    handle: Handle
+    handle: Handle | Lost
+    begun: float  # by time.monotonic()
     attempts: int = 1
 
 
@@ -76,12 +89,17 @@ class RemoteEngine(Engine, Generic[Handle]):
         self._running: list[_Running[Handle]] = []
 
     @abstractmethod
-    def _start(self, job: Job) -> Handle:
+    def _start(self, job: Job) -> Handle | Lost:
         """Start a job elsewhere, by `fp_lab.lab.grids.engines.journaled.run_journaled_job`."""
 
     @abstractmethod
     def _look(self, handle: Handle) -> Outcome | Lost | None:
         """Return the outcome of a job; None while it runs."""
+
+    @property
+    def _handles(self) -> list[Handle]:
+        """Handles of the jobs that have been started and have not ended."""
+        return [running.handle for running in self._running if not isinstance(running.handle, Lost)]
 
     @property
     def free(self) -> bool:
@@ -91,14 +109,19 @@ class RemoteEngine(Engine, Generic[Handle]):
     def submit(self, job: Job, reporter: Reporter) -> None:
         """Start a job and read its journal."""
         reader = JournalReader(job.folder, reporter)
-        self._running.append(_Running(job, reader, self._start(job)))
+        self._running.append(_Running(job, reader, self._start(job), time.monotonic()))
 
     def ended(self) -> list[tuple[Job, Outcome]]:
         """Play all journals; restart lost jobs."""
         time.sleep(_LOOK_EVERY)
         found = []
         for running in list(self._running):
-            outcome = self._look(running.handle)
+            if not isinstance(running.handle, Lost):
+                outcome = self._look(running.handle)
+            elif time.monotonic() >= running.begun + _START_AGAIN:
+                outcome = running.handle
+            else:
+                continue
             running.reader.play()
             if isinstance(outcome, Lost):
                 done = Outcome("done", running.job.stages) if running.job.is_whole else None
@@ -110,10 +133,10 @@ class RemoteEngine(Engine, Generic[Handle]):
 
     def _again(self, running: _Running[Any], lost: Lost) -> Outcome | None:
         if running.attempts == ATTEMPTS:
-            reason = f"its worker was lost {ATTEMPTS} times: {lost.reason}"
+            reason = f"{lost} {ATTEMPTS} times: {lost.reason}"
             RunFolder(running.job.folder).record_failure(running.job.key, reason, reason)
             return Outcome("failed", reason=reason)
-        running.reader.reporter.say(f"{running.job.label}: its worker was lost ({lost.reason}); begun again")
-        running.handle = self._start(running.job)
+        running.reader.reporter.say(f"{running.job.label}: {lost} ({lost.reason}); begun again")
+        running.handle, running.begun = self._start(running.job), time.monotonic()
         running.attempts += 1
         return None

@@ -78,8 +78,8 @@ class RayCluster(RemoteEngine[Any]):
 
     def close(self) -> None:
         """Cancel running tasks; leave an existing cluster running."""
-        for running in self._running:
-            self._ray.cancel(running.handle, force=True)
+        for handle in self._handles:
+            self._ray.cancel(handle, force=True)
         self._running = []
         if self._mine:
             self._ray.shutdown()

@@ -1,6 +1,5 @@
 """Engine that runs arms as SLURM jobs, submitted by submitit. https://github.com/facebookincubator/submitit."""
 
-import pickle
 import subprocess
 import time
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fp_lab.lab.files.atomic import CANNOT_WRITE
 from fp_lab.lab.grids.engines.engine import Lost, RemoteEngine
 from fp_lab.lab.grids.engines.journaled import run_journaled_job
 from fp_lab.lab.runs.job import Job, Outcome
@@ -52,7 +52,6 @@ class Slurm(RemoteEngine[Any]):
             import submitit
         except ModuleNotFoundError as error:
             raise ValueError("the engine slurm needs submitit: pip install -e '.[slurm]'") from error
-        self._submitit = submitit
         own: dict[str, Any] = {name: int(v) if v.isdecimal() else v for name, v in options.items()}
         try:
             self._executor = submitit.AutoExecutor(folder=folder, cluster=own.pop("cluster", "slurm"))
@@ -62,19 +61,25 @@ class Slurm(RemoteEngine[Any]):
         except (RuntimeError, NameError, ValueError) as error:
             raise ValueError(f"the engine slurm cannot be used: {error}") from error
 
-    def _start(self, job: Job) -> Any:
+    def _start(self, job: Job) -> Any | Lost:
         training = job.config.training
         self._executor.update_parameters(cpus_per_task=training.threads * training.devices)
-        return self._executor.submit(run_journaled_job, job)
+        try:
+            return self._executor.submit(run_journaled_job, job)
+        except (RuntimeError, ValueError, OSError) as error:  # of sbatch, or of an answer without a number
+            # a job that was taken all the same holds the lock of its run, and the next one leaves it alone
+            if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+                raise
+            return Lost(f"sbatch: {_line(error)}", started=False)
 
     def _look(self, handle: Any) -> Outcome | Lost | None:
         if not (handle.paths.result_pickle.exists() or (state := self._state(handle)) in _ENDED):
             return self._doubt(handle, state)
         try:
-            outcome: Outcome = handle.result()
-        except (self._submitit.core.utils.UncompletedJobError, pickle.UnpicklingError, EOFError) as error:
-            return Lost(f"{self._state(handle)}: {(str(error).splitlines() or [''])[0]}")
-        return outcome
+            outcome = handle.result()
+        except Exception as error:  # a file cut off or spoilt fails in many ways
+            return Lost(f"{self._state(handle)}: {_line(error)}")
+        return outcome if isinstance(outcome, Outcome) else Lost(f"its result is {outcome!r:.60}")
 
     def _state(self, handle: Any) -> str:
         """First word of a job's state; empty without a readable answer."""
@@ -105,7 +110,13 @@ class Slurm(RemoteEngine[Any]):
 
     def close(self) -> None:
         """Cancel waiting and running jobs."""
-        for running in self._running:
+        for handle in self._handles:
             with suppress(OSError, subprocess.SubprocessError):  # the others are cancelled all the same
-                running.handle.cancel()
+                handle.cancel()
         self._running = []
+
+
+def _line(error: Exception) -> str:
+    """First 200 characters of a message of another program, in one line, unprintable ones escaped."""
+    text = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)[:200] or type(error).__name__

@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 from submitit.slurm.slurm import SlurmJob
 
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.grids.engines import engine as engine_module
 from fp_lab.lab.grids.engines import slurm as slurm_module
-from fp_lab.lab.grids.engines.engine import Lost
+from fp_lab.lab.grids.engines.engine import ATTEMPTS, Lost
 from fp_lab.lab.grids.engines.slurm import Slurm
-from fp_lab.lab.runs.job import Outcome
+from fp_lab.lab.provenance.stage_keys import stage_keys
+from fp_lab.lab.runs.identity import Identity
+from fp_lab.lab.runs.job import Job, Outcome
+from fp_lab.lab.runtime.reporter import Reporter
 
 HEADS = "JobID|State|NodeList\n"
 ALIVE = ("PENDING", "RUNNING", "COMPLETING", "REQUEUED")
@@ -30,6 +36,28 @@ ODD = {
     "an error": "slurm_load_jobs error: Unable to contact slurm controller\nexit\n",
     "no UTF-8": "\udcff\udcfe|\n7|x\n",
 }
+
+SUBMITTED = {
+    "nothing": ("exit 0", "Could not make sense of sbatch output"),
+    "other words": ("echo Submitted NaN", "Submitted NaN"),
+    "escape sequences": ("printf 'Sub\\033[2Jmitted'", "Sub\\x1b[2Jmitted"),
+    "no UTF-8": ("printf '\\377\\376'", "sbatch: "),
+    "an error": ("echo 'sbatch: error: QOSMaxSubmit' >&2; exit 1", "QOSMaxSubmit"),
+    "an error without a word": ("exit 3", "sbatch: FailedJobError"),
+}
+"""Program -> what is said of its answer."""
+SPOILT = {
+    "cut off": pickle.dumps(("success", Outcome("done")))[:-9],
+    "another kind": pickle.dumps(("success", 3)),
+    "no pair": pickle.dumps(3),
+    "a class that is none": b"cos\nnothing_of_that_name\n.",
+    "nothing": b"",
+}
+
+
+def made_job(config: ExperimentConfig, folder: Path) -> Job:
+    place, keys, truth = folder / "arm" / "seed0", stage_keys(config), folder / "truth"
+    return Job("arm", config, keys, Identity.of(config), place, truth, folder / "cache", ("train",))
 
 
 @pytest.fixture
@@ -95,3 +123,67 @@ def test_a_result_that_cannot_be_read_is_a_lost_worker(
     engine = Slurm(1, tmp_path, {})
     job.paths.result_pickle.write_bytes(b"junk")
     assert isinstance(looks(engine, job, cluster, f"{HEADS}7|COMPLETED|\n", monkeypatch), Lost)
+
+
+@pytest.mark.parametrize("answer", SPOILT, ids=SPOILT)
+def test_a_result_of_another_kind_is_a_lost_worker(
+    answer: str, cluster: Path, job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Slurm(1, tmp_path, {})
+    job.paths.result_pickle.write_bytes(SPOILT[answer])
+    assert isinstance(looks(engine, job, cluster, f"{HEADS}7|COMPLETED|\n", monkeypatch), Lost)
+
+
+class Told(Reporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.mark.parametrize("answer", SUBMITTED, ids=SUBMITTED)
+def test_an_odd_answer_to_a_submission_fails_that_arm_in_the_end(
+    answer: str, cluster: Path, config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, said = SUBMITTED[answer]
+    (cluster.parent / "bin" / "sbatch").write_text(f"#!/bin/sh\n{program}\n")
+    now = 1000.0
+    monkeypatch.setattr(engine_module.time, "monotonic", lambda: now)
+    job = made_job(config, tmp_path)
+    told = Told()
+    engine = Slurm(1, tmp_path / "logs", {})
+    engine.submit(job, told)
+    for _ in range(ATTEMPTS):
+        assert engine.ended() == [], "it is tried again later"
+        now += 31
+        ended = engine.ended()
+    ((_, outcome),) = ended
+    assert outcome.state == "failed"
+    assert said in outcome.reason
+    assert outcome.reason.isprintable()
+    assert outcome.reason == RunFolder(job.folder).failure(job.key)
+    assert len(told.lines) == ATTEMPTS - 1
+    assert all("could not be started" in line and said in line for line in told.lines)
+    assert engine.free
+    engine.submit(job, told)
+    engine.close()
+
+
+def test_a_submission_that_is_taken_at_the_second_time_goes_on(
+    cluster: Path, config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(engine_module.time, "monotonic", lambda: now)
+    program = cluster.parent / "bin" / "sbatch"
+    program.write_text("#!/bin/sh\necho 'Socket timed out on send/recv operation' >&2\nexit 1\n")
+    engine = Slurm(1, tmp_path / "logs", {})
+    engine.submit(made_job(config, tmp_path), told := Told())
+    program.write_text("#!/bin/sh\necho Submitted batch job 7\n")
+    now += 31
+    assert engine.ended() == []
+    assert "sbatch: Socket timed out" in told.lines[0]
+    (handle,) = engine._handles
+    handle.paths.result_pickle.write_bytes(pickle.dumps(("success", Outcome("done"))))
+    ((_, outcome),) = engine.ended()
+    assert outcome == Outcome("done")
