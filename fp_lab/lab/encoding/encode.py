@@ -25,6 +25,7 @@ from fp_lab.lab.encoding.cache_conditions import EMPTY, image_maker, read_empty,
 from fp_lab.lab.encoding.read_windows import Clip, read_clips
 from fp_lab.lab.encoding.text_embeddings import EncodedTexts
 from fp_lab.lab.encoding.windows import CLIPS, ClipPlan, Cutting, video_files
+from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.files.weights import weights_identity
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.recipe.lengths import USUAL_SECTION, not_whole
@@ -114,7 +115,8 @@ def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Repor
         reporter: Receiver of progress.
 
     Raises:
-        ValueError: No usable video, a missing part of the model, or a cache made with other settings.
+        ValueError: No usable video, a missing part of the model, a cache made with other settings, or another
+            process that writes into it.
     """
     reporter = reporter or Reporter()
     device, dtype = _device(config.device), getattr(torch, config.dtype)
@@ -126,17 +128,18 @@ def encode_folder(folder: Path, out: Path, config: EncodeConfig, reporter: Repor
         reporter.say(why)
     texts = EncodedTexts(files, dtype, device)
     images = _image_identity(files, config.image_encoder is not None)
-    plan = _plan(folder, out, config.cutting, reporter)
-    empty = _encode_captions(plan, texts, reporter)
-    told = dict.fromkeys(empty.tensors, text_maker(files, texts.identity)) | images
-    data = {"clips": plan.sha256, **asdict(config.cutting), "tiling": config.tiling}
-    origin = Origin(data, codec.encoder_sha256, told)
-    eyes = load_encoders(files, dtype, device, only="images") if images else nullcontext(None)
-    with eyes as loaded:
-        networks = _Networks(codec.to(device), texts, loaded)
-        reporter.begin("clips", len(plan.windows))
-        made = _write(folder, out, origin, config, networks, reporter)
-    write_empty(out, empty)
+    with only_writer(out):
+        plan = _plan(folder, out, config.cutting, reporter)
+        empty = _encode_captions(plan, texts, reporter)
+        told = dict.fromkeys(empty.tensors, text_maker(files, texts.identity)) | images
+        data = {"clips": plan.sha256, **asdict(config.cutting), "tiling": config.tiling}
+        origin = Origin(data, codec.encoder_sha256, told)
+        eyes = load_encoders(files, dtype, device, only="images") if images else nullcontext(None)
+        with eyes as loaded:
+            networks = _Networks(codec.to(device), texts, loaded)
+            reporter.begin("clips", len(plan.windows))
+            made = _write(folder, out, origin, config, networks, reporter)
+        write_empty(out, empty)
     return made
 
 

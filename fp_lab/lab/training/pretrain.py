@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fp_lab.codecs.tiny import Codec
 from fp_lab.flow.history_noise import HistoryConfig
 from fp_lab.lab.config import TrainingConfig
 from fp_lab.lab.config.experiment import FIRST_TRAINING_SEED
+from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.materials.videos import world_videos
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.training.curve import fit_with_curve
@@ -105,6 +107,9 @@ def pretrain_base(
         cache: cache folder of encoded videos.
         command: command line of the user, for the provenance.
         reporter: receiver of progress.
+
+    Raises:
+        ValueError: another process writes into the folder.
     """
     torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
@@ -142,13 +147,14 @@ def pretrain_base(
     )
     callbacks = [EMAWeightAveraging(decay=config.ema), *([_Ended()] if config.devices > 1 else [])]
     reporter = reporter if reporter is not None and this_rank() == 0 else Reporter()
-    fit_with_curve(system, batches, settings, folder, "train/loss", callbacks, reporter)
-    model.eval()
-    if this_rank() == 0:
-        with replacing_files(folder) as unfinished:
-            model.save(unfinished)
-        made = {"encoder_sha256": codec.encoder_sha256, "sha256": model.sha256}
-        write_record(folder, command, config, made)
+    with only_writer(folder) if this_rank() == 0 else nullcontext():
+        fit_with_curve(system, batches, settings, folder, "train/loss", callbacks, reporter)
+        model.eval()
+        if this_rank() == 0:
+            with replacing_files(folder) as unfinished:
+                model.save(unfinished)
+            made = {"encoder_sha256": codec.encoder_sha256, "sha256": model.sha256}
+            write_record(folder, command, config, made)
     return model
 
 

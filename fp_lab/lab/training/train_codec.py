@@ -14,6 +14,7 @@ from fp_data.worlds import VARIANTS, WorldConfig, render
 from fp_lab.checks.ranges import MOST_SEED, THREADS, check_ranges
 from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.config import TrainingConfig
+from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.training.curve import fit_with_curve
 from fp_lab.lab.training.model_record import write_record
@@ -67,6 +68,9 @@ def train_codec(
         folder: output folder of codec, curve and provenance.
         command: command line of the user, for the provenance.
         reporter: receiver of progress.
+
+    Raises:
+        ValueError: another process writes into the folder.
     """
     torch.set_num_threads(config.threads)
     seed_everything(config.seed, verbose=False)
@@ -80,18 +84,19 @@ def train_codec(
     system = CodecSystem(codec, config.training, config.seed)
     system.to(memory_format=torch.channels_last)
     settings = TrainingConfig(config.training.steps, checkpoint_every=config.checkpoint_every)
-    fit_with_curve(system, crops, settings, folder, "codec/psnr", [], reporter or Reporter())
-    codec.to(memory_format=torch.contiguous_format)
-    codec.eval()
-    if not config.training.decoder_only:
-        held_out = FrameCrops(config.crops, files, config.seed + 1)
-        batches = [held_out.batch(index)["frames"] for index in range(config.statistics_batches)]
-        fit_latent_statistics(codec, torch.cat(batches))
-    with replacing_files(folder) as unfinished:
-        codec.save(unfinished)
-    clips_sha256 = {path.name: file_sha256(path) for path in files}
-    made = {"clips": clips_sha256, "measured": codec_fidelity(codec), "sha256": codec.sha256}
-    write_record(folder, command, config, made)
+    with only_writer(folder):
+        fit_with_curve(system, crops, settings, folder, "codec/psnr", [], reporter or Reporter())
+        codec.to(memory_format=torch.contiguous_format)
+        codec.eval()
+        if not config.training.decoder_only:
+            held_out = FrameCrops(config.crops, files, config.seed + 1)
+            batches = [held_out.batch(index)["frames"] for index in range(config.statistics_batches)]
+            fit_latent_statistics(codec, torch.cat(batches))
+        with replacing_files(folder) as unfinished:
+            codec.save(unfinished)
+        clips_sha256 = {path.name: file_sha256(path) for path in files}
+        made = {"clips": clips_sha256, "measured": codec_fidelity(codec), "sha256": codec.sha256}
+        write_record(folder, command, config, made)
     return codec
 
 

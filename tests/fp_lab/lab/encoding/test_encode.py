@@ -1,5 +1,6 @@
 """A folder of videos as a cache: what is in it, what interrupts it, what is wrong with it."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from fp_lab.lab.encoding import encode
 from fp_lab.lab.encoding.cache_conditions import EMPTY, read_empty
 from fp_lab.lab.encoding.encode import EncodeConfig, check_cache, encode_folder
 from fp_lab.lab.encoding.windows import CLIPS, ClipPlan, Cutting
+from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tiny_checkpoints import build_tiny
 from fp_lab.shapes import EncodedText
@@ -93,7 +95,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != ".lock"}
+    return {file.name: file.read_bytes() for file in folder.iterdir() if not file.name.endswith(".lock")}
 
 
 def samples(folder: Path) -> list[Sample]:
@@ -374,6 +376,17 @@ def test_what_cannot_be_is_refused_before_anything_is_encoded(
     with pytest.raises(ValueError, match=message):
         encode_folder(videos, tmp_path, replace(config, **changes))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_another_process_writes_is_left_alone(
+    config: EncodeConfig, videos: Path, tmp_path: Path
+) -> None:
+    with (
+        only_writer(tmp_path / "out"),
+        pytest.raises(ValueError, match=rf"out: process {os.getpid()} on .* writes into it"),
+    ):
+        encode_folder(videos, tmp_path / "out", config)
+    assert list((tmp_path / "out").glob("[!.]*")) == []
 
 
 def test_an_image_encoder_may_lie_elsewhere(

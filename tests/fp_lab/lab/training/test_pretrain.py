@@ -22,6 +22,7 @@ from fp_data.worlds import WorldConfig
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.checks.finite import NotFinite
 from fp_lab.codecs.tiny import Codec, CodecConfig
+from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.training.curve import CURVE_FILE, Curve
@@ -178,9 +179,21 @@ def test_a_training_goes_on_in_a_folder_that_was_moved_and_needs_no_room_elsewhe
         pretrained(tmp_path / "there", codec, steps=4)
     finally:
         os.umask(before)
-    written = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "there").iterdir()}
+    written = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "there").glob("[!.]*")}
     names = ("config.json", "curve.csv", "last.ckpt", "model.safetensors", "provenance.json")
     assert written == dict.fromkeys(names, "0o644")
+
+
+def test_two_trainings_into_one_folder_are_refused(clips: Path, tmp_path: Path) -> None:
+    codec = tiny_codec(tmp_path / "codec")
+    with only_writer(tmp_path / "out"):
+        for train in (
+            lambda: pretrained(tmp_path / "out", codec),
+            lambda: train_codec(CODEC, clips, tmp_path / "out", ""),
+        ):
+            with pytest.raises(ValueError, match=rf"out: process {os.getpid()} on .* writes into it"):
+                train()
+    assert list((tmp_path / "out").glob("[!.]*")) == []
 
 
 def test_worlds_that_there_are_not_are_refused() -> None:
@@ -227,7 +240,7 @@ def test_trainings_that_diverge_stop_at_the_step_and_leave_no_weights(tmp_path: 
         pretrain_base(base, tmp_path / "new" / "base", tmp_path / "cache", "test")
     with pytest.raises(NotFinite, match="step 2: codec/psnr nan"):
         train_codec(codec, tmp_path / "clips", tmp_path / "new" / "codec", "test")
-    assert {path.name for path in (tmp_path / "new").rglob("*.*")} == {CURVE_FILE}
+    assert {path.name for path in (tmp_path / "new").rglob("[!.]*.*")} == {CURVE_FILE}
 
 
 def test_a_curve_that_was_cut_off_while_it_was_written_is_continued(tmp_path: Path) -> None:
