@@ -35,7 +35,7 @@ def test_batched_intervals_are_scipys_bca_with_the_same_draws(count: int) -> Non
             confidence_level=expanded(0.9, count),
             n_resamples=2000,
             method="BCa",
-            rng=np.random.default_rng(3),
+            random_state=np.random.default_rng(3),
         ).confidence_interval
         rank = 2e-3 * (reference.high - reference.low)
         assert [found.low, found.high] == pytest.approx([reference.low, reference.high], abs=rank)

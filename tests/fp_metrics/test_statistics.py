@@ -42,7 +42,12 @@ def test_the_interval_is_scipys_bca_over_cluster_means() -> None:
     level = 2 * stats.norm.cdf(stats.t.ppf(0.975, 19) * math.sqrt(20 / 19)) - 1
     assert expanded(0.95, 20) == pytest.approx(level)
     reference = stats.bootstrap(
-        (means,), np.mean, confidence_level=level, n_resamples=999, method="BCa", rng=np.random.default_rng(7)
+        (means,),
+        np.mean,
+        confidence_level=level,
+        n_resamples=999,
+        method="BCa",
+        random_state=np.random.default_rng(7),
     )
     assert (ours.low, ours.high) == pytest.approx(tuple(reference.confidence_interval))
     assert ours.mean == pytest.approx(means.mean())

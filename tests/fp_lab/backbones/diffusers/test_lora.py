@@ -116,7 +116,7 @@ def test_a_pipeline_of_diffusers_reads_the_adapters(folder: Path, family: str, t
         if family == "wan"
         else HunyuanVideoFramepackPipeline(None, None, transformer, None, None, None, None, None, None)
     )
-    pipeline.load_lora_weights(tmp_path / "trained")
+    pipeline.load_lora_weights(tmp_path / "trained", weight_name=LORA_FILE)
     theirs = {
         name.replace(".default_0.", ".default."): value
         for name, value in pipeline.transformer.state_dict().items()
