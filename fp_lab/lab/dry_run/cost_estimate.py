@@ -18,6 +18,7 @@ from fp_lab.lab.files.video_batch import HISTORIES
 from fp_lab.lab.planning.flops import BACKWARD, own_backbone, shape_of, step_flops, strides_of
 from fp_lab.lab.provenance.stage_keys import measured_by
 from fp_lab.lab.runs.job import Job
+from fp_lab.lab.runtime.device import lacks_gpu
 from fp_lab.recipe.orders import plan
 
 SHARE = 0.4
@@ -44,7 +45,8 @@ def estimate(jobs: Sequence[Job]) -> list[Cost]:
 
     One training step of the first pending arm is timed, and the scoring of one short video. Arms over a
     transformer of diffusers are assumed to reach `SHARE` of the rate of a large matrix product, which is
-    timed instead; their encoding and decoding are left out. What cannot be counted is NaN.
+    timed instead; their encoding and decoding are left out. What cannot be counted is NaN, as are arms that
+    need a GPU where there is none.
 
     Args:
         jobs: jobs of one grid.
@@ -52,13 +54,16 @@ def estimate(jobs: Sequence[Job]) -> list[Cost]:
     pending = [job.config for job in jobs if job.pending]
     if not pending:
         return [Cost() for _ in jobs]
-    firsts = {uses_diffusers_backbone(config): config for config in reversed(pending)}
+    firsts = {
+        uses_diffusers_backbone(config): config for config in reversed(pending) if not lacks_gpu(config)
+    }
     rates = {real: _rate(config) for real, config in firsts.items()}
     per_frame = _seconds_per_frame(firsts.get(False, pending[0]))
-    return [
-        _cost(job, rates[uses_diffusers_backbone(job.config)], per_frame) if job.pending else Cost()
-        for job in jobs
-    ]
+
+    def rate(config: ExperimentConfig) -> float:
+        return math.nan if lacks_gpu(config) else rates[uses_diffusers_backbone(config)]
+
+    return [_cost(job, rate(job.config), per_frame) if job.pending else Cost() for job in jobs]
 
 
 def _rate(config: ExperimentConfig) -> float:

@@ -12,6 +12,7 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import Grid
 from fp_lab.lab.runs.identity import results_in
 from fp_lab.lab.runs.job import Job
+from fp_lab.lab.runtime.device import lacks_gpu
 
 _MINUTE, _HOUR = 60, 3600
 _SHOWN = 4  # runs that a line names
@@ -61,7 +62,7 @@ def plan_table(
 
 
 def plan_notes(jobs: Sequence[Job], options: Options) -> list[str]:
-    """Describe what the options of a command would do to existing runs, a line each.
+    """Describe what the options of a command would do to existing runs and what runs lack, a line each.
 
     Args:
         jobs: jobs under these options.
@@ -75,6 +76,11 @@ def plan_notes(jobs: Sequence[Job], options: Options) -> list[str]:
         notes.append(f"--retry-failed: tried again: {_named(failed)}")
     elif failed:
         notes.append(f"Failed before, and only tried again with --retry-failed: {_named(failed)}")
+    if without := [job for job in jobs if job.pending and lacks_gpu(job.config)]:
+        notes.append(
+            f"training.accelerator: got gpu, but torch sees none on this machine: {_named(without)}; run "
+            "them where there is one, or use auto or cpu"
+        )
     if options.efficiency:
         notes.append(f"--efficiency: of {len(jobs)} runs in turn in the end; its time is not counted")
     return notes
@@ -110,8 +116,8 @@ def _whole(jobs: Sequence[Job], costs: Sequence[Cost], workers: int) -> str:
         )
     if unknown := len(costs) - len(known):
         lines.append(
-            f"?, in {unknown} runs: the config of the transformer or of its VAE, or data.cache, is not on "
-            "this machine."
+            f"?, in {unknown} runs: the GPU, the config of the transformer or of its VAE, or data.cache, is "
+            "not on this machine."
         )
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from fp_lab.lab.grids.grid import Arm
 from fp_lab.lab.materials.videos import clips_of
 from fp_lab.lab.planning.flops import own_backbone, shape_of, strides_of
 from fp_lab.lab.planning.latent_shape import LatentShape
+from fp_lab.lab.runtime.device import require_devices
 from fp_lab.lab.scoring.score_run import applying_families, left_out
 from fp_lab.packing.schedule import level_tokens
 
@@ -22,17 +23,20 @@ _EMBEDDED = 4  # bytes of a channel of a token
 _COPIES = 3  # of the evaluation videos: true ones, generated ones, those from true history
 
 
-def check_feasible(arms: Sequence[Arm]) -> None:
+def check_feasible(arms: Sequence[Arm], *, on_this_machine: bool = False) -> None:
     """Refuse arms that cannot finish with their settings.
 
     Args:
         arms: arms to run.
+        on_this_machine: whether they run here, so that its devices are checked too.
 
     Raises:
         ValueError: an arm is not feasible; the message names it, its setting and what was expected.
     """
     for arm in arms:
         try:
+            if on_this_machine:
+                require_devices(arm.config)
             _check_families(arm.config)
             _check_memory(arm.config)
         except ValueError as error:

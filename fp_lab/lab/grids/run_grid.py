@@ -98,7 +98,7 @@ def run_grid(
         engine or InProcess(runs / "cache") as where,
     ):
         pending = [arm for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending]
-        _check(pending)
+        _check(pending, where)
         _describe(placed, command)
         for line in (*placed.lines, *made_elsewhere(jobs)):
             progress.say(line)
@@ -122,11 +122,11 @@ def run_grid(
     return GridResult(placed.folder, placed.reported, ran, report, running.failed, running.halted)
 
 
-def _check(arms: Sequence[Arm]) -> None:
+def _check(arms: Sequence[Arm], engine: Engine) -> None:
     if arms:
         from fp_lab.lab.grids.feasible import check_feasible  # slow to import
 
-        check_feasible(arms)
+        check_feasible(arms, on_this_machine=engine.on_this_machine)
 
 
 @contextmanager

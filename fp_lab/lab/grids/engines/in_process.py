@@ -20,6 +20,8 @@ class InProcess(Engine):
         cache: folder of materials that arms share.
     """
 
+    on_this_machine = True
+
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._waiting: tuple[Job, Reporter] | None = None

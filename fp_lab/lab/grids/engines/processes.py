@@ -16,7 +16,7 @@ from fp_lab.lab.grids.engines.engine import Lost, RemoteEngine
 from fp_lab.lab.grids.engines.journaled import run_journaled_job
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runs.job import Job, Outcome
-from fp_lab.lab.runtime.device import device_of
+from fp_lab.lab.runtime.device import device_of, lacks_gpu
 from fp_lab.lab.runtime.process_pool import available_cores, exit_with_parent
 from fp_lab.lab.runtime.reporter import Reporter
 
@@ -31,7 +31,11 @@ def workers_that_fit(arms: Sequence[ExperimentConfig]) -> int:
     from a transformer in diffusers' format.
     """
     if any(
-        device_of(arm).type != "cpu" or uses_diffusers_backbone(arm) or arm.training.ranks > 1 for arm in arms
+        lacks_gpu(arm)  # refused where it runs, not where it is planned
+        or device_of(arm).type != "cpu"
+        or uses_diffusers_backbone(arm)
+        or arm.training.ranks > 1
+        for arm in arms
     ):
         return 1
     cores = available_cores() // max(arm.training.threads for arm in arms)
@@ -52,6 +56,8 @@ class Local(RemoteEngine[_Worker]):
         workers: number of processes; the number of threads of each is part of an arm's config.
         cache: folder of materials that arms share.
     """
+
+    on_this_machine = True
 
     def __init__(self, workers: int, cache: Path) -> None:
         super().__init__(workers)

@@ -1,17 +1,31 @@
 """What cannot be done is refused before anything is trained."""
 
+import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from rich.console import Console
 
 from fixtures import tiny_config
 from fp_data.clips import ClipsConfig, scan, write_mp4
 from fp_data.worlds import WorldConfig, render
+from fp_lab.lab.dry_run import cost_estimate
+from fp_lab.lab.dry_run.plan_table import Options, plan_notes
 from fp_lab.lab.grids.cautions import cautions
+from fp_lab.lab.grids.engines import InProcess
+from fp_lab.lab.grids.engines.processes import Local, workers_that_fit
 from fp_lab.lab.grids.feasible import check_feasible
-from fp_lab.lab.grids.grid import Arm
+from fp_lab.lab.grids.grid import Arm, Grid
+from fp_lab.lab.grids.run_grid import grid_jobs, run_grid
+from fp_lab.lab.runs.job import Job
+from fp_lab.lab.runtime.device import require_devices
+from fp_lab.lab.runtime.reporter import Reporter
+
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +120,47 @@ def test_a_family_that_is_left_out_is_told_before_anything_is_done(tmp_path: Pat
         "evaluation.families: world is left out: it follows one moving object, and videos of curtain show "
         "other things (arm)"
     ]
+
+
+class OfThisMachine(InProcess):
+    def submit(self, job: Job, reporter: Reporter) -> None:
+        raise AssertionError("begun")
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    arm = arm_of(tmp_path, "training.accelerator=gpu")
+    grid = Grid("mine", (arm_of(tmp_path), replace(arm, name="second", place="second")), ())
+    for engine in (OfThisMachine(tmp_path / "cache"), Local(2, tmp_path / "cache")):
+        with pytest.raises(ValueError, match=r"^second: training\.accelerator: got gpu, but torch sees none"):
+            run_grid(grid, tmp_path / "runs", QUIET, command="fp-lab grid mine", engine=engine)
+        assert not list((tmp_path / "runs").rglob("*.done.json"))
+        assert workers_that_fit([arm.config]) == 1
+
+
+def test_a_plan_without_the_gpu_says_so_and_knows_no_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login node of a cluster has none."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(cost_estimate, "_seconds_per_frame", lambda config: 0.1)
+    arm = arm_of(tmp_path, "training.accelerator=gpu")
+    check_feasible([arm])
+    jobs = grid_jobs(Grid("mine", (arm,), ()), tmp_path / "runs")
+    (cost,) = cost_estimate.estimate(jobs)
+    assert math.isnan(cost.train)
+    assert math.isnan(cost.sample)
+    (note,) = plan_notes(jobs, Options())
+    assert note.startswith("training.accelerator: got gpu, but torch sees none on this machine: arm seed 0;")
+
+
+def test_more_gpus_than_there_are_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    arm = arm_of(tmp_path, "training.accelerator=gpu")
+    training = replace(arm.config.training, devices=2)
+    with pytest.raises(ValueError, match=r"training\.devices: got 2, but torch sees 1 GPU"):
+        require_devices(replace(arm.config, training=training))
+    require_devices(replace(arm.config, training=replace(training, devices=1)))
