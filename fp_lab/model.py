@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -291,8 +292,14 @@ def stored_backbone(source: str | Path = "shipped") -> TinyDiTConfig:
     folder, config = _stored(source)
     if config.get("backbone") is None:
         raise ValueError(f"{folder} is over a transformer of diffusers, expected a model of fp_lab's own")
-    with building(folder / CONFIG_FILE):
-        return from_plain(TinyDiTConfig, config["backbone"])
+    return _read_backbone(folder / CONFIG_FILE, json.dumps(config["backbone"]))
+
+
+@lru_cache(maxsize=8)
+def _read_backbone(path: Path, stored: str) -> TinyDiTConfig:
+    """The size that a config holds, made once for each content: the arms of a grid share a base."""
+    with building(path):
+        return from_plain(TinyDiTConfig, json.loads(stored))
 
 
 def _stored(source: str | Path) -> tuple[Path, dict[str, Any]]:
