@@ -54,13 +54,7 @@ def efficiency(
         sides = sides_of(names, [text for text in arms or [] if "=" in text])
         codec = codec_of(sides[0].config.codec)
     with StageProgress(console) as bars:
-
-        def show(done: int, total: int, note: str) -> None:
-            if not done:
-                bars.begin("measure", total)
-            bars.advance(done, note)
-
-        measured = measure(sides, codec, rounds=rounds, memory_gb=memory_gb, progress=show)
+        measured = measure(sides, codec, rounds=rounds, memory_gb=memory_gb, reporter=bars)
     for table in efficiency_tables(measured):
         print_table(console, table)
     if out is not None:

@@ -42,18 +42,10 @@ def train(
     config = usual if steps is None else ProbeRunConfig(seed=seed, steps=steps)
     console = Console()
     with StageProgress(console) as bars:
-        bars.begin("train", config.steps)
-
-        def step(done: int, total: int, loss: float) -> None:
-            bars.advance(done, f"loss {loss:.2f}")
-
-        def report(what: str) -> None:
-            bars.advance(config.steps, f"measuring on {what}")
-
         command = ["fp-lab", "probe", "train", "--to", str(to)]
         command += [] if steps is None else ["--steps", str(steps)]
         command += ["--seed", str(seed)] if seed else []
-        trained = train_probe(config, to, shlex.join(command), progress=step, report=report)
+        trained = train_probe(config, to, shlex.join(command), reporter=bars)
     width = max(map(len, trained.held_out))
     for name, value in trained.held_out.items():
         console.print(f"{name:<{width}}  {value:g}", markup=False, highlight=False)

@@ -66,12 +66,6 @@ class Scorer:
         checkpoint.clear("score")
         with checkpoint.doing("score", self.key(checkpoint)):
             sample(checkpoint, self.config, self.materials, self.reporter)
-            self.reporter.begin("score", self.config.evaluation.videos)
-            score_run(
-                checkpoint.path,
-                self.config,
-                truth=self.truth,
-                workers=self.config.training.threads,
-                progress=lambda done, total: self.reporter.advance(done),
-            )
+            threads, reporter = self.config.training.threads, self.reporter
+            score_run(checkpoint.path, self.config, truth=self.truth, workers=threads, reporter=reporter)
         checkpoint.error.unlink(missing_ok=True)

@@ -17,9 +17,7 @@ from fp_lab.lab.efficiency.workload import Sampled, Workload, timed
 from fp_lab.lab.planning.flops import forward_flops
 from fp_lab.lab.planning.memory import GIB, float32_state, largest_batch
 from fp_lab.lab.results.efficiency import cost_key
-
-Progress = Callable[[int, int, str], None]
-"""Function called with the pieces done, their number, and the name of the next one."""
+from fp_lab.lab.runtime.reporter import Reporter
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def measure(
     rounds: int = 3,
     memory_gb: float = 1.0,
     steps_alone: bool = False,
-    progress: Progress = lambda done, total, note: None,
+    reporter: Reporter | None = None,
 ) -> Efficiency:
     """Measure arms, after a warm-up.
 
@@ -116,7 +114,7 @@ def measure(
         rounds: number of measured rounds.
         memory_gb: memory budget of the largest batch, GiB.
         steps_alone: whether to leave out sampling and the machine's own rates, which become NaN.
-        progress: called for every piece.
+        reporter: receiver of every piece.
 
     Raises:
         ValueError: there is no round, or the arms' steps cannot be compared.
@@ -126,23 +124,23 @@ def measure(
     first = _alike(sides)
     torch.set_num_threads(first.training.threads)
     dtype = torch.bfloat16 if first.training.precision == "bf16-mixed" else torch.float32
-    total, done = (rounds + 1) * len(sides), 0
-    clocks = []
+    reporter, done, clocks = reporter or Reporter(), 0, []
+    reporter.begin("measure", (rounds + 1) * len(sides))
     for side in sides:
-        progress(done, total, f"memory of {side.name}")
+        reporter.advance(done, f"memory of {side.name}")
         clocks.append(_Clock.of(side, codec, dtype))
         done += 1
     device = clocks[0].work.device
     large, large_seconds = multiplying([LARGE_PRODUCT], device, dtype), list[float]()
     for number in range(rounds):
         for clock in clocks[:: -1 if number % 2 else 1]:  # a load that grows favours no end of the list
-            progress(done, total, f"{clock.side.name}, round {number + 1}")
+            reporter.advance(done, f"{clock.side.name}, round {number + 1}")
             clock.train()
             if not steps_alone:
                 clock.sample()
                 large_seconds.append(timed(large, device))
             done += 1
-    progress(done, total, "")
+    reporter.advance(done)
     rate = LARGE_PRODUCT.flops / _median(large_seconds)
     return Efficiency(
         arms=tuple(clock.figures(memory_gb * GIB, rate) for clock in clocks),

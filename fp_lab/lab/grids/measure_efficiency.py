@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from fp_lab.lab.config import ExperimentConfig, to_yaml
-from fp_lab.lab.efficiency.measure import Progress, measure
+from fp_lab.lab.efficiency.measure import measure
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.grids.efficiency_arms import sides_of_grid
 from fp_lab.lab.grids.grid import Grid
@@ -19,13 +19,12 @@ ROUNDS = 2
 _ON_A_CPU = 4  # samples per step, which keep its cores busy: time for 1,000 samples is that of larger batches
 
 
-def efficiency_of(grid: Grid, folder: Path, progress: Progress) -> dict[str, dict[str, float]]:
+def efficiency_of(grid: Grid, folder: Path) -> dict[str, dict[str, float]]:
     """Measure unmeasured arms; return measurements of every arm by folder name, else nothing.
 
     Args:
         grid: grid with the arms.
         folder: folder of the grid; measurements there with the same settings are reused.
-        progress: called for every piece.
 
     Raises:
         ValueError: the arms' steps cannot be compared, or an arm is not over the lab's own backbone.
@@ -37,7 +36,7 @@ def efficiency_of(grid: Grid, folder: Path, progress: Progress) -> dict[str, dic
         return {}
     small = [replace(side, config=_small(side.config)) for side in sides]
     codec = codec_of(sides[0].config.codec)
-    made = measure(small, codec, rounds=ROUNDS, steps_alone=True, progress=progress)
+    made = measure(small, codec, rounds=ROUNDS, steps_alone=True)
     made = replace(made, arms=tuple(replace(arm, key=keys[arm.name]) for arm in made.arms))
     write_text(folder / FILE, json.dumps(plain(asdict(made)), indent=2) + "\n")
     measured = load_measured(folder)

@@ -200,7 +200,7 @@ def _measured(placed: Placed, alive: Sequence[bool], progress: GridProgress) -> 
         return {}
     try:
         with progress.busy("efficiency"):
-            return efficiency_of(grid, placed.folder, lambda done, total, note: None)
+            return efficiency_of(grid, placed.folder)
     except ValueError as error:
         progress.say(f"Efficiency was not measured: {error}")
         return {}

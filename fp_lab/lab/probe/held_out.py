@@ -14,6 +14,7 @@ from fp_lab.codecs.tiny import Codec
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.probe.damage import blur, dents, tint, white_noise, with_object
 from fp_lab.lab.probe.samples import Samples, make_samples, together
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.world_truth import world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
@@ -32,7 +33,6 @@ DEMO_KINDS = ("none", "codec", "blur 0.8", "blur 2", "fading", "vanished", "dent
 """Kinds of damage in videos of the demo. Not washed out: the truth-based family loses the object then. Not
 swapped: to the probe that is a whole object, to the truth a wrong one."""
 
-Report = Callable[[str], None]
 Damaged = Callable[[Tensor, WorldTruth], Tensor]
 
 
@@ -54,7 +54,7 @@ class HeldOutConfig:
 
 
 def measure_probe(
-    probe: Probe, config: HeldOutConfig, codec: Codec, report: Report | None = None
+    probe: Probe, config: HeldOutConfig, codec: Codec, reporter: Reporter | None = None
 ) -> dict[str, float]:
     """Measure the values of `fp_metrics.families.probe.held_out`, rounded to 4 digits.
 
@@ -62,12 +62,13 @@ def measure_probe(
         probe: probe in inference mode.
         config: held-out data.
         codec: codec of damaged renders and generated videos.
-        report: called with the name of the next measurement.
+        reporter: receiver of progress.
     """
-    tell = report or (lambda what: None)
-    tell("held-out renders")
+    reporter = reporter or Reporter()
+    reporter.begin("measure", 3)
+    reporter.advance(0, "held-out renders")
     figures = on_renders(probe, held_out_renders(config.renders, codec))
-    tell("damaged videos")
+    reporter.advance(1, "damaged videos")
     truths = world_truths(WorldConfig(frames=config.frames), _seeds(config.videos))
     captions = render(WorldConfig(frames=1), _seeds(config.videos)).captions
     pairs, kinds = [], []
@@ -82,7 +83,7 @@ def measure_probe(
     as_demo = [pair for pair, kind in zip(pairs, kinds, strict=True) if kind in DEMO_KINDS]
     figures |= _agreement("demo", as_demo)
     if config.generated:
-        tell("generated videos")
+        reporter.advance(2, "generated videos")
         figures |= _agreement("generated", _generated(probe, config.generated, codec))
     return {name: round(value, 4) for name, value in figures.items()}
 

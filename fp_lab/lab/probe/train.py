@@ -1,7 +1,7 @@
 """Training of the probe, a plain loop over renders with known damage."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +14,8 @@ from torch import Tensor
 from fp_lab.checks.finite import check_step
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.probe.samples import Samples, draw_samples
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_metrics.networks.probe import Probe, ProbeOutput
-
-Progress = Callable[[int, int, float], None]
-"""Function called with the steps done, their number and the loss."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,13 @@ class ProbeRunConfig:
 
 
 def fit(
-    config: ProbeRunConfig, progress: Progress | None = None
+    config: ProbeRunConfig, reporter: Reporter | None = None
 ) -> tuple[Probe, list[tuple[int, float, float]]]:
     """Train a probe.
 
     Args:
         config: settings of the training.
-        progress: called after every step.
+        reporter: receiver of every step.
 
     Returns:
         Probe in inference mode, and its curve: step, mean loss since the last entry, seconds.
@@ -66,7 +64,8 @@ def fit(
     Raises:
         NotFinite: loss or gradient of a step is not finite.
     """
-    started = perf_counter()
+    started, reporter = perf_counter(), reporter or Reporter()
+    reporter.begin("train", config.steps)
     with torch.random.fork_rng(devices=[]), _one_thread():
         codec = Codec.load(config.codec)
         torch.manual_seed(config.seed)
@@ -86,8 +85,7 @@ def fit(
             check_step(step, float(schedule.get_last_lr()[0]), loss=losses[-1], gradient_norm=float(norm))
             optimizer.step()
             schedule.step()
-            if progress:
-                progress(step, config.steps, losses[-1])
+            reporter.advance(step, f"loss {losses[-1]:.2f}")
             if step % 20 == 0 or step == config.steps:
                 curve.append((step, sum(losses) / len(losses), perf_counter() - started))
                 losses.clear()

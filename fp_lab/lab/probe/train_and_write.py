@@ -2,26 +2,25 @@
 
 import csv
 import io
-import json
-import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
 from fp_data.atomic import replacing
 from fp_lab.checks.finite import check_weights
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.files.atomic import read_json, write_text
-from fp_lab.lab.probe.held_out import HeldOutConfig, Report, measure_probe
-from fp_lab.lab.probe.train import ProbeRunConfig, Progress, fit
+from fp_lab.lab.probe.held_out import HeldOutConfig, measure_probe
+from fp_lab.lab.probe.train import ProbeRunConfig, fit
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.training.curve import CURVE_FILE
+from fp_lab.lab.training.model_record import write_record
 from fp_lab.model import FramePackModel
 from fp_lab.weights.files import file_sha256
 from fp_metrics.networks.probe import PROVENANCE_FILE, WEIGHTS_FILE, Probe
 
-CURVE_FILE = "curve.csv"
 COMMAND = "fp-lab probe train"
 
 
@@ -46,8 +45,7 @@ def train_probe(
     command: str,
     *,
     held_out: HeldOutConfig | None = None,
-    progress: Progress | None = None,
-    report: Report | None = None,
+    reporter: Reporter | None = None,
 ) -> Trained:
     """Train a probe, measure it and write it with its provenance and curve.
 
@@ -59,41 +57,34 @@ def train_probe(
         folder: output folder: new, empty, or of another probe.
         command: command line of the user, for the provenance.
         held_out: held-out data to measure on.
-        progress: called after every step.
-        report: called with the name of each measurement.
+        reporter: receiver of progress.
 
     Raises:
         ValueError: the folder holds other files.
     """
     check_folder(folder)
     measured_on = HeldOutConfig() if held_out is None else held_out
-    probe, curve = fit(config, progress)
+    probe, curve = fit(config, reporter)
     check_weights(probe.state_dict(), "trained probe")
     codec = Codec.load(config.codec)
-    figures = measure_probe(probe, measured_on, codec, report)
+    figures = measure_probe(probe, measured_on, codec, reporter)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS_FILE) as unfinished:
         save_file({name: value.contiguous() for name, value in probe.state_dict().items()}, unfinished)
     sha256 = file_sha256(folder / WEIGHTS_FILE)
-    record: dict[str, Any] = {
-        "command": command,
-        "config": asdict(config),
+    made: dict[str, Any] = {
         "codec_sha256": codec.sha256,
         "held_out": figures,
         "measured_on": asdict(measured_on)
         | ({"base_sha256": FramePackModel.load().sha256} if measured_on.generated else {}),
         "sha256": sha256,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "curve": CURVE_FILE,
     }
     rows = io.StringIO(newline="")
     csv.writer(rows, lineterminator="\n").writerows(
         [("step", "loss", "seconds"), *((step, f"{loss:.4f}", f"{s:.1f}") for step, loss, s in curve)]
     )
     write_text(folder / CURVE_FILE, rows.getvalue())
-    write_text(folder / PROVENANCE_FILE, json.dumps(record, indent=2) + "\n")
+    write_record(folder, command, config, made)
     return Trained(probe, sha256, figures)
 
 

@@ -73,20 +73,10 @@ def run(
             elif stage == "sample":
                 sample(place, config, materials, reporter)
             else:
-                _score(place, config, truth, reporter)
+                threads = config.training.threads
+                score_run(place.path, config, truth=truth, workers=threads, reporter=reporter)
             require_unchanged(inputs, config, stage)
             place.record_provenance(stage, provenance(config, stage, inputs))
         if stage == "train":
             place.checkpoint.unlink(missing_ok=True)
     return pending
-
-
-def _score(place: RunFolder, config: ExperimentConfig, truth: Path | None, reporter: Reporter) -> None:
-    reporter.begin("score", config.evaluation.videos)
-    score_run(
-        place.path,
-        config,
-        truth=truth,
-        workers=config.training.threads,
-        progress=lambda done, total: reporter.advance(done),
-    )

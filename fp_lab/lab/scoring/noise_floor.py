@@ -42,16 +42,9 @@ def prepare_truth(
             reporter.say(line)
         place.clear("truth")
         evaluation, codec = materials.evaluation(config), materials.codec(config)
-        reporter.begin("truth", config.evaluation.videos)
         with place.doing("truth", key):
-            score_truth(
-                folder,
-                evaluation.truth,
-                config,
-                codec,
-                workers=config.training.threads,
-                progress=lambda done, total: reporter.advance(done),
-            )
+            threads = config.training.threads
+            score_truth(folder, evaluation.truth, config, codec, workers=threads, reporter=reporter)
             require_unchanged(inputs, config, "truth")
 
 

@@ -1,7 +1,7 @@
 """Third stage of a run: scores of videos from own and true history, and of the ground truth."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fp_lab.lab.files.run_folder import TRUTH_FOLDER
 from fp_lab.lab.files.video_batch import GIVEN, Videos
 from fp_lab.lab.planning.flops import strides_of
 from fp_lab.lab.runtime.process_pool import Advance, pooled
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.files import NOISE_FLOOR, ScoresFolder, plain, video_table
 from fp_lab.lab.scoring.forgetting import returns_of, truly_shown, write_forgetting
 from fp_lab.lab.scoring.given_frames import with_given
@@ -31,7 +32,6 @@ from fp_metrics import About, SceneTruth, WorldTruth, protocol
 WORLD_ONLY = ("world", "probe")
 """Families for videos of the synthetic world alone, by its truth or by a probe trained on it."""
 
-Progress = Callable[[int, int], None]
 Pixels = NDArray[np.uint8]
 
 
@@ -56,7 +56,7 @@ def score_run(
     *,
     truth: Path | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Score the sampled videos of one arm and seed, and write ``scores/`` into its folder.
 
@@ -66,7 +66,7 @@ def score_run(
         truth: folder written by `score_truth`, by default ``truth`` in the grid's folder; without it, the
             noise floor is left out, and for clips PSNR and SSIM too.
         workers: number of processes; None: one per available core. The results do not depend on it.
-        progress: called with the number of videos done and the total.
+        reporter: receiver of the number of videos done.
 
     Returns:
         The summary, as in ``scores/summary.json``.
@@ -74,6 +74,7 @@ def score_run(
     Raises:
         ValueError: samples are missing or do not fit together.
     """
+    reporter = reporter or Reporter()
     own = Videos.load(folder / "samples" / "own.safetensors")
     true = Videos.load(folder / "samples" / "true.safetensors")
     if own.frames.shape != true.frames.shape or own.seeds != true.seeds or own.order != true.order:
@@ -96,9 +97,10 @@ def score_run(
         )
         for index in range(len(own.seeds))
     ]
+    reporter.begin("score", len(tasks))
     floor = _noise_floor(truth)
     origin = {"truth": os.path.relpath(truth, folder)} if floor is not None else {}
-    return _score(ScoresFolder(folder / "scores"), tasks, own, config, floor, origin, workers, progress)
+    return _score(ScoresFolder(folder / "scores"), tasks, own, config, floor, origin, workers, reporter)
 
 
 def score_truth(
@@ -108,7 +110,7 @@ def score_truth(
     codec: LatentCodec,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Score the ground truth of the evaluation set, once per grid: the scores of no drift at all.
 
@@ -120,14 +122,16 @@ def score_truth(
         config: settings as in `score_run`.
         codec: codec of the round trip: no arm can be better than that.
         workers: number of processes as in `score_run`.
-        progress: callback as in `score_run`.
+        reporter: receiver as in `score_run`.
     """
+    reporter = reporter or Reporter()
+    reporter.begin("truth", len(videos.seeds))
     raw = replace(videos, order=(GIVEN,) * videos.length)
     decoded = replace(raw, frames=round_trip(codec, raw.frames))
     raw.save(folder / "samples" / "raw.safetensors")
     decoded.save(folder / "samples" / f"{NOISE_FLOOR}.safetensors")
     tasks = _truth_tasks(raw, decoded, config)
-    return _score(ScoresFolder(folder / "scores"), tasks, raw, config, None, {}, workers, progress)
+    return _score(ScoresFolder(folder / "scores"), tasks, raw, config, None, {}, workers, reporter)
 
 
 def measure_truth(videos: Videos, config: ExperimentConfig) -> VideoRows:
@@ -175,15 +179,14 @@ def _score(
     floor: pd.DataFrame | None,
     origin: Mapping[str, str],
     workers: int | None,
-    progress: Progress | None,
+    reporter: Reporter,
 ) -> dict[str, Any]:
     frame_rows: list[dict[str, Any]] = []
     video_rows: list[dict[str, Any]] = []
     measured: dict[int, VideoRows] = {}
     for index, rows in pooled(_measure, tasks, workers=workers, preload=(__name__,)):
         measured[index] = rows
-        if progress:
-            progress(len(measured), len(tasks))
+        reporter.advance(len(measured))
     for index in range(len(tasks)):
         frame_rows += measured[index].frames
         video_rows += measured[index].videos

@@ -1,4 +1,4 @@
-"""Record beside a trained base or codec: the command, its settings, the model that it started from."""
+"""Record beside a trained base, codec or probe: the command, its settings, the model that it started from."""
 
 import json
 import platform
@@ -20,10 +20,11 @@ def write_record(folder: Path, command: str, config: Any, made: Mapping[str, Any
     Args:
         folder: folder of the model.
         command: command line of the user.
-        config: dataclass with the settings of the training, and the folder that it started from as `start`.
+        config: dataclass with the settings of the training; `start` in it names what it began with.
         made: sha256 of the weights, and of what they were trained with.
     """
-    start = {} if config.start is None else {"start": provenance_of(Path(config.start))}
+    begun = getattr(config, "start", None)
+    start = {} if begun is None else {"start": provenance_of(Path(begun))}
     machine = {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()}
     record = {"command": command, "config": asdict(config), **start, **made, **machine, "curve": CURVE_FILE}
     write_text(folder / PROVENANCE_FILE, json.dumps(record, indent=2) + "\n")

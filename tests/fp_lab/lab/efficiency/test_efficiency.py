@@ -23,6 +23,7 @@ from fp_lab.lab.grids.efficiency_arms import sides_of, sides_of_grid
 from fp_lab.lab.grids.grid import Arm, Grid
 from fp_lab.lab.grids.measure_efficiency import efficiency_of
 from fp_lab.lab.planning.flops import forward_flops
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, parse
 from fp_lab.recipe.orders import plan
@@ -42,16 +43,24 @@ def workload(folder: Path, codec: Codec, *overrides: str) -> Workload:
 @pytest.fixture(scope="module")
 def measured(folder: Path, codec: Codec) -> Efficiency:
     config = tiny_config(folder)
-    notes: list[str] = []
+    notes: list[int] = []
+
+    class Listening(Reporter):
+        def begin(self, stage: str, total: int) -> None:
+            notes.append(total)
+
+        def advance(self, done: int, note: str = "") -> None:
+            notes.append(done)
+
     sides = (Side(PACKED, config), full_history(config), full_sequence(config))
     made = measure(
         sides,
         codec,
         rounds=2,
         memory_gb=0.01,
-        progress=lambda done, total, note: notes.append(f"{done}/{total}"),
+        reporter=Listening(),
     )
-    assert notes == [f"{done}/9" for done in range(10)]
+    assert notes == [9, *range(10)]
     return made
 
 
@@ -206,12 +215,12 @@ def test_a_grid_is_measured_once_for_its_settings(folder: Path, monkeypatch: pyt
         return measure(*arguments, **options)
 
     monkeypatch.setattr("fp_lab.lab.grids.measure_efficiency.measure", measured_once)
-    found = [efficiency_of(grid, folder / "grid", lambda done, total, note: None) for _ in range(2)]
+    found = [efficiency_of(grid, folder / "grid") for _ in range(2)]
     assert asked == [2]
     assert found[0].keys() == {PACKED}
     assert found[1] == {}, "it was measured before"
     other = replace(arms[0], config=tiny_config(folder, ["training.batch=1"]))
-    efficiency_of(replace(grid, arms=(other,)), folder / "grid", lambda done, total, note: None)
+    efficiency_of(replace(grid, arms=(other,)), folder / "grid")
     assert asked == [2, 2]
 
 

@@ -20,8 +20,9 @@ from fp_lab.lab.probe.held_out import held_out_renders, on_renders
 from fp_lab.lab.probe.renders import KINDS, known_clarity
 from fp_lab.lab.probe.samples import Samples, draw_samples, make_samples
 from fp_lab.lab.probe.train import likeness, losses_of
-from fp_lab.lab.probe.train_and_write import CURVE_FILE
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.world_truth import world_truths
+from fp_lab.lab.training.curve import CURVE_FILE
 from fp_metrics import FAMILIES, About
 from fp_metrics.families.probe import held_out
 from fp_metrics.networks.probe import (
@@ -191,12 +192,18 @@ def test_batches_depend_on_seed_and_index_alone() -> None:
 
 def test_a_few_steps_lower_the_losses() -> None:
     codec = Codec.load()
-    heard: list[tuple[int, int]] = []
+    heard: list[int] = []
+
+    class Listening(Reporter):
+        def begin(self, stage: str, total: int) -> None:
+            heard.append(total)
+
+        def advance(self, done: int, note: str = "") -> None:
+            heard.append(done)
+
     before, _ = fit(replace(QUICK, steps=1))
-    after, curve = fit(
-        replace(QUICK, steps=12, batch=32), lambda step, steps, loss: heard.append((step, steps))
-    )
-    assert heard == [(step, 12) for step in range(1, 13)]
+    after, curve = fit(replace(QUICK, steps=12, batch=32), Listening())
+    assert heard == [12, *range(1, 13)]
     assert [entry[0] for entry in curve] == [12]
     held = make_samples(list(range(7800, 7832)), Generator().manual_seed(0), codec)
     losses = [losses_of(probe.train()(held.frames), held) for probe in (before, after)]

@@ -14,6 +14,7 @@ from fixtures import tiny_config
 from fp_data.worlds import WorldConfig, render
 from fp_lab.lab.files.video_batch import GIVEN, Videos
 from fp_lab.lab.materials.videos import evaluation_videos
+from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.files import headline
 from fp_lab.lab.scoring.forgetting import truly_shown
 from fp_lab.lab.scoring.score_run import score_run
@@ -103,9 +104,12 @@ def test_processes_do_not_change_figures(tmp_path: Path) -> None:
     fake_runs.fake_run(tmp_path / "x" / "seed0", config, fake_runs.vanishing)
     alone = score_run(tmp_path / "x" / "seed0", config, workers=1)
     calls: list[int] = []
-    together = score_run(
-        tmp_path / "x" / "seed0", config, workers=2, progress=lambda done, total: calls.append(done)
-    )
+
+    class Listening(Reporter):
+        def advance(self, done: int, note: str = "") -> None:
+            calls.append(done)
+
+    together = score_run(tmp_path / "x" / "seed0", config, workers=2, reporter=Listening())
     assert json.dumps(alone) == json.dumps(together)
     assert calls == [1, 2]
 
