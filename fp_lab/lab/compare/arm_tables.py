@@ -74,15 +74,19 @@ class Compared:
 
     def intervals(self, estimator: str, figure: Figure) -> dict[str, Cell]:
         """Make a cell with its interval per arm, and for the ground truth."""
-        cells = {}
-        for panels in (self.panels, self.floor):
-            if panels is None or estimator not in panels:
-                continue
-            reasons = panels.reasons(estimator, figure)
-            for arm, found in panels.panel(estimator, figure).intervals.items():
-                why = reasons.get(arm, "") if math.isnan(found.mean) else ""
-                cells[arm] = Cell(found.mean, found.low, found.high, reason=why)
-        return cells
+        known = [panels for panels in (self.panels, self.floor) if panels is not None and estimator in panels]
+        return {arm: cell for panels in known for arm, cell in mean_cells(panels, estimator, figure).items()}
+
+
+def mean_cells(panels: Panels, estimator: str, figure: Figure) -> dict[str, Cell]:
+    """Make a cell with the mean of a statistic and its interval per arm."""
+    reasons = panels.reasons(estimator, figure)
+    return {
+        arm: Cell(
+            mean.mean, mean.low, mean.high, reason=reasons.get(arm, "") if math.isnan(mean.mean) else ""
+        )
+        for arm, mean in panels.panel(estimator, figure).intervals.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from fp_lab.lab.compare.paired_values import Figure, Panels
 from fp_lab.lab.evaluate.pairs import Pairs, pair_videos
 from fp_lab.lab.evaluate.results import Results, refuse_other_protocol
 from fp_lab.lab.evaluate.score_file import Measuring
+from fp_lab.lab.evaluate.tables import FIGURES
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_lab.lab.tables.glossary import ARROWS, score_title
 from fp_metrics import protocol
@@ -39,7 +40,7 @@ def compare_folders(ours: Results, theirs: Results) -> Table:
     made = {
         (name, figure): contrast
         for name in described
-        for figure in _FIGURES
+        for figure in FIGURES
         for contrast in contrasts(panels.panel(name, figure), [(_OURS, _THEIRS)], figure)
     }
     tested = [
@@ -52,7 +53,7 @@ def compare_folders(ours: Results, theirs: Results) -> Table:
     made |= dict(zip(tested, adjust([made[key] for key in tested]), strict=True))
     lines = []
     for name, told in described.items():
-        cells = [cell for figure in _FIGURES for cell in _cells(made[name, figure], figure, len(tested))]
+        cells = [cell for figure in FIGURES for cell in _cells(made[name, figure], figure, len(tested))]
         arrow = ARROWS[told["higher_is_better"]]
         lines.append(Line(name, "", score_title(told["score"]) + arrow, tuple(cells)))
     title = f"Difference to the other results, {len(pairs.names)} pairs"
@@ -67,7 +68,6 @@ def _on_frozen(ours: Results, theirs: Results) -> Iterator[str]:
 
 
 _OURS, _THEIRS = "these", "the others"
-_FIGURES: tuple[Figure, ...] = ("value", "drift_size", "drift")
 _COLUMNS = (
     Column("value", "score"),
     Column("value_p", "p (Holm)"),

@@ -1,15 +1,19 @@
 """Tables of folders of videos: scores and drift, file by file, and the means of each group."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from fp_lab.lab.compare.arm_tables import mean_cells
+from fp_lab.lab.compare.paired_values import Figure, Panels
 from fp_lab.lab.evaluate.results import HISTORY, Results
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_lab.lab.tables.glossary import ARROWS, score_title
 from fp_metrics import Estimator
 from fp_metrics.statistics import LEAST_CLUSTERS
+
+FIGURES: tuple[Figure, ...] = ("value", "drift_size", "drift")
+"""Statistics of folders of videos."""
 
 
 def folder_tables(kinds: Mapping[str, type[Estimator]], results: Results) -> tuple[Table, Table]:
@@ -20,14 +24,10 @@ def folder_tables(kinds: Mapping[str, type[Estimator]], results: Results) -> tup
         group = str(rows["group"].iloc[0])
         scores.append(Line(str(name), "", group, _cells(rows, kinds, "value", "reason")))
         drift.append(Line(str(name), "", group, _cells(rows, kinds, "drift", "drift_reason")))
-    for group, summary in results.groups.items():
-        of = f" of {group}" if len(results.groups) > 1 else ""
-        found = {name: summary["estimators"][name][HISTORY] for name in kinds}
-        no_value, no_drift = (_reasons(results, group, key) for key in ("reason", "drift_reason"))
-        value = tuple(_mean(f["value"], no_value[name]) for name, f in found.items())
-        size = tuple(_mean(f["drift"]["mean_absolute"], no_drift[name]) for name, f in found.items())
-        signed = tuple(_mean(f["drift"]["signed"], no_drift[name]) for name, f in found.items())
-        flag = results.frozen(group)
+    means = _means(results, kinds)
+    for group in results.groups:
+        of, flag = f" of {group}" if len(results.groups) > 1 else "", results.frozen(group)
+        value, size, signed = zip(*(means[name, group] for name in kinds), strict=True)
         scores.append(Line(f"mean{of}", "", group, value, "floor", flag))
         drift.append(Line(f"mean |d|{of}", "", group, size, "floor", flag))
         drift.append(Line(f"mean d{of}", "", group, signed, "floor", flag))
@@ -48,24 +48,11 @@ def interval_note(results: Results) -> str:
 def summary_table(group: str, kinds: Mapping[str, type[Estimator]], results: Results) -> Table:
     """Build a table with one row per estimator: its mean over a group's videos, and its drift."""
     lines = []
-    no_value, no_drift = (_reasons(results, group, key) for key in ("reason", "drift_reason"))
+    means = _means(results, kinds)
     for name, kind in kinds.items():
-        found = results.groups[group]["estimators"][name][HISTORY]
-        drift = found["drift"]
-        cells = (
-            _mean(found["value"], no_value[name]),
-            _mean(drift["mean_absolute"], no_drift[name]),
-            _mean(drift["signed"], no_drift[name]),
-            Cell(math.nan if found["coverage"] is None else float(found["coverage"])),
-        )
-        lines.append(
-            Line(
-                name.partition("/")[2],
-                "",
-                score_title(kind.score) + ARROWS[kind.higher_is_better],
-                cells,
-            )
-        )
+        coverage = results.groups[group]["estimators"][name][HISTORY]["coverage"]
+        title = score_title(kind.score) + ARROWS[kind.higher_is_better]
+        lines.append(Line(name.partition("/")[2], "", title, (*means[name, group], Cell(coverage))))
     shown = (
         Column("mean", "mean"),
         Column("drift", "drift mean |d|", better="lower"),
@@ -105,13 +92,12 @@ def _cells(
     return tuple(cells)
 
 
-def _reasons(results: Results, group: str, key: str) -> dict[str, str]:
-    """Return estimator -> reason why it is undefined in a group's files."""
-    rows = results.videos[results.videos["group"] == group]
-    return {str(name): "; or ".join(own.dropna().unique()) for name, own in rows.groupby("estimator")[key]}
-
-
-def _mean(figures: Mapping[str, float | None], reason: str) -> Cell:
-    bounds = (figures[key] for key in ("mean", "low", "high"))
-    mean, low, high = (math.nan if bound is None else bound for bound in bounds)
-    return Cell(mean, low, high, reason=reason if math.isnan(mean) else "")
+def _means(results: Results, names: Iterable[str]) -> dict[tuple[str, str], tuple[Cell, Cell, Cell]]:
+    """Means of score, drift size and drift by estimator and group: groups are averaged as arms are."""
+    made = {}
+    for group, rows in results.videos.groupby("group", sort=False):
+        panels = Panels(rows.assign(arm=group, training_seed=0).reset_index(drop=True))
+        for name in names:
+            value, size, signed = (mean_cells(panels, name, figure)[str(group)] for figure in FIGURES)
+            made[name, str(group)] = value, size, signed
+    return made
