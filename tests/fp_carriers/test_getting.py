@@ -1,6 +1,7 @@
 """Files out of made-up packages, through a pip that has no network."""
 
 import dataclasses
+import re
 import stat
 import zipfile
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_a_file_with_another_content_is_refused(
 
 @pytest.mark.parametrize("name", ["../v.mp4", "/tmp/v.mp4", "a/b.mp4", "..", ""])
 def test_a_name_that_leaves_the_folder_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="expected a plain one"):
+    with pytest.raises(ValueError, match=re.escape(f"name {name!r}")):
         file_in(Carrier("fake-files", "1.0", "0" * 64, 1), name=name)
 
 

@@ -122,9 +122,9 @@ def test_a_bucket_that_fills_no_batch_is_warned_of(shards: Shards) -> None:
 
 
 def test_what_cannot_be_is_refused(shards: Shards) -> None:
-    with pytest.raises(ValueError, match="multiple of the 3 ranks that share it, got 4"):
+    with pytest.raises(ValueError, match=r"\b3 ranks.*got 4$"):
         BucketedBatches(shards, 4, 0, ranks=3)
-    with pytest.raises(ValueError, match="got rank 2 of 2, expected one from 0 to 1"):
+    with pytest.raises(ValueError, match=r"rank 2 of 2, expected.* 0 to 1"):
         BucketedBatches(shards, 4, 0, rank=2, ranks=2)
-    with pytest.raises(ValueError, match="holds a batch of 10; the largest has 9 samples"):
+    with pytest.raises(ValueError, match=r"batch of 10;.* 9 samples"):
         BucketedBatches(shards, 10, 0)

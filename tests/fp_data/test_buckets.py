@@ -132,11 +132,11 @@ def test_frames_are_read_at_the_size_of_the_bucket_around_their_centre(tmp_path:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="got area=900, unit=32"):
         BucketsConfig(area=900)
-    with pytest.raises(ValueError, match=r"got aspect=0.5, expected 1 or more"):
+    with pytest.raises(ValueError, match=r"got aspect=0\.5, expected 1\b"):
         BucketsConfig(aspect=0.5)
-    with pytest.raises(ValueError, match="allow a larger aspect"):
+    with pytest.raises(ValueError, match=r"\b2048 pixels.* 32 .* 1\.5\b"):
         buckets(BucketsConfig(area=32 * 64, aspect=1.5))
-    with pytest.raises(ValueError, match="got 0 buckets for a picture of 4x4"):
+    with pytest.raises(ValueError, match=r"got 0 buckets.*\b4x4\b"):
         nearest((), 4, 4)
-    with pytest.raises(ValueError, match="for a picture of 0x4 pixels"):
+    with pytest.raises(ValueError, match=r"got 1 buckets.*\b0x4\b"):
         nearest((Bucket(32, 32),), 0, 4)

@@ -91,14 +91,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
     target = tmp_path / "v.mp4"
     write_mp4(target, moving_square(3), fps=10)
     before = target.read_bytes()
-    with pytest.raises(ValueError, match=r"got a frame uint8 \(32, 32, 3\), expected uint8 \(64, 96, 3\)"):
+    with pytest.raises(ValueError, match=r"got .*uint8 \(32, 32, 3\), expected uint8 \(64, 96, 3\)"):
         write_mp4(target, [*moving_square(3), np.zeros((32, 32, 3), np.uint8)], fps=10)
     assert target.read_bytes() == before
     assert list(tmp_path.iterdir()) == [target]
 
 
 def test_no_frames_are_no_video(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no frames to write"):
+    with pytest.raises(ValueError, match=r"v\.mp4: got no frames"):
         write_mp4(tmp_path / "v.mp4", [], fps=10)
 
 
@@ -112,7 +112,7 @@ def test_a_window_is_the_same_as_that_part_of_the_whole(
 
 
 def test_a_window_past_the_end_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="ends after 80 frames, asked for frames up to 90"):
+    with pytest.raises(ValueError, match=r"a\.mp4: .*\b80 frames.*\b90\b"):
         list(read_video(folder / "a.mp4", 75, 90))
 
 
@@ -176,7 +176,7 @@ def test_a_folder_with_no_usable_video_says_what_was_found(tmp_path: Path) -> No
     (tmp_path / "broken.avi").write_bytes(b"RIFF")
     with pytest.raises(ValueError, match=r"(?s)2 files, 1 of them.*broken\.avi: "):
         scan(ClipsConfig(str(tmp_path)))
-    with pytest.raises(ValueError, match="there is none there"):
+    with pytest.raises(ValueError, match=r"got folder='.*nowhere'"):
         scan(ClipsConfig(str(tmp_path / "nowhere")))
 
 
@@ -236,16 +236,16 @@ def test_captions_lie_beside_the_video(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_bytes(b"\xef\xbb\xbfa dog\r\n runs\r\n")
     assert caption(tmp_path / "v.mp4") == "a dog runs", "a byte order mark is no part of it"
     (tmp_path / "v.txt").write_bytes("\xff\xfe".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"v\.txt: the caption is not UTF-8"):
+    with pytest.raises(ValueError, match=r"v\.txt: .*UTF-8.* 0x"):
         caption(tmp_path / "v.mp4")
 
 
 def test_a_caption_that_is_no_file_is_said_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.txt")
-    with pytest.raises(ValueError, match=r"a\.txt: the caption is a pipe, expected a file"):
+    with pytest.raises(ValueError, match=r"a\.txt: .*\bpipe, expected"):
         caption(tmp_path / "a.mp4")
     (tmp_path / "b.txt").symlink_to("nowhere")
-    with pytest.raises(ValueError, match=r"b\.txt: the caption cannot be read: No such file"):
+    with pytest.raises(ValueError, match=r"b\.txt: .*: No such file"):
         caption(tmp_path / "b.mp4")
 
 
@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytes
 def test_a_caption_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     os.truncate(tmp_path / "a.txt", 1 << 30)
-    with pytest.raises(ValueError, match=r"a\.txt: the caption has 1073741824 bytes, expected 1048576"):
+    with pytest.raises(ValueError, match=r"a\.txt: .* 1073741824 bytes, expected 1048576"):
         caption(tmp_path / "a.mp4")
 
 

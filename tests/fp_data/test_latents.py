@@ -73,9 +73,9 @@ def test_ranks_share_the_batch_that_one_process_would_have(ranks: int) -> None:
     assert [len(part["seeds"]) for part in parts] == [8 // ranks] * ranks
     assert [seed for part in parts for seed in part["seeds"]] == whole["seeds"]
     assert torch.equal(torch.cat([part["latents"] for part in parts]), whole["latents"])
-    with pytest.raises(ValueError, match="multiple of the 3 ranks that share it, got 8"):
+    with pytest.raises(ValueError, match=r"\b3 ranks.*got 8$"):
         LatentBatches(videos(), 8, seed=1, ranks=3)
-    with pytest.raises(ValueError, match="got rank 2 of 2, expected one from 0 to 1"):
+    with pytest.raises(ValueError, match=r"rank 2 of 2, expected.* 0 to 1"):
         LatentBatches(videos(), 8, seed=1, rank=2, ranks=2)
 
 

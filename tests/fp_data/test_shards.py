@@ -222,7 +222,7 @@ def test_corrupt_missing_and_cut_off_shards_are_named_and_made_again(copy: Path,
     assert f"has {cut_off.stat().st_size} bytes, expected {cut_off.stat().st_size + 7}; run" in short
     with pytest.raises(
         ValueError,
-        match=r"cannot be used:\n  shard-00001.*missing.*\n  shard-00003.*missing.*\n  shard-00005.*has ",
+        match=r"\n  shard-00001.*missing.*\n  shard-00003.*missing.*\n  shard-00005.*has ",
     ):
         Shards(copy)
     assert (copy / f"{corrupt.name}.damaged").read_bytes() == content
@@ -265,9 +265,9 @@ def test_latents_are_read_alone_a_few_at_a_time(whole: Path, at_once: int) -> No
 def test_a_shard_that_is_damaged_later_is_named_where_it_is_read(copy: Path) -> None:
     shards, path = Shards(copy), copy / "shard-00002.safetensors"
     path.write_bytes(b"\xff" * path.stat().st_size)
-    with pytest.raises(ValueError, match=r"shard-00002.*is damaged.*check the cache"):
+    with pytest.raises(ValueError, match=r"shard-00002.*damaged.*\bcheck\b"):
         shards.read([Place(2, 0)])
-    with pytest.raises(ValueError, match=r"shard-00002.*is damaged.*check the cache"):
+    with pytest.raises(ValueError, match=r"shard-00002.*damaged.*\bcheck\b"):
         list(shards.latents(2))
 
 
@@ -283,7 +283,7 @@ def test_an_incomplete_cache_says_how_to_go_on(tmp_path: Path) -> None:
         "manifest.json: only 4 samples are encoded yet; run the command that made the cache again: it "
         "encodes only what is missing"
     ]
-    with pytest.raises(ValueError, match="only 4 samples are encoded yet"):
+    with pytest.raises(ValueError, match=r"\bonly 4 samples\b"):
         Shards(tmp_path)
 
 
@@ -309,9 +309,9 @@ def test_another_origin_or_form_is_refused_and_says_what_differs(copy: Path) -> 
         ValueError, match=r"another folder.*\n  encoder_sha256: 'encoder' there, 'other' here$"
     ):
         write_shards(copy, other, range(CLIPS), encode, dtype="float32", per_shard=2)
-    with pytest.raises(ValueError, match="dtype: 'float32' there, 'float16' here\n  per_shard: 2 there, 3"):
+    with pytest.raises(ValueError, match=r"dtype: 'float32' .*'float16' .*\n  per_shard: 2 .*3"):
         write_shards(copy, ORIGIN, range(CLIPS), encode, dtype="float16", per_shard=3)
-    with pytest.raises(ValueError, match="holds 11 samples, but there are 9 clips"):
+    with pytest.raises(ValueError, match=r"\b11 samples.* 9 clips"):
         write_shards(copy, ORIGIN, range(9), encode, dtype="float32", per_shard=2)
 
 
@@ -322,7 +322,7 @@ def test_a_tuple_in_the_origin_is_no_other_origin(tmp_path: Path) -> None:
 
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:
-    with FileLock(tmp_path / ".lock"), pytest.raises(ValueError, match="another process is writing"):
+    with FileLock(tmp_path / ".lock"), pytest.raises(ValueError, match=f"process .*{tmp_path.name}"):
         write(tmp_path)
     write(tmp_path)
 
@@ -330,17 +330,23 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"latents": torch.zeros(3, 4, 4)}, r"got latents \(3, 4, 4\), expected c t h w"),
-        ({"latents": torch.full((3, 5, 4, 8), 7e4)}, "not finite as torch.float16"),
-        ({"latents": torch.full((3, 5, 4, 8), torch.nan)}, "look at the video and the encoder"),
-        ({"latents": torch.zeros(2, 5, 4, 8)}, "the same channels"),
+        ({"latents": torch.zeros(3, 4, 4)}, r"got latents \(3, 4, 4\), expected"),
+        ({"latents": torch.full((3, 5, 4, 8), 7e4)}, r"finite.*torch\.float16"),
+        ({"latents": torch.full((3, 5, 4, 8), torch.nan)}, r"finite.* bfloat16"),
+        ({"latents": torch.zeros(2, 5, 4, 8)}, r"'latents': .*\(2,\).*expected .*'latents': .*\(3,\)"),
         ({"conditions": {"text": torch.zeros(1, 6)}}, r"got conditions \['text'\], .* \['image', 'text'\]"),
-        ({"conditions": {"text": torch.tensor(1.0), "image": torch.ones(2, 4)}}, r"\['text'\] without axes"),
+        (
+            {"conditions": {"text": torch.tensor(1.0), "image": torch.ones(2, 4)}},
+            r"conditions \['text'\] .*axes",
+        ),
         (
             {"conditions": {"text": torch.zeros(1, 7).half(), "image": torch.ones(2, 4)}},
-            "their first axis only",
+            r"'text': \(torch\.float16, \(7,\)\).*expected .*'text': \(torch\.float16, \(6,\)\)",
         ),
-        ({"conditions": {"text": torch.zeros(1, 6), "image": torch.ones(2, 4)}}, "their first axis only"),
+        (
+            {"conditions": {"text": torch.zeros(1, 6), "image": torch.ones(2, 4)}},
+            r"'text': \(torch\.float32, \(6,\)\).*expected .*'text': \(torch\.float16, \(6,\)\)",
+        ),
     ],
 )
 def test_samples_that_cannot_be_stored_are_refused_by_name(tmp_path: Path, change, message: str) -> None:
@@ -352,19 +358,19 @@ def test_samples_that_cannot_be_stored_are_refused_by_name(tmp_path: Path, chang
 
 
 def test_what_is_no_cache_is_refused(tmp_path: Path, copy: Path) -> None:
-    with pytest.raises(ValueError, match="no latent cache in"):
+    with pytest.raises(ValueError, match=r"nothing: .*manifest\.json"):
         Shards(tmp_path / "nothing")
-    with pytest.raises(ValueError, match="got no clips to encode"):
+    with pytest.raises(ValueError, match="new: got no clips"):
         write_shards(tmp_path / "new", ORIGIN, [], encode)
     with pytest.raises(ValueError, match="got per_shard=0"):
         write_shards(tmp_path / "new", ORIGIN, range(3), encode, per_shard=0)
     manifest = copy / "manifest.json"
     text = manifest.read_text()
     manifest.write_text(text.replace('"format": 1', '"format": 99'))
-    with pytest.raises(ValueError, match="has format 99, expected 1; encode the data anew"):
+    with pytest.raises(ValueError, match=r"manifest\.json: .*format 99, expected 1\b"):
         Shards(copy)
     manifest.write_text(text[:-20])
-    with pytest.raises(ValueError, match=r"is damaged.*run the command"):
+    with pytest.raises(ValueError, match=r"manifest\.json: .*damaged"):
         check(copy)
 
 

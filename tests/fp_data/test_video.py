@@ -1,5 +1,6 @@
 """Video files as cameras, phones and editors write them: what a player shows is what is read."""
 
+import errno
 import os
 import struct
 from fractions import Fraction
@@ -215,8 +216,17 @@ def test_a_name_of_255_bytes_is_written(tmp_path: Path) -> None:
     assert probe(path).frames == 2
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "loop", "sparse", "dangling"])
-def test_what_no_decoder_should_wait_for_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("pipe", "pipe"),
+        ("device", "device"),
+        ("loop", os.strerror(errno.ELOOP)),
+        ("sparse", f" {1 << 40} bytes"),
+        ("dangling", os.strerror(errno.ENOENT)),
+    ],
+)
+def test_what_no_decoder_should_wait_for_is_refused_at_once(tmp_path: Path, kind: str, fault: str) -> None:
     path = tmp_path / "v.mp4"
     if kind == "pipe":
         os.mkfifo(path)
@@ -226,7 +236,5 @@ def test_what_no_decoder_should_wait_for_is_refused_at_once(tmp_path: Path, kind
     else:
         path.symlink_to({"device": "/dev/zero", "loop": path, "dangling": tmp_path / "nowhere"}[kind])
     for look in (glance, probe, lambda path: list(read_video(path))):
-        with pytest.raises(
-            ValueError, match=r"v\.mp4: (is a pipe|is a device|cannot be read|is nearly empty)"
-        ):
+        with pytest.raises(ValueError, match=rf"v\.mp4: .*{fault}"):
             look(path)

@@ -127,7 +127,7 @@ def test_a_damaged_record_of_a_walk_is_named_with_what_to_do(tmp_path: Path, gam
         (tmp_path / f"walk-000003.{ending}").touch()
     for text in ("", "[" * 100_000, "3"):
         (tmp_path / "walk-000003.json").write_text(text)
-        with pytest.raises(ValueError, match=r"walk-000003\.json: is damaged: .* anew where it is gone"):
+        with pytest.raises(ValueError, match=r"walk-000003\.json: .*damaged.* anew\b"):
             next(make_walks(tmp_path, [3]))
 
 
@@ -137,7 +137,7 @@ def test_other_sizes_are_cut_from_the_next_larger_screen(tmp_path: Path, game: G
     one, other = next(read_video(small.path)), next(read_video(large.path, size=(64, 85)))
     assert one.shape == (64, 64, 3)
     assert psnr(one, other[:, 10:74]) > 25
-    with pytest.raises(ValueError, match="at most 1080x1920"):
+    with pytest.raises(ValueError, match=r"1088.*1920.* 1080x1920"):
         list(make_walks(tmp_path, [1], MakeConfig(2, Bucket(1088, 1920))))
 
 

@@ -138,11 +138,11 @@ def test_the_template_is_the_sprite_in_the_middle() -> None:
 
 
 def test_impossible_worlds_are_refused() -> None:
-    with pytest.raises(ValueError, match="multiple of 8 and at least 16, got 20"):
+    with pytest.raises(ValueError, match=r"multiple of 8 .*\b16, got 20"):
         WorldConfig(size=20)
-    with pytest.raises(ValueError, match="frames: got 0, expected a whole number from 1 to 1000000000"):
+    with pytest.raises(ValueError, match=r"frames: got 0, expected .* 1 to 1000000000"):
         WorldConfig(frames=0)
-    with pytest.raises(ValueError, match=r"got 1.5, expected a share in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"motion_told: got 1\.5, expected .*\[0, 1\]"):
         WorldConfig(motion_told=1.5)
 
 

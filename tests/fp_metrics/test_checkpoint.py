@@ -37,7 +37,7 @@ def test_a_state_is_filled_in_and_ready_for_inference(tmp_path: Path) -> None:
 def test_a_file_that_runs_code_is_refused_before_it_runs(tmp_path: Path) -> None:
     target = tmp_path / "ran"
     path = saved(tmp_path / "w.pth", {"weight": torch.zeros(1), "x": Malicious(target)})
-    with pytest.raises(ValueError, match=r"w\.pth is no file of tensors alone, nothing of it was loaded"):
+    with pytest.raises(ValueError, match=r"w\.pth .*\btensors alone\b"):
         read_state(path)
     assert not target.exists()
     pickle.loads(pickle.dumps(Malicious(target)))  # it would have
@@ -46,23 +46,23 @@ def test_a_file_that_runs_code_is_refused_before_it_runs(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("state", [[torch.zeros(1)], {"weight": 3}, torch.zeros(2)])
 def test_anything_but_tensors_by_name_is_refused(tmp_path: Path, state: object) -> None:
-    with pytest.raises(ValueError, match=r"expected tensors by name"):
+    with pytest.raises(ValueError, match=rf"w\.pth .*\b{type(state).__name__}, expected tensors\b"):
         read_state(saved(tmp_path / "w.pth", state))
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.write_text("<html>not found</html>")
-    with pytest.raises(ValueError, match="no file of tensors alone"):
+    with pytest.raises(ValueError, match=r"w\.pth .*\btensors alone\b"):
         read_state(path)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"bias": None}, "w.pth does not fit Linear; missing: bias"),
-        ({"more": torch.zeros(1)}, "unknown: more"),
-        ({"weight": torch.zeros(3, 2)}, r"of another shape: weight \(3, 2\) instead of \(2, 3\)"),
+        ({"bias": None}, r"w\.pth .*\bLinear; missing: bias"),
+        ({"more": torch.zeros(1)}, "Linear; unknown: more"),
+        ({"weight": torch.zeros(3, 2)}, r"shape: weight \(3, 2\) .*\(2, 3\)"),
         ({str(i): torch.zeros(1) for i in range(6)}, "unknown: 0, 1, 2, 3 and 2 more"),
     ],
 )

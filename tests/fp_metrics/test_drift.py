@@ -78,12 +78,12 @@ def test_generation_order_compares_what_was_made_first_and_last() -> None:
 
 @pytest.mark.parametrize("order", [[0, 1, 1], [0, 3], [-1, 0], []])
 def test_a_wrong_order_is_refused(order: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"order must name frames of 0\.\.2"):
+    with pytest.raises(ValueError, match=r"\border .* 0\.\.2"):
         segment(3, order)
 
 
 def test_an_empty_video_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 frame"):
+    with pytest.raises(ValueError, match=r"1 frame.*length=0"):
         segment(0)
 
 

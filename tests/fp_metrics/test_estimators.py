@@ -147,11 +147,11 @@ def test_a_process_without_frames_can_be_gathered(video: Tensor) -> None:
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        (torch.zeros(3, 32, 32), r"got frames of shape \(3, 32, 32\), expected \(n, 3, h, w\)"),
-        (torch.zeros(2, 1, 32, 32), r"got frames of shape \(2, 1, 32, 32\)"),
+        (torch.zeros(3, 32, 32), r"frames .*\(3, 32, 32\), expected \(n, 3, h, w\)"),
+        (torch.zeros(2, 1, 32, 32), r"frames .*\(2, 1, 32, 32\), expected"),
         (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "torch.uint8, expected float32"),
-        (torch.full((2, 3, 32, 32), 200.0), r"values in \[200, 200\], expected \[0, 1\]"),
-        (torch.full((2, 3, 32, 32), float("nan")), "NaN is not allowed"),
+        (torch.full((2, 3, 32, 32), 200.0), r"\[200, 200\], expected \[0, 1\]"),
+        (torch.full((2, 3, 32, 32), float("nan")), r"\[nan, nan\], expected \[0, 1\]"),
     ],
 )
 def test_wrong_frames_are_refused(frames: Tensor, message: str) -> None:
@@ -160,19 +160,19 @@ def test_wrong_frames_are_refused(frames: Tensor, message: str) -> None:
 
 
 def test_wrong_positions_and_a_missing_truth_are_refused(video: Tensor) -> None:
-    with pytest.raises(ValueError, match="got 1 positions for 2 frames"):
+    with pytest.raises(ValueError, match=r"\b1 positions .*\b2 frames"):
         ALL["plain/denoised-sharpness"]().update(video[:2], [0])
-    with pytest.raises(ValueError, match="truth=None, pass a WorldTruth"):
+    with pytest.raises(ValueError, match=r"truth=None.* WorldTruth"):
         ALL["world/shape-iou"]()
 
 
 def test_a_series_never_hides_why_it_is_nan() -> None:
     positions = np.arange(2)
-    with pytest.raises(ValueError, match="exactly when it has a reason"):
+    with pytest.raises(ValueError, match=r"NaN .*got nan .*None$"):
         Series(np.zeros(2), positions, float("nan"), "x")
-    with pytest.raises(ValueError, match="exactly when it has a reason"):
+    with pytest.raises(ValueError, match=r"NaN .*got 0\.0 .*'why'$"):
         Series(np.zeros(2), positions, 0.0, "x", reason="why")
-    with pytest.raises(ValueError, match="of one length"):
+    with pytest.raises(ValueError, match=r"length, got \(3,\) .*\(2,\)"):
         Series(np.zeros(3), positions, 0.0, "x")
 
 

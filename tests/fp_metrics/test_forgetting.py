@@ -1,6 +1,7 @@
 """Forgetting in small scenes drawn here: gaps by hand; what is forgotten lowers its figure, nothing else."""
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -251,7 +252,7 @@ def test_chunks_of_any_size_give_the_same_and_frames_are_not_kept(revisit: World
 
 
 def test_a_video_longer_than_its_truth_is_refused(revisit: WorldTruth) -> None:
-    with pytest.raises(ValueError, match="the ground truth has 25 frames, the video at least 26"):
+    with pytest.raises(ValueError, match=r"truth .*\b25 frames.*\b26\b"):
         watch(revisit, torch.zeros(26, 3, SIDE, SIDE), chunk=26)
     with pytest.raises(ValueError, match="expected"):
         ForgettingMeter(revisit).update(torch.zeros(2, 3, SIDE, SIDE).byte())
@@ -343,7 +344,7 @@ def test_summary_of_nothing_is_nan_with_reasons() -> None:
     assert all(b.reason for b in empty.bins)
     assert (empty.videos, empty.reasons) == (0, {})
     for gaps in ([], [0, 4], [4, 4], [8, 2]):
-        with pytest.raises(ValueError, match="expected ascending numbers of frames"):
+        with pytest.raises(ValueError, match=re.escape(f"gaps {gaps}, expected")):
             summarise_forgetting([], "object", gaps=gaps)
 
 

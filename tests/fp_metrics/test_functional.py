@@ -163,7 +163,7 @@ def test_psnr_and_ssim_are_scikit_images(frames: Tensor) -> None:
         )
         assert ssim(noisy, frames)[index].item() == pytest.approx(full, abs=2e-2)  # borders are cut otherwise
     assert psnr(frames, frames).tolist() == [100, 100]
-    with pytest.raises(ValueError, match="at least 11x11, got \\(8, 8\\)"):
+    with pytest.raises(ValueError, match=r"11x11, got \(8, 8\)"):
         ssim(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
 
 
@@ -178,7 +178,7 @@ def test_flow_finds_a_known_shift(frames: Tensor) -> None:
     flow = dis_flow(torch.from_numpy(big).clamp(0, 1), moved)
     inner = flow[:, 12:-12, 12:-12].flatten(1).median(1).values
     np.testing.assert_allclose(inner, [3, 1], atol=0.15)
-    with pytest.raises(ValueError, match="at least 16x16, got \\(8, 40\\)"):
+    with pytest.raises(ValueError, match=r"16x16, got \(8, 40\)"):
         dis_flow(torch.zeros(3, 8, 40), torch.zeros(3, 8, 40))
 
 

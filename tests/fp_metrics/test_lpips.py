@@ -122,7 +122,7 @@ def test_missing_weights_are_a_reason_and_no_figure(
 def test_pictures_that_vanish_in_the_pooling_are_refused() -> None:
     tiny = torch.zeros(1, 3, 31, 64)
     for network in (st_lpips.lpips_network(), st_lpips.st_lpips_network()):
-        with pytest.raises(ValueError, match="got pictures of 31x64, expected at least 32x32"):
+        with pytest.raises(ValueError, match=r"got .*\b31x64, expected .*\b32x32\b"):
             network(tiny, tiny)
 
 

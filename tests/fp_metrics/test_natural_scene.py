@@ -165,7 +165,7 @@ def test_a_regression_in_libsvms_format_predicts_what_scikit_learn_does(tmp_path
     read = SupportVectorRegression.load(file)(torch.from_numpy(asked))
     np.testing.assert_allclose(read, known.predict(asked), atol=1e-9)
     file.write_text("\n".join(head + rows[:-1]))
-    with pytest.raises(ValueError, match=f"has {len(rows) - 1} support vectors, its header says {len(rows)}"):
+    with pytest.raises(ValueError, match=rf"\b{len(rows) - 1} support.* {len(rows)}\b"):
         SupportVectorRegression.load(file)
     file.write_text("\n".join(["svm_type c_svc", *head[1:], *rows]))
     with pytest.raises(ValueError, match="c_svc"):

@@ -137,7 +137,11 @@ def test_the_real_size_is_clip_vit_l_14() -> None:
     [
         ("visual_projection.weight", {}, "missing: visual_projection.weight"),
         ("", {"vision_model.more": torch.zeros(1)}, "unknown: vision_model.more"),
-        ("", {"visual_projection.weight": torch.zeros(4, 64)}, r"weight \(4, 64\) instead of \(48, 64\)"),
+        (
+            "",
+            {"visual_projection.weight": torch.zeros(4, 64)},
+            r"projection\.weight \(4, 64\) .*\(48, 64\)",
+        ),
     ],
 )
 def test_another_image_side_is_refused(
@@ -151,9 +155,7 @@ def test_another_image_side_is_refused(
 
 def test_another_head_is_refused(tmp_path: Path) -> None:
     wide = {"head.weight": torch.zeros(1, 512), "head.bias": torch.zeros(1)}
-    with pytest.raises(
-        ValueError, match=r"linear.pth does not fit Linear; .* \(1, 512\) instead of \(1, 48\)"
-    ):
+    with pytest.raises(ValueError, match=r"linear\.pth .*Linear; .* \(1, 512\) .*\(1, 48\)"):
         load_clip_aesthetic(*written(tmp_path, image_side(), wide), SMALL)
 
 

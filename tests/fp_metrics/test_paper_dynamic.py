@@ -223,7 +223,7 @@ def test_both_estimators_share_one_look(
 
 
 def test_frames_too_small_for_raft_are_unmeasurable_not_zero(seen: list[tuple[float, float]]) -> None:
-    with pytest.raises(Unmeasurable, match="at least 128x128 pixels, got 120x160"):
+    with pytest.raises(Unmeasurable, match="128x128 pixels, got 120x160"):
         PAPER["paper/raft-top5-flow"](About(fps=8)).update(telling(0, 0, height=120))
 
 
@@ -234,9 +234,7 @@ def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     torch.save(state, path)
     monkeypatch.setattr(raft, "weights_path", lambda name: path)
     raft.raft_large.cache_clear()
-    with pytest.raises(
-        ValueError, match=r"does not fit RAFT; missing: mask_predictor\.conv\.bias; unknown: extra"
-    ):
+    with pytest.raises(ValueError, match=r"\bRAFT; missing: mask_predictor\.conv\.bias; unknown: extra"):
         raft.raft_large(torch.device("cpu"))
 
 

@@ -157,9 +157,9 @@ def test_a_lump_of_the_right_colour_is_not_told_for_its_shape() -> None:
 
 def test_a_truth_that_does_not_fit_together_is_refused() -> None:
     truth = truths("curtain")[0]
-    with pytest.raises(ValueError, match="expected \\(t, h, w\\) and \\(t, 2\\)"):
+    with pytest.raises(ValueError, match=r"covered .*\bview .*expected \(t, h, w\) .*\(t, 2\)"):
         replace(truth, view=truth.view[1:])
-    with pytest.raises(ValueError, match="whole pixels"):
+    with pytest.raises(ValueError, match=r"view .*\bpixels.* int64"):
         replace(truth, view=truth.view.float())
-    with pytest.raises(ValueError, match="variant plain, expected one whose scenes are still"):
+    with pytest.raises(ValueError, match="variant plain, expected"):
         still_scenes(WorldConfig(), [0])

@@ -29,7 +29,7 @@ Draw = Callable[[np.random.Generator], NDArray[np.float64]]
 def test_cluster_means_leave_out_nan_and_keep_the_order() -> None:
     means = cluster_means([1, 3, float("nan"), 10, 20, float("nan")], ["b", "b", "b", "a", "a", "c"])
     assert means.tolist() == [2, 15]
-    with pytest.raises(ValueError, match="got 1 cluster labels for 2 values"):
+    with pytest.raises(ValueError, match=r"got 1 cluster .*2 values"):
         cluster_means([1, 2], ["a"])
 
 

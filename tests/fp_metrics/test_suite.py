@@ -76,11 +76,9 @@ def test_a_short_video_is_undefined_where_it_must_be_never_zero(video: Tensor) -
 def test_scores_can_be_chosen(video: Tensor) -> None:
     scores = score_video([video[:4]], length=4, metrics=["clarity", "plain/dis-top5-flow"])
     assert set(scores.series) == {"plain/denoised-sharpness", "plain/dis-top5-flow"}
-    with pytest.raises(ValueError, match="unknown family 'papers', expected one of plain, "):
+    with pytest.raises(ValueError, match=r"family 'papers', expected .*plain, "):
         choose(("papers",))
-    with pytest.raises(
-        ValueError, match="unknown score or estimator 'beauty', expected one of clarity, aesthetic"
-    ):
+    with pytest.raises(ValueError, match=r"score .*'beauty', expected .*clarity, aesthetic"):
         choose(("plain",), ["beauty"])
 
 
@@ -93,7 +91,7 @@ def test_another_number_of_frames_is_refused(video: Tensor, length: int, came: s
 def test_a_truth_that_is_missing_or_too_short_is_refused(video: Tensor, truth: WorldTruth) -> None:
     with pytest.raises(ValueError, match="truth=None"):
         score_video([video], families=("world",), length=24)
-    with pytest.raises(ValueError, match="the ground truth has 24 frames, the video 30"):
+    with pytest.raises(ValueError, match=r"truth .*\b24 frames.* 30\b"):
         score_video([video], families=("world",), about=About(truth=truth), length=30)
 
 

@@ -68,7 +68,8 @@ def test_missing_weights_say_what_they_are_and_how_they_get_there(made_up_weight
         weights_path("carried")
     text = str(raised.value)
     for said in (
-        "the weights carried are missing: a net of this test",
+        "weights carried ",
+        "a net of this test",
         "1.5 kB",
         "Apache-2.0, (c) nobody",
         "fp-lab weights get carried",
@@ -82,9 +83,9 @@ def test_missing_weights_say_what_they_are_and_how_they_get_there(made_up_weight
 
 def test_an_unknown_name_says_which_is_close(made_up_weights: MadeUp) -> None:
     for ask in (weights_path, weights_sha256, lambda name: get_weights([name])):
-        with pytest.raises(ValueError, match=r"got the weights 'caried'.*did you mean 'carried'"):
+        with pytest.raises(ValueError, match=r"'caried'.* 'carried'"):
             ask("caried")
-    with pytest.raises(ValueError, match="they are carried, published, on-hub"):
+    with pytest.raises(ValueError, match=r"'xyz'.* carried, published, on-hub"):
         weights_path("xyz")
 
 
@@ -116,31 +117,31 @@ def test_published_weights_are_brought_once(made_up_weights: MadeUp, serve: Serv
 @pytest.mark.parametrize(
     ("content", "code", "location", "says"),
     [
-        (b"", 404, None, "https://example.org/files/net.pth cannot be fetched: HTTP Error 404"),
-        (CONTENT * 2, 200, None, "more than 3000 bytes, expected 1500"),
+        (b"", 404, None, "https://example.org/files/net.pth .*404"),
+        (CONTENT * 2, 200, None, "3000 bytes, expected 1500"),
         (
             CONTENT[:-1] + b"?",
             200,
             None,
-            f"has 1500 bytes and sha256 .*, expected 1.5 kB and {sha256(CONTENT)}",
+            f"1500 bytes .*sha256 .*, expected 1.5 kB .*{sha256(CONTENT)}",
         ),
-        (CONTENT[:-1], 200, None, "has 1499 bytes and sha256"),
-        (b"", 302, "http://example.org/net.pth", "leads to http://example.org/net.pth, expected .* https"),
-        (b"", 302, "file:///etc/hostname", "Redirection to url 'file:///etc/hostname' is not allowed"),
+        (CONTENT[:-1], 200, None, "1499 bytes .*sha256"),
+        (b"", 302, "http://example.org/net.pth", "to http://example.org/net.pth, expected .* https"),
+        (b"", 302, "file:///etc/hostname", "'file:///etc/hostname'"),
     ],
 )
 def test_what_an_address_answers_is_not_trusted(
     made_up_weights: MadeUp, serve: Serve, content: bytes, code: int, location: str | None, says: str
 ) -> None:
     serve("https://example.org/files/net.pth", content, code, location)
-    with pytest.raises(ValueError, match=f"(?s)some weights are missing.*published: .*{says}"):
+    with pytest.raises(ValueError, match=f"(?s)published: .*{says}"):
         get_weights(["published"])
     assert files() == []
 
 
 @pytest.mark.parametrize("url", ["http://example.org/net.pth", "file:///etc/hostname", "example.org/net.pth"])
 def test_only_https_is_fetched(url: str) -> None:
-    with pytest.raises(ValueError, match="expected one that begins with https://"):
+    with pytest.raises(ValueError, match=re.escape(f"{url!r}, expected ")):
         AtURL(url)
 
 
@@ -167,11 +168,11 @@ def test_weights_of_the_hub_are_shared_with_its_cache(
 
 def test_what_one_source_lacks_does_not_keep_the_others_away(made_up_weights: MadeUp, serve: Serve) -> None:
     serve("https://example.org/files/net.pth", b"", 503)
-    with pytest.raises(ValueError, match="some weights are missing") as raised:
+    with pytest.raises(ValueError, match="on-hub: nobody/no-such-model ") as raised:
         get_weights(["on-hub", "published", "carried"])
     text = str(raised.value)
-    assert "on-hub: nobody/no-such-model on the hub cannot be fetched" in text
-    assert "published: https://example.org/files/net.pth cannot be fetched: HTTP Error 503" in text
+    assert "published: https://example.org/files/net.pth" in text
+    assert "503" in text
     assert "fp-lab weights get NAME --from FILE" in text
     assert "carried:" not in text
     assert files() == ["carried.pth"]
@@ -187,7 +188,7 @@ def test_a_file_is_checked_once_per_state(made_up_weights: MadeUp, monkeypatch: 
     assert len(read) == 1
     path.write_bytes(CONTENT[:-1] + b"?")
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"(?s)has 1500 bytes and sha256.*fp-lab weights get carried"):
+        with pytest.raises(ValueError, match=r"(?s)1500 bytes .*sha256.*fp-lab weights get carried"):
             weights_path("carried")
     assert len(read) == 2
 
@@ -209,7 +210,7 @@ def test_a_file_brought_by_hand_is_taken_in(made_up_weights: MadeUp, tmp_path: P
     assert place(name, brought) == weights_path(name)
     assert not weights_path(name).samefile(brought)
     brought.write_bytes(b"another")
-    with pytest.raises(ValueError, match="has 7 bytes and sha256"):
+    with pytest.raises(ValueError, match=r"7 bytes .*sha256"):
         place(name, brought)
     assert weights_path(name).read_bytes() == CONTENT
     assert files() == [made_up_weights[name].file]
