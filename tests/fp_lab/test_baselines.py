@@ -61,11 +61,11 @@ def test_equal_tokens_cost_what_the_packed_arm_costs(rows: int, columns: int) ->
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(ValueError, match=r"baseline: got 'causal_atention'.*did you mean 'causal_attention'"):
+    with pytest.raises(ValueError, match=r"baseline: got 'causal_atention'.*'causal_attention'\?"):
         made("causal_atention")
-    with pytest.raises(ValueError, match=r"protocol: got 'papers', expected one of paper, equal_tokens"):
+    with pytest.raises(ValueError, match=r"protocol: got 'papers', expected .*paper, equal_tokens"):
         made("full_history", "papers")
-    with pytest.raises(ValueError, match=r"like: got ta_f4k2_g9, whose tail ta grows without bound"):
+    with pytest.raises(ValueError, match=r"like: got ta_f4k2_g9, .*\bbound\b"):
         made("sliding_window", "equal_tokens", packed="ta_f4k2_g9")
 
 
@@ -109,7 +109,7 @@ def test_a_later_setting_changes_a_baseline_and_a_recipe_beside_it_is_refused(tm
     config = tiny_config(tmp_path, ["baseline=noisy_history_test0.1", "sampling.history_level=0.3"])
     assert (config.recipe, config.sampling.history_level) == ("f16k1_g17", 0.3)
     assert config.context.timestep == "level"
-    with pytest.raises(ValueError, match=r"got recipe with a baseline, expected one"):
+    with pytest.raises(ValueError, match=r"recipe .*\bbaseline, expected"):
         tiny_config(tmp_path, ["baseline=no_history", "recipe=g9"])
     with pytest.raises(
         ValueError, match=r"context\.timestep: got 'same' with objective\.history\.level 'random'"

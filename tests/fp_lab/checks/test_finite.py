@@ -37,7 +37,7 @@ def test_one_value_among_many_is_found(dtype: torch.dtype, value: float) -> None
 
 def test_a_step_names_itself_and_what_is_wrong() -> None:
     check_step(1, INFINITE, loss=0.5, gradient_norm=1e30)
-    with pytest.raises(NotFinite, match=r"step 7: gradient norm inf, .* learning rate was 0\.002"):
+    with pytest.raises(NotFinite, match=r"step 7: gradient .*inf, .*\b0\.002\b"):
         check_step(7, 2e-3, loss=0.5, gradient_norm=INFINITE)
 
 
@@ -90,10 +90,10 @@ def test_sampling_stops_at_the_section_that_is_not_finite() -> None:
         seen.extend(done.index for done in rolled)
 
     model.backbone.final.register_forward_hook(spoil)
-    with pytest.raises(NotFinite, match=r"section 3 of 5: latents of frames 8 to 11"):
+    with pytest.raises(NotFinite, match=r"section 3 of 5: latents .*\b8 to 11: got"):
         sample(torch.randn(1, 4, 1, 4, 4))
     assert seen == [0, 1]
-    with pytest.raises(NotFinite, match="given frames"):
+    with pytest.raises(NotFinite, match=r"^given .*: got"):
         sample(torch.full((1, 4, 1, 4, 4), NAN))
 
 
@@ -104,6 +104,6 @@ def test_decoding_stops_at_the_section_whose_pixels_are_not_finite(tmp_path: Pat
     rolled[2].latents[:] = 3e38  # finite, but not what the decoder makes of it
     decoded = decode_sections(codec, parse(INVERTED), torch.zeros(1, 4, 1, 4, 4), rolled, frames=FRAMES)
     parts = list[int]()
-    with pytest.raises(NotFinite, match="section 3: decoded frames"):
+    with pytest.raises(NotFinite, match=r"section 3: decoded .*got"):
         parts.extend(part.index for part in decoded)
     assert max(parts) == 1

@@ -35,5 +35,5 @@ def test_an_interval_holds_what_mathematics_says(
 
 def test_a_name_that_is_there_twice_is_told() -> None:
     check_once("family", ("plain", "world"))
-    with pytest.raises(ValueError, match="family: got plain 2 times, expected it once"):
+    with pytest.raises(ValueError, match=r"^family: got plain 2\b"):
         check_once("family", ("plain", "world", "plain"))

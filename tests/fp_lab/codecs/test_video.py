@@ -103,20 +103,20 @@ def test_lengths_come_in_steps() -> None:
     assert [latent_frames(frames, 4) for frames in (1, 5, 9, 129)] == [1, 2, 3, 33]
     assert [pixel_frames(frames, 4) for frames in (1, 2, 3, 33)] == [1, 5, 9, 129]
     assert latent_frames(7, 1) == pixel_frames(7, 1) == 7
-    with pytest.raises(ValueError, match=r"needs 1 \+ 4n frames, got 7; .* to 5 or 9"):
+    with pytest.raises(ValueError, match=r"1 \+ 4n .*got 7; .*\b5 or 9$"):
         latent_frames(7, 4)
-    with pytest.raises(ValueError, match=r"got 0; cut or extend the video to 1$"):
+    with pytest.raises(ValueError, match=r"1 \+ 4n .*got 0; .* 1$"):
         latent_frames(0, 4)
 
 
 @ALL
 def test_errors_say_what_came(make: Callable[[], Any]) -> None:
     codec = VideoCodec(make())
-    with pytest.raises(ValueError, match=r"needs 1 \+ 4n frames, got 6"):
+    with pytest.raises(ValueError, match=r"1 \+ 4n .*got 6;"):
         codec.encode(video(6))
-    with pytest.raises(ValueError, match=f"divisible by {codec.spatial}, got 36x48"):
+    with pytest.raises(ValueError, match=f" {codec.spatial}, got 36x48"):
         codec.encode(video(height=36))
-    with pytest.raises(ValueError, match=f"latents of {codec.channels} channels, got 5"):
+    with pytest.raises(ValueError, match=f"latents .*{codec.channels} channels, got 5"):
         codec.decode(torch.zeros(1, 5, 1, 4, 4))
 
 
@@ -188,9 +188,9 @@ def test_chooses_the_kind_by_the_config(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    with pytest.raises(ValueError, match=r"'nobody/nothing', which is no folder, .* or get one with `hf "):
+    with pytest.raises(ValueError, match=r"got 'nobody/nothing', .*`hf download "):
         load_codec("nobody/nothing")
-    with pytest.raises(ValueError, match=r"no config.json in .* nor in vae/ there, .*; get one with `hf "):
+    with pytest.raises(ValueError, match=r"config\.json .*vae/.*`hf download "):
         load_codec(tmp_path)
     wan().save_pretrained(tmp_path / "vae")
     (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").unlink()
@@ -225,5 +225,5 @@ def test_another_kind_of_vae_is_refused(tmp_path: Path) -> None:
     wan().save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "_class_name": "AutoencoderKL"}))
-    with pytest.raises(ValueError, match="AutoencoderKL, expected one of AutoencoderKLHunyuanVideo, "):
+    with pytest.raises(ValueError, match=r"AutoencoderKL, expected .*AutoencoderKLHunyuanVideo, "):
         load_codec(tmp_path)

@@ -127,9 +127,9 @@ def test_captions_are_cut_where_one_says(folders: dict[str, Path]) -> None:
     assert [len(text.words) for text in texts] == [9, 16, 1, 16]
     assert texts[0].words.dtype == torch.bfloat16
     assert collate("wan", texts, longest=16).tokens.shape == (4, 16, 32)
-    with pytest.raises(ValueError, match="a caption of 16 tokens, expected at most 8"):
+    with pytest.raises(ValueError, match=r"caption .*\b16 tokens, expected .*\b8\b"):
         wan_condition(texts, longest=8)
-    with pytest.raises(ValueError, match="longest = 0 tokens, expected at least 1"):
+    with pytest.raises(ValueError, match=r"longest = 0 .*expected .* 1$"):
         find_encoders(folders["wan"], longest=0)
 
 
@@ -173,7 +173,7 @@ def test_an_encoder_without_some_of_its_weights_is_refused(
     name = next(name for name in sorted(state) if name.endswith("norm.weight") or "layer_norm1" in name)
     del state[name]
     save_file(state, folder / part / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ValueError, match=f"{part} holds other weights .*1 missing"):
+    with pytest.raises(ValueError, match=f"{part} .*weights .*1 missing"):
         load_encoders(folder, torch.float32, "cpu")
 
 
@@ -183,7 +183,7 @@ def test_a_tokenizer_that_does_not_fit_the_template_is_refused(
     folder = tmp_path / "wrong"
     shutil.copytree(folders["framepack"], folder)
     shutil.copy(folders["wan"] / "tokenizer" / "tokenizer.json", folder / "tokenizer")
-    with pytest.raises(ValueError, match=r"makes \d+ tokens of the prompt template .*expected 95 and right"):
+    with pytest.raises(ValueError, match=r"tokenizer .*\d+ tokens .*expected 95\b"):
         load_encoders(folder, torch.float32, "cpu")
 
 
@@ -193,16 +193,16 @@ def test_the_image_encoder_may_lie_elsewhere(folders: dict[str, Path], hunyuan: 
         folders["hunyuan_video"], torch.float32, "cpu", image_source=folders["framepack"], only="images"
     ) as encoders:
         assert torch.equal(encoders.images(frames), hunyuan.images(frames))
-        with pytest.raises(ValueError, match="the text_encoder of hunyuan_video was not loaded"):
+        with pytest.raises(ValueError, match=r"\btext_encoder of hunyuan_video .*\bonly=None"):
             encoders.texts(["a"])
 
 
 def test_what_was_not_loaded_or_was_released_is_said(folders: dict[str, Path]) -> None:
     encoders = load_encoders(folders["wan"], torch.float32, "cpu")
-    with pytest.raises(ValueError, match="the image_encoder of wan was not loaded"):
+    with pytest.raises(ValueError, match=r"\bimage_encoder of wan .*\bonly=None"):
         encoders.images(torch.zeros(1, 3, 32, 32))
     encoders.close()
-    with pytest.raises(ValueError, match=r"the encoders of .*wan were released; load them again"):
+    with pytest.raises(ValueError, match=r"encoders .*/wan .*\breleased\b"):
         encoders.texts(["a"])
 
 
@@ -239,20 +239,20 @@ def test_a_missing_shard_is_named(folders: dict[str, Path], tmp_path: Path) -> N
 
 
 def test_a_source_that_is_no_pipeline_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no model_index\.json in .*hf download hunyuanvideo-community"):
+    with pytest.raises(ValueError, match=r"model_index\.json .*/vae.*hf download hunyuanvideo-community"):
         find_encoders(folders["wan"] / "vae")
     (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(ValueError, match="is of a FluxPipeline, expected one of HunyuanVideoPipeline"):
+    with pytest.raises(ValueError, match=r"FluxPipeline, expected .*HunyuanVideoPipeline"):
         find_encoders(tmp_path)
-    with pytest.raises(ValueError, match="'nobody/nothing', which is no folder, and no repository that can"):
+    with pytest.raises(ValueError, match=r"got 'nobody/nothing', .*\brepository"):
         find_encoders("nobody/nothing")
 
 
 def test_texts_that_do_not_fit_are_refused() -> None:
     text = EncodedText(torch.zeros(3, 4))
-    with pytest.raises(ValueError, match="got 1 captions and 0 pooled embeddings"):
+    with pytest.raises(ValueError, match=r"got 1 captions .*\b0 pooled"):
         hunyuan_condition([text])
-    with pytest.raises(ValueError, match="got 0 captions and no images, expected at least one"):
+    with pytest.raises(ValueError, match=r"got 0 captions .*no images, expected"):
         wan_condition([])
     with pytest.raises(ValueError, match="got 1 captions and 2 images"):
         wan_condition([text], torch.zeros(2, 5, 4))

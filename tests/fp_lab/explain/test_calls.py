@@ -107,7 +107,7 @@ def test_the_context_is_followed_far_beyond_the_video() -> None:
 
 
 def test_a_video_of_its_first_frame_has_no_picture() -> None:
-    with pytest.raises(ValueError, match="frames: got 1, expected at least 2"):
+    with pytest.raises(ValueError, match=r"frames: got 1, expected .*\b2\b"):
         structure("f1k1_g9", frames=1)
 
 

@@ -167,17 +167,11 @@ def test_the_command_refuses_in_words(app: typer.Typer, arguments: list[str], me
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
-            "geometric",
-            "a compression, one part of a recipe; with the vanilla order it is td_f2k1h8w8f1k1",
-        ),
-        ("important_start", "a compression, .* it is f1k1_x_f16k4f2k2f1k1_g9"),
-        (
-            "inverted",
-            "an order, .* of the released compression it is f1k1_x_g9_f1k1f2k2f16k4_td",
-        ),
-        ("causal_atention", r"no recipe; did you mean causal_attention\?"),
-        ("geometrc", r"no recipe; did you mean geometric\?"),
+        ("geometric", ".*compression.* td_f2k1h8w8f1k1"),
+        ("important_start", ".*compression.* f1k1_x_f16k4f2k2f1k1_g9"),
+        ("inverted", ".*order.*released.* f1k1_x_g9_f1k1f2k2f16k4_td"),
+        ("causal_atention", r".* causal_attention\?"),
+        ("geometrc", r".* geometric\?"),
     ],
 )
 def test_a_word_that_is_no_recipe_says_what_it_stands_for(name: str, message: str) -> None:

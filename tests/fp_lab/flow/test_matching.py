@@ -110,5 +110,5 @@ def test_training_times_are_logit_normal_then_shifted() -> None:
 
 
 def test_a_schedule_without_steps_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 step, got 0"):
+    with pytest.raises(ValueError, match="1 step, got 0"):
         schedule(0, 1.0)

@@ -51,7 +51,7 @@ def test_training_begins_with_as_many_frames_as_the_sampler_may(name: str) -> No
     generator = torch.Generator().manual_seed(0)
     source = PlannedSections(recipe, given=begins)
     assert {a for _ in range(900) for a in source.draw(numbered(2), DEFAULTS, generator)} == sampled
-    with pytest.raises(ValueError, match="of which 64 are given, leave nothing to generate; use at least 65"):
+    with pytest.raises(ValueError, match=r"\b64 .*\bgiven, .* 65$"):
         PlannedSections(recipe, given=(64,)).draw(numbered(2), DEFAULTS, generator)
 
 
@@ -118,7 +118,7 @@ def test_free_sections_cover_before_after_and_between() -> None:
 
 
 def test_errors_say_what_came() -> None:
-    with pytest.raises(ValueError, match="2 arrangements for 3 videos"):
+    with pytest.raises(ValueError, match=r"got 2 arrangements .*3 videos"):
         assemble(numbered(3), [Arrangement((0,), ()), Arrangement((1,), ())])
-    with pytest.raises(ValueError, match="cannot hold"):
+    with pytest.raises(ValueError, match=r"\b10 frames .*\b1 sections .*\b24 frames"):
         FreeSections(double=0).draw(numbered(1, 10), DEFAULTS, torch.Generator())

@@ -292,30 +292,30 @@ def test_errors_say_what_came_and_what_was_expected() -> None:
     spoilt = latents.clone()
     spoilt[0, 0, 0, 0, :2] = torch.tensor([math.nan, math.inf])
     codebook = fit_codebook(in_chunks(latents), 4, seed=0)
-    with pytest.raises(ValueError, match="got 0 centroids and 4 passes"):
+    with pytest.raises(ValueError, match=r"got 0 centroids .*4 passes"):
         fit_codebook(in_chunks(latents), 0, seed=0)
-    with pytest.raises(ValueError, match="got 3 centroids and 0 passes"):
+    with pytest.raises(ValueError, match=r"got 3 centroids .*0 passes"):
         fit_codebook(in_chunks(latents), 3, seed=0, passes=0)
-    with pytest.raises(ValueError, match="got no pixels in 0 chunks"):
+    with pytest.raises(ValueError, match=r"codebook: got .*\bpixels .*\b0 chunks"):
         fit_codebook(lambda: [], 3, seed=0)
-    with pytest.raises(ValueError, match=r"shape \(8, 5, 6, 8, 8\), expected b c t h w with 6 channels"):
+    with pytest.raises(ValueError, match=r"\(8, 5, 6, 8, 8\), expected .*\b6 channels"):
         fit_codebook(lambda: [latents, latents[:, :5]], 3, seed=0)
-    with pytest.raises(ValueError, match=r"shape \(8, 6, 8, 8\), expected b c t h w"):
+    with pytest.raises(ValueError, match=r"\(8, 6, 8, 8\), expected"):
         fit_codebook(lambda: [latents[:, :, 0]], 3, seed=0)
-    with pytest.raises(ValueError, match="2 of 18432 values are NaN or infinite"):
+    with pytest.raises(ValueError, match=r"\b2 of 18432 .*NaN\b"):
         fit_codebook(lambda: [spoilt], 3, seed=0)
     once = iter(latents.split(2))
-    with pytest.raises(ValueError, match="chunks of 0 pixels after 3072 in the first pass"):
+    with pytest.raises(ValueError, match=r"chunks .*\b0 pixels .*3072\b"):
         fit_codebook(lambda: once, 3, seed=0)
-    with pytest.raises(ValueError, match="got 0 centroids of 6 channels"):
+    with pytest.raises(ValueError, match=r"0 centroids .*\b6 channels"):
         Codebook(0, 6)
     with pytest.raises(ValueError, match="with 6 channels"):
         codebook(latents[:, :5])
-    with pytest.raises(ValueError, match="2 of 18432 values are NaN or infinite"):
+    with pytest.raises(ValueError, match=r"\b2 of 18432 .*NaN\b"):
         codebook(spoilt)
-    with pytest.raises(ValueError, match="expected centroids fitted with fit_codebook or loaded"):
+    with pytest.raises(ValueError, match=r"expected .*fit_codebook"):
         Codebook(4, 6)(latents)
-    with pytest.raises(ValueError, match="got no pixels"):
+    with pytest.raises(ValueError, match=r"codebook: got .*\bpixels, expected"):
         codebook_stats(codebook, [])
 
 

@@ -58,7 +58,7 @@ def test_kernels_that_are_not_cubes_pool_each_axis_alone() -> None:
 
 
 def test_a_kernel_that_is_no_multiple_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(2, 6, 6\) is not a multiple .* \(1, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"\(2, 6, 6\) .*\bmultiple .* \(1, 4, 4\)"):
         interpolate_projection(nn.Conv3d(1, 1, (1, 4, 4)), Kernel(2, 6, 6))
 
 

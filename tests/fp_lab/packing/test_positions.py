@@ -94,7 +94,7 @@ def test_relative_tails_count_on_outwards(name: str) -> None:
 
 
 def test_contradictions_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"context\.padding: got 'released' with relative positions"):
+    with pytest.raises(ValueError, match=r"context\.padding: got 'released' .*\brelative\b"):
         ContextConfig(padding="released", positions="relative")
-    with pytest.raises(ValueError, match=r"context\.timestep: got 'same' for an isolated context"):
+    with pytest.raises(ValueError, match=r"context\.timestep: got 'same' .*'zero'"):
         ContextConfig(attention="isolated")

@@ -131,11 +131,14 @@ def test_ideal_lengths() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ideal_limit(9, 1.0, 1560.0), "no limit"),
-        (lambda: ideal_context_length(9, 3, 0.5, 1560.0), "at least 1"),
+        (lambda: ideal_limit(9, 1.0, 1560.0), r"rate: got 1\.0, expected"),
+        (lambda: ideal_context_length(9, 3, 0.5, 1560.0), r"rate: got 0\.5, expected .*\b1$"),
         (lambda: kernel_tokens(1, Kernel(1, 2, 2), 0, 8), "0x8 latents"),
         (lambda: with_history(parse("g9"), -1), "history: got -1"),
-        (lambda: context_tokens(parse("f1k1_g9"), Section((), frozenset()), 3, 8, 8), "no targets"),
+        (
+            lambda: context_tokens(parse("f1k1_g9"), Section((), frozenset()), 3, 8, 8),
+            r"section: .*\btargets\b",
+        ),
     ],
 )
 def test_impossible_sizes_say_why(call, message: str) -> None:

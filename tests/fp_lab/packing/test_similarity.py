@@ -113,7 +113,7 @@ def test_no_frame_comes_twice_and_none_is_unknown_whatever_the_importance(
 
 
 def test_importance_needs_a_value_for_every_frame() -> None:
-    with pytest.raises(ValueError, match="got 3 values, expected one for each of 13 frames"):
+    with pytest.raises(ValueError, match=r"got 3 values, expected .*\b13 frames"):
         assign_by_importance(RECIPE, history(10), 13, [1.0] * 3)
     with pytest.raises(ValueError, match="time_weight -1"):
         ImportanceConfig(time_weight=-1)

@@ -87,36 +87,37 @@ def test_the_order_follows_from_the_shape(name: str, order: str) -> None:
         ("f3k5_g9", 3, "5", "1, 2, 4, 8, 16 or NhNwN"),
         ("f3k_g9", 3, "_", "1, 2, 4, 8, 16 or NhNwN"),
         ("f3k1f2k12_g9", 7, "12", "1, 2, 4, 8, 16 or NhNwN"),
-        ("f1k2h3w4_g9", 5, "3", "even number of latent rows"),
-        ("f1k2h4w5_g9", 7, "5", "even number of latent columns"),
-        ("f1k2h4_g9", 6, "_", "w and an even"),
-        ("f02k2_g9", 1, "02", "without a leading zero"),
-        ("f1k1_g0", 6, "0", "without a leading zero"),
-        ("f1k1_g1000000", 6, "1000000", "at most 999999"),
+        ("f1k2h3w4_g9", 5, "3", "rows"),
+        ("f1k2h4w5_g9", 7, "5", "columns"),
+        ("f1k2h4_g9", 6, "_", "w and"),
+        ("f02k2_g9", 1, "02", "zero"),
+        ("f1k1_g0", 6, "0", "zero"),
+        ("f1k1_g1000000", 6, "1000000", "999999"),
         ("f1k1_g9+", 8, "", "D, optionally"),
-        ("f1k1_g9+Dx", 9, "x", "codebook size"),
-        ("f1k1_g9x", 7, "x", "_, \\+D"),
-        ("f1_g9", 2, "_", "k and the kernel"),
-        ("f1k1g9", 4, "g", "f for a further level"),
-        ("td_f1k1_x_f1k1_g9", 0, "td", "tail .* only at the outer end of a side with one run"),
-        ("f1k1_td_g9", 5, "td", "tail .* only at the outer end of a side with one run"),
-        ("g9_td_f1k1", 3, "td", "tail .* only at the outer end of a side with one run"),
-        ("td_g9", 0, "td", "tail .* only at the outer end of a side with one run"),
-        ("x_g9", 0, "x", "a run .* before x"),
-        ("g9_x", 3, "x", "a run .* after x"),
-        ("f1k1_x_x_g9", 7, "x", "a run .* before x"),
-        ("f1k1_f1k1_g9", 5, "f1k1", "x between two runs"),
-        ("g9_f1k1_g9", 8, "g9", "only one generated section"),
-        ("f1k1", 4, "", "g with the section length"),
-        ("", 0, "", "a run such as"),
-        ("f1k1__g9", 5, "", "a run such as"),
-        ("tx_f1k1_g9", 0, "tx", "a tail"),
+        ("f1k1_g9+Dx", 9, "x", "codebook"),
+        ("f1k1_g9x", 7, "x", "_, +D"),
+        ("f1_g9", 2, "_", "kernel"),
+        ("f1k1g9", 4, "g", "level"),
+        ("td_f1k1_x_f1k1_g9", 0, "td", "outer"),
+        ("f1k1_td_g9", 5, "td", "outer"),
+        ("g9_td_f1k1", 3, "td", "outer"),
+        ("td_g9", 0, "td", "outer"),
+        ("x_g9", 0, "x", "before"),
+        ("g9_x", 3, "x", "after"),
+        ("f1k1_x_x_g9", 7, "x", "before"),
+        ("f1k1_f1k1_g9", 5, "f1k1", "between"),
+        ("g9_f1k1_g9", 8, "g9", "generated"),
+        ("f1k1", 4, "", "section"),
+        ("", 0, "", "run"),
+        ("f1k1__g9", 5, "", "run"),
+        ("tx_f1k1_g9", 0, "tx", "tail"),
         ("released", 0, "released", "f16k4f2k2f1k1"),
     ],
 )
 def test_errors_point_at_the_token(name: str, position: int, token: str, expected: str) -> None:
-    with pytest.raises(RecipeError, match=expected) as caught:
+    with pytest.raises(RecipeError) as caught:
         parse(name)
+    assert expected in caught.value.expected
     assert caught.value.name == name
     assert caught.value.position == position
     if token:
@@ -165,22 +166,22 @@ def test_every_part_shows_in_the_name() -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (("relased", "vanilla"), "did you mean 'released'"),
-        (("released", "inverse"), "did you mean 'inverted'"),
-        (("released", "vanilla", 9, "tdd"), "did you mean 'td'"),
-        (("f1k3", "vanilla"), "got '3' at position 3"),
-        (("released", "planned"), "write its name out"),
+        (("relased", "vanilla"), r"'relased', .* 'released'\?"),
+        (("released", "inverse"), r"'inverse', .* 'inverted'\?"),
+        (("released", "vanilla", 9, "tdd"), r"'tdd', .* 'td'\?"),
+        (("f1k3", "vanilla"), "got '3' .* 3, expected"),
+        (("released", "planned"), "order: got 'planned', .* f16k4f2k2f1k1_x_g9_x_f1k1_x_f1k1"),
         (("released", "vanilla", 0), "section: got 0"),
         (("released", "vanilla", 9, "td", 0), "codebook: got 0"),
-        (("rate", "vanilla"), "rate and a number, such as rate2.625"),
-        (("rateinf", "vanilla"), "rate and a number, such as rate2.625"),
-        (("rate1e400", "vanilla"), "rate and a number, such as rate2.625"),
-        (("rate2.7", "vanilla"), "rate: got 2.7, expected a positive multiple of 1/16, such as 2.6875"),
-        (("released", "inverted", 9, "td", None, 2), "sink: got 2 with order 'inverted'"),
-        (("released", "vanilla", 9, "ta", None, 2), "tail: got 'ta' .*, expected td or null"),
-        (("symmetric", "endpoint", 9, "tc"), "tail: got 'tc' .*, expected td or null"),
+        (("rate", "vanilla"), r"'rate'.* rate2\.625"),
+        (("rateinf", "vanilla"), r"'rateinf'.* rate2\.625"),
+        (("rate1e400", "vanilla"), r"'rate1e400'.* rate2\.625"),
+        (("rate2.7", "vanilla"), r"rate: got 2\.7, expected .*1/16, .*2\.6875"),
+        (("released", "inverted", 9, "td", None, 2), "sink: got 2 .*'inverted'"),
+        (("released", "vanilla", 9, "ta", None, 2), r"tail: got 'ta' .*, expected .*\btd\b"),
+        (("symmetric", "endpoint", 9, "tc"), r"tail: got 'tc' .*, expected .*\btd\b"),
         (("important_start", "vanilla", 9, "td", None, 2), "sink: got 2 .* 'important_start'"),
-        (("f1k1_x_f2k1_x_f4k1", "vanilla"), "one run before another"),
+        (("f1k1_x_f2k1_x_f4k1", "vanilla"), "'f1k1_x_f2k1_x_f4k1' .* f1k1_x_f16k4f2k2f1k1"),
     ],
 )
 def test_wrong_parts_say_what_would_be_right(parts: tuple, message: str) -> None:
@@ -189,7 +190,7 @@ def test_wrong_parts_say_what_would_be_right(parts: tuple, message: str) -> None
 
 
 def test_the_name_of_a_compression_in_a_recipe_says_what_to_write() -> None:
-    with pytest.raises(RecipeError, match=r"f16k4f2k2f1k1 \(the compression 'released'\)"):
+    with pytest.raises(RecipeError, match=r"f16k4f2k2f1k1 .*'released'"):
         parse("td_released_g9")
 
 

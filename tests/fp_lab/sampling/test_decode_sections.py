@@ -336,12 +336,12 @@ def test_cross_fade_equals_the_released_weights() -> None:
 
 
 def test_more_given_frames_than_the_video_has() -> None:
-    with pytest.raises(ValueError, match="got 5 given frames, expected at most the 4 of the video"):
+    with pytest.raises(ValueError, match=r"got 5 given .*expected .*\b4\b"):
         list(decode_sections(Ruler(), parse(FORWARD), times(5), [], frames=4))
 
 
 @pytest.mark.parametrize("frames", [9, 12])
 def test_a_length_that_the_sections_do_not_cover(frames: int) -> None:
     sections = rolled(FORWARD, times(10), given=1)
-    with pytest.raises(ValueError, match=f"came to 10 latent frames, expected the {frames} of the video"):
+    with pytest.raises(ValueError, match=rf"\b10 latent .*expected .*\b{frames}\b"):
         list(decode_sections(Ruler(), parse(FORWARD), times(1), sections, frames=frames))

@@ -150,9 +150,7 @@ def test_noise_on_the_history_follows_the_time_of_the_section() -> None:
     assert (clean - noisy).abs().max() > 1e-3
     again, _ = run(model, VANILLA, first[1:], seeds=[2], sampling=replace(SAMPLING, history_level=0.5))
     torch.testing.assert_close(noisy[1:], again, atol=1e-5, rtol=1e-4)
-    with pytest.raises(
-        ValueError, match=r"history_level: got 0\.5 for a model with context\.timestep 'same'"
-    ):
+    with pytest.raises(ValueError, match=r"history_level: got 0\.5 .*context\.timestep 'same'"):
         run(model_for(VANILLA), VANILLA, first, sampling=replace(SAMPLING, history_level=0.5))
 
 
@@ -223,7 +221,7 @@ def test_planned_endpoints_follow_their_own_prompts() -> None:
     endpoints = list(one)[:2]
     assert torch.equal(one[endpoints[0]], other[endpoints[0]]), "the first endpoint has the first prompt"
     assert not torch.allclose(one[endpoints[1]], other[endpoints[1]], atol=1e-4)
-    with pytest.raises(ValueError, match=r"got \[3\] prompts per video, expected 1 or 2"):
+    with pytest.raises(ValueError, match=r"got \[3\] prompts .*expected 1 or 2"):
         video(["a", "b", "c"])
 
 
@@ -269,7 +267,7 @@ def test_one_centroid_is_no_memory() -> None:
 
 def test_inputs_that_do_not_fit_are_refused() -> None:
     model, first = model_for(VANILLA), torch.randn(2, 4, 1, 4, 4)
-    with pytest.raises(ValueError, match="given frames of 2 videos, 2 captions and 1 seeds"):
+    with pytest.raises(ValueError, match=r"\b2 videos, 2 captions .*\b1 seeds"):
         run(model, VANILLA, first, seeds=[1])
     with pytest.raises(ValueError, match="3 frames, expected 20"):
         run(model, VANILLA, first, history=torch.zeros(2, 4, 3, 4, 4))

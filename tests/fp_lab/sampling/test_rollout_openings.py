@@ -99,9 +99,9 @@ def test_scenes_follow_their_prompts_in_time() -> None:
     late = video("red", "blue", scenes=(0, 17))
     assert torch.equal(red[:, :, :17], late[:, :, :17])
     assert not torch.allclose(red[:, :, 17:], late[:, :, 17:], atol=1e-4)
-    with pytest.raises(ValueError, match="2 prompts per video for 3 scenes"):
+    with pytest.raises(ValueError, match=r"got 2 prompts .*3 scenes, expected"):
         video("red", "blue", scenes=(0, 5, 9))
-    with pytest.raises(ValueError, match=r"got \[1, 2\] prompts per video, expected as many for each"):
+    with pytest.raises(ValueError, match=r"got \[1, 2\] prompts .*expected"):
         list(
             rollout(
                 model,

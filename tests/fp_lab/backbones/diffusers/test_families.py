@@ -90,7 +90,7 @@ def test_shards_are_one_model(stored: tuple[str, Path]) -> None:
     ("to", "message"),
     [
         (lambda state: state.pop("proj_out.weight"), r"1 missing, proj_out\.weight"),
-        (lambda state: state.update(odd=torch.ones(1)), r"1 unexpected, odd"),
+        (lambda state: state.update(odd=torch.ones(1)), r"1 unexpected, odd\b"),
         (lambda state: state.update({"proj_out.weight": torch.ones(3, 3)}), r"proj_out\.weight"),
     ],
     ids=["missing", "unexpected", "shape"],
@@ -107,10 +107,10 @@ def test_what_is_not_whole_is_refused(
 @pytest.mark.parametrize("name", ["WanModel", "FluxTransformer2DModel"])
 def test_a_transformer_of_another_class_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / CONFIG_FILE).write_text(json.dumps({"_class_name": name, "dim": 8}))
-    with pytest.raises(ValueError, match=f"holds a {name}, expected one of .*{OFFICIAL}"):
+    with pytest.raises(ValueError, match=f"{name}, expected .*{OFFICIAL}"):
         load_transformer(tmp_path)
     rename(tmp_path, None)
-    with pytest.raises(ValueError, match="holds a model without _class_name"):
+    with pytest.raises(ValueError, match="_class_name"):
         load_transformer(tmp_path)
 
 

@@ -156,9 +156,9 @@ def test_targets_choose_the_layers() -> None:
 
 
 def test_what_is_no_adapter_is_refused(folder: Path, family: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"lora.rank: got 0, expected at least 1"):
+    with pytest.raises(ValueError, match=r"lora\.rank: got 0, expected .*\b1$"):
         LoraConfig(rank=0)
-    with pytest.raises(ValueError, match=r"lora.targets: got \['norms'\], expected some of attention, mlp"):
+    with pytest.raises(ValueError, match=r"lora\.targets: got \['norms'\], expected .*attention, mlp"):
         LoraConfig(targets=("norms",))
     with pytest.raises(ValueError, match=r"expected pytorch_lora_weights.safetensors"):
         load_lora(TRANSFORMERS[family](), tmp_path, LORA)
@@ -167,9 +167,7 @@ def test_what_is_no_adapter_is_refused(folder: Path, family: str, tmp_path: Path
     config = json.loads((tmp_path / "trained" / "config.json").read_text())
     config["transformer"]["lora"]["targets"] = ["mlp"]
     (tmp_path / "trained" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="does not fit this transformer"):
+    with pytest.raises(ValueError, match=r"pytorch_lora_weights\.safetensors .*'rank': 2"):
         FramePackModel.load(tmp_path / "trained")
-    with pytest.raises(
-        ValueError, match=r"no transformer at .*missing: expected a folder in diffusers' format"
-    ):
+    with pytest.raises(ValueError, match=r"/missing: expected .*\btransformer/"):
         FramePackModel.from_transformer(tmp_path / "missing", kernels_of(RECIPE))

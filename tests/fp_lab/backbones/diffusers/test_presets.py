@@ -72,5 +72,7 @@ def test_weights_are_random_and_of_the_default_type() -> None:
 
 
 def test_a_wrong_name_gets_a_hint() -> None:
-    with pytest.raises(ValueError, match=r"expected one of hunyuan-video, .*did you mean 'wan-14b-i2v'"):
+    with pytest.raises(
+        ValueError, match=r"model: got 'wan-14b-i2', expected .*hunyuan-video, .*'wan-14b-i2v'\?"
+    ):
         model_of("wan-14b-i2")

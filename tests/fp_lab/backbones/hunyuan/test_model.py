@@ -235,8 +235,8 @@ def test_released_projections_are_taken_and_given_back() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patch_size": 4}, r"patch is \(1, 4, 4\), expected \(1, 2, 2\)"),
-        ({"rope_axes_dim": (2, 4, 2)}, r"\(2, 4, 2\) sum to 8, expected its attention_head_dim 10"),
+        ({"patch_size": 4}, r"patch .*\(1, 4, 4\), expected \(1, 2, 2\)"),
+        ({"rope_axes_dim": (2, 4, 2)}, r"rope_axes_dim \(2, 4, 2\) .*\b8, expected .*attention_head_dim 10"),
     ],
 )
 def test_other_transformers_are_refused(change: dict[str, Any], message: str) -> None:
@@ -248,21 +248,21 @@ def test_what_the_adapter_cannot_do_is_refused() -> None:
     inputs = draw(FORWARD, 2)
     times, context = torch.tensor([FORWARD.section] * 2), pack([FORWARD] * 2, inputs)
     noisy, steps, text = inputs.noisy, inputs.timesteps, inputs.text
-    with pytest.raises(ValueError, match="got 1 captions and nothing that encodes them"):
+    with pytest.raises(ValueError, match=r"got 1 captions .*`texts`"):
         adapter().encode_text(["a ball"])
-    with pytest.raises(ValueError, match="context to remember with timesteps None, expected one per item"):
+    with pytest.raises(ValueError, match=r"context .*timesteps None, .*context\.timestep=zero"):
         adapter().remember(context, text)
-    with pytest.raises(ValueError, match=r"timesteps \(2, 9\), expected one per item"):
+    with pytest.raises(ValueError, match=r"timesteps \(2, 9\), expected"):
         adapter()(noisy, times, steps[:, None].expand(2, 9), text, context)
-    with pytest.raises(ValueError, match=r"timesteps \(2, 9\), expected one per item"):
+    with pytest.raises(ValueError, match=r"timesteps \(2, 9\), expected"):
         adapter().as_context(noisy, times, steps[:, None].expand(2, 9))
-    with pytest.raises(ValueError, match="got a TextCondition, expected a HunyuanCondition"):
+    with pytest.raises(ValueError, match=r"TextCondition, expected .*\bHunyuanCondition"):
         adapter()(noisy, times, steps, TextCondition(text.tokens, text.mask), context)
-    with pytest.raises(ValueError, match="got guidance None, expected one"):
+    with pytest.raises(ValueError, match=r"guidance None, expected .*guidance_embeds True"):
         adapter()(noisy, times, steps, replace(text, guidance=None), context)
-    with pytest.raises(ValueError, match="got an image embedding None, expected one of the first frame"):
+    with pytest.raises(ValueError, match=r"image .*None, expected "):
         adapter()(noisy, times, steps, replace(text, image=None), context)
-    with pytest.raises(ValueError, match="timesteps of its own in one sequence with the section"):
+    with pytest.raises(ValueError, match=r"context .*timesteps .*expected context\.timestep 'same'"):
         adapter()(noisy, times, steps, text, replace(context, timesteps=torch.zeros(2, 1)))
-    with pytest.raises(ValueError, match=r"\(9, 8, 6\) frames, rows and columns, expected \(9, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"\(9, 8, 6\).*, expected \(9, 8, 8\)"):
         adapter().denoise(noisy[..., :6], steps, adapter().prepare(times, (8, 8), text, context))

@@ -48,12 +48,12 @@ def test_it_is_what_the_method_asks_for(backbone: TinyDiT, context: PackedContex
     assert torch.equal(other, backbone(noisy + 1, times, steps / 2, text, context)), (
         "nothing is left of a step"
     )
-    with pytest.raises(ValueError, match=r"\(3, 4, 6\) frames, rows and columns, expected \(3, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"\(3, 4, 6\).*, expected \(3, 4, 4\)"):
         backbone.denoise(torch.randn(2, 4, 3, 4, 6), steps, prepared)
 
 
 def test_embeddings_of_captions_are_refused(backbone: TinyDiT) -> None:
-    with pytest.raises(ValueError, match="TinyDiT got 1 captions as embeddings, expected words"):
+    with pytest.raises(ValueError, match=r"TinyDiT got 1 captions .*embeddings, expected words"):
         backbone.encode_text(["red", EncodedText(torch.zeros(2, 32))])
 
 
@@ -125,7 +125,7 @@ def test_frames_with_timesteps_of_their_own_need_a_context_that_has_some(
     backbone: TinyDiT, context: PackedContext
 ) -> None:
     noisy, times = section()
-    with pytest.raises(ValueError, match="the context needs some too"):
+    with pytest.raises(ValueError, match=r"frames .*context\.timestep=zero or level"):
         backbone(noisy, times, torch.full((2, 3), 500.0), backbone.encode_text(["red", "ball"]), context)
 
 
@@ -173,7 +173,7 @@ def test_a_history_that_is_all_masked_is_no_history(backbone: TinyDiT, context: 
 def test_a_context_at_the_sections_timestep_cannot_be_remembered(
     backbone: TinyDiT, context: PackedContext
 ) -> None:
-    with pytest.raises(ValueError, match="needs timesteps of its own"):
+    with pytest.raises(ValueError, match=r"got None; .*context\.timestep=zero"):
         backbone.remember(context, backbone.encode_text(["red", "ball"]))
 
 

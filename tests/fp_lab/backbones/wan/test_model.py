@@ -216,8 +216,8 @@ def test_sizes_of_the_released_model_without_its_weights() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patch_size": (1, 4, 4)}, r"patch is \(1, 4, 4\), expected \(1, 2, 2\)"),
-        ({"in_channels": 2}, "2 input channels, expected at least the 4 of its output"),
+        ({"patch_size": (1, 4, 4)}, r"patch .*\(1, 4, 4\), expected \(1, 2, 2\)"),
+        ({"in_channels": 2}, r"\b2 .*channels, expected .*\b4\b"),
     ],
 )
 def test_other_transformers_are_refused(change: dict[str, Any], message: str) -> None:

@@ -274,7 +274,7 @@ def test_attention_does_not_tell_blocks_apart() -> None:
 
 def test_captions_and_images_become_a_condition(inputs: Inputs) -> None:
     backbone = copy.copy(adapter())
-    with pytest.raises(ValueError, match="got 1 captions and nothing that encodes them, expected `texts`"):
+    with pytest.raises(ValueError, match=r"got 1 captions .*`texts`"):
         backbone.encode_text(["a ball"])
     backbone.texts = lambda captions: WanCondition(inputs.text.tokens[: len(captions)])
     image = torch.ones(1, 6, 24)
@@ -286,16 +286,16 @@ def test_captions_and_images_become_a_condition(inputs: Inputs) -> None:
 
 def test_what_does_not_fit_is_refused(inputs: Inputs) -> None:
     frames = torch.full((2, 3), 500.0)
-    with pytest.raises(ValueError, match="timesteps of their own, so the context needs some too"):
+    with pytest.raises(ValueError, match=r"frames .*context\.timestep=zero or level"):
         inputs.through(adapter(), timesteps=frames)
-    with pytest.raises(ValueError, match="needs timesteps of its own, got None"):
+    with pytest.raises(ValueError, match=r"got None; .*context\.timestep=zero"):
         adapter().remember(inputs.context, inputs.text)
-    with pytest.raises(ValueError, match=r"captions \(2, 7, 8\), expected a last axis of .* text_dim 16"):
+    with pytest.raises(ValueError, match=r"captions \(2, 7, 8\), expected .* text_dim 16"):
         inputs.through(adapter(), text=TextCondition(inputs.text.tokens[..., :8]))
-    with pytest.raises(ValueError, match=r"an image \(2, 6, 24\), expected None: .* image_dim is None"):
+    with pytest.raises(ValueError, match=r"image \(2, 6, 24\), expected None: .* image_dim .*None"):
         inputs.through(adapter(), text=draw("image").text)
-    with pytest.raises(ValueError, match=r"no image, expected one in a WanCondition: .* image_dim is 24"):
+    with pytest.raises(ValueError, match=r"no image, expected .*WanCondition: .* image_dim .*24"):
         inputs.through(adapter("image"))
     section = adapter().prepare(inputs.times, (6, 10), inputs.text)
-    with pytest.raises(ValueError, match=r"\(3, 6, 8\) frames, rows and columns, expected \(3, 6, 10\)"):
+    with pytest.raises(ValueError, match=r"\(3, 6, 8\).*, expected \(3, 6, 10\)"):
         adapter().denoise(inputs.noisy[..., :8], inputs.timesteps, section)
