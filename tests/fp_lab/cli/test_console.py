@@ -64,5 +64,5 @@ def test_a_name_is_no_formula_of_a_spreadsheet(name: str) -> None:
 
 def test_a_label_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text('arms: [{recipe: g9, label: "a\\eb"}]\n', encoding="utf-8")
-    with pytest.raises(ValueError, match=r"label: got 'a\\x1bb', expected characters that are printed"):
+    with pytest.raises(ValueError, match=r"label: got 'a\\x1bb', expected .*\bprinted"):
         load_grid(tmp_path / "grid.yaml")

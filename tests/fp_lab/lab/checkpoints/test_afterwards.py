@@ -68,7 +68,7 @@ def test_a_bad_checkpoint_is_named_and_the_others_are_scored(
     (why,) = tracked.failed
     assert f"{ARMS[1]} seed 0, step 2: ValueError" in why
     assert "the file is damaged" in why
-    assert "the file is damaged" in bad.error.read_text()
+    assert "damaged" in bad.error.read_text()
     steps = {run.arm: sorted(set(run.table["step"])) for run in tracked.runs}
     assert steps == {ARMS[0]: [2, 4], ARMS[1]: [4]}
     assert {run.arm: run.missing for run in tracked.runs} == {ARMS[0]: (), ARMS[1]: (2,)}
@@ -154,12 +154,12 @@ def test_the_page_is_complete_in_one_file(first: tuple[Tracked, Counting], tmp_p
 
 def test_runs_without_checkpoints_say_which_setting_makes_them(tmp_path: Path) -> None:
     place = trained(tmp_path, ARMS[0], "track.every=0")
-    with pytest.raises(ValueError, match=r"no checkpoints in .*seed0; train with track\.every=N"):
+    with pytest.raises(ValueError, match=r"checkpoints .*seed0; .*track\.every=N"):
         track(find_runs([place.path]), Counting())
-    with pytest.raises(ValueError, match="no folder"):
+    with pytest.raises(ValueError, match=r"folder .*nowhere"):
         find_runs([tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"no training in .*track\.every=N"):
+    with pytest.raises(ValueError, match=r"training .*/empty; .*track\.every=N"):
         find_runs([tmp_path / "empty"])
 
 

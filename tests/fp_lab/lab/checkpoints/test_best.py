@@ -96,7 +96,7 @@ def test_undefined_scores_have_no_best() -> None:
 
 
 def test_what_is_not_measured_is_refused_with_what_is() -> None:
-    with pytest.raises(ValueError, match="no checkpoint has world/clarity; measured are plain/clarity"):
+    with pytest.raises(ValueError, match=r"world/clarity; .*plain/clarity"):
         best_checkpoint(videos({10: 0.0}), Goal.parse("world/clarity"))
 
 

@@ -143,9 +143,9 @@ def test_settings_choose_among_the_runs(tmp_path: Path) -> None:
     assert {arm.seeds for arm in compare_runs([grid], ["seed=1"]).gathered.arms} == {(1,)}
     (arm,) = compare_runs([grid], [f"recipe={INVERTED}"]).gathered.arms
     assert arm.name == INVERTED
-    with pytest.raises(ValueError, match=r"no scored run in .* with seed=7"):
+    with pytest.raises(ValueError, match=r"\bscored .*\bseed=7"):
         compare_runs([grid], ["seed=7"])
-    with pytest.raises(ValueError, match="did you mean seed"):
+    with pytest.raises(ValueError, match=r"'sed'.* seed\?"):
         compare_runs([grid], ["sed=1"])
 
 
@@ -288,7 +288,7 @@ def test_what_arms_differ_in_beside_their_names_is_named(tmp_path: Path) -> None
 def test_training_seeds_of_other_settings_do_not_share_a_row(tmp_path: Path) -> None:
     grid = made_up_grid(tmp_path, {VANILLA: GOOD}, videos=2, seeds=(0, 1))
     _set(grid / VANILLA / "seed1", "steps: 80", "steps: 6")
-    with pytest.raises(ValueError, match=r"differ in training\.steps: .*seed0 has 80, .*seed1 has 6"):
+    with pytest.raises(ValueError, match=r"training\.steps: .*seed0 .*80, .*seed1 .*6\b"):
         compare_runs([grid])
     assert compare_runs([grid], ["training.steps=6"]).gathered.arms[0].seeds == (1,)
 
@@ -321,16 +321,16 @@ def test_runs_can_be_named_one_by_one_and_missing_scores_are_named(grid: Path, t
     assert [arm.name for arm in two.gathered.arms] == [VANILLA, INVERTED]
     assert "no control" in two.verdict.control
     (tmp_path / VANILLA / "seed0" / "samples").mkdir(parents=True)
-    with pytest.raises(ValueError, match="no scored run"):
+    with pytest.raises(ValueError, match=rf"\bscored .*{re.escape(str(tmp_path))};"):
         compare_runs([tmp_path])
-    with pytest.raises(ValueError, match="no folder"):
+    with pytest.raises(ValueError, match=r"folder .*/nowhere;"):
         compare_runs([tmp_path / "nowhere"])
 
 
 def test_other_protocols_do_not_share_a_table(tmp_path: Path) -> None:
     one = made_up_grid(tmp_path / "one", {VANILLA: GOOD}, videos=2)
     other = made_up_grid(tmp_path / "other", {INVERTED: GOOD}, frames=13, videos=2)
-    with pytest.raises(ValueError, match=r"frames=1[23].*cannot share a table"):
+    with pytest.raises(ValueError, match=r"frames=13.* 12\b"):
         compare_runs([one, other])
 
 
@@ -433,7 +433,7 @@ def test_the_reference_can_be_chosen(grid: Path) -> None:
     chosen = compare_runs([grid], against=INVERTED)
     assert np.isnan(cells(chosen, "drift-world", "anatomy")[INVERTED].p)
     assert cells(chosen, "drift-world", "anatomy")[VANILLA].stars
-    with pytest.raises(ValueError, match="got --against nobody, expected one of the arms"):
+    with pytest.raises(ValueError, match=f"got --against nobody, expected .*{VANILLA}"):
         compare_runs([grid], against="nobody")
 
 
@@ -458,7 +458,5 @@ def test_every_format_has_every_table(comparison: Comparison, tmp_path: Path) ->
 
 def test_a_table_is_found_by_its_key(comparison: Comparison) -> None:
     assert [comparison.table(table.key) for table in comparison.tables] == list(comparison.tables)
-    with pytest.raises(
-        ValueError, match="got table 'drift-nothing', expected one of drift-world, score-world"
-    ):
+    with pytest.raises(ValueError, match=r"got table 'drift-nothing', expected .*drift-world, score-world"):
         comparison.table("drift-nothing")

@@ -157,7 +157,7 @@ def test_unfinished_grids_and_other_files_are_refused(grid: Path, tmp_path: Path
     (tmp_path / "grid" / VANILLA / "seed1" / "scores" / "summary.json").unlink()
     with pytest.raises(ValueError, match=r"1 run.*seed1.*expected all"):
         write_results(tmp_path / "grid", tmp_path)
-    with pytest.raises(ValueError, match=r"index\.parquet holds no results"):
+    with pytest.raises(ValueError, match=r"/index\.parquet .*\bfp-lab results\b"):
         load_results(grid / "index.parquet")
 
 
@@ -166,6 +166,6 @@ def test_a_file_that_holds_no_results_replaces_none(grid: Path, tmp_path: Path) 
     write_results(grid, tmp_path)
     stored = tmp_path / "memory.parquet"
     before = stored.read_bytes()
-    with pytest.raises(ValueError, match="no results"):
+    with pytest.raises(ValueError, match=r"/memory\.md .*\bfp-lab results\b"):
         write_results(tmp_path / "memory.md", tmp_path)
     assert stored.read_bytes() == before

@@ -1,4 +1,3 @@
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -44,24 +43,24 @@ def test_files_lie_on_top_of_their_bases_and_overrides_on_top_of_files(tmp_path:
 
 def test_a_chain_that_comes_back_to_itself_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "one.yaml", "base: two\nrecipe: g9\n")
-    with pytest.raises(ValueError, match="comes back"):
+    with pytest.raises(ValueError, match=r"/two\.yaml: .*/two\.yaml"):
         load(write(tmp_path / "two.yaml", "base: one\n"))
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.stesp=3", r"unknown key 'training.stesp'; did you mean training.steps"),
-        ("trainig.steps=3", r"unknown key 'trainig.steps'; did you mean training.steps"),
-        ("steps=3", r"did you mean training.steps or sampling.solver.steps"),
+        ("training.stesp=3", r"'training\.stesp'.* training\.steps\b"),
+        ("trainig.steps=3", r"'trainig\.steps'.* training\.steps\b"),
+        ("steps=3", r"'steps'.* training\.steps or sampling\.solver\.steps"),
         (
             "model.guidance=10",
-            r"unknown key 'model.guidance'; use objective.distilled_guidance .* sampling.distilled_guidance",
+            r"'model\.guidance'.* objective\.distilled_guidance .* sampling\.distilled_guidance",
         ),
-        ("ordr=vanilla", r"unknown key 'ordr'; did you mean order"),
+        ("ordr=vanilla", r"'ordr'.* order\b"),
         ("training.steps=many", r"training.steps: got 'many' \(str\), expected int"),
         ("training.steps=1.5", r"training.steps: got 1.5 \(float\), expected int"),
-        ("training=3", r"training: got 3, expected a mapping with keys among steps, batch"),
+        ("training=3", r"training: got 3, expected .*\bsteps, batch"),
         (
             "optimizer.betas=[1,2,3]",
             r"optimizer.betas: got \[1, 2, 3\] \(list\), expected tuple\[float, float\]",
@@ -69,39 +68,39 @@ def test_a_chain_that_comes_back_to_itself_is_refused(tmp_path: Path) -> None:
         ("data.kind=films", r"data.kind: got 'films' \(str\), expected Literal\['world', 'clips'\]"),
         ("section=nine", r"section: got 'nine' \(str\), expected int"),
         ("training.steps", r"got 'training.steps', expected key=value"),
-        ("data.first_seed=9999", r"data.first_seed: got 9999, expected a value in \[10000, "),
-        ("evaluation.first_seed=9990", r"seeds up to 10005, expected them below 10000"),
-        ("data.train_videos=4", r"training.batch: got 8, expected at most data.train_videos \(4\)"),
-        ("data.world.size=20", r"command line: data.world: .*multiple of 8"),
+        ("data.first_seed=9999", r"data.first_seed: got 9999, expected .*\[10000, "),
+        ("evaluation.first_seed=9990", r"evaluation\.first_seed.* 10005, expected .*\b10000\b"),
+        ("data.train_videos=4", r"training.batch: got 8, expected .*data.train_videos \(4\)"),
+        ("data.world.size=20", r"command line: data.world: .*\b8\b.* 20\b"),
         ("optimizer.learning_rate=.nan", r"command line: optimizer.learning_rate: got nan, expected finite"),
         ("optimizer.weight_decay=.inf", r"command line: optimizer.weight_decay: got inf, expected finite"),
         ("optimizer.betas=[0.9, .nan]", r"command line: optimizer.betas: .*nan.*, expected finite"),
         ("sampling.guidance=-.inf", r"command line: sampling.guidance: got -inf, expected finite"),
         ("model.lora.dropout=nan", r"command line: model.lora.dropout: got nan, expected finite"),
         ("objective.history.noise=3", r"command line: objective.history.noise: got 3.0, expected"),
-        ("data.clips.zoom=0.5", r"command line: data.clips: got zoom=0.5, expected 1 or more"),
-        ("model.lora.rank=0", r"command line: model.lora.rank: got 0, expected at least 1"),
-        ("optimizer.warmup=-5", r"command line: optimizer.warmup: got -5, expected at least 0"),
-        ("optimizer.learning_rate=-1", r"optimizer.learning_rate: got -1.0, expected at least 0"),
-        ("optimizer.betas=[0.9, 1.0]", r"optimizer.betas: got 1.0, expected a value in \[0, 1\)"),
-        ("training.gradient_clip=-1", r"training.gradient_clip: got -1.0, expected at least 0"),
-        ("training.threads=0", r"training.threads: got 0, expected a value in \[1, 1024\]"),
-        ("training.threads=1000000", r"training.threads: got 1000000, expected a value in \[1, 1024\]"),
-        ("training.ema=1", r"training.ema: got 1.0, expected a value in \[0, 1\)"),
-        ("evaluation.strips=-1", r"evaluation.strips: got -1, expected at least 0"),
-        ("evaluation.fps=0", r"evaluation.fps: got 0.0, expected a value in \[0\.01, 1000\]"),
-        ("evaluation.fps=1e-300", r"evaluation.fps: got 1e-300, expected a value in \[0\.01, 1000\]"),
+        ("data.clips.zoom=0.5", r"command line: data.clips: got zoom=0.5, expected 1\b"),
+        ("model.lora.rank=0", r"command line: model.lora.rank: got 0, expected .*\b1$"),
+        ("optimizer.warmup=-5", r"command line: optimizer.warmup: got -5, expected .*\b0$"),
+        ("optimizer.learning_rate=-1", r"optimizer.learning_rate: got -1.0, expected .*\b0$"),
+        ("optimizer.betas=[0.9, 1.0]", r"optimizer.betas: got 1.0, expected .*\[0, 1\)"),
+        ("training.gradient_clip=-1", r"training.gradient_clip: got -1.0, expected .*\b0$"),
+        ("training.threads=0", r"training.threads: got 0, expected .*\[1, 1024\]"),
+        ("training.threads=1000000", r"training.threads: got 1000000, expected .*\[1, 1024\]"),
+        ("training.ema=1", r"training.ema: got 1.0, expected .*\[0, 1\)"),
+        ("evaluation.strips=-1", r"evaluation.strips: got -1, expected .*\b0$"),
+        ("evaluation.fps=0", r"evaluation.fps: got 0.0, expected .*\[0\.01, 1000\]"),
+        ("evaluation.fps=1e-300", r"evaluation.fps: got 1e-300, expected .*\[0\.01, 1000\]"),
         ("evaluation.families=[plain, world, plain]", r"evaluation.families: got plain 2 times, expected it"),
-        ("training.steps=1" + 20 * "0", r"command line: training.steps: got 10{20}, expected at most 10{9}$"),
-        ("sampling.solver.steps=9999999999", r"sampling.solver.steps: got 9+, expected at most 10{9}$"),
+        ("training.steps=1" + 20 * "0", r"command line: training.steps: got 10{20}, expected .*\b10{9}$"),
+        ("sampling.solver.steps=9999999999", r"sampling.solver.steps: got 9+, expected .*\b10{9}$"),
         ("evaluation.families=[]", r"command line: evaluation.families: got none"),
-        ("sampling.solver.steps=0", r"sampling.solver.steps: got 0, expected at least 1"),
-        ("sampling.rescale=2", r"sampling.rescale: got 2.0, expected a value in \[0, 1\]"),
-        ("objective.caption_dropout=2", r"objective.caption_dropout: got 2.0, expected a value in \[0, 1\]"),
-        ("model.backbone.depth=0", r"model.backbone.depth: got 0, expected at least 1"),
-        ("model.backbone.theta=0", r"model.backbone.theta: got 0.0, expected a number above 0"),
-        ("seed=-1", r"command line: seed: got -1, expected a value in \[0, 4294967295\]"),
-        ("seed=99999999999999999999", r"command line: seed: got 9+, expected a value in"),
+        ("sampling.solver.steps=0", r"sampling.solver.steps: got 0, expected .*\b1$"),
+        ("sampling.rescale=2", r"sampling.rescale: got 2.0, expected .*\[0, 1\]"),
+        ("objective.caption_dropout=2", r"objective.caption_dropout: got 2.0, expected .*\[0, 1\]"),
+        ("model.backbone.depth=0", r"model.backbone.depth: got 0, expected .*\b1$"),
+        ("model.backbone.theta=0", r"model.backbone.theta: got 0.0, expected .*\b0$"),
+        ("seed=-1", r"command line: seed: got -1, expected .*\[0, 4294967295\]"),
+        ("seed=99999999999999999999", r"command line: seed: got 9+, expected .*\[0, 4294967295\]"),
         ("context.attention=isolated", r"command line: context.timestep: got 'same'"),
         ("recipe=td_f16k4f2q2_g9", r"got 'q'"),
     ],
@@ -144,7 +143,7 @@ def test_a_value_out_of_range_names_the_file_that_has_set_it_last(tmp_path: Path
 
 
 def test_a_missing_file_lists_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match=re.escape("did you mean base.yaml?")) as caught:
+    with pytest.raises(ValueError, match=r"bsae.* base\.yaml\?") as caught:
         load("bsae")
     assert "grids/table1.yaml" in str(caught.value)
     assert (experiments_folder() / "grids" / "table1.yaml").is_file()
@@ -153,9 +152,9 @@ def test_a_missing_file_lists_those_that_there_are() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("nope", r"no experiment file nope\. In "),
-        ("tabel1", r"no experiment file tabel1; did you mean grids/table1\.yaml\?"),
-        ("experiments/grids/drifft.yaml", r"did you mean grids/drift\.yaml\?"),
+        ("nope", r"\bnope\. "),
+        ("tabel1", r"\btabel1; .* grids/table1\.yaml\?"),
+        ("experiments/grids/drifft.yaml", r"drifft\.yaml.* grids/drift\.yaml\?"),
     ],
 )
 def test_a_name_is_held_against_names_not_endings(name: str, hint: str) -> None:
@@ -184,7 +183,9 @@ def test_recipe_and_parts_resolve_to_one_name(overrides: list[str], name: str) -
 def test_later_parts_replace_an_earlier_recipe_only_when_they_say_enough(tmp_path: Path) -> None:
     named = write(tmp_path / "named.yaml", "recipe: g9\n")
     assert load(named, ["compression=released", "order=vanilla"]).recipe == "td_f16k4f2k2f1k1_g9"
-    with pytest.raises(ValueError, match=r"command line: order: .* order alone does not change a recipe"):
+    with pytest.raises(
+        ValueError, match=r"command line: order: got order=inverted, expected recipe=NAME .*\bcompression\b"
+    ):
         load(named, ["order=inverted"])
 
 
@@ -192,7 +193,8 @@ def test_later_parts_replace_an_earlier_recipe_only_when_they_say_enough(tmp_pat
     "part", ["order=inverted", "section=5", "tail=ta", "codebook=64", "compression=temporal"]
 )
 def test_a_recipe_and_parts_that_differ_are_refused_in_one_place(part: str) -> None:
-    with pytest.raises(ValueError, match="give the recipe or the parts"):
+    key, value = part.split("=")
+    with pytest.raises(ValueError, match=rf"{key}: got '?{value}'?, .*\brecipe td_f16k4f2k2f1k1_g9\b"):
         load("base", ["recipe=td_f16k4f2k2f1k1_g9", part])
 
 

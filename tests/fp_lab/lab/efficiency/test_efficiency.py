@@ -84,7 +84,7 @@ def test_a_baseline_and_the_default_are_arms_too() -> None:
 
 
 def test_a_name_of_nothing_says_what_there_is() -> None:
-    with pytest.raises(ValueError, match="expected a grid such as demo, a baseline"):
+    with pytest.raises(ValueError, match=r"got 'td_f16k3_g9', expected .*grid"):
         sides_of(["td_f16k3_g9"])
 
 
@@ -255,5 +255,5 @@ def test_arms_of_unlike_steps_are_refused(folder: Path, codec: Codec) -> None:
     other = replace(config, training=replace(config.training, batch=1))
     with pytest.raises(ValueError, match=r"training.batch=2"):
         measure((Side("a", config), Side("b", other)), codec)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match=r"got 0 rounds .*expected"):
         measure((Side("a", config),), codec, rounds=0)

@@ -310,10 +310,10 @@ def test_a_lost_shard_needs_its_videos(config: EncodeConfig, own_videos: Path, c
     (copy / "shard-00001.safetensors").unlink()
     gone = own_videos / "deep" / "b.mp4"
     moved = gone.rename(own_videos / "elsewhere.mov")
-    with pytest.raises(ValueError, match=r"b\.mp4: is gone; a shard that is lost held it: put the"):
+    with pytest.raises(ValueError, match=r"b\.mp4: .*\bgone\b.*\bshard\b"):
         encode_folder(own_videos, copy, config)
     shutil.copy(own_videos / "c.mp4", gone)
-    with pytest.raises(ValueError, match=r"b\.mp4: has \d+ bytes, had \d+ when .*: another video"):
+    with pytest.raises(ValueError, match=r"b\.mp4: .*\b\d+ bytes, .*\d+ .*\banother\b"):
         encode_folder(own_videos, copy, config)
     moved.replace(gone)
     assert encode_folder(own_videos, copy, config).clips == 2
@@ -333,11 +333,11 @@ def test_a_folder_whose_disk_is_away_is_no_folder_of_bad_videos(
 
     with monkeypatch.context() as patch:
         patch.setattr(Reporter, "begin", away)
-        with pytest.raises(ValueError, match="none of the 3 videos that the cache was begun with"):
+        with pytest.raises(ValueError, match=r"\bnone .*\b3 videos"):
             encode_folder(own_videos, out, config)
     assert ClipPlan.load(out / CLIPS).unread == ()
     assert seen == []
-    with pytest.raises(ValueError, match="none of the 3 videos"):
+    with pytest.raises(ValueError, match=r"\bnone .*\b3 videos"):
         encode_folder(own_videos, out, config)
     assert encode_folder(tmp_path / "away", out, config).clips == 6
 
@@ -352,7 +352,7 @@ def test_another_model_precision_or_cut_is_refused(
     config: EncodeConfig, videos: Path, copy: Path, models: dict[str, Path]
 ) -> None:
     before = contents(copy)
-    with pytest.raises(ValueError, match=r"was begun with other windows(?s:.*)frames=5(?s:.*)frames=9"):
+    with pytest.raises(ValueError, match=r"(?s)\bwindows\b.*frames=5.*frames=9"):
         encode_folder(videos, copy, replace(config, cutting=replace(CUTTING, frames=9)))
     with pytest.raises(ValueError, match="dtype: 'float32' there, 'bfloat16' here"):
         encode_folder(videos, copy, replace(config, dtype="bfloat16"))
@@ -365,9 +365,9 @@ def test_another_model_precision_or_cut_is_refused(
     ("changes", "message"),
     [
         ({"cutting": replace(CUTTING, frames=6)}, r"needs 1 \+ 4n frames, got 6"),
-        ({"cutting": replace(CUTTING, buckets=BucketsConfig(16 * 32, 8))}, "expected a multiple of 16"),
-        ({"device": "gpu"}, "expected auto, cpu or cuda"),
-        ({"model": "nowhere"}, "no folder"),
+        ({"cutting": replace(CUTTING, buckets=BucketsConfig(16 * 32, 8))}, r"unit=8, expected .*\b16\b"),
+        ({"device": "gpu"}, "device='gpu', expected"),
+        ({"model": "nowhere"}, "'nowhere'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_encoded(
@@ -404,10 +404,10 @@ def test_an_image_encoder_may_lie_elsewhere(
 
 
 def test_a_folder_without_videos_names_what_is_there(config: EncodeConfig, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected a folder of videos"):
+    with pytest.raises(ValueError, match=r"got folder='.*/none', expected"):
         encode_folder(tmp_path / "none", tmp_path / "out", config)
     (tmp_path / "noise.mkv").write_bytes(b"noise")
-    with pytest.raises(ValueError, match=r"no usable video in .*\n  noise.mkv: "):
+    with pytest.raises(ValueError, match=r"\busable\b.*\n  noise\.mkv: "):
         encode_folder(tmp_path, tmp_path / "out", config)
 
 
@@ -420,7 +420,7 @@ def test_a_plan_is_read_back_and_a_damaged_one_named(whole: Path, tmp_path: Path
     assert read.sha256 == plan.sha256
     assert read.windows == plan.windows[:1] + plan.windows[2:]
     (tmp_path / CLIPS).write_text("{}", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"clips\.json: is damaged"):
+    with pytest.raises(ValueError, match=r"clips\.json: .*damaged"):
         ClipPlan.load(tmp_path / CLIPS)
 
 

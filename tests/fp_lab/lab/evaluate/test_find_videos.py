@@ -44,16 +44,16 @@ def test_prompts_are_read_as_programs_write_them(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("p.csv", b"file,prompt\na.mp4,a dog, slowly\n", "line 2 has more than 2 fields"),
-        ("p.csv", b"file,prompt\na.mp4\nb.mp4,a cat\n", "line 2 has fewer than 2 fields"),
-        ("p.csv", b'file,prompt\na.mp4,"a dog\nb.mp4,a cat\n', "is no CSV"),
+        ("p.csv", b"file,prompt\na.mp4,a dog, slowly\n", r"line 2 .*\bmore .*\b2\b"),
+        ("p.csv", b"file,prompt\na.mp4\nb.mp4,a cat\n", r"line 2 .*\bfewer .*\b2\b"),
+        ("p.csv", b'file,prompt\na.mp4,"a dog\nb.mp4,a cat\n', r"line \d .*\bCSV\b"),
         ("p.csv", b"file,prompt\na.mp4,one\na.mp4,two\n", "names a.mp4 twice"),
-        ("p.csv", b"", "expected file and prompt"),
-        ("p.csv", b"file,prompt\na.mp4," + b"x" * 200_000, "field larger than field limit"),
-        ("p.csv", "file,prompt\na.mp4,dög\n".encode("utf-16"), "no prompts can be read"),
+        ("p.csv", b"", r"columns .*, expected .*\bprompt"),
+        ("p.csv", b"file,prompt\na.mp4," + b"x" * 200_000, r"\bCSV\b.*131072"),
+        ("p.csv", "file,prompt\na.mp4,dög\n".encode("utf-16"), r"p\.csv: .*utf-8"),
         ("p.json", b'{"a.mp4": "one", "a.mp4": "two"}', "names a.mp4 twice"),
-        ("p.json", b'{"a.mp4": "\\ud83d"}', "half a character"),
-        ("p.json", b"[" * 100_000, "is no JSON"),
+        ("p.json", b'{"a.mp4": "\\ud83d"}', r"'a\.mp4' .*\bhalf\b"),
+        ("p.json", b"[" * 100_000, r"p\.json: .*\bJSON\b"),
     ],
 )
 def test_prompts_that_would_be_misread_are_refused(
@@ -103,7 +103,7 @@ def test_names_without_a_video_and_videos_without_a_prompt_are_told(tmp_path: Pa
 def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     for read in (read_prompts, read_vbench_json):
-        with pytest.raises(ValueError, match="it is no file"):
+        with pytest.raises(ValueError, match=rf"/{name}\b.* file$"):
             read(tmp_path / name)
 
 

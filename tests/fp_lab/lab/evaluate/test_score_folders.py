@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -243,7 +244,7 @@ def test_two_sets_are_compared_in_pairs(tmp_path: Path) -> None:
     same = compare_folders(clean.results, clean.results)
     assert all(line.cells[i].value == 0 for line in same.lines for i in (0, 3, 6))
     other = score(tmp_path / "noisy", out=tmp_path / "o", measuring=PLAIN)
-    with pytest.raises(ValueError, match=r"different protocols, .*plain/dis-middle-frame"):
+    with pytest.raises(ValueError, match=r"\bprotocols, .*plain/dis-middle-frame"):
         compare_folders(clean.results, other.results)
 
 
@@ -262,11 +263,11 @@ def test_prompts_are_read_from_every_kind_of_file(folder: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("p.txt", "a.mp4 one", "line 1 has no tab"),
-        ("p.json", "[1]", "expected an object"),
-        ("p.json", "{", "is no JSON"),
-        ("p.csv", "name,text\na,b\n", "expected file and prompt"),
-        ("p.txt", "else.mp4\tone", "names none of these videos"),
+        ("p.txt", "a.mp4 one", r"line 1 .*\btab\b"),
+        ("p.json", "[1]", r"p\.json: expected .*\bobject\b"),
+        ("p.json", "{", r"p\.json: .*\bJSON\b"),
+        ("p.csv", "name,text\na,b\n", r"columns name, text, expected .*\bprompt"),
+        ("p.txt", "else.mp4\tone", r"\bnone .*, got else\.mp4"),
     ],
 )
 def test_prompts_that_cannot_be_meant_are_refused(
@@ -275,7 +276,7 @@ def test_prompts_that_cannot_be_meant_are_refused(
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         find_videos([folder], tmp_path / name)
-    with pytest.raises(ValueError, match="no prompts can be read"):
+    with pytest.raises(ValueError, match=r"/nowhere\.txt: "):
         read_prompts(tmp_path / "nowhere.txt")
 
 
@@ -294,17 +295,17 @@ def test_a_folder_that_is_not_there_is_said_before_weights_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FP_LAB_CACHE", str(tmp_path))
-    with pytest.raises(ValueError, match=r"no folder or file .*nowhere"):
+    with pytest.raises(ValueError, match=r"folder .*/nowhere$"):
         score_folders([tmp_path / "nowhere"], measuring=Measuring(("offline",)))
 
 
 def test_nothing_to_score_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no folder or file"):
+    with pytest.raises(ValueError, match=r"folder .*/nowhere$"):
         score(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="no video file"):
+    with pytest.raises(ValueError, match=re.escape(f"file in {tmp_path};")):
         score(tmp_path)
-    with pytest.raises(ValueError, match="needs the ground truth"):
+    with pytest.raises(ValueError, match=r"^world/.*\btruth\b.* plain"):
         score(tmp_path, measuring=Measuring(("world",)))
     (tmp_path / "x.mp4").write_text("no")
-    with pytest.raises(ValueError, match=r"no usable video[\s\S]*x.mp4: cannot be read"):
+    with pytest.raises(ValueError, match=r"(?s)\busable\b.*\n  x\.mp4: "):
         score(tmp_path)

@@ -47,9 +47,9 @@ def arm_of(folder: Path, *settings: str) -> Arm:
     [
         (
             ["data.clips.frames=16"],
-            r"data\.clips\.frames: got 16 frames: no usable video in .*: has 15 frames",
+            r"data\.clips\.frames: got 16\b.*: has 15 frames",
         ),
-        (["evaluation.frames=6"], r"evaluation\.frames: got 6 frames: no usable video in .*: has 5 frames"),
+        (["evaluation.frames=6"], r"evaluation\.frames: got 6\b.*: has 5 frames"),
     ],
 )
 def test_windows_that_no_clip_is_long_enough_for_are_refused_without_a_warning(
@@ -65,7 +65,7 @@ def test_windows_that_no_clip_is_long_enough_for_are_refused_without_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("folder", "fault"), [("nope", "got folder='.*nope', expected"), (".", "no usable video")]
+    ("folder", "fault"), [("nope", "got folder='.*nope', expected"), (".", r".*\busable\b")]
 )
 def test_a_folder_without_clips_is_the_fault_of_the_folder(tmp_path: Path, folder: str, fault: str) -> None:
     own = ["data.kind=clips", f"data.clips.folder={tmp_path / folder}", "data.clips.size=16"]
@@ -85,11 +85,11 @@ def test_clips_that_are_passed_over_are_told_in_one_warning(clips: Path) -> None
     ("settings", "message"),
     [
         (["data.train_videos=1000000000"],
-         r"^arm: data\.train_videos: got 10+, whose latents take \d+ GiB"),
+         r"^arm: data\.train_videos: got 10+, .*\blatents\b.* \d+ GiB"),
         (["evaluation.videos=9000", "evaluation.frames=90000"],
-         r"evaluation\.videos: got 9000, whose frames take"),
+         r"evaluation\.videos: got 9000, .*\bframes\b.* GiB"),
         (["data.world.variant=curtain", "evaluation.families=[world]"],
-         r"evaluation\.families: none applies: world: it follows one moving object"),
+         r"evaluation\.families: .*\bworld: "),
         (["track.every=1", "track.best=world/nonsense"], r"track\.best: got .world/nonsense., expected"),
     ],
 )  # fmt: skip
@@ -109,7 +109,7 @@ def test_frames_of_levels_count_whatever_the_length_of_the_videos(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"total": 1_023_998_975}))
     parts = ["compression=f1k1", "order=vanilla"]
     check_feasible([arm_of(tmp_path, *parts, "sink=10000")])
-    with pytest.raises(ValueError, match=r"^arm: recipe: got f999999k1_x_f1k1_g9, the context of a batch"):
+    with pytest.raises(ValueError, match=r"^arm: recipe: got f999999k1_x_f1k1_g9, .*\bcontext\b"):
         check_feasible([arm_of(tmp_path, *parts, "sink=999999")])
 
 

@@ -86,12 +86,12 @@ def test_the_seeds_and_the_name_of_a_grid_may_be_told_beside_its_settings(folder
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("axis: {order: [vanilla]}", "unknown key 'axis' in a grid; did you mean axes"),
-        ("axes: {order: vanilla}", "axes.order: got 'vanilla', expected a list"),
-        ("axes: {ordr: [vanilla]}", "unknown key 'ordr'; did you mean order"),
-        ("arms: [{recipe: g3}, {order: none, section: 3}]", "the arm g3 with seed 0 is there twice"),
-        ("- 1", "expected a mapping"),
-        ("axes: {order: [", "cannot be read as YAML"),
+        ("axis: {order: [vanilla]}", r"'axis'.*\baxes\b"),
+        ("axes: {order: vanilla}", r"axes\.order: got 'vanilla', expected .*\blist\b"),
+        ("axes: {ordr: [vanilla]}", r"'ordr'.*\border\b"),
+        ("arms: [{recipe: g3}, {order: none, section: 3}]", r"\barm g3 .*\bseed 0 .*\btwice"),
+        ("- 1", r"wrong\.yaml: .*expected .*\bmapping\b"),
+        ("axes: {order: [", r"wrong\.yaml: .*YAML: line \d"),
         ("seeds: [a]", r"wrong\.yaml: seeds: got \['a'\], expected"),
         ("seeds: [1.5]", r"wrong\.yaml: seeds: got \[1.5\], expected"),
         ("common: {seed: 3}", r"wrong\.yaml: common: seed: got 3, .* seeds="),
@@ -135,7 +135,7 @@ def interrupted_then_run(folder: Path) -> Path:
 def test_an_arm_that_fails_is_recorded_and_the_others_go_on(interrupted_then_run: Path) -> None:
     folder = interrupted_then_run / "failing"
     bad = RunFolder(folder / BAD / "seed0")
-    assert "only the endpoint order" in bad.error.read_text().replace("\n", " ")
+    assert "fill: got 'bisect'" in bad.error.read_text()
     for name in (GOOD, INVERTED):
         place = RunFolder(folder / name / "seed0")
         assert place.summary.is_file()

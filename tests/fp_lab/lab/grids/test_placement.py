@@ -179,7 +179,10 @@ def test_replacing_is_refused_where_it_would_mix_or_disturb(folder: Path) -> Non
     with pytest.raises(ValueError, match="seed1 too"):
         claim_arms(grid(folder, "training.steps=6"), folder, in_place=True)
     whole = grid(folder, "training.steps=6", seeds="[0, 1]")
-    with only_one(RunFolder(folder / ARM / "seed1").lock), pytest.raises(ValueError, match="another process"):
+    with (
+        only_one(RunFolder(folder / ARM / "seed1").lock),
+        pytest.raises(ValueError, match=r"--replace: .*\bprocess .*/seed1\b"),
+    ):
         claim_arms(whole, folder, in_place=True)
     replacing = claim_arms(whole, folder, in_place=True)
     assert places(replacing) == [f"{ARM}/seed0", f"{ARM}/seed1"]

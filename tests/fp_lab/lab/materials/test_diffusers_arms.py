@@ -145,9 +145,7 @@ def test_a_grid_compares_recipes_over_a_transformer(tmp_path: Path) -> None:
 
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     materials = Materials(tmp_path / "cache", Reporter())
-    with pytest.raises(
-        ValueError, match=r"codec needs 1 . 4n frames, got 10; cut or extend the video to 9 or 13"
-    ):
+    with pytest.raises(ValueError, match=r"1 \+ 4n .*got 10; .*\b9 or 13"):
         run(
             tmp_path / "runs" / "length",
             real_config("wan", tmp_path, ("data.world.frames=10",)),

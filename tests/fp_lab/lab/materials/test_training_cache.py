@@ -297,17 +297,20 @@ def test_the_key_follows_the_content_and_not_the_place(root: Path, cache: Path, 
     [
         (
             ["codec.source={root}/other"],
-            r"latents: found those of VAE \w+, expected \w+ \(codec.source .*other",
+            r"latents: .*VAE [0-9a-f]+, expected [0-9a-f]+ \(codec\.source .*other",
         ),
-        (["model.conditions={root}/other"], r"words: found those of hunyuan_video \w+, 256 tokens, expected"),
-        (["model.images={root}/other"], r"image: found those of hunyuan_video \w+, expected .*model.images"),
+        (
+            ["model.conditions={root}/other"],
+            r"words: .*hunyuan_video \w+, 256 tokens, expected .*model\.conditions",
+        ),
+        (["model.images={root}/other"], r"image: .*hunyuan_video \w+, expected .*model\.images"),
         (["model.dtype=bfloat16"], r"precision: found float32, expected bfloat16 \(model.encoder_dtype"),
         (["model.encoder_dtype=float16"], r"precision: found float32, expected float16"),
         (["codec.dtype=bfloat16"], r"latents: .*codec.dtype bfloat16\)"),
-        (["training.batch=4"], "no bucket of .* holds a batch of 4; the largest has 3"),
+        (["training.batch=4"], r"batch of 4;.* 3\b"),
         (
             ["model.base=null", "model.lora=null"],
-            "data.cache: got .* with model.base None, expected a base in",
+            r"data\.cache: got .* model\.base None, expected",
         ),
     ],
 )
@@ -328,14 +331,14 @@ def spoiled(cache: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (lambda cache: shutil.rmtree(cache), "no latent cache in .*copy"),
-        (lambda cache: (cache / EMPTY).unlink(), f"{EMPTY}: is missing; run the command that made"),
-        (lambda cache: (cache / EMPTY).write_bytes(bytes(9)), f"{EMPTY}: is damaged"),
-        (lambda cache: (cache / "shard-00001.safetensors").unlink(), "shard-00001.safetensors: is missing"),
-        (lambda cache: spoiled(cache, lambda m: m.update(complete=False)), "only 5 samples are encoded yet"),
+        (lambda cache: shutil.rmtree(cache), r"\bcopy: .*manifest\.json"),
+        (lambda cache: (cache / EMPTY).unlink(), f"{EMPTY}: .*missing"),
+        (lambda cache: (cache / EMPTY).write_bytes(bytes(9)), f"{EMPTY}: .*damaged"),
+        (lambda cache: (cache / "shard-00001.safetensors").unlink(), r"shard-00001\.safetensors: .*missing"),
+        (lambda cache: spoiled(cache, lambda m: m.update(complete=False)), r"\bonly 5 samples"),
         (
             lambda cache: spoiled(cache, lambda m: m["origin"]["conditions"].pop("image")),
-            "image: found those of no encoder, expected those of hunyuan_video",
+            "image: .*no encoder, expected .*hunyuan_video",
         ),
     ],
 )

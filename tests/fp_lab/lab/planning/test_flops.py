@@ -222,10 +222,10 @@ def test_equal_compute_over_a_transformer(folder: Path) -> None:
 def test_what_is_not_on_this_machine_is_not_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of(folder, "wan", "model.base=nobody/nothing", "training.compute_of=g3")
     assert math.isnan(training_tflop(config))
-    with pytest.raises(ValueError, match=r"compute_of: got g3, expected training.steps .* on this machine"):
+    with pytest.raises(ValueError, match=r"compute_of: got g3, expected training\.steps"):
         at_equal_compute(config)
     cached = replace(config, data=replace(config.data, cache="somewhere"))
-    with pytest.raises(ValueError, match="no latent cache in somewhere"):
+    with pytest.raises(ValueError, match=r"\bsomewhere: .*manifest\.json"):
         training_shapes(cached)
     assert math.isnan(training_tflop(cached))
 

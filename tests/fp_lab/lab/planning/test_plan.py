@@ -238,10 +238,10 @@ def test_the_briefs_batches_come_out_at_13b() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": "bas"}, "did you mean 'base'"),
-        ({"recipe": "ta_f1k1_g9"}, "without bound"),
+        ({"model": "bas"}, r"'bas', .*'base'\?"),
+        ({"recipe": "ta_f1k1_g9"}, r"recipe: got ta_f1k1_g9, .*\bbound\b"),
         ({"pixels": "480"}, "HEIGHTxWIDTH"),
-        ({"frames": 0}, "at least 1"),
+        ({"frames": 0}, r"got 0 frames .*expected .*\b1\b"),
     ],
 )
 def test_mistakes_are_named(wrong: dict[str, Any], message: str) -> None:
@@ -255,10 +255,10 @@ def test_mistakes_are_named(wrong: dict[str, Any], message: str) -> None:
         (lambda: Hardware(cards=0), "cards: got 0"),
         (lambda: Hardware(cards=1_000_001), "cards: got 1000001"),
         (lambda: Hardware(memory_gb=0.0), "memory_gb: got 0"),
-        (lambda: Hardware(memory_gb=1e300), r"memory_gb: got 1e\+300, expected more than 0 and at most"),
+        (lambda: Hardware(memory_gb=1e300), r"memory_gb: got 1e\+300, expected"),
         (lambda: Hardware(tflops=1e300), r"tflops: got 1e\+300"),
         (lambda: Training(rank=1_000_000_000), "rank: got 1000000000"),
-        (lambda: plan("base", pixels="100000x100000"), "expected at most 16384 a side"),
+        (lambda: plan("base", pixels="100000x100000"), "pixels: got '100000x100000', expected .*16384"),
         (lambda: Hardware(utilisation=1.5), "utilisation: got 1.5"),
         (lambda: Training(rank=0), "rank: got 0"),
     ],

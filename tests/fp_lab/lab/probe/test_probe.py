@@ -177,7 +177,7 @@ def test_training_leaves_threads_and_global_randomness_alone() -> None:
 
 
 def test_a_training_that_diverges_stops_at_the_step() -> None:
-    with pytest.raises(NotFinite, match="step 2: loss nan"):
+    with pytest.raises(NotFinite, match=r"step 2: loss .*\bnan"):
         fit(replace(QUICK, learning_rate=float("inf")))
 
 
@@ -215,10 +215,10 @@ def test_only_a_probe_is_replaced(tmp_path: Path) -> None:
     codec = tiny_codec(tmp_path / "codec")
     (codec / PROVENANCE_FILE).write_text(json.dumps({"command": "fp-lab codec train"}))
     kept = (codec / WEIGHTS_FILE).read_bytes()
-    with pytest.raises(ValueError, match=r"holds config\.json, model\.safetensors.* and no probe"):
+    with pytest.raises(ValueError, match=r"config\.json, model\.safetensors.*\bprobe"):
         quick(codec)
     assert (codec / WEIGHTS_FILE).read_bytes() == kept
-    with pytest.raises(ValueError, match="is a file"):
+    with pytest.raises(ValueError, match=rf"{WEIGHTS_FILE} .*\bfile"):
         quick(codec / WEIGHTS_FILE)
     first = quick(tmp_path / "probe")
     second = quick(tmp_path / "probe", seed=1)
@@ -227,7 +227,8 @@ def test_only_a_probe_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"steps": 0}, "at least 1"), ({"batch": 24}, "multiple of 16")]
+    ("changes", "message"),
+    [({"steps": 0}, r"steps: got 0, expected .*\b1\b"), ({"batch": 24}, r"batch: got 24, expected .*\b16\b")],
 )
 def test_what_cannot_be_trained_is_refused(changes: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -36,5 +36,5 @@ def test_it_is_light_and_a_line_keeps_its_colour(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no picture at .*missing\.png; fp-lab compare GRID --report"):
+    with pytest.raises(ValueError, match=r"/missing\.png; fp-lab compare GRID --report"):
         inline(tmp_path / "missing.png")

@@ -110,7 +110,7 @@ def test_a_video_follows_one_prompt_per_endpoint(folder: Path, tmp_path: Path) -
     )
     assert (tmp_path / "a.mp4").is_file()
     assert done[-1].done == done[-1].sections == 3
-    with pytest.raises(ValueError, match="got \\[3\\] prompts per video, expected 1 or 2"):
+    with pytest.raises(ValueError, match=r"got \[3\] prompts .*expected 1 or 2"):
         list(generate(model, config, Opening(frame, ("a", "b", "c")), 10, 0, tmp_path / "b.mp4"))
 
 
@@ -118,14 +118,14 @@ def test_a_model_is_generated_from_as_it_was_trained(folder: Path, tmp_path: Pat
     place = RunFolder(folder / "isolated" / "seed0")
     model, config = FramePackModel.load(place.model), load(place.config, ["context.text=noisy"])
     opening = opening_from_seed(config, 0)
-    with pytest.raises(ValueError, match="leave context and recipe as they were in training"):
+    with pytest.raises(ValueError, match=r"ContextConfig.*\bcontext and recipe\b"):
         next(generate(model, config, opening, 10, 0, tmp_path / "a.mp4"))
     settings = [f"codec.source={folder}/codec", "data.world.size=32"]
     alone = load_model(str(place.model), "ta_f2k2f1k1_g3", None, settings)
     assert alone.config.context == alone.model.context == model.context
     assert alone.sizes == (Bucket(32, 32),)
     discrete = load_model(str(place.model), "ta_f2k2f1k1_g3+D5", None, settings).config
-    with pytest.raises(ValueError, match="no codebook"):
+    with pytest.raises(ValueError, match=r"\btrained .*\bno codebook, .*D5\b"):
         next(generate(model, discrete, opening, 10, 0, tmp_path / "a.mp4"))
 
 

@@ -65,7 +65,7 @@ def refusals(path: Path, read: Callable[[], Any]) -> int:
 
 def test_json_without_end_is_no_recursion_error() -> None:
     for text in (DEEP, DEEP.encode()):
-        with pytest.raises(ValueError, match="nested too deeply"):
+        with pytest.raises(ValueError, match=r"\bnested\b"):
             parse_json(text)
 
 
@@ -80,7 +80,7 @@ def test_a_summary_that_is_none_is_named_and_scored_again(tmp_path: Path) -> Non
     told.write_text(json.dumps({"estimators": {"plain/x": figures}, "flags": {}}))
     assert refusals(told, ScoresFolder(told.parent).headline) >= 7 + 5
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"fps": "x"}))
-    with pytest.raises(ValueError, match=r"summary.json: is damaged.*got 'x'.*scores it again"):
+    with pytest.raises(ValueError, match=r"summary\.json: .*damaged.*got 'x'.*\bscores\b"):
         gather([grid])
 
 
@@ -128,7 +128,7 @@ def test_a_damaged_run_is_left_out_by_name_and_the_others_are_read(tmp_path: Pat
     assert found.damaged[bad].startswith(f"{bad / file}: is damaged: ")
     assert f"Left out: {bad / file}: is damaged" in compare(found).markdown
     assert list(by_length([grid]).values()) == [[whole, bad]]
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(ValueError, match=rf"/{file}: .*damaged"):
         write_results(grid, tmp_path)
 
 
@@ -148,18 +148,18 @@ def test_the_record_and_the_scores_of_a_checkpoint_that_are_none_are_named(tmp_p
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("a: " + "[" * 100_000 + "]" * 100_000, "nested too deeply"),  # the parser in C would end the process
+        ("a: " + "[" * 100_000 + "]" * 100_000, "nested"),  # the parser in C would end the process
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", r"alias \*a"),
-        ("- a\n", "a list, expected a mapping"),
+        ("- a\n", "list, expected"),
         ("data: [a]\n", r"data: got \['a'\]"),
-        ("a: [\n", "did not find expected node"),
-        ("a: \0", "control characters are not allowed"),
+        ("a: [\n", "line 2"),
+        ("a: \0", "control"),
     ],
 )
 def test_settings_of_a_run_that_are_none_are_named(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=rf"config.yaml: is damaged.*{why}.*writes it anew"):
+    with pytest.raises(ValueError, match=rf"config\.yaml: .*damaged.*{why}.*\bwrites\b"):
         run_settings(path)
 
 

@@ -138,7 +138,7 @@ def test_shuffled_history_is_that_of_the_next_video(
     before = [Videos.load(whole.samples / f"{history}.safetensors") for history in ("own", "true")]
     assert same.frames.equal(before[0].frames)
     assert not other.frames.equal(before[1].frames)
-    with pytest.raises(ValueError, match="got one video"):
+    with pytest.raises(ValueError, match=r"evaluation\.shuffled: got one\b"):
         replace(shuffled.evaluation, videos=1)
 
 

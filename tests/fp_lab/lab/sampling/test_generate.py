@@ -167,9 +167,9 @@ def test_from_nothing_but_text(folder: Path, tmp_path: Path, written: list[tuple
         made[prompt] = written[-1][1]
     assert made["a dog"].shape == (FRAMES, *SHAPE)
     assert (made["a dog"][0] != made["a ball rolls"][0]).any()
-    with pytest.raises(ValueError, match="got 50x64, expected multiples of 8"):
+    with pytest.raises(ValueError, match=r"got 50x64, expected .*\b8\b"):
         video(loaded, opening_from_text(Bucket(50, 64), Script(("a dog",))), tmp_path / "b.mp4")
-    with pytest.raises(ValueError, match="got text alone for a model that is told the first frame"):
+    with pytest.raises(ValueError, match=r"\btext alone\b.*\bfirst\b"):
         video(arm(folder, "framepack"), opening_from_text(SIZE, Script(("a dog",))), tmp_path / "b.mp4")
 
 
@@ -193,9 +193,7 @@ def test_from_the_end_of_a_clip(
     darker = Opening(opening.frames // 2, opening.captions, None, opening.earlier)
     video(loaded, darker, tmp_path / "a.mp4", given + 3)
     assert (written[-1][1][-1] != shown[-1]).any(), "it depends on how the clip ends"
-    with pytest.raises(
-        ValueError, match="has 40 frames at 32 per second, expected at least 41, for 21 at 16"
-    ):
+    with pytest.raises(ValueError, match=r"clip\.mp4.*\b40 frames .*\b32 .*expected .*\b41, .*\b21 .*\b16\b"):
         opening_from_video(probe(folder / "clip.mp4"), SIZE, Script(("on",)), frames=21, fps=16)
 
 
@@ -314,11 +312,11 @@ def test_a_script_is_read() -> None:
         ("a dog", "it rests", "it\nsleeps"), (0.0, 2.5, 4.0)
     )
     assert script_of(["0s: a dog"]).seconds == (0.0,)
-    with pytest.raises(ValueError, match="expected a time for it too, such as '3s: it rests'"):
+    with pytest.raises(ValueError, match=r"prompt: got 'it rests' .*expected .*'3s: it rests'"):
         script_of(["0s: a dog", "it rests"])
-    with pytest.raises(ValueError, match=r"begin at \[0\.0, 3\.0, 2\.0\] s, expected times that ascend"):
+    with pytest.raises(ValueError, match=r"prompt: got .*\[0\.0, 3\.0, 2\.0\] s, expected"):
         script_of(["a dog", "3s: it rests", "2s: it sleeps"])
-    with pytest.raises(ValueError, match=r"begin at \[1\.0\] s"):
+    with pytest.raises(ValueError, match=r"prompt: got .*\[1\.0\] s, expected"):
         script_of(["1s: a dog"])
 
 
@@ -331,9 +329,9 @@ def test_a_size_is_asked_for_trained_or_that_of_the_picture(folder: Path, tmp_pa
     found = size_of(None, (), folder / "clip.mp4")
     assert found.height * found.width <= 480 * 832
     assert found.width / found.height == pytest.approx(2, rel=0.1), "as the clip"
-    with pytest.raises(ValueError, match="got '480', expected height x width"):
+    with pytest.raises(ValueError, match="got '480', expected"):
         size_of("480")
-    with pytest.raises(ValueError, match="got '99999999x99999999', expected at most 16384 a side"):
+    with pytest.raises(ValueError, match=r"got '99999999x99999999', expected .*16384"):
         size_of("99999999x99999999")
 
 
@@ -347,9 +345,9 @@ def test_a_released_model_is_ready_by_its_recipe(folder: Path) -> None:
     assert loaded.model.source == str((folder / "framepack").resolve())
     assert arm(folder, "wan").sizes == (Bucket(32, 32),)
     for arguments, match in (
-        ((None,), "got no checkpoint and no recipe"),
+        ((None,), r"\bno checkpoint .*\bno recipe"),
         ((str(folder / "framepack"),), "expected --checkpoint RUN"),
-        ((str(folder / "nowhere"), "g9"), "expected the folder of a run"),
+        ((str(folder / "nowhere"), "g9"), "checkpoint: got .*/nowhere, expected"),
     ):
         with pytest.raises(ValueError, match=match):
             load_model(*arguments)
@@ -360,7 +358,7 @@ def test_a_model_may_be_told_to_begin_from_text_or_clips_in_training(folder: Pat
         with safe_open(folder / name / "run" / "train" / "model" / "model.safetensors", "pt") as file:
             assert all(torch.isfinite(file.get_tensor(key)).all() for key in file.keys())  # noqa: SIM118 - no dict
     config = real_config("framepack", folder, ("objective.given=[0, 1]",))
-    with pytest.raises(ValueError, match="expected 1 or more: text to video has no first frame"):
+    with pytest.raises(ValueError, match=r"objective\.given: got .*expected 1\b"):
         run(folder / "bad", config, Materials(folder / "cache", Reporter()), Reporter(), stages=("train",))
 
 
@@ -399,7 +397,7 @@ def test_an_input_is_not_overwritten(tmp_path: Path, preview: str) -> None:
     clip = tmp_path / f"clip{preview}.mp4"
     clip.write_bytes(b"mine")
     (tmp_path / "same.mp4").hardlink_to(clip)
-    with pytest.raises(ValueError, match=r"would replace the input .*clip"):
+    with pytest.raises(ValueError, match=rf"out='.*/clip\.mp4', .*\binput .*/clip{preview}\.mp4"):
         making.check_output(tmp_path / "clip.mp4", [tmp_path / "same.mp4"])
     making.check_output(tmp_path / "another.mp4", [clip])
 
@@ -411,14 +409,14 @@ def test_an_input_is_not_overwritten(tmp_path: Path, preview: str) -> None:
 def test_files_of_the_user_beside_the_video_are_kept(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=f"would replace .*{name}"):
+    with pytest.raises(ValueError, match=f"replace .*{name}"):
         making.check_output(tmp_path / "dog.mp4")
 
 
 @pytest.mark.parametrize("asked", [{"seconds": 1e300}, {"seconds": 1e308}, {"frames": 1_000_001}])
 def test_a_length_that_cannot_be_planned_is_refused(folder: Path, asked: dict[str, Any]) -> None:
     config = load("released/framepack")
-    with pytest.raises(ValueError, match="expected at most 1000000; ask for fewer"):
+    with pytest.raises(ValueError, match=r"expected .*1000000; .*(seconds|frames)$"):
         making.length_of(config, codec_of(arm(folder, "framepack").config.codec), 1, **asked)
 
 

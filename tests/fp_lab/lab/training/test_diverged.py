@@ -47,7 +47,7 @@ def test_an_arm_that_diverges_fails_at_its_step_and_is_never_ranked(folder: Path
     kept = (".safetensors", ".ckpt", ".parquet")
     left = {path.name for path in place.path.rglob("*") if path.suffix in kept}
     assert left == set(), "no weights, no checkpoint, no samples, no table"
-    with pytest.raises(ValueError, match="no scored run"):
+    with pytest.raises(ValueError, match=r"\bscored .*/nan;"):
         gather([folder / "runs" / "nan"])
 
 
@@ -105,6 +105,6 @@ def test_frames_that_are_not_finite_fail_the_samples_with_their_section(
 
     materials.evaluation(config)
     monkeypatch.setattr(Codec, "decode", decode)
-    with pytest.raises(NotFinite, match=r"section 2: decoded frame 5"):  # sections are 7-9, 4-6, 1-3
+    with pytest.raises(NotFinite, match=r"section 2: decoded .*\b5\b"):  # sections are 7-9, 4-6, 1-3
         sample(place, config, materials, Reporter())
     assert not list(place.path.rglob("own*"))

@@ -197,7 +197,7 @@ def test_two_trainings_into_one_folder_are_refused(clips: Path, tmp_path: Path) 
 
 
 def test_worlds_that_there_are_not_are_refused() -> None:
-    with pytest.raises(ValueError, match="videos: got courtain, expected some of plain, "):
+    with pytest.raises(ValueError, match=r"videos: got courtain, expected .*plain, "):
         replace(BASE, videos={"plain": 2, "courtain": 2})
 
 
@@ -223,7 +223,7 @@ def test_a_base_goes_on_from_another(tmp_path: Path) -> None:
     near = first.backbone.blocks[0].qkv.weight - second.backbone.blocks[0].qkv.weight
     assert near.abs().max() < 0.01, "one step away"
     wider = replace(BASE.backbone, depth=2)
-    with pytest.raises(ValueError, match="start from a base of the same backbone"):
+    with pytest.raises(ValueError, match=r"start: .*\bbackbone\b"):
         pretrained(tmp_path / "third", codec, backbone=wider, start=str(tmp_path / "first"))
 
 

@@ -162,7 +162,7 @@ def test_a_failure_of_a_rank_is_raised_with_its_traceback(
     broken = replace(config, model=replace(config.model, base=str(folder / "nowhere")))
     place = new_run(folder / "broken", broken)
     monkeypatch.setenv("RANK", "1")
-    with pytest.raises(ValueError, match="no base in"):
+    with pytest.raises(ValueError, match=f"base .*{folder.name}/nowhere"):
         main(str(place.path), str(folder / "cache"), "key")
     left = (place.path / "train" / "ranks" / "rank1.txt").read_text()
     assert "in fit" in left
@@ -170,9 +170,9 @@ def test_a_failure_of_a_rank_is_raised_with_its_traceback(
         f"import pathlib; pathlib.Path({str(place.path)!r}, 'train/ranks/rank1.txt').write_text({left!r})"
     )
     launching(f"{program}; print('a library says hello'); raise SystemExit(1)", monkeypatch)
-    with pytest.raises(RanksFailed, match="rank1 of the training failed: ValueError: no base") as failure:
+    with pytest.raises(RanksFailed, match=r"^rank1 .*ValueError: .*\bbase\b") as failure:
         train_tracked(place, config, "key", materials, Reporter())
-    assert f"ValueError: no base in {folder}/nowhere" in str(failure.value)
+    assert f"{folder}/nowhere" in str(failure.value)
 
 
 def test_a_failure_of_the_launcher_is_raised_with_the_end_of_its_log(
@@ -211,20 +211,23 @@ def test_on_several_machines_the_nodes_of_the_job_are_used(tmp_path: Path) -> No
     assert "--nnodes 2" in line
     assert "--nproc-per-node 8" in line
     assert "--rdzv-endpoint node1:20017 --rdzv-id 17" in line
-    with pytest.raises(ValueError, match=r"got 2 in no SLURM job"):
+    with pytest.raises(ValueError, match=r"training\.nodes: got 2 .*\bno SLURM\b"):
         launch_command(training, tmp_path, tmp_path, "key", {})
-    with pytest.raises(ValueError, match="got 2 in a SLURM job of 1 nodes"):
+    with pytest.raises(ValueError, match=r"training\.nodes: got 2 .*\bSLURM .*\b1 nodes"):
         launch_command(training, tmp_path, tmp_path, "key", job | {"SLURM_JOB_NUM_NODES": "1"})
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["training.devices=3"], r"got 2, expected a multiple of training.devices x training.nodes \(3\)"),
+        (
+            ["training.devices=3"],
+            r"training\.batch: got 2, expected .*training\.devices x training\.nodes \(3\)",
+        ),
         (["training.devices=0"], "training.devices: got 0"),
         (["track.every=-1"], "track.every: got -1"),
         (["track.keep=0"], "track.keep: got 0"),
-        (["track.videos=3"], "track.videos: got 3, expected at most evaluation.videos"),
+        (["track.videos=3"], r"track\.videos: got 3, expected .*evaluation\.videos"),
     ],
 )
 def test_settings_without_meaning_are_refused(folder: Path, settings: list[str], message: str) -> None:

@@ -178,16 +178,16 @@ def test_a_job_whose_workers_are_always_lost_fails_in_the_end(folder: Path) -> N
 @pytest.mark.parametrize(
     ("name", "workers", "options", "message"),
     [
-        ("lokal", None, {}, "got 'lokal', expected one of local, ray, slurm"),
-        ("local", 0, {}, "--workers: got 0, expected at least 1"),
-        ("local", 2, {"a": "b"}, "the engine local has no options, got a"),
-        ("ray", 2, {"adress": "auto"}, "has the options address, num_gpus, got adress"),
-        ("slurm", 2, {"cluster": "moon"}, "the engine slurm cannot be used: .*moon"),
+        ("lokal", None, {}, "got 'lokal', expected .*local, ray, slurm"),
+        ("local", 0, {}, "--workers: got 0, expected .*1"),
+        ("local", 2, {"a": "b"}, r"\blocal .*\boptions, got a\b"),
+        ("ray", 2, {"adress": "auto"}, "options address, num_gpus, got adress"),
+        ("slurm", 2, {"cluster": "moon"}, r"\bslurm .*moon"),
         (
             "slurm",
             2,
             {"cluster": "local", "tiemout_min": "3"},
-            "cannot be used: .*tiemout_min",
+            r"\bslurm .*tiemout_min",
         ),
     ],
 )
