@@ -13,15 +13,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fp_lab.backbones.diffusers.lora import LoraConfig, add_lora, load_lora, save_lora
-from fp_lab.backbones.protocol import TRANSFORMER, Backbone
-from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
+from fp_lab.backbones.protocol import BACKBONES, TRANSFORMER, Backbone
+from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.checks.finite import check_weights
 from fp_lab.checks.plain import from_plain
 from fp_lab.flow.matching import Output
 from fp_lab.packing.codebook import Codebook
-from fp_lab.packing.context import ContextConfig
+from fp_lab.packing.context import PACKERS, ContextConfig
 from fp_lab.packing.packer import ContextPacker
 from fp_lab.recipe import Kernel
+from fp_lab.registry import foreign_module, require_plugins
 from fp_lab.shapes import ContextLevel, ContextMemory, PackedContext, TextCondition
 from fp_lab.weights.files import CONFIG_FILE, WEIGHTS_FILE, building, file_sha256, read_config, read_weights
 from fp_lab.weights.shipped import own_folder
@@ -59,7 +60,8 @@ class FramePackModel(nn.Module):
         self.output = output
         self.context = context or ContextConfig()
         self.codebook = codebook
-        self.packer = ContextPacker(
+        kind: type[ContextPacker] = PACKERS.choose("context.packer", self.context.packer)
+        self.packer = kind(
             self.kernels,
             backbone.channels,
             backbone.width,
@@ -160,15 +162,19 @@ class FramePackModel(nn.Module):
         written = [name for name in state if self.lora is None or name not in kept]
         check_weights({name: state[name] for name in written}, f"model for {folder}")
         folder.mkdir(parents=True, exist_ok=True)
+        architecture = BACKBONES.name_of(type(self.backbone))
+        foreign = (foreign_module(type(self.backbone)), PACKERS.foreign(self.context.packer))
         config: dict[str, Any] = {
-            "backbone": asdict(self.backbone.config) if isinstance(self.backbone, TinyDiT) else None,
+            "architecture": architecture,
+            "backbone": None if architecture is None else asdict(self.backbone.config),
+            "plugins": [module for module in foreign if module is not None],
             "transformer": None,
             "kernels": [[k.t, k.h, k.w] for k in self.kernels],
             "output": self.output,
             "context": asdict(self.context),
             "codebook": None if self.codebook is None else self.codebook.size,
         }
-        if not isinstance(self.backbone, TinyDiT):
+        if architecture is None:
             config["transformer"] = self._save_transformer(folder)
             state = {name: value for name, value in state.items() if not name.startswith("backbone.")}
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
@@ -198,11 +204,13 @@ class FramePackModel(nn.Module):
             ValueError: if the folder holds no model, or weights that are not finite.
         """
         folder, config = _stored(source)
+        require_plugins(config.get("plugins", ()), str(folder / CONFIG_FILE))
         weights = read_weights(folder / WEIGHTS_FILE)
         with building(folder / CONFIG_FILE):
             kernels = [Kernel(*sizes) for sizes in config["kernels"]]
             if config["backbone"] is not None:
-                backbone: Any = TinyDiT(from_plain(TinyDiTConfig, config["backbone"]))
+                kind = BACKBONES.choose("architecture", config.get("architecture", "tiny"))
+                backbone: Any = kind(from_plain(TinyDiTConfig, config["backbone"]))
             else:
                 backbone = _transformer(config["transformer"]["source"] or folder, options)
             size = config.get("codebook")

@@ -6,10 +6,18 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from fp_lab.packing.rope import RopeConfig
+from fp_lab.registry import Registry
 from fp_lab.shapes import Caption, ContextMemory, PackedContext, TextCondition
 
 TRANSFORMER = "transformer"
 """Folder of a transformer of diffusers, in a model's and in a pipeline's."""
+
+
+BACKBONES: Registry[Any] = Registry("backbone", ("tiny",))
+"""Classes of backbones that are built from a `fp_lab.backbones.tiny.TinyDiTConfig`, which is their `config`.
+
+Transformers of diffusers are not among them: they are loaded by the name of their own class.
+"""
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ from fp_lab.cli import (
 )
 from fp_lab.lab.files.atomic import CANNOT_WRITE
 from fp_lab.lab.files.names import visible
+from fp_lab.registry import load_plugins
 
 _MAY_BE_EMPTY = ("--prompt", "--caption")
 
@@ -106,5 +107,14 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin",
+            metavar="MODULE",
+            help="Module that registers further implementations, before the command; repeat for more.",
+        ),
+    ] = None,
 ) -> None:
     """A lab for FramePack-style video generation: train arms, generate videos, measure drift, compare."""
+    load_plugins(plugins or [])

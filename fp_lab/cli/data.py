@@ -1,15 +1,13 @@
 """``fp-lab data``: real clips, synthetic videos, walks through a game's level."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import MOST, MOST_SEED, positive
 from fp_lab.cli.places import folder_to_write
-
-Variant = Literal["plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist"]
 
 app = typer.Typer(no_args_is_help=True, help="Fetch real clips, render synthetic videos, film walks.")
 
@@ -43,10 +41,10 @@ def render(
     frames: Annotated[int, typer.Option(min=1, max=MOST, help="Length of each video in frames.")] = 64,
     size: Annotated[int, typer.Option(min=16, max=MOST, help="Height and width, pixels.")] = 64,
     variant: Annotated[
-        Variant,
+        str,
         typer.Option(
             help="World: sprites, plain or hidden by a pillar (occlusion) or the camera (camera, revisit); "
-            "still scenes behind a curtain or along a walk; moving digits (mnist)."
+            "still scenes behind a curtain or along a walk; moving digits (mnist); or that of a plugin."
         ),
     ] = "plain",
     sprites: Annotated[
@@ -71,12 +69,14 @@ def render(
     from fp_data.worlds import WorldConfig, iterate
 
     config = WorldConfig(size, frames, variant, sprites, motion_told)
+    seed = first_seed
     for world in iterate(config, range(first_seed, first_seed + videos)):
-        for video, scene in zip(world.frames, world.scenes, strict=True):
-            path = to / f"{variant}-{scene.seed:06d}.mp4"
+        for video, caption in zip(world.frames, world.captions, strict=True):
+            path = to / f"{variant}-{seed:06d}.mp4"
             write_mp4(path, video.numpy(), fps)
-            path.with_suffix(".txt").write_text(scene.caption + "\n", encoding="utf-8")
-            typer.echo(f"{path}: {scene.caption}")
+            path.with_suffix(".txt").write_text(caption + "\n", encoding="utf-8")
+            typer.echo(f"{path}: {caption}")
+            seed += 1
 
 
 @app.command()

@@ -1,8 +1,12 @@
 """What every codec does: pixels to normalised latents and back."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
 
 from torch import Tensor, nn
+
+from fp_lab.registry import Registry
 
 
 class LatentCodec(nn.Module, ABC):
@@ -59,3 +63,13 @@ class LatentCodec(nn.Module, ABC):
         Raises:
             ValueError: latents of another codec's channels.
         """
+
+
+CODECS: Registry[Callable[[], LatentCodec]] = Registry("codec")
+"""Codecs of plugins, by the name that ``codec.source`` gives; each is built by a call without arguments."""
+
+
+@cache
+def described_codec(source: str) -> LatentCodec | None:
+    """A codec of a plugin, to ask for its sizes and digest; None for other sources."""
+    return CODECS[source]() if source in CODECS else None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fp_lab.checks.finite import check_weights
-from fp_lab.codecs.protocol import LatentCodec
+from fp_lab.codecs.protocol import CODECS, LatentCodec
 from fp_lab.codecs.tiny import Codec
 from fp_lab.weights.files import CONFIG_FILE, building, read_config, tensors_sha256
 from fp_lab.weights.hub import load_whole, local_folder
@@ -192,7 +192,8 @@ def load_codec(
     """Load a codec of either kind.
 
     Args:
-        source: ``shipped``, a folder written by `Codec.save`, or what `VideoCodec.load` takes.
+        source: ``shipped``, a codec of a plugin, a folder written by `Codec.save`, or what `VideoCodec.load`
+            takes.
         dtype: of a video codec; see `VideoCodec.load`. The small ones are float32 and need no saving.
         tiling: of a video codec.
         slicing: of a video codec.
@@ -200,6 +201,8 @@ def load_codec(
     Raises:
         ValueError: there is none.
     """
+    if source in CODECS:
+        return CODECS[str(source)]()
     config = Path(source) / CONFIG_FILE
     if source == "shipped" or (config.is_file() and "_class_name" not in read_config(config)):
         return Codec.load(source)

@@ -1,6 +1,6 @@
 """Corruption and dropout of the history in training, so that a model does not trust it blindly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,9 +10,13 @@ from torch import Generator, Tensor
 from fp_lab.checks.ranges import check_ranges
 from fp_lab.flow.matching import interpolate
 from fp_lab.packing.context import Missing
+from fp_lab.registry import Registry
 from fp_lab.shapes import ContextLevel
 
 HistoryLevel = Literal["clean", "random", "fixed"]
+HistorySource = Callable[[Tensor, Generator], Tensor]
+"""(true latents ``b c t h w``, a generator on the CPU) -> latents that the history is taken from."""
+HISTORY_SOURCES: Registry[HistorySource] = Registry("history source")
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class HistoryConfig:
     """Corruption of the history in training; a discrete history (``+D``) is discretised after all of it.
 
     Attributes:
+        source: where it is taken from: the ``true`` video, or what a plugin registers.
         noise: latents become (1-s) x + s * noise with s ~ U(0, noise) per video; the model is not told.
         saturation: latents are scaled about the mean of their frame and channel by U(1-s, 1+s) per video, as
             drift over- and undersaturates them.
@@ -31,6 +36,7 @@ class HistoryConfig:
         sigma: sigma_x of ``fixed``.
     """
 
+    source: str = "true"
     noise: float = 0.0
     saturation: float = 0.0
     clean: float = 0.1
@@ -39,13 +45,19 @@ class HistoryConfig:
     sigma: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse shares and levels outside [0, 1]."""
+        """Refuse an unknown source, and shares and levels outside [0, 1]."""
+        HISTORY_SOURCES.require("objective.history.source", self.source)
         names = ("noise", "saturation", "clean", "dropout", "sigma")
         check_ranges("objective.history", self, **dict.fromkeys(names, "[0, 1]"))
 
 
+@HISTORY_SOURCES.register("true")
+def _true(latents: Tensor, generator: Generator) -> Tensor:
+    return latents
+
+
 def corrupt(latents: Tensor, config: HistoryConfig, generator: Generator) -> Tensor:
-    """History with noise and saturation that the model is not told of.
+    """History from its source, with noise and saturation that the model is not told of.
 
     Args:
         latents: ``b c t h w``.
@@ -53,6 +65,7 @@ def corrupt(latents: Tensor, config: HistoryConfig, generator: Generator) -> Ten
         generator: on the CPU.
     """
     items = len(latents)
+    latents = HISTORY_SOURCES[config.source](latents, generator)
     touched = (torch.rand(items, generator=generator) >= config.clean).float()
     if config.saturation:
         stretch = config.saturation * (2 * torch.rand(items, generator=generator) - 1) * touched

@@ -9,10 +9,15 @@ import torch
 from torch import Tensor
 
 from fp_lab.checks.ranges import check_ranges
+from fp_lab.registry import Registry
 
 Velocity = Callable[[Tensor, float], Tensor]
 """(x at sigma, sigma) -> dx/dsigma."""
 
+
+Solver = Callable[[Velocity, Tensor, Tensor], Tensor]
+"""(velocity, noise, ``steps + 1`` sigmas from 1 down to 0) -> sample."""
+SOLVERS: Registry[Solver] = Registry("solver")
 
 Variant = Literal["bh1", "bh2"]
 Variable = Literal["log_snr", "log_sigma"]
@@ -26,7 +31,7 @@ class SolverConfig:
     own code samples with ``order: 3, variant: bh1, variable: log_sigma``.
 
     Attributes:
-        name: of the solver.
+        name: ``euler``, ``heun``, ``unipc``, or what a plugin registers.
         steps: from noise to data.
         order: of the polynomials in which UniPC goes on from earlier predictions, 1 to 3.
         variant: UniPC's B(h), h or e^h - 1 (https://arxiv.org/abs/2302.04867, section 3.3).
@@ -34,14 +39,15 @@ class SolverConfig:
             -log(sigma).
     """
 
-    name: Literal["euler", "heun", "unipc"] = "euler"
+    name: str = "euler"
     steps: int = 25
     order: int = 2
     variant: Variant = "bh2"
     variable: Variable = "log_snr"
 
     def __post_init__(self) -> None:
-        """Refuse step counts and orders out of range, and options without a finite first step."""
+        """Refuse unknown solvers, numbers out of range, and options without a finite first step."""
+        SOLVERS.require("sampling.solver.name", self.name)
         check_ranges("sampling.solver", self, steps="[1, inf)")
         if not 1 <= self.order <= 3:
             raise ValueError(f"sampling.solver.order: got {self.order}, expected 1, 2 or 3")
@@ -53,6 +59,7 @@ class SolverConfig:
             )
 
 
+@SOLVERS.register("euler")
 def euler(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     """First-order steps x <- x + (sigma' - sigma) v; one evaluation a step.
 
@@ -67,6 +74,7 @@ def euler(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     return x
 
 
+@SOLVERS.register("heun")
 def heun(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     """Second-order steps (https://arxiv.org/abs/2206.00364, algorithm 1); the last one is an Euler step."""
     for sigma, following in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
@@ -79,6 +87,7 @@ def heun(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     return x
 
 
+@SOLVERS.register("unipc")
 def unipc(
     velocity: Velocity,
     x: Tensor,
@@ -119,14 +128,7 @@ def unipc(
     return x - scheduler.sigmas[-2] * velocity(x, last)
 
 
-SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {
-    "euler": euler,
-    "heun": heun,
-    "unipc": unipc,
-}
-
-
-def solver_of(config: SolverConfig) -> Callable[[Velocity, Tensor, Tensor], Tensor]:
+def solver_of(config: SolverConfig) -> Solver:
     """The solver with its options, to be called with a velocity, noise and sigmas."""
     if config.name != "unipc":
         return SOLVERS[config.name]

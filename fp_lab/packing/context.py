@@ -4,7 +4,9 @@ Training and sampling read the same `ContextConfig`, which is stored with the mo
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from fp_lab.registry import Registry
 
 Projection = Literal["independent", "shared"]
 Initialisation = Literal["interpolated", "random"]
@@ -15,7 +17,12 @@ Missing = Literal["zero", "drop", "mask"]
 Timestep = Literal["same", "zero", "level"]
 TextReaders = Literal["all", "noisy"]
 Attention = Literal["full", "isolated", "block_causal"]
-ImportanceKind = Literal["time", "similarity", "hybrid"]
+
+# what they hold needs torch; their built-in names are known here, as settings are checked without it
+IMPORTANCES: Registry[Any] = Registry("importance", ("time", "similarity", "hybrid"))
+"""Importance of frames by name, see `fp_lab.packing.similarity.Importance`."""
+PACKERS: Registry[Any] = Registry("packer", ("projections",))
+"""Subclasses of `fp_lab.packing.packer.ContextPacker` by name."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +31,19 @@ class ImportanceConfig:
 
     Attributes:
         kind: by ``time`` (the nearest), by ``similarity`` (mean cosine of latent pixels with the known frame
-            nearest to the section), or ``hybrid``: the similarity plus `time_weight` * exp(-(t_i - t_X)^2).
+            nearest to the section), ``hybrid``: the similarity plus `time_weight` * exp(-(t_i - t_X)^2), or
+            what a plugin registers.
         time_weight: lambda_time of the hybrid.
         frames_per_second: latent frames per second; the hybrid's times are seconds.
     """
 
-    kind: ImportanceKind = "time"
+    kind: str = "time"
     time_weight: float = 1.0
     frames_per_second: float = 7.5
 
     def __post_init__(self) -> None:
-        """Refuse a weight or rate without meaning."""
+        """Refuse an unknown kind, and a weight or rate without meaning."""
+        IMPORTANCES.require("context.importance.kind", self.kind)
         if self.time_weight < 0 or self.frames_per_second <= 0:
             raise ValueError(
                 f"importance: got time_weight {self.time_weight} and frames_per_second "
@@ -47,6 +56,7 @@ class ContextConfig:
     """Options of the packed context.
 
     Attributes:
+        packer: ``projections``, or a packer that a plugin registers.
         projection: ``independent`` patchify parameters per kernel, or one ``shared`` base projection behind
             an average pool (an ablation).
         init: of independent projections: ``interpolated`` from the pretrained one, or ``random``.
@@ -69,6 +79,7 @@ class ContextConfig:
         importance: of known frames.
     """
 
+    packer: str = "projections"
     projection: Projection = "independent"
     init: Initialisation = "interpolated"
     phases: PhasePooling = "averaged"
@@ -83,7 +94,8 @@ class ContextConfig:
     importance: ImportanceConfig = field(default_factory=ImportanceConfig)
 
     def __post_init__(self) -> None:
-        """Refuse options that contradict each other."""
+        """Refuse an unknown packer, and options that contradict each other."""
+        PACKERS.require("context.packer", self.packer)
         if self.attention == "isolated" and self.timestep != "zero":
             raise ValueError(
                 f"context.timestep: got {self.timestep!r} for an isolated context, expected 'zero': its keys "

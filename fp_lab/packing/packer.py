@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from fp_lab.packing.context import ContextConfig
+from fp_lab.packing.context import PACKERS, ContextConfig
 from fp_lab.packing.rope import Axis, RopeConfig, box_phases, phases, view_axes
 from fp_lab.packing.schedule import TAIL_POOL
 from fp_lab.recipe import BASE, Kernel, Recipe
@@ -72,6 +72,7 @@ def pool_tail_frames(latents: Tensor) -> Tensor:
     return F.avg_pool3d(padded, (1, h, w))
 
 
+@PACKERS.register("projections")
 class ContextPacker(nn.Module):
     """Projections and phases of the context.
 

@@ -1,12 +1,12 @@
 """How alike frames are, as the importance that frames are packed by (FramePack paper, section 3.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fp_lab.packing.context import ImportanceConfig
+from fp_lab.packing.context import IMPORTANCES, ImportanceConfig
 from fp_lab.recipe.orders import Section
 
 
@@ -31,10 +31,7 @@ def time_similarity(times: Tensor, reference: Tensor) -> Tensor:
 def importance_of(
     latents: Tensor, sections: Sequence[Section], config: ImportanceConfig
 ) -> list[list[float]]:
-    """Importance of every frame for the section of each video.
-
-    The estimate X of a section is the known frame nearest to it (of two, the earlier one); without any
-    known frame nothing is important.
+    """Importance of every frame for the section of each video, by the kind that the config names.
 
     Args:
         latents: ``b c t h w``; frames that are not known may hold anything.
@@ -44,15 +41,41 @@ def importance_of(
     Returns:
         One value per frame and video; of unknown frames it means nothing.
     """
-    frames = latents.shape[2]
-    nearest = torch.tensor([_nearest_known(section) for section in sections], device=latents.device)
-    item = torch.arange(len(latents), device=latents.device)
-    values = cosine_similarity(latents, latents[item, :, nearest])
-    if config.kind == "hybrid":
-        seconds = torch.arange(frames, device=latents.device)[None] / config.frames_per_second
-        values = values + config.time_weight * time_similarity(seconds, seconds[0, nearest][:, None])
+    values: Tensor = IMPORTANCES[config.kind](latents, sections, config)
+    if values.shape != (len(latents), latents.shape[2]):
+        raise ValueError(
+            f"importance {config.kind!r}: got values of shape {tuple(values.shape)}, expected one per "
+            f"video and frame, {(len(latents), latents.shape[2])}"
+        )
     rows: list[list[float]] = values.tolist()
     return rows
+
+
+Importance = Callable[[Tensor, Sequence[Section], ImportanceConfig], Tensor]
+"""(latents ``b c t h w``, one section per video, options) -> importance ``b t``, of unknown frames too."""
+
+
+@IMPORTANCES.register("similarity")
+def by_similarity(latents: Tensor, sections: Sequence[Section], config: ImportanceConfig) -> Tensor:
+    """Similarity ``b t`` of every frame with the estimate X of a section.
+
+    X is the known frame nearest to the section (of two, the earlier one); without any known frame nothing is
+    important.
+    """
+    item = torch.arange(len(latents), device=latents.device)
+    return cosine_similarity(latents, latents[item, :, _nearest(latents, sections)])
+
+
+@IMPORTANCES.register("hybrid")
+def hybrid(latents: Tensor, sections: Sequence[Section], config: ImportanceConfig) -> Tensor:
+    """Similarity plus the weighted nearness in time, ``b t``."""
+    seconds = torch.arange(latents.shape[2], device=latents.device)[None] / config.frames_per_second
+    nearness = time_similarity(seconds, seconds[0, _nearest(latents, sections)][:, None])
+    return by_similarity(latents, sections, config) + config.time_weight * nearness
+
+
+def _nearest(latents: Tensor, sections: Sequence[Section]) -> Tensor:
+    return torch.tensor([_nearest_known(section) for section in sections], device=latents.device)
 
 
 def _nearest_known(section: Section) -> int:

@@ -28,11 +28,17 @@ from fp_lab.recipe.notation import (
     Side,
     Tail,
 )
+from fp_lab.registry import Registry
 
 _RUN = "a run such as f16k4f2k2f1k1"
 
 
-COMPRESSIONS: dict[str, str] = {
+COMPRESSIONS: Registry[str] = Registry("compression")
+"""Levels by name, for the left side; the last three are those of the variants Base, Lite and Extended.
+
+Those before ``_x_`` stay at the first frames of the video, so that these are as fine however long it gets.
+"""
+_BUILT_IN = {
     "geometric": "f2k1h8w8f1k1h8w4f1k1h4w4f1k1h4w2f1k1",
     "duplicated": "f3k1h8w8f3k1h4w4f1k1",
     "temporal": "f8k8f4k4f2k2f1k1",
@@ -43,10 +49,8 @@ COMPRESSIONS: dict[str, str] = {
     "lite": "f20k4f1k1",
     "extended": "f2k2f1k1h4w4f2k1h4w2f1k1",
 }
-"""Levels by name, for the left side; the last three are those of the variants Base, Lite and Extended.
-
-Those before ``_x_`` stay at the first frames of the video, so that these are as fine however long it gets.
-"""
+for _name, _levels in _BUILT_IN.items():
+    COMPRESSIONS.register(_name)(_levels)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
 
-from fp_lab.recipe.notation import Order, Recipe
+from fp_lab.recipe.notation import Recipe
+from fp_lab.registry import Registry
 
-Fill = Literal["forward", "bisect"]
+Fill = str
+"""How gaps are filled: ``forward``, ``bisect``, or the name of an order that a plugin registers."""
 
 
 class KnownFrames(Set[int]):
@@ -98,8 +99,9 @@ def plan(
         recipe: Names the section length and implies the order.
         frames: Length of the video in latent frames, at least 1.
         given: Frames that exist from the start, by default the first one; none for text to video.
-        fill: How the endpoint order fills its gap: ``forward``, or ``bisect`` (the middle first, then the
-            middle of each remaining gap); None for what the name stands for. Only that order has the choice.
+        fill: How gaps are filled: ``forward``, ``bisect`` (the middle first, then the middle of each
+            remaining gap; for the endpoint order alone), or an order of a plugin, in place of that of the
+            name; None for what the name stands for.
         scenes: First frame of every scene, from 0 on; a section belongs to the scene of its middle frame. The
             planned order has its endpoints instead.
 
@@ -114,16 +116,8 @@ def plan(
         raise ValueError(f"frames: got {frames}, expected at least 1")
     if outside := sorted(frame for frame in given if not 0 <= frame < frames):
         raise ValueError(f"given: got {outside} outside the video, expected frames from 0 to {frames - 1}")
-    fill = implied_fill(recipe) if fill is None else fill
-    if fill not in ("forward", "bisect"):
-        raise ValueError(f"fill: got {fill!r}, expected 'forward' or 'bisect'")
-    if fill == "bisect" and recipe.order != "endpoint":
-        raise ValueError(
-            f"fill: got 'bisect' for the {recipe.order} order of {recipe}, expected 'forward'; only the "
-            "endpoint order (a right run after x, such as td_f16k4f2k2f1k1_x_g9_x_f1k1) has a gap to bisect"
-        )
     _require_scenes(recipe, frames, scenes)
-    calls = ORDERS[recipe.order](_gaps(frames, given), recipe, fill)
+    calls = _calls(recipe, frames, given, implied_fill(recipe) if fill is None else fill)
     call_of = [-1] * frames
     for number, call in enumerate(calls):
         for frame in call.targets:
@@ -135,6 +129,38 @@ def plan(
         sections.append(Section(call.targets, KnownFrames(call_of, number, size), call.prompt or scene))
         size += len(call.targets)
     return tuple(sections)
+
+
+def check_sections(sections: Sequence[Section], frames: int, given: int, prompts: int = 1) -> None:
+    """Check that sections make a video whole, each from frames that are there by then.
+
+    Args:
+        sections: In generation order.
+        frames: Length of the video in latent frames.
+        given: Number of frames that the video begins with.
+        prompts: Number of prompts per video.
+
+    Raises:
+        ValueError: A frame is made twice, never, or used before it is made, or a section has a prompt that is
+            not there; the message names the section.
+    """
+    there = set(range(given))
+    for index, section in enumerate(sections):
+        fault = ""
+        if not section.targets or list(section.targets) != sorted(set(section.targets)):
+            fault = f"got targets {section.targets}, expected ascending frames"
+        elif wrong := [f for f in section.targets if f in there or not 0 <= f < frames]:
+            fault = f"got target {wrong[0]}, expected frames from 0 to {frames - 1} that are not there yet"
+        # those of `plan` follow from its calls; looking at each would take time with the square of the length
+        elif not isinstance(section.known, KnownFrames) and (early := sorted(section.known - there)):
+            fault = f"got known frame {early[0]}, which no earlier section makes"
+        elif not 0 <= section.prompt < prompts:
+            fault = f"got prompt {section.prompt}, expected one of {prompts} from 0 on"
+        if fault:
+            raise ValueError(f"sections: section {index + 1}: {fault}")
+        there.update(section.targets)
+    if missing := sorted(set(range(frames)) - there):
+        raise ValueError(f"sections: no section makes frame {missing[0]}, expected all {frames} to be made")
 
 
 def even_scenes(frames: int, count: int) -> tuple[int, ...]:
@@ -157,11 +183,68 @@ def _require_scenes(recipe: Recipe, frames: int, scenes: tuple[int, ...]) -> Non
 
 
 @dataclass(frozen=True)
-class _Call:
-    """Targets of one call, and which prompt drives it."""
+class Call:
+    """One call of the model.
+
+    Attributes:
+        targets: Frames that it generates, ascending.
+        prompt: Which prompt of the video drives it, where the order has one per endpoint.
+    """
 
     targets: Targets
     prompt: int = 0
+
+
+GenerationOrder = Callable[[list[range], Recipe], list[Call]]
+"""(gaps of frames that are not given, ascending; recipe) -> calls that cover each of them once."""
+ORDERS: Registry[GenerationOrder] = Registry("order")
+"""Orders by name: those that recipes imply, and those of plugins, which `fill` names."""
+
+
+def _calls(recipe: Recipe, frames: int, given: frozenset[int], fill: Fill) -> list[Call]:
+    """Calls of a plan in generation order."""
+    gaps = _gaps(frames, given)
+    if fill == "bisect":
+        if recipe.order != "endpoint":
+            raise ValueError(
+                f"fill: got 'bisect' for the {recipe.order} order of {recipe}, expected 'forward'; only "
+                "the endpoint order (a right run after x, such as td_f16k4f2k2f1k1_x_g9_x_f1k1) has a gap to "
+                "bisect"
+            )
+        return _endpoint(gaps, recipe, _bisect)
+    if fill == "forward":
+        return ORDERS[recipe.order](gaps, recipe)
+    if not ORDERS.foreign(fill):
+        others = [name for name in ORDERS if ORDERS.foreign(name)]
+        raise ValueError(
+            f"fill: got {fill!r}, expected 'forward' or 'bisect', or an order of a plugin"
+            + (f" ({', '.join(others)})" if others else " (plugins: [module])")
+        )
+    calls = ORDERS[fill](gaps, recipe)
+    _require_whole(fill, calls, frames - len(given), gaps)
+    return calls
+
+
+def _require_whole(name: str, calls: list[Call], count: int, gaps: list[range]) -> None:
+    """Check that calls of an order from outside cover every frame of the gaps once.
+
+    Raises:
+        ValueError: they do not; the message names a frame.
+    """
+    made = [frame for call in calls for frame in call.targets]
+    wanted = {frame for gap in gaps for frame in gap}
+    twice = sorted({frame for frame in made if made.count(frame) > 1}) if len(made) != len(set(made)) else []
+    wrong = twice or sorted(wanted.symmetric_difference(made))
+    unsorted = [
+        call.targets for call in calls if list(call.targets) != sorted(call.targets) or not call.targets
+    ]
+    if wrong:
+        raise ValueError(
+            f"order {name!r}: got frame {wrong[0]} {made.count(wrong[0])} times, expected each of the "
+            f"{count} frames that are not given once"
+        )
+    if unsorted:
+        raise ValueError(f"order {name!r}: got a call with targets {unsorted[0]}, expected ascending frames")
 
 
 def prompts_of(recipe: Recipe) -> int:
@@ -184,43 +267,48 @@ def _chunks(gap: range, size: int) -> list[Targets]:
     return [tuple(gap[i : i + size]) for i in range(0, len(gap), size)]
 
 
-def _forward(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
-    return [_Call(chunk) for gap in gaps for chunk in _chunks(gap, recipe.section)]
+@ORDERS.register("none")
+@ORDERS.register("vanilla")
+def _forward(gaps: list[range], recipe: Recipe) -> list[Call]:
+    return [Call(chunk) for gap in gaps for chunk in _chunks(gap, recipe.section)]
 
 
-def _inverted(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
+@ORDERS.register("inverted")
+def _inverted(gaps: list[range], recipe: Recipe) -> list[Call]:
     """Chunks counted from the end; the shorter remainder comes last, beside the first frame."""
-    return [_Call(chunk[::-1]) for gap in reversed(gaps) for chunk in _chunks(gap[::-1], recipe.section)]
+    return [Call(chunk[::-1]) for gap in reversed(gaps) for chunk in _chunks(gap[::-1], recipe.section)]
 
 
-def _endpoint(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
+@ORDERS.register("endpoint")
+def _endpoint(gaps: list[range], recipe: Recipe, then: GenerationOrder = _forward) -> list[Call]:
     """Beginning and end in one call, then what lies between."""
     size = recipe.section
     if not gaps:
         return []
     if len(gaps) == 1 and len(gaps[0]) <= 2 * size:
-        return [_Call(tuple(gaps[0]))]
+        return [Call(tuple(gaps[0]))]
     first = tuple(gaps[0][:size]) + tuple(gaps[-1][-size:])
     rest = list(gaps)
     rest[0] = rest[0][size:]
     rest[-1] = rest[-1][:-size]
     rest = [gap for gap in rest if gap]
-    return [_Call(first), *(_forward if fill == "forward" else _bisect)(rest, recipe, fill)]
+    return [Call(first), *then(rest, recipe)]
 
 
-def _bisect(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
+def _bisect(gaps: list[range], recipe: Recipe) -> list[Call]:
     """Coarse to fine over whole chunks, so that bisecting costs no more calls than going forward."""
-    calls: list[_Call] = []
+    calls: list[Call] = []
     waiting = [_chunks(gap, recipe.section) for gap in gaps]
     while waiting:
         chunks = waiting.pop(0)
         middle = (len(chunks) - 1) // 2
-        calls.append(_Call(chunks[middle]))
+        calls.append(Call(chunks[middle]))
         waiting += [half for half in (chunks[:middle], chunks[middle + 1 :]) if half]
     return calls
 
 
-def _planned(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
+@ORDERS.register("planned")
+def _planned(gaps: list[range], recipe: Recipe) -> list[Call]:
     """An endpoint at the end of every stretch, nearest first, then the stretches forward.
 
     The chunks are shared out evenly among as many stretches as there are right runs, and each stretch is
@@ -233,13 +321,4 @@ def _planned(gaps: list[range], recipe: Recipe, fill: Fill) -> list[_Call]:
         return []
     ends = [-(-(index + 1) * len(chunks) // endpoints) - 1 for index in range(endpoints)]
     rest = [index for index in range(len(chunks)) if index not in ends]
-    return [_Call(chunks[index], bisect_left(ends, index)) for index in [*dict.fromkeys(ends), *rest]]
-
-
-ORDERS: dict[Order, Callable[[list[range], Recipe, Fill], list[_Call]]] = {
-    "none": _forward,
-    "vanilla": _forward,
-    "endpoint": _endpoint,
-    "inverted": _inverted,
-    "planned": _planned,
-}
+    return [Call(chunks[index], bisect_left(ends, index)) for index in [*dict.fromkeys(ends), *rest]]

@@ -14,7 +14,7 @@ from fp_lab.flow.matching import Shift, schedule, shift_for, to_velocity
 from fp_lab.flow.solvers import SolverConfig, Velocity, solver_of
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import Recipe
-from fp_lab.recipe.orders import Fill, Section, even_scenes, plan, prompts_of
+from fp_lab.recipe.orders import Fill, Section, check_sections, even_scenes, plan, prompts_of
 from fp_lab.sampling.section_context import Attended, CachedHistory, History, PackedHistory, seeded_noise
 from fp_lab.shapes import TextCondition
 
@@ -77,6 +77,7 @@ def rollout(
     images: Tensor | None = None,
     scenes: Sequence[int] | None = None,
     made: Mapping[int, Tensor] | None = None,
+    sections: Sequence[Section] | None = None,
 ) -> Iterator[RolledSection]:
     """Generate videos section by section, yielding each as soon as it is done.
 
@@ -96,25 +97,30 @@ def rollout(
         images: embeddings of the first frames ``b i e``, for backbones that take them.
         scenes: first frame of every scene; by default they share the video evenly.
         made: sections ``b c t h w`` that an earlier call with the same arguments has made, by their index.
+        sections: plan to walk in place of that of the recipe's order; it covers every frame that is not
+            given.
 
     Yields:
         Sections in generation order.
 
     Raises:
-        ValueError: if captions, seeds or history do not fit the batch and the length, or the sampling needs
-            a model that is told the noise of its history.
+        ValueError: if captions, seeds, history or sections do not fit the batch and the length, or the
+            sampling needs a model that is told the noise of its history.
         NotFinite: naming the first section whose latents are not; a device is waited for once per section.
     """
     _check(model, recipe, given, frames, captions, seeds, sampling, history)
     _, channels, count, rows, columns = given.shape
     prompts = _texts(model, recipe, captions, sampling, images)
-    sections = plan(
-        recipe,
-        frames,
-        given=frozenset(range(count)),
-        fill=sampling.fill,
-        scenes=_scenes(recipe, frames, len(prompts), scenes),
-    )
+    if sections is None:
+        sections = plan(
+            recipe,
+            frames,
+            given=frozenset(range(count)),
+            fill=sampling.fill,
+            scenes=_scenes(recipe, frames, len(prompts), scenes),
+        )
+    else:
+        check_sections(sections, frames, count, len(prompts))
     known = _history(model, recipe, sections, frames, given, seeds, sampling)
     check_video(given, "given frames: latents")
     if count:

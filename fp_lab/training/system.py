@@ -241,6 +241,11 @@ def _check(model: FramePackModel, source: ArrangementSource | Blocks, objective:
             "[1]: its first block is the first frame"
         )
     history = objective.history
+    if attention == "block_causal" and history.source != "true":
+        raise ValueError(
+            f"objective.history.source: got {history.source!r} with context.attention 'block_causal', "
+            "expected 'true': its history are the blocks that it learns to generate"
+        )
     if history.level != "clean" and timestep != "level":
         raise ValueError(
             f"objective.history.level: got {history.level!r} with context.timestep {timestep!r}, expected "

@@ -9,7 +9,7 @@ from .drift import (
 from .effects import Effects, effects_of
 from .estimator import SCORES, Estimator, Score
 from .exposure_bias import ExposureBias, exposure_bias
-from .families import FAMILIES
+from .families import FAMILIES, register
 from .flags import Flags
 from .forgetting import ForgettingMeter
 from .observer import About, Observer, Unmeasurable
@@ -54,6 +54,7 @@ __all__ = [
     "holm",
     "paired_permutation",
     "protocol",
+    "register",
     "score_video",
     "segment",
     "summarise_drift",

@@ -10,7 +10,6 @@ from fp_data.worlds import (
     SPEEDS,
     VARIANTS,
     VOCABULARY,
-    Variant,
     WorldConfig,
     describe,
     iterate,
@@ -18,11 +17,11 @@ from fp_data.worlds import (
     sprite_template,
 )
 
-TOLD: tuple[Variant, ...] = ("plain", "occlusion", "camera", "revisit")
+TOLD: tuple[str, ...] = ("plain", "occlusion", "camera", "revisit")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_video_is_determined_by_its_seed_alone(variant: Variant) -> None:
+def test_a_video_is_determined_by_its_seed_alone(variant: str) -> None:
     config = WorldConfig(frames=6, variant=variant)
     alone, together = render(config, [5]), render(config, [3, 5])
     assert torch.equal(alone.frames[0], together.frames[1])
@@ -39,7 +38,7 @@ def test_chunks_are_the_same_videos() -> None:
 
 
 @pytest.mark.parametrize("variant", TOLD)
-def test_captions_name_every_attribute(variant: Variant) -> None:
+def test_captions_name_every_attribute(variant: str) -> None:
     config = WorldConfig(variant=variant, sprites=2)
     for seed in range(40):
         scene = describe(config, seed)
@@ -157,7 +156,7 @@ def test_motion_is_told_in_a_share_of_the_captions() -> None:
 
 
 @pytest.mark.parametrize(("variant", "sides"), [("curtain", 4), ("walk", 2)])
-def test_still_scenes_are_never_told_and_hold_still(variant: Variant, sides: int) -> None:
+def test_still_scenes_are_never_told_and_hold_still(variant: str, sides: int) -> None:
     scenes = [describe(WorldConfig(variant=variant), seed) for seed in range(200)]
     assert len({scene.caption for scene in scenes}) == 2 * sides, "speed and side alone"
     world = render(WorldConfig(frames=8, variant=variant), range(6))

@@ -17,7 +17,7 @@ Variants, by what a model has to know from history:
 """
 
 from fp_data.worlds.layers import sprite_template
-from fp_data.worlds.render import World, iterate, render, still_scenes
+from fp_data.worlds.render import World, iterate, register_world, render, still_scenes
 from fp_data.worlds.scenes import (
     BACKGROUND_COLOURS,
     BACKGROUND_TEXTURES,
@@ -28,9 +28,9 @@ from fp_data.worlds.scenes import (
     TEXTURES,
     VARIANTS,
     VOCABULARY,
+    WORLDS,
     SceneAttributes,
     SpriteAttributes,
-    Variant,
     WorldConfig,
     describe,
 )
@@ -45,13 +45,14 @@ __all__ = [
     "TEXTURES",
     "VARIANTS",
     "VOCABULARY",
+    "WORLDS",
     "SceneAttributes",
     "SpriteAttributes",
-    "Variant",
     "World",
     "WorldConfig",
     "describe",
     "iterate",
+    "register_world",
     "render",
     "sprite_template",
     "still_scenes",

@@ -1,6 +1,7 @@
 """Videos of a world and their ground truth."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from fp_data.worlds.layers import backgrounds, curtain_layer, digit_layer, pillar_layer, sprite_layer
 from fp_data.worlds.motion import camera_path, digit_paths, sprite_paths
-from fp_data.worlds.scenes import SceneAttributes, WorldConfig, describe
+from fp_data.worlds.scenes import VARIANTS, WORLDS, SceneAttributes, WorldConfig, describe
 
 _AT_ONCE = 8  # videos rendered at once: bounds memory
 
@@ -40,6 +41,57 @@ class World:
     camera: Tensor
     scenes: tuple[SceneAttributes, ...]
 
+    @classmethod
+    def of(cls, frames: Tensor, captions: Sequence[str]) -> "World":
+        """Videos whose truth is their frames alone: no sprite is followed, nothing is hidden.
+
+        Args:
+            frames: uint8 ``b t h w c``, RGB.
+            captions: one per video.
+        """
+        b, t, h, w, _ = frames.shape
+        nothing = torch.zeros(b, t, 0, 2)
+        return cls(
+            frames=frames,
+            captions=tuple(captions),
+            positions=nothing,
+            velocities=nothing,
+            masks=torch.zeros(b, t, 0, h, w, dtype=torch.bool),
+            backgrounds=frames,
+            covered=torch.zeros(b, 1, h, w, dtype=torch.bool),
+            camera=torch.zeros(b, t),
+            scenes=(),
+        )
+
+
+Render = Callable[[WorldConfig, Sequence[int]], World]
+
+
+def register_world(variant: str) -> Callable[[Render], Render]:
+    """Add a world under the name of a variant, as a decorator of a function like `render`.
+
+    Every video must depend on the settings and its own seed alone: it is rendered again where it is measured.
+
+    Raises:
+        ValueError: no name of lower-case letters, digits and underscores, or one that is taken.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", variant) or variant in VARIANTS:
+        raise ValueError(
+            f"world: got the name {variant!r}, expected lower-case letters, digits and underscores that "
+            f"begin with a letter, and none of {', '.join(VARIANTS)}"
+        )
+
+    def add(render: Render) -> Render:
+        known = WORLDS.get(variant)
+        if known is not None and known.__module__ != render.__module__:
+            raise ValueError(
+                f"world {variant!r} of {render.__module__}: {known.__module__} has registered that name"
+            )
+        WORLDS[variant] = render
+        return render
+
+    return add
+
 
 def iterate(config: WorldConfig, seeds: Sequence[int], chunk: int = _AT_ONCE) -> Iterator[World]:
     """Render videos in chunks, so that memory does not grow with their number."""
@@ -56,7 +108,14 @@ def render(config: WorldConfig, seeds: Sequence[int]) -> World:
 
     Returns:
         The videos and their ground truth; see `World` for shapes.
+
+    Raises:
+        ValueError: a world of a plugin renders something else than it was asked for.
     """
+    if config.variant in WORLDS:
+        world: World = WORLDS[config.variant](config, seeds)
+        _require_asked(world, config, len(seeds))
+        return world
     scenes = tuple(describe(config, int(seed)) for seed in seeds)
     camera = camera_path(config, scenes)  # b t
     paths = digit_paths if config.variant == "mnist" else sprite_paths
@@ -86,6 +145,16 @@ def render(config: WorldConfig, seeds: Sequence[int]) -> World:
         camera=camera,
         scenes=scenes,
     )
+
+
+def _require_asked(world: World, config: WorldConfig, count: int) -> None:
+    wanted = (count, config.frames, config.size, config.size, 3)
+    got, kind = tuple(world.frames.shape), world.frames.dtype
+    if got != wanted or kind != torch.uint8 or len(world.captions) != count:
+        raise ValueError(
+            f"world {config.variant!r}: got frames {got} of {kind} and {len(world.captions)} captions, "
+            f"expected {wanted} of torch.uint8 (b t h w c) and one caption per video"
+        )
 
 
 def still_scenes(config: WorldConfig, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,16 +1,19 @@
 """What a video of a world shows, drawn from its seed: sprites, background, the sweep of curtain or camera."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 
 from fp_data.counts import check_counts
 from fp_data.worlds.digits import DIGITS
 
-Variant = Literal["plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist"]
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
+VARIANTS = ("plain", "occlusion", "camera", "revisit", "curtain", "walk", "mnist")
+WORLDS: dict[str, Callable[["WorldConfig", Sequence[int]], Any]] = {}
+"""Worlds of plugins: variant -> function from settings and seeds to a `World`, see `register_world`."""
 
 SHAPES = ("ball", "square", "diamond", "triangle")
 TEXTURES = ("plain", "striped", "checkered")
@@ -47,7 +50,7 @@ VOCABULARY = (
 )
 """Every word that a caption of a world can contain."""
 
-USUAL_SPRITES: dict[Variant, int] = {"curtain": 2, "walk": 4, "mnist": 2}
+USUAL_SPRITES: dict[str, int] = {"curtain": 2, "walk": 4, "mnist": 2}
 _RADIUS = (12.0, 15.0)  # pixels at size 64
 _LAYOUTS = 64  # drawn, to find one whose sprites do not overlap
 
@@ -59,7 +62,7 @@ class WorldConfig:
     Attributes:
         size: height and width in pixels; lengths and speeds scale with it.
         frames: frames per video.
-        variant: what hides things, see `fp_data.worlds`.
+        variant: what hides things, see `fp_data.worlds`; or a world that a plugin registers.
         sprites: sprites or digits per video, drawn in order (later ones in front); by default 2 behind a
             curtain, 4 along a walk, 2 digits, else 1.
         motion_told: share of the videos of moving sprites whose captions tell speed and direction.
@@ -67,12 +70,17 @@ class WorldConfig:
 
     size: int = 64
     frames: int = 64
-    variant: Variant = "plain"
+    variant: str = "plain"
     sprites: int | None = None
     motion_told: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot hold a sprite."""
+        """Refuse unknown variants, and sizes that cannot hold a sprite."""
+        known = (*VARIANTS, *WORLDS)
+        if self.variant not in known:
+            close = get_close_matches(self.variant, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"variant: got {self.variant!r}, expected one of {', '.join(known)}{hint}")
         if self.size < 16 or self.size % 8:
             raise ValueError(f"world size must be a multiple of 8 and at least 16, got {self.size}")
         check_counts(size=self.size, frames=self.frames, sprites=self.sprites)

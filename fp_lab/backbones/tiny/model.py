@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fp_lab.backbones.masks import joined
 from fp_lab.backbones.patches import require_shape, unpatchify
+from fp_lab.backbones.protocol import BACKBONES
 from fp_lab.backbones.tiny.blocks import (
     MOMENT_FEATURES,
     PLACE_FEATURES,
@@ -100,6 +101,7 @@ class TinySection:
     mask: Tensor | None
 
 
+@BACKBONES.register("tiny")
 class TinyDiT(nn.Module):
     """The native backbone; see `fp_lab.backbones.protocol.Backbone` for its call."""
 

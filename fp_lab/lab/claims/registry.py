@@ -51,7 +51,7 @@ _TAU = (
 )
 _ORDER = "reproduced when the 95 % interval of Kendall's tau with the paper's order lies above 0"
 
-CLAIMS: tuple[Claim, ...] = (
+CLAIMS: list[Claim] = [
     _exact(
         "M1",
         "the paper, section 3.1",
@@ -323,4 +323,17 @@ CLAIMS: tuple[Claim, ...] = (
         exact.batch_by_window,
         "reproduced when the estimate at windows of 3 and 5 is within 25 % of the claimed batch",
     ),
-)
+]
+
+
+def register_claim(claim: Claim) -> Claim:
+    """Add a claim of a plugin to those that `fp-lab claims` checks.
+
+    Raises:
+        ValueError: another claim has its id.
+    """
+    if any(known.id == claim.id and known != claim for known in CLAIMS):
+        raise ValueError(f"claim: got the id {claim.id!r}, which another claim has; choose another one")
+    if claim not in CLAIMS:
+        CLAIMS.append(claim)
+    return claim

@@ -23,7 +23,7 @@ from fp_lab.lab.config.layers import (
     read_layers,
     with_origin,
 )
-from fp_lab.lab.config.load import load, load_settings, merge, to_yaml
+from fp_lab.lab.config.load import fill_of_order, load, load_settings, merge, to_yaml
 from fp_lab.lab.config.making import value_of
 from fp_lab.lab.config.reading import Document, read_yaml, yaml_of
 
@@ -40,6 +40,7 @@ __all__ = [
     "TrackConfig",
     "TrainingConfig",
     "dotted_layer",
+    "fill_of_order",
     "flatten",
     "load",
     "load_settings",

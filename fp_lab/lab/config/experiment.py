@@ -7,6 +7,7 @@ from typing import Literal
 from fp_data.clips import ClipsConfig
 from fp_data.worlds import WorldConfig
 from fp_lab.backbones.diffusers.lora import LoraConfig
+from fp_lab.backbones.protocol import BACKBONES
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.causal import Blocks
 from fp_lab.checks.ranges import FPS, MOST_SEED, THREADS, check_once, check_ranges
@@ -66,8 +67,9 @@ class CodecSource:
     """Codec to use.
 
     Attributes:
-        source: ``shipped``, a folder written by `fp-lab codec train`, or a folder or hub id in diffusers'
-            format with the VAE of HunyuanVideo or Wan, which makes one latent frame of four frames.
+        source: ``shipped``, a codec of a plugin, a folder written by `fp-lab codec train`, or a folder or hub
+            id in diffusers' format with the VAE of HunyuanVideo or Wan, which makes one latent frame of four
+            frames.
         dtype: data type of the weights of such a VAE.
         tiling: whether such a VAE decodes large frames in tiles, for less memory.
         slicing: whether such a VAE decodes the videos of a batch one by one, for less memory.
@@ -86,6 +88,7 @@ class ModelSource:
     Attributes:
         base: ``shipped``, a folder with a trained model, a folder or hub id in diffusers' format with a
             transformer of HunyuanVideo, FramePack or Wan, or null to start from random weights.
+        architecture: transformer where `base` is null: ``tiny``, or what a plugin registers.
         backbone: size of the transformer where `base` is null; its channels are the codec's.
         lora: LoRA adapters of a transformer of diffusers, trained in place of its weights; null: all weights.
         dtype: data type of the transformer's weights where they are frozen or only sampled from.
@@ -96,6 +99,7 @@ class ModelSource:
     """
 
     base: str | None = "shipped"
+    architecture: str = "tiny"
     backbone: TinyDiTConfig = field(default_factory=TinyDiTConfig)
     lora: LoraConfig | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -103,6 +107,15 @@ class ModelSource:
     checkpointing: bool = False
     conditions: str | None = None
     images: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown architecture, and one beside a base, which has its own."""
+        BACKBONES.require("model.architecture", self.architecture)
+        if self.base is not None and self.architecture != "tiny":
+            raise ValueError(
+                f"model.architecture: got {self.architecture!r} with model.base {self.base}, expected "
+                "model.base null: a base has an architecture of its own"
+            )
 
 
 @dataclass(frozen=True)
@@ -267,6 +280,7 @@ class ExperimentConfig:
         seed: seed of the training.
         label: name of an arm that its recipe does not define alone, such as a baseline's.
         protocol: protocol of a baseline, see `fp_lab.baselines`.
+        plugins: modules that register further implementations, see docs/extending.md.
     """
 
     recipe: str
@@ -283,10 +297,12 @@ class ExperimentConfig:
     seed: int = 0
     label: str | None = None
     protocol: str | None = None
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
         check_ranges("", self, seed=f"[0, {MOST_SEED}]")
+        check_once("plugins", self.plugins)
         recipe = self.parsed_recipe
         if self.context.attention == "block_causal":
             Blocks.of(recipe)

@@ -1,6 +1,6 @@
 """Loading of experiments: layers merged, recipes resolved, baselines expanded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from fp_lab.lab.config.layers import (
 from fp_lab.lab.config.reading import yaml_of
 from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.files.weights import latent_stride
+from fp_lab.recipe.orders import ORDERS
 from fp_lab.recipe.parts import PARTS, resolve_recipe
+from fp_lab.registry import load_plugins
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -52,7 +54,34 @@ def merge(layers: Sequence[Layer]) -> ExperimentConfig:
         ValueError: a key or value does not fit; the message names the key, its source, what came and what was
             expected.
     """
-    return _merged(_with_baselines(layers))
+    load_plugins(_plugins(layers))
+    return _merged(_with_baselines(_with_orders(layers)))
+
+
+def _plugins(layers: Sequence[Layer]) -> Sequence[str]:
+    """Plugins that the last layer with some names; their names are needed to check other settings."""
+    asked = next((layer for layer in reversed(layers) if "plugins" in layer.values), None)
+    names = [] if asked is None else asked.values["plugins"]
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(with_origin(f"plugins: got {names!r}, expected a list of modules", layers))
+    return names
+
+
+def _with_orders(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers in which an order of a plugin is vanilla by its recipe, and filled by that order."""
+    spelled: list[Layer] = []
+    for layer in layers:
+        if fill := fill_of_order(layer.values):
+            spelled.append(dotted_layer(fill, layer.origin))
+            layer = replace(layer, values={**layer.values, "order": "vanilla"})
+        spelled.append(layer)
+    return spelled
+
+
+def fill_of_order(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the setting that an order of a plugin stands for; empty for built-in orders."""
+    order = values.get("order")
+    return {"sampling.fill": order} if isinstance(order, str) and ORDERS.foreign(order) else {}
 
 
 def _with_baselines(layers: Sequence[Layer]) -> list[Layer]:

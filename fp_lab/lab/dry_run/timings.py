@@ -6,10 +6,10 @@ from functools import partial
 
 import torch
 
-from fp_lab.codecs.tiny import codec_config
 from fp_lab.lab.config import ExperimentConfig, TrackConfig
 from fp_lab.lab.efficiency.matmul import LARGE_PRODUCT, multiplying
 from fp_lab.lab.efficiency.workload import timed
+from fp_lab.lab.files.weights import own_codec_sizes
 from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.materials.videos import evaluation_videos
 from fp_lab.lab.runtime.device import device_of
@@ -37,11 +37,11 @@ def timed_step(config: ExperimentConfig) -> float:
     Neither data nor codec are loaded.
     """
     torch.set_num_threads(config.training.threads)
-    codec = codec_config(config.codec.source)
+    codec = own_codec_sizes(config.codec.source)
     small = replace(config, recipe=str(replace(config.parsed_recipe, codebook=None)))  # its fit is no step
-    system = build_system(small, build_model(small, codec.latent_channels))
+    system = build_system(small, build_model(small, codec.channels))
     side = config.data.size // codec.spatial
-    shape = (config.training.batch, codec.latent_channels, config.data.frames, side, side)
+    shape = (config.training.batch, codec.channels, config.data.frames, side, side)
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     batch = LatentBatch(latents=latents, captions=[""] * config.training.batch)
     one = LatentBatch(latents=latents[:1], captions=[""])

@@ -3,9 +3,11 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fp_lab.codecs.protocol import described_codec
 from fp_lab.codecs.tiny import codec_config
 from fp_lab.lab.files.digests import digests_of
 from fp_lab.weights.files import CONFIG_FILE, WEIGHTS_FILE
@@ -28,9 +30,26 @@ def is_own(what: What, source: str) -> bool:
     return not Path(source).is_dir() and not _HUB_ID.fullmatch(source)
 
 
+@dataclass(frozen=True)
+class CodecSizes:
+    """Channels of a latent frame, pixels per latent row, and frames per latent frame."""
+
+    channels: int
+    spatial: int
+    temporal: int = 1
+
+
+def own_codec_sizes(source: str) -> CodecSizes:
+    """Sizes of a codec of fp_lab's own or of a plugin; its weights are not read."""
+    if plugged := described_codec(source):
+        return CodecSizes(plugged.channels, plugged.spatial, plugged.temporal)
+    config = codec_config(source)
+    return CodecSizes(config.latent_channels, config.spatial)
+
+
 def latent_stride(codec: str) -> int:
     """Pixels per latent row of a codec: read from the config of fp_lab's own; 8 for those of diffusers."""
-    return codec_config(codec).spatial if is_own("codec", codec) else 8
+    return own_codec_sizes(codec).spatial if is_own("codec", codec) else 8
 
 
 def weights_files(what: What, source: str) -> tuple[Path, ...]:
@@ -66,11 +85,13 @@ def weights_files(what: What, source: str) -> tuple[Path, ...]:
 
 
 def weights_sha256(what: What, source: str) -> str:
-    """sha256 of the weights of a codec or a base; in diffusers' format, of all files.
+    """sha256 of the weights of a codec or a base; in diffusers' format, of all files; a plugin's own digest.
 
     Raises:
         ValueError: there are no such weights.
     """
+    if what == "codec" and (plugged := described_codec(source)):
+        return plugged.sha256
     files = weights_files(what, source)
     if is_own(what, source):
         return digests_of(files)[files[0]]

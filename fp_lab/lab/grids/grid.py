@@ -12,6 +12,7 @@ from fp_lab.lab.config import (
     ExperimentConfig,
     Layer,
     dotted_layer,
+    fill_of_order,
     flatten,
     merge,
     override_layer,
@@ -145,6 +146,7 @@ def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> A
     except ValueError as error:
         raise ValueError(with_origin(str(error), seeded)) from error
     apart = {k: v for k, v in flatten(own).items() if k not in (*PARTS, "recipe", "baseline", "like")}
+    apart |= fill_of_order(own)
     name = folder_name(config.label or config.recipe, apart)
     said = next((layer.origin for layer in reversed(layers) if "label" in layer.values), "recipe")
     check_folder_name(f"{said}: label", name, IN_GRIDS)

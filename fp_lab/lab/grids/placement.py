@@ -13,6 +13,7 @@ from fp_lab.lab.files.locking import Busy, only_one
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import Arm, Grid, folder_name
 from fp_lab.lab.provenance.inputs import Inputs, read_inputs
+from fp_lab.lab.provenance.plugins import plugins_used
 from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
 from fp_lab.lab.runs.identity import ARM_FILE, Identity, choosing, occupant, results_in, write_identity
 
@@ -121,13 +122,16 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
 
 
 def _inputs(arms: Sequence[Arm]) -> list[Inputs]:
-    """Inputs of each arm; arms with the same inputs share them, as folders of clips may be large."""
+    """Inputs of each arm; arms with the same files share their digests, as folders of clips may be large."""
     read: dict[str, Inputs] = {}
     sources = [str((arm.config.codec, arm.config.model, arm.config.data)) for arm in arms]
     for arm, source in zip(arms, sources, strict=True):
         if source not in read:
             read[source] = read_inputs(arm.config)
-    return [read[source] for source in sources]
+    return [
+        replace(read[source], plugins=plugins_used(arm.config))
+        for arm, source in zip(arms, sources, strict=True)
+    ]
 
 
 def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:

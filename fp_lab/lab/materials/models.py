@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fp_data.worlds import VOCABULARY
-from fp_lab.backbones.tiny import TinyDiT
+from fp_lab.backbones.protocol import BACKBONES
 from fp_lab.causal import Blocks
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.codecs.video import load_codec
@@ -67,7 +67,8 @@ def build_model(config: ExperimentConfig, channels: int, codebook: Codebook | No
             words = words if words.words else replace(words, words=VOCABULARY)
             backbone = replace(config.model.backbone, channels=channels, words=words)
             output = config.objective.flow.output
-            model = FramePackModel(TinyDiT(backbone), kernels, output, config.context, codebook)
+            kind = BACKBONES.choose("model.architecture", config.model.architecture)
+            model = FramePackModel(kind(backbone), kernels, output, config.context, codebook)
     if model.backbone.channels != channels:
         raise ValueError(
             f"model.base {config.model.base} takes latents of {model.backbone.channels} channels, "

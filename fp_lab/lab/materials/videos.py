@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import torch
 
@@ -59,8 +60,9 @@ def _world_videos(
 
 def world_videos(world: WorldConfig, seeds: Sequence[int]) -> Iterator[VideoChunk]:
     """Yield renders of a world, a few at a time."""
+    left = iter(seeds)
     for part in iterate(world, seeds):
-        yield VideoChunk(part.frames, part.captions, tuple(scene.seed for scene in part.scenes))
+        yield VideoChunk(part.frames, part.captions, tuple(islice(left, len(part.frames))))
 
 
 def clips_of(data: DataConfig, frames: int, *, held_out: bool) -> ClipsConfig:

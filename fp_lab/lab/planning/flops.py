@@ -8,11 +8,10 @@ from statistics import fmean
 
 from fp_data.shard_manifest import Manifest
 from fp_lab.backbones.tiny import TinyDiTConfig
-from fp_lab.codecs.tiny import codec_config
 from fp_lab.codecs.video import latent_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
-from fp_lab.lab.files.weights import is_own
+from fp_lab.lab.files.weights import is_own, own_codec_sizes
 from fp_lab.lab.planning.latent_shape import LatentShape, Strides
 from fp_lab.model import stored_backbone
 from fp_lab.packing.schedule import context_tokens, kernel_tokens
@@ -82,7 +81,8 @@ def strides_of(config: ExperimentConfig) -> Strides:
         ValueError: the codec's config is not on this machine.
     """
     if is_own("codec", config.codec.source):
-        return Strides(codec_config(config.codec.source).spatial, 1)
+        sizes = own_codec_sizes(config.codec.source)
+        return Strides(sizes.spatial, sizes.temporal)
     from fp_lab.lab.planning.arm_flops import video_strides  # slow to import
 
     return video_strides(config.codec)

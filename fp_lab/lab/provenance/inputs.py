@@ -9,6 +9,7 @@ from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.files.weights import weights_sha256
 from fp_lab.lab.provenance.cache_identity import cache_identity
 from fp_lab.lab.provenance.data_identity import digests_of_videos
+from fp_lab.lab.provenance.plugins import plugins_used
 
 
 class InputsChanged(ValueError):
@@ -25,6 +26,7 @@ class Inputs:
         clips: digests of clips and captions by their path in the folder; empty for a world.
         cache: identity of the `fp-lab encode` cache; None without cache.
         encoders: identity of the text and image encoders, for arms over transformers of diffusers.
+        plugins: digests of the sources of plugins in use, by kind and name, see `plugins_used`.
     """
 
     codec: str
@@ -32,6 +34,7 @@ class Inputs:
     clips: Mapping[str, str] = field(default_factory=dict)
     cache: str | None = None
     encoders: Mapping[str, str | None] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -52,6 +55,7 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
         clips=digests_of_videos(data),
         cache=None if data.cache is None else cache_identity(config),
         encoders=encoder_identity(config) if uses_diffusers_backbone(config) else {},
+        plugins=plugins_used(config),
     )
 
 
@@ -79,6 +83,7 @@ def _by_name(inputs: Inputs, config: ExperimentConfig) -> dict[str, str | None]:
         f"codec {config.codec.source}": inputs.codec,
         f"base {config.model.base}": inputs.base,
         f"cache {config.data.cache}": inputs.cache,
+        **{f"plugin {name}": sha256 for name, sha256 in inputs.plugins.items()},
         **{f"encoder of {name}": sha256 for name, sha256 in inputs.encoders.items()},
         **inputs.clips,
     }

@@ -11,7 +11,9 @@ from fp_lab.lab.files.run_folder import STAGES, digest
 from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.provenance.data_identity import data_identity
 from fp_lab.lab.provenance.inputs import Inputs, InputsChanged, read_inputs
-from fp_metrics import protocol
+from fp_lab.lab.provenance.plugins import MEASURING, source_sha256
+from fp_lab.registry import foreign_module
+from fp_metrics import FAMILIES, protocol
 
 STAGE_VERSIONS = {"train": 1, "sample": 1, "score": 1, "truth": 1}
 """Versions of the stages' algorithms, part of their keys.
@@ -24,6 +26,26 @@ was: names, comments, messages. Estimators have a version of their own, `fp_metr
 
 MADE_OF = ("weights", "data", "estimators", "version")
 """Dependencies of keys beside settings; the version is that of the stages."""
+
+
+_LATER: Mapping[str, Any] = {
+    "context.packer": "projections",
+    "objective.history.source": "true",
+    "model.architecture": "tiny",
+}
+"""Settings that came after runs were stored, with their default, at which they are in no key."""
+
+
+def without_later_defaults(content: dict[str, Any]) -> dict[str, Any]:
+    """Take out of a config's plain values what stored runs did not have yet, while it changes nothing."""
+    for path, default in _LATER.items():
+        *parents, last = path.split(".")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        if place[last] == default:
+            del place[last]
+    return content
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,7 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
         ValueError: the codec or the base is missing.
     """
     inputs = read_inputs(config) if inputs is None else inputs
-    content, codec = asdict(config), inputs.codec
+    content, codec = without_later_defaults(asdict(config)), inputs.codec
     data = data_identity(config.data, inputs.clips)
     learned: dict[str, Any] = {
         "data": data,
@@ -76,7 +98,8 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
         learned = {"cache": inputs.cache}
     same_result = ("checkpoint_every", "workers")
     training = {k: v for k, v in content["training"].items() if k not in same_result}
-    start: dict[str, Any] = {"backbone": content["model"]["backbone"]}
+    own = {name: content["model"][name] for name in ("architecture",) if name in content["model"]}
+    start: dict[str, Any] = {"backbone": content["model"]["backbone"], **own}
     if config.model.base is not None:
         start = {"base": inputs.base}
     if uses_diffusers_backbone(config):
@@ -94,11 +117,14 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     guided = config.sampling.history_guidance != 1 and context.missing == "zero"
     noises = {"noise": "per level"} if context.timestep == "level" and noisy else {}
     noises |= {"without": "zero latents"} if context.timestep != "level" and guided else {}
+    plugins = inputs.plugins
+    measuring = {name: own for name, own in plugins.items() if name.partition(" ")[0] in MEASURING}
     train = digest(
         {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
         | learned
         | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
         | moments
+        | ({"plugins": plugins} if plugins else {})
         | {"version": STAGE_VERSIONS["train"]}
     )
     not_true = ("families", "perceptual", "fps", "strips", "shuffled")
@@ -114,11 +140,13 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     measured = measured_by(config) | {"perceptual": config.evaluation.perceptual}
     truth = digest(
         {"videos": videos, "measured": measured, "fps": config.evaluation.fps}
+        | ({"plugins": measuring} if measuring else {})
         | {"version": STAGE_VERSIONS["truth"]}
     )
     score = digest({"sample": sample, "truth": truth, "version": STAGE_VERSIONS["score"]})
     weights = {"codec": codec, **start, "backbone": None}
-    parts = (weights, [learned, data], measured, STAGE_VERSIONS)
+    # one of them also when no setting is another: a plugin that was changed
+    parts = (weights, [learned, data], measured, [STAGE_VERSIONS, plugins] if plugins else STAGE_VERSIONS)
     made_of = {name: digest({"of": part}) for name, part in zip(MADE_OF, parts, strict=True)}
     return StageKeys(train, sample, score, truth, made_of, inputs.digest)
 
@@ -147,4 +175,8 @@ def measured_by(config: ExperimentConfig) -> dict[str, Any]:
     if config.data.kind == "world" and config.data.world.still and "probe" not in families:
         families = (*families, "probe")  # reads what comes back
     described = protocol(families)
-    return {name: part for name, part in described.items() if name != "versions"}
+    kinds = [kind for family in families for kind in FAMILIES[family].values()]
+    foreign = {kind.name: module for kind in kinds if (module := foreign_module(kind))}
+    sources = {name: source_sha256(module) for name, module in foreign.items()}
+    measured = {name: part for name, part in described.items() if name != "versions"}
+    return measured | ({"plugins": sources} if sources else {})

@@ -18,6 +18,7 @@ from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.noise_floor import prepare_truth
+from fp_lab.registry import load_plugins
 
 _TRIES = 3  # to do an arm whose clips or weights change meanwhile
 _NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written
@@ -36,6 +37,7 @@ def work(job: Job, materials: Materials, reporter: Reporter) -> Outcome:
         with only_one(place.lock, wait=False):
             hold(place.path.parent, job.identity)
             reporter.started()
+            load_plugins(job.config.plugins)  # this may be another process than the one that read the config
             materials.reporter = reporter
             return _bring_up_to_date(job, place, materials, reporter, started)
     except Busy:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import cv2
 import torch
 
+from fp_lab.registry import load_plugins, shared_plugins
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Advance = Callable[[int], None]
@@ -104,7 +106,9 @@ def _in_processes(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, *preload])
     counter, told = context.Value("q", 0), 0
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(threads, counter)) as pool:
+    with ProcessPoolExecutor(
+        workers, context, initializer=_begin, initargs=(threads, counter, shared_plugins())
+    ) as pool:
         waiting: dict[Future[Result], int] = {
             pool.submit(_run, work, task): index for index, task in tasks.items()
         }
@@ -135,9 +139,10 @@ def _exit_after(sentinel: int) -> None:
     os._exit(1)
 
 
-def _begin(threads: int, counter: Any) -> None:
+def _begin(threads: int, counter: Any, plugins: Sequence[str]) -> None:
     global _counter
     exit_with_parent()
+    load_plugins(plugins)
     _counter = counter
     _use_threads(threads)
 

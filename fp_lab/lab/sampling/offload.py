@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from fp_lab.backbones.tiny import TinyDiT
+from fp_lab.backbones.protocol import BACKBONES
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.model import FramePackModel
 from fp_lab.sampling.rollout import RolledSection
@@ -93,7 +93,7 @@ def _let_blocks_come(model: FramePackModel, device: torch.device) -> None:
     from diffusers.hooks import apply_group_offloading
 
     backbone = model.backbone
-    if isinstance(backbone, TinyDiT):
+    if BACKBONES.name_of(type(backbone)):
         raise ValueError(
             "offload: got 'blocks' for a model of fp_lab's own, expected none or parts: only the blocks of a "
             "transformer of diffusers can come one by one"

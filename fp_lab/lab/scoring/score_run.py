@@ -166,7 +166,7 @@ def _truth_tasks(raw: Videos, decoded: Videos, config: ExperimentConfig) -> list
 @torch.no_grad()
 def round_trip(codec: LatentCodec, frames: Tensor) -> Tensor:
     """Encode and decode uint8 ``b t h w c``, one video at a time."""
-    device = next(codec.parameters()).device
+    device = next(codec.parameters(), torch.empty(0)).device  # a codec of a plugin may have no weights
     videos = (to_pixels(video).to(device) for video in frames.split(1))
     return torch.cat([to_frames(codec.decode(codec.encode(video))).cpu() for video in videos])
 

@@ -10,6 +10,7 @@ from fp_data.worlds import (
     COLOURS,
     DIRECTIONS,
     SPEEDS,
+    VARIANTS,
     SceneAttributes,
     WorldConfig,
     render,
@@ -21,7 +22,8 @@ from fp_metrics import SceneObject, SceneTruth, WorldTruth
 
 def follows_one_object(config: WorldConfig) -> bool:
     """Return whether videos show one moving sprite, as `WorldTruth` and the probe's estimators need."""
-    return config.count == 1 and not config.still and config.variant != "mnist"
+    own = config.variant in VARIANTS
+    return own and config.count == 1 and not config.still and config.variant != "mnist"
 
 
 def scene_truths(config: WorldConfig, seeds: Sequence[int]) -> tuple[SceneTruth, ...]:
