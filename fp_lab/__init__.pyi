@@ -6,7 +6,7 @@ from .flow.history_noise import HISTORY_SOURCES
 from .flow.solvers import SOLVERS, SolverConfig
 from .model import FramePackModel
 from .packing.context import IMPORTANCES, PACKERS, ContextConfig
-from .packing.packer import ContextPacker
+from .packing.packer import ContextPacker, kernels_of
 from .recipe import COMPRESSIONS, Recipe, parse
 from .recipe.compressions import from_parts
 from .recipe.orders import ORDERS, Call, Section, plan
@@ -38,6 +38,7 @@ __all__ = [
     "TinyDiT",
     "TinyDiTConfig",
     "from_parts",
+    "kernels_of",
     "load_codec",
     "load_plugins",
     "parse",

@@ -5,9 +5,11 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from fp_lab.lab.compare.comparison import compare
 from fp_lab.lab.results.gather import gather
@@ -81,7 +83,7 @@ def test_every_kind_of_the_page_runs_in_a_grid_with_two_workers(outside: Path) -
     values = {name: tuple(table.value.dropna()) for name, table in scores.items()}
     assert len(set(values.values())) == len(values)  # no variant was left out without a word
     page = (runs / "report" / "index.html").read_text(encoding="utf-8")
-    assert "sampling.fill=far_first" in page
+    assert "far first · short" in page
     assert "mine" in compare(gather([runs])).gathered.families
 
     again = fp_lab(outside, "grid", "mine.yaml", "--workers", "2", *TINY)
@@ -93,3 +95,15 @@ def test_every_kind_of_the_page_runs_in_a_grid_with_two_workers(outside: Path) -
 def test_every_example_takes_less_than_thirty_lines() -> None:
     assert len(FILES) >= 13
     assert {name: text.count("\n") for name, text in FILES.items() if text.count("\n") >= 30} == {}
+
+
+def test_a_script_samples_a_plan_of_its_own() -> None:
+    names: dict[str, Any] = {}
+    exec(compile(FILES["script.py"], "script.py", "exec"), names)
+    video, latents = names["video"], names["latents"]
+    assert torch.equal(video[:, :, :1], latents[:, :, :1])
+    assert names["pixels"].isfinite().all()
+    # every frame was made, and shows the scene: a copy of nothing would be off by the latents' own square
+    errors = (video - latents).square().mean((0, 1, 3, 4))[1:]
+    assert (errors > 0).all()
+    assert errors.max() < 0.9 * latents.square().mean()

@@ -34,9 +34,16 @@ def short_labels(arms: Mapping[str, Recipe]) -> dict[str, str]:
 
 
 def _label(name: str, recipe: Recipe, *, sized: bool) -> str:
-    own, _, options = name.partition("--")
+    own, *options = filter(None, name.split("--"))
     label = short_label(recipe, sized=sized) if own == str(recipe) else own.replace("_", " ")
-    return ", ".join([label, *map(_option, filter(None, options.split("--")))])
+    begin, further = f"{recipe.order} ·", []
+    for option in options:
+        key, _, order = option.partition("=")
+        if key == "sampling.fill" and order not in ("forward", "bisect") and label.startswith(begin):
+            label = f"{order.replace('_', ' ')} ·{label.removeprefix(begin)}"  # an order of a plugin
+        else:
+            further.append(_option(option))
+    return ", ".join([label, *further])
 
 
 def _option(text: str) -> str:
