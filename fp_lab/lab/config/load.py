@@ -54,7 +54,10 @@ def merge(layers: Sequence[Layer]) -> ExperimentConfig:
         ValueError: a key or value does not fit; the message names the key, its source, what came and what was
             expected.
     """
-    load_plugins(_plugins(layers))
+    try:
+        load_plugins(_plugins(layers))
+    except ValueError as error:
+        raise ValueError(with_origin(str(error), layers)) from error
     return _merged(_with_baselines(_with_orders(layers)))
 
 
@@ -63,7 +66,7 @@ def _plugins(layers: Sequence[Layer]) -> Sequence[str]:
     asked = next((layer for layer in reversed(layers) if "plugins" in layer.values), None)
     names = [] if asked is None else asked.values["plugins"]
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError(with_origin(f"plugins: got {names!r}, expected a list of modules", layers))
+        raise ValueError(f"plugins: got {names!r}, expected a list of modules")
     return names
 
 
