@@ -34,7 +34,7 @@ BACKWARDS = "[Call((f,)) for gap in gaps for f in reversed(gap)]"
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty current folder; what is registered and imported from it is forgotten."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv(VARIABLE, "")  # set, so that what is added to it is taken back
     monkeypatch.setattr(sys, "path", [*sys.path])
     before, orders, packers = set(sys.modules), dict(ORDERS), dict(PACKERS)
     yield tmp_path
@@ -170,7 +170,7 @@ class Mine(ContextPacker):
     assert type(again.packer).__name__ == "Mine"
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     del sys.modules["packers_here"]  # as in another process that was not told of it
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv(VARIABLE, "")
     with pytest.raises(ValueError, match="packers_here") as told:
         FramePackModel.load(here / "model")
     assert str(here / "model") in str(told.value)
