@@ -1,6 +1,7 @@
 """Command line: every command is thin, and nothing heavy is imported before it is needed."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,8 +25,11 @@ from fp_lab.cli import (
     train,
     weights,
 )
+from fp_lab.cli.console import log_to
+from fp_lab.cli.places import file_to_write
 from fp_lab.lab.files.atomic import CANNOT_WRITE
 from fp_lab.lab.files.names import visible
+from fp_lab.lab.runtime.progress import LOG
 from fp_lab.registry import load_plugins
 
 _MAY_BE_EMPTY = ("--prompt", "--caption")
@@ -50,6 +54,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except ValueError as error:
+            LOG.error(str(error))
             typer.secho(visible(str(error)), fg="red", err=True)
             raise typer.Exit(2) from error
         except OSError as error:
@@ -107,6 +112,13 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            callback=file_to_write,
+            help="File to append a log to, beside the progress bars: what is printed, stages, every step.",
+        ),
+    ] = None,
     plugins: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,4 +129,6 @@ def options(
     ] = None,
 ) -> None:
     """A lab for FramePack-style video generation: train arms, generate videos, measure drift, compare."""
+    if log is not None:
+        log_to(log)
     load_plugins(plugins or [])

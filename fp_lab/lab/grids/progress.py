@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from fp_lab.lab.runtime.progress import Shown
+from fp_lab.lab.runtime.progress import LOG, Shown
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tracking import TrackedRun
 
@@ -56,6 +56,7 @@ class ArmProgress(Reporter):
         """Start the bar of another stage."""
         self.end()
         self._bar = self._progress.add_task(f"  {stage}", total=total, note=self._label)
+        LOG.info("%s: %s begins (%d)", self._label, stage, total)
 
     def advance(self, done: int, note: str = "") -> None:
         """Move the bar."""
@@ -65,6 +66,7 @@ class ArmProgress(Reporter):
 
     def trained(self, step: Step) -> None:
         """Pass on a training step."""
+        LOG.debug("%s: step %d, loss %.5f, %.3f s", self._label, step.step, step.loss, step.seconds)
         self._tracked.log_step(step)
 
     def machine(self, figures: Mapping[str, float]) -> None:

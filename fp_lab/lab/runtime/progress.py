@@ -1,5 +1,6 @@
 """Progress bars on a terminal, for the stages of a command and for scored checkpoints."""
 
+import logging
 from types import TracebackType
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ from rich.progress import (
 from fp_lab.lab.runtime.reporter import Reporter
 
 Bars = TypeVar("Bars", bound="Shown")
+LOG = logging.getLogger("fp_lab")
+"""Log of the lines beside the bars, of the begin of each stage, and (as DEBUG) of every training step."""
 
 
 class Shown:
@@ -43,6 +46,7 @@ class Shown:
     def say(self, line: str) -> None:
         """Print a line that stays."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        LOG.info(line)
 
 
 def bars(console: Console) -> Progress:
@@ -77,6 +81,7 @@ class StageProgress(Shown, Reporter):
         if self._bar is not None:
             self._progress.remove_task(self._bar)
         self._bar = self._progress.add_task(stage, total=total, note="")
+        LOG.info("%s begins (%d)", stage, total)
 
     def advance(self, done: int, note: str = "") -> None:
         """Move the bar."""

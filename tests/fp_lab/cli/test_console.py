@@ -3,7 +3,10 @@
 import csv
 import io
 import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 from matplotlib.figure import Figure
@@ -14,9 +17,13 @@ from fp_lab.cli import app
 from fp_lab.cli.console import Console
 from fp_lab.lab.files.names import visible
 from fp_lab.lab.grids.grid import load_grid
+from fp_lab.lab.grids.progress import GridProgress
 from fp_lab.lab.report.plots.style import paper, save
+from fp_lab.lab.runtime.progress import LOG
+from fp_lab.lab.runtime.reporter import Step
 from fp_lab.lab.tables import to_csv
 from fp_lab.lab.tables.table import Cell, Column, Line, Table
+from fp_lab.lab.tracking import TrackedRun
 
 NAME = "a\x1b[2J\x07\x9b31m\u202egnp.mp4\r"
 
@@ -66,3 +73,34 @@ def test_a_label_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text('arms: [{recipe: g9, label: "a\\eb"}]\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"label: got 'a\\x1bb', expected .*\bprinted"):
         load_grid(tmp_path / "grid.yaml")
+
+
+@pytest.fixture
+def _handlers() -> Iterator[None]:
+    before = list(LOG.handlers)
+    yield
+    for handler in set(LOG.handlers) - set(before):
+        LOG.removeHandler(handler)
+        handler.close()
+
+
+@pytest.mark.usefixtures("_handlers")
+def test_a_log_has_lines_stages_steps_and_errors_each_on_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "lab.log"
+    failed = CliRunner().invoke(app, ["--log", str(file), "grid", "nowhere"])
+    assert failed.exit_code == 2
+    with GridProgress(Console(), 1) as bars:
+        arm = bars.arm("g9 seed 0", create_autospec(TrackedRun, instance=True))
+        arm.begin("train", 2)
+        arm.trained(Step(1, 0.25, 1e-3, 0.5))
+        arm.say("a line\nwith \x1b[31mcolour")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 4
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (ERROR|INFO|DEBUG) ", line) for line in lines)
+    error, begun, step, said = lines
+    assert "ERROR" in error
+    assert "nowhere" in error
+    assert "g9 seed 0: train" in begun
+    assert "DEBUG g9 seed 0: step 1, loss 0.25000" in step
+    assert "\x1b" not in said
+    assert "colour" in said
