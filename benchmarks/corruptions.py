@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fp_data.carriers import get_clips
 from fp_data.clips import caption
-from fp_data.video import read_video
+from fp_data.get_clips import get_clips
+from fp_data.read_video import read_video
 from fp_lab.lab.runtime.process_pool import Advance, pooled
 from fp_metrics import About, Series, choose, score_video
 

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fp_data.carriers import get_clips
-from fp_data.video import read_video, write_mp4
+from fp_data.get_clips import get_clips
+from fp_data.read_video import read_video, write_mp4
 from fp_lab.lab.evaluate.find_videos import VideoFile
 from fp_lab.lab.evaluate.score_file import Measuring, score_file
 from fp_lab.lab.runtime.process_pool import Advance, pooled

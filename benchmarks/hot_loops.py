@@ -12,9 +12,9 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from fp_data.carriers import get_clips
+from fp_data.carried_clips import CLIPS
 from fp_data.clips import probe, read_video
-from fp_data.manifest import CLIPS
+from fp_data.get_clips import get_clips
 from fp_data.worlds import WorldConfig, iterate
 from fp_lab.lab.planning.flops import section_flops
 from fp_lab.model import FramePackModel
@@ -22,9 +22,9 @@ from fp_lab.packing.assemble import PlannedSections, arrange, assemble
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
+from fp_lab.training.framepack_system import FramePackSystem, step_generator
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import FramePackSystem, step_generator
 from fp_metrics import score_video
 
 RECIPE = parse("td_f8k8f4k4f2k2f1k1_g9")

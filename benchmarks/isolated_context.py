@@ -20,7 +20,7 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import arrange, assemble
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
-from fp_lab.packing.schedule import with_history
+from fp_lab.packing.token_counts import with_history
 from fp_lab.recipe import parse
 from fp_lab.shapes import ContextMemory, PackedContext
 

@@ -25,7 +25,7 @@ from fp_data.latents import LatentBatches
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.engines import Engine, InProcess
-from fp_lab.lab.grids.engines.processes import Local
+from fp_lab.lab.grids.engines.local import Local
 from fp_lab.lab.grids.grid import Arm, Grid
 from fp_lab.lab.grids.progress import ArmProgress, GridProgress
 from fp_lab.lab.grids.run_grid import grid_jobs
@@ -36,7 +36,7 @@ from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.tracking import Tracker
 from fp_lab.lab.training.fit import fit
-from fp_lab.training.system import step_generator
+from fp_lab.training.framepack_system import step_generator
 
 WARM_UP = 5
 STEPS = 30

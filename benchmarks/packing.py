@@ -18,7 +18,7 @@ from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import arrange, assemble
 from fp_lab.packing.packer import kernels_of
-from fp_lab.packing.schedule import with_history
+from fp_lab.packing.token_counts import with_history
 from fp_lab.recipe import parse
 
 SHORT, LONG = 64, 1024

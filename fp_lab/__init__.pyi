@@ -12,7 +12,7 @@ from .recipe.compressions import from_parts
 from .recipe.orders import ORDERS, Call, Section, plan
 from .registry import load_plugins
 from .sampling.rollout import RolledSection, SamplingConfig, rollout
-from .training.module import FramePackModule
+from .training.framepack_module import FramePackModule
 
 __all__ = [
     "BACKBONES",

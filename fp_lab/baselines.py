@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from fp_lab.packing.schedule import context_limit, section_tokens
+from fp_lab.packing.token_counts import context_limit, section_tokens
 from fp_lab.recipe import Recipe, parse
 
 Protocol = Literal["paper", "equal_tokens"]

@@ -50,7 +50,7 @@ def made_up_weights(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> "Iterator[dict[str, Artifact]]":
     """Three made-up artifacts (carried, published, on the hub) instead of the real ones; an empty cache."""
-    from fp_metrics.artifacts import ARTIFACTS
+    from fp_metrics.weights_catalogue import ARTIFACTS
     from made_up_packages import put_weights
 
     monkeypatch.setenv("FP_LAB_CACHE", str(tmp_path / "cache"))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from fp_data.carriers import get_clips
-from fp_data.manifest import CLIPS
+from fp_data.carried_clips import CLIPS
+from fp_data.get_clips import get_clips
 from fp_data.worlds import VOCABULARY
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.codecs.tiny import Codec, CodecConfig

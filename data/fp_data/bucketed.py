@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset, get_worker_info
 
-from fp_data.ranks import Share
+from fp_data.batch_share import Share
 from fp_data.shards import Place, Shards
 
 

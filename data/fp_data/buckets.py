@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from fp_data.counts import check_counts
-from fp_data.video import VideoInfo, read_video
+from fp_data.read_video import VideoInfo, read_video
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def place(height: int, width: int, bucket: Bucket) -> Placement:
 def read_bucket(
     video: VideoInfo, bucket: Bucket, start: int = 0, stop: int | None = None, step: int = 1
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Stream frames of a video at a bucket's size; as `fp_data.video.read_video` otherwise.
+    """Stream frames of a video at a bucket's size; as `fp_data.read_video.read_video` otherwise.
 
     Raises:
         ValueError: The file cannot be decoded, or ends before `stop`.

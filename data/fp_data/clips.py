@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from fp_data.counts import check_counts
-from fp_data.video import VideoInfo, glance, probe, read_video, write_mp4
-from fp_data.video_file import fault_of
+from fp_data.open_video import fault_of
+from fp_data.read_video import VideoInfo, glance, probe, read_video, write_mp4
 
 __all__ = [
     "Clip",

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from fp_data.atomic import replacing
+from fp_data.batch_share import Share
 from fp_data.damaged import naming_damage, parse_json, set_aside
-from fp_data.ranks import Share
 from fp_data.tensor_file import read_tensors
 
 

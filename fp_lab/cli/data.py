@@ -27,8 +27,8 @@ def get(
     """
     if what != "clips":
         raise ValueError(f"got {what!r}, expected clips")
-    from fp_data.carriers import get_clips
-    from fp_data.manifest import CLIPS
+    from fp_data.carried_clips import CLIPS
+    from fp_data.get_clips import get_clips
 
     for path, clip in zip(get_clips(to, progress=typer.echo), CLIPS, strict=True):
         typer.echo(f"{path}: {clip.licence}")
@@ -102,7 +102,7 @@ def make(
         raise ValueError(f"got {what!r}, expected vizdoom")
     from fp_data.vizdoom import MakeConfig, make_walks
     from fp_lab.lab.runtime.progress import StageProgress
-    from fp_lab.lab.sampling.start import size_of
+    from fp_lab.lab.sampling.openings import size_of
 
     config = MakeConfig(frames, size_of(size), fps)
     with StageProgress(Console()) as bars:

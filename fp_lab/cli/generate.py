@@ -13,7 +13,7 @@ from fp_lab.cli.places import file_to_write
 if TYPE_CHECKING:
     from fp_lab.codecs.protocol import LatentCodec
     from fp_lab.lab.sampling.load_model import LoadedModel
-    from fp_lab.lab.sampling.start import Opening
+    from fp_lab.lab.sampling.openings import Opening
 
 
 def generate(
@@ -125,7 +125,7 @@ def generate(
     from fp_lab.lab.sampling.generate import check_output, length_of
     from fp_lab.lab.sampling.generate import generate as made
     from fp_lab.lab.sampling.load_model import load_model
-    from fp_lab.lab.sampling.start import opening_from_seed
+    from fp_lab.lab.sampling.openings import opening_from_seed
     from fp_lab.recipe.lengths import not_whole
 
     console, seeds = Console(), seed or [0]
@@ -187,7 +187,7 @@ def _opening(
 ) -> "Opening | None":
     """Opening of all videos; None where each begins with the first frame of its seed."""
     from fp_data.clips import probe
-    from fp_lab.lab.sampling import start as openings
+    from fp_lab.lab.sampling import openings as openings
 
     config, script = loaded.config, openings.script_of(prompts)
     size = openings.size_of(pixels, loaded.sizes, image or video)

@@ -132,7 +132,7 @@ class _Where:
         return make_engine(self.engine, self.at_once(grid), runs / "cache", self.options)
 
     def at_once(self, grid: "Grid") -> int | None:
-        from fp_lab.lab.grids.engines.processes import workers_that_fit
+        from fp_lab.lab.grids.engines.local import workers_that_fit
 
         if self.workers is not None or self.engine != "local":
             return self.workers

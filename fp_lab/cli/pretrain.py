@@ -67,7 +67,7 @@ def train(
       fp-lab codec train pretrain/codec_decoder start=runs/codec --to runs/codec_decoder
     """
     from fp_carriers import cache_folder
-    from fp_data.carriers import get_clips
+    from fp_data.get_clips import get_clips
     from fp_lab.lab.config import load_settings
     from fp_lab.lab.provenance.base_origin import provenance_of
     from fp_lab.lab.runtime.progress import StageProgress

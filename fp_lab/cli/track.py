@@ -45,7 +45,7 @@ def track(
     console = Console()
     with console.status("Starting (importing torch takes a while)"):
         from fp_lab.lab.checkpoints.afterwards import find_runs, page_folder, track, wanted_goal
-        from fp_lab.lab.checkpoints.sent import send
+        from fp_lab.lab.checkpoints.log_to_mlflow import send
         from fp_lab.lab.checkpoints.table import best_lines, steps_table
         from fp_lab.lab.report.checkpoints_page import write_track_page
         from fp_lab.lab.runtime.progress import CheckpointProgress

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fp_lab.explain.explanation import Explanation, Placement, explain, placements
-from fp_lab.packing.importance import assign_by_time, tail_by_time
-from fp_lab.packing.schedule import (
+from fp_lab.packing.assignment import assign_by_time, tail_by_time
+from fp_lab.packing.token_counts import (
     context_length,
     context_tokens,
     tail_tokens,

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from fp_lab.baselines import BASELINES
 from fp_lab.checks.ranges import MOST_PIXELS
-from fp_lab.packing.importance import assign_by_time, tail_by_time
+from fp_lab.packing.assignment import assign_by_time, tail_by_time
 from fp_lab.packing.kernel_fit import KernelFit, kernel_fit, misfits
-from fp_lab.packing.schedule import (
+from fp_lab.packing.token_counts import (
     PlacedSection,
     context_length,
     context_limit,

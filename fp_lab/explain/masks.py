@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from fp_lab.baselines import Baseline, baseline
+from fp_lab.packing.assignment import assign_by_time
 from fp_lab.packing.context import Attention
-from fp_lab.packing.importance import assign_by_time
 from fp_lab.recipe import BASE, Kernel, Recipe
 from fp_lab.recipe.orders import Section, plan
 

@@ -13,11 +13,11 @@ import torch
 from torch import Generator, Tensor
 
 from fp_lab.checks.ranges import check_ranges
+from fp_lab.packing.assignment import LevelSlots, TailSlots, assign
 from fp_lab.packing.context import ContextConfig, Missing
-from fp_lab.packing.importance import LevelSlots, TailSlots, assign
+from fp_lab.packing.importance import importance_of
 from fp_lab.packing.packer import pool_tail_frames
 from fp_lab.packing.positions import place
-from fp_lab.packing.similarity import importance_of
 from fp_lab.recipe import BASE, Kernel, Recipe, Tail, parse
 from fp_lab.recipe.lengths import trained_part
 from fp_lab.recipe.orders import Fill, Section, plan

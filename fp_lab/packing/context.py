@@ -20,7 +20,7 @@ Attention = Literal["full", "isolated", "block_causal"]
 
 # what they hold needs torch; their built-in names are known here, as settings are checked without it
 IMPORTANCES: Registry[Any] = Registry("importance", ("time", "similarity", "hybrid"))
-"""Importance of frames by name, see `fp_lab.packing.similarity.Importance`."""
+"""Importance of frames by name, see `fp_lab.packing.importance.Importance`."""
 PACKERS: Registry[Any] = Registry("packer", ("projections",))
 """Subclasses of `fp_lab.packing.packer.ContextPacker` by name."""
 

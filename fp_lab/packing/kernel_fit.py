@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fp_lab.packing.schedule import TAIL_POOL
+from fp_lab.packing.token_counts import TAIL_POOL
 from fp_lab.recipe import Kernel, Level, Recipe
 
 _POOL = Kernel(1, TAIL_POOL, TAIL_POOL)

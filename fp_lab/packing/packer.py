@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fp_lab.packing.context import PACKERS, ContextConfig
 from fp_lab.packing.rope import Axis, RopeConfig, box_phases, phases, view_axes
-from fp_lab.packing.schedule import TAIL_POOL
+from fp_lab.packing.token_counts import TAIL_POOL
 from fp_lab.recipe import BASE, Kernel, Recipe
 from fp_lab.shapes import ContextLevel, PackedContext, Phases
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from fp_lab.packing.assignment import Assignment, LevelSlots, TailSlots
 from fp_lab.packing.context import ContextConfig
-from fp_lab.packing.importance import Assignment, LevelSlots, TailSlots
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Section
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fp_lab.checks.ranges import check_ranges
 from fp_lab.codecs.tiny import Codec
-from fp_lab.training.system import step_generator
+from fp_lab.training.framepack_system import step_generator
 
 
 @dataclass(frozen=True)

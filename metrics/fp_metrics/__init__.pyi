@@ -12,12 +12,12 @@ from .exposure_bias import ExposureBias, exposure_bias
 from .families import FAMILIES, register
 from .flags import Flags
 from .forgetting import ForgettingMeter
+from .intervals import Interval, cluster_interval, holm
 from .observer import About, Observer, Unmeasurable
 from .returns import summarise_forgetting
 from .segments import Segments, segment
 from .series import Series
 from .significance import effect_size, paired_permutation
-from .statistics import Interval, cluster_interval, holm
 from .suite import VideoScores, WrongLength, choose, protocol, score_video
 from .truth import SceneObject, SceneTruth, WorldTruth
 

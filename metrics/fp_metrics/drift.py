@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torchmetrics.wrappers.abstract import WrapperMetric
 
 from fp_metrics.estimator import Estimator
+from fp_metrics.intervals import Interval, cluster_interval
 from fp_metrics.observer import About, Watch, planned_starts
 from fp_metrics.segments import Order, Segments
 from fp_metrics.series import Series
 from fp_metrics.series_metric import SeriesMetric, check_frames
-from fp_metrics.statistics import Interval, cluster_interval
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from fp_metrics.intervals import LEAST_CLUSTERS, LEAST_SEEDS, Interval, cluster_intervals
 from fp_metrics.significance import noncentrality, paired_permutations
-from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS, Interval, cluster_intervals
 
 _ROUNDING = 1e-12
 

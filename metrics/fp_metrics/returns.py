@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from fp_metrics.effects import by_seed_and_prompt, effects_of
-from fp_metrics.statistics import Interval
+from fp_metrics.intervals import Interval
 
 Kind = Literal["object", "place", "recall", "told"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-from fp_metrics.statistics import cluster_means
+from fp_metrics.intervals import cluster_means
 
 _PATTERNS = 2**17
 _AT_ONCE = 2**13

@@ -15,8 +15,8 @@ from typing import Literal
 
 from fp_carriers import CarriedFile, cache_folder, get_files
 from fp_metrics.artifact import Artifact, AtURL, Family, OnHub, OnPyPI, in_words
-from fp_metrics.artifacts import ARTIFACTS
 from fp_metrics.weight_sources import fetch_from_hub, fetch_url
+from fp_metrics.weights_catalogue import ARTIFACTS
 
 __all__ = [
     "ARTIFACTS",

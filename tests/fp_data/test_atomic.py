@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from fp_data.atomic import replacing, replacing_files, replacing_folder
-from fp_data.mp4 import write_mp4
+from fp_data.write_mp4 import write_mp4
 
 TENSORS = {"x": torch.zeros(3)}
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures import real_clip
+from fp_data.carried_clips import CLIPS
 from fp_data.clips import ClipsConfig, caption, probe, read_video, sample, scan, video_paths, write_mp4
-from fp_data.manifest import CLIPS
 
 
 def moving_square(frames: int, height: int = 64, width: int = 96) -> np.ndarray:
@@ -298,7 +298,7 @@ def test_frames_of_too_many_pixels_are_refused_before_they_are_decoded(
 ) -> None:
     write_mp4(tmp_path / "small.mp4", moving_square(8), 8)
     write_mp4(tmp_path / "vast.mp4", moving_square(8, 128, 256), 8)
-    monkeypatch.setattr("fp_data.video_file.MEGAPIXELS", 0.02)
+    monkeypatch.setattr("fp_data.open_video.MEGAPIXELS", 0.02)
     with pytest.warns(UserWarning, match=r"vast.mp4: its frames of 256x128 are .* megapixels, expected 0.02"):
         found = scan(ClipsConfig(str(tmp_path), size=32, frames=2))
     assert [Path(video.path).name for video in found.usable] == ["small.mp4"]

@@ -15,10 +15,10 @@ from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.materials.models import build_system
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
-from fp_lab.packing.schedule import level_tokens, section_tokens
+from fp_lab.packing.token_counts import level_tokens, section_tokens
 from fp_lab.recipe import Recipe, parse
 from fp_lab.sampling.rollout import rollout
-from fp_lab.training.system import step_generator
+from fp_lab.training.framepack_system import step_generator
 
 CONTROLS = ("full_history", "sliding_window", "no_history")
 

@@ -17,9 +17,9 @@ from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
 from fp_lab.sampling.rollout import SamplingConfig, rollout
 from fp_lab.sampling.section_context import CachedHistory
+from fp_lab.training.framepack_system import FramePackSystem, step_generator
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import FramePackSystem, step_generator
 
 NAME = "f5k1_g3"
 RECIPE, BLOCKS = parse(NAME), Blocks(section=3, history=5)

@@ -15,7 +15,7 @@ from skimage import data
 from torch import Tensor
 
 from fixtures import real_clip
-from fp_data.video import read_video
+from fp_data.read_video import read_video
 from fp_metrics.families.offline.anatomy import LandmarkConfidence, LimbStability, Person, PersonObserver
 from fp_metrics.functional import limbs
 from fp_metrics.networks import bodies

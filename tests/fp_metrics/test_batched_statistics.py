@@ -6,8 +6,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from fp_metrics import cluster_interval, holm, paired_permutation
+from fp_metrics.intervals import cluster_intervals, expanded
 from fp_metrics.significance import least_p, paired_permutations
-from fp_metrics.statistics import cluster_intervals, expanded
 
 NAN = float("nan")
 

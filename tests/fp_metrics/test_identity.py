@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from fixtures import real_clip
-from fp_data.video import read_video
+from fp_data.read_video import read_video
 from fp_metrics import Series
 from fp_metrics.families.offline.identity import DlibFaceToFirst, Faces, FeatureToFirst, ToFirst
 from fp_metrics.networks import faces

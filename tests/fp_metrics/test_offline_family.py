@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fp_data.carriers import get_clips
-from fp_data.video import read_video
+from fp_data.get_clips import get_clips
+from fp_data.read_video import read_video
 from fp_metrics import FAMILIES, SCORES, About, protocol, score_video, segment
-from fp_metrics.artifacts import ARTIFACTS
 from fp_metrics.suite import VideoScores
+from fp_metrics.weights_catalogue import ARTIFACTS
 
 OFFLINE = FAMILIES["offline"]
 LENGTH = 40

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from fp_metrics import SCORES, About
-from fp_metrics.artifacts import ARTIFACTS
 from fp_metrics.families.paper import PAPER, PAPER_VBENCH_COMPAT
 from fp_metrics.families.paper.elsewhere import ELSEWHERE
+from fp_metrics.weights_catalogue import ARTIFACTS
 
 COMPAT = "paper_vbench_compat"
 

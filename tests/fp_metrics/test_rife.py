@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fixtures import real_clip
-from fp_data.video import read_video
+from fp_data.read_video import read_video
 from fp_metrics import About
 from fp_metrics.families.offline.motion import LONGER_SIDE, RifeMiddleFrame, RifeMotion
 from fp_metrics.functional.fidelity import psnr

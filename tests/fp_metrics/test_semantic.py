@@ -8,11 +8,11 @@ from PIL import Image
 from torch import Tensor
 
 from fp_metrics import About
-from fp_metrics.artifacts import ARTIFACTS
 from fp_metrics.families.offline.identity import FeatureToFirst
 from fp_metrics.families.offline.semantic import ConseProxy, ImageFeatures, class_vectors
 from fp_metrics.functional.conse import conse
 from fp_metrics.networks import efficientnet_lite, minilm
+from fp_metrics.weights_catalogue import ARTIFACTS
 
 pytestmark = pytest.mark.usefixtures("offline_weights")
 

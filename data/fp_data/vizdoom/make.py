@@ -17,7 +17,7 @@ from fp_data.buckets import Bucket, place
 from fp_data.clips import caption_path
 from fp_data.counts import check_counts
 from fp_data.damaged import naming_damage, parse_json
-from fp_data.video import scaled, write_mp4
+from fp_data.read_video import scaled, write_mp4
 from fp_data.vizdoom.film import film
 from fp_data.vizdoom.floor_plan import free_ways
 from fp_data.vizdoom.game import LEVEL, Game, screen_sizes

@@ -9,7 +9,7 @@ import pandas as pd
 from fp_lab.lab.checkpoints.afterwards import Tracked, TrackedRun
 from fp_lab.lab.checkpoints.best import Best, Goal, better_direction, frozen_steps, goal_panel
 from fp_lab.lab.tables import Cell, Column, Line, Table, number
-from fp_metrics.statistics import LEAST_CLUSTERS
+from fp_metrics.intervals import LEAST_CLUSTERS
 
 _MOST_STEPS = 8  # columns
 _SIGNIFICANT = 3  # digits of the largest figure

@@ -9,7 +9,7 @@ from fp_lab.lab.compare.comparison import Comparison
 from fp_lab.lab.compare.paired_values import Figure, Panel
 from fp_lab.lab.compare.paper import paper
 from fp_lab.lab.results.arms import Arm
-from fp_metrics.statistics import CLAIM_CLUSTERS, LEAST_SEEDS
+from fp_metrics.intervals import CLAIM_CLUSTERS, LEAST_SEEDS
 
 Status = Literal["reproduced", "toy", "not reproduced", "inconclusive", "not measured"]
 """Status of a claim; ``toy``: reproduced by models of the toy world, which tells nothing yet about 13B."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fp_lab.lab.claims.claim import Difference, Outcome, Status
 from fp_lab.lab.compare.paired_values import Panel
 from fp_metrics.effects import finite_mean
-from fp_metrics.statistics import LEAST_SEEDS, stretch
+from fp_metrics.intervals import LEAST_SEEDS, stretch
 
 LEVEL = 0.95
 SMALL = 0.2

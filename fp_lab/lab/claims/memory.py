@@ -14,8 +14,8 @@ from fp_lab.lab.compare.forgetting import kinds_of
 from fp_lab.lab.compare.paired_values import Panel
 from fp_lab.lab.compare.recalled import EVERY_GAP, recall
 from fp_lab.recipe import BASE, Recipe, Side, parse
+from fp_metrics.intervals import CLAIM_CLUSTERS
 from fp_metrics.returns import OPEN
-from fp_metrics.statistics import CLAIM_CLUSTERS
 
 ONE_FRAME, UNCOMPRESSED = parse("td_f1k1_g9"), parse("td_f19k1_g9")
 """Lower and upper control of memory: one frame, and 19 uncompressed frames."""

@@ -19,8 +19,8 @@ from fp_lab.lab.results.run_index import Measure
 from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import STARS, Cell, Column, Line, Table, number
 from fp_lab.lab.tables.glossary import family_title, score_meanings, score_title
+from fp_metrics.intervals import LEAST_CLUSTERS, LEAST_SEEDS, holm
 from fp_metrics.significance import least_p
-from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS, holm
 
 _DRIFT_NOTE = (
     "Mean |d| over videos, d = score of the last 15 % less that of the first 15 %; in brackets the signed "

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fp_lab.lab.compare.paired_values import Panel
+from fp_metrics.intervals import Interval, holm
 from fp_metrics.significance import noncentrality
-from fp_metrics.statistics import Interval, holm
 
 LEVEL = 0.95
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.scoring.files import clusters
 from fp_metrics.effects import Effects, effects_of
-from fp_metrics.statistics import Interval
+from fp_metrics.intervals import Interval
 
 Figure = Literal[
     "value", "drift", "drift_size", "drift_given", "drift_given_size", "start_given", "exposure_gap"

@@ -7,8 +7,8 @@ import numpy as np
 from fp_lab.lab.compare.paired_values import Panels
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.tables.glossary import score_title
+from fp_metrics.intervals import Interval
 from fp_metrics.segments import FRACTION, segment
-from fp_metrics.statistics import Interval
 
 _SHOWN = 3
 

@@ -13,8 +13,8 @@ from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.results.run_index import Measure
 from fp_lab.lab.scoring.files import COMPANION_FAMILY
 from fp_lab.lab.tables.glossary import family_title, score_title
+from fp_metrics.intervals import LEAST_CLUSTERS, LEAST_SEEDS
 from fp_metrics.significance import least_p
-from fp_metrics.statistics import LEAST_CLUSTERS, LEAST_SEEDS
 
 MOST_PAIRED = 24
 """Largest number of arms that are compared in all pairs; with more, each is compared with the reference."""

@@ -14,7 +14,7 @@ from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.materials.videos import evaluation_videos
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.scoring.score_run import measure_truth
-from fp_lab.training.system import LatentBatch, step_generator
+from fp_lab.training.framepack_system import LatentBatch, step_generator
 
 _STEPS = 3
 _ENOUGH = 1.0  # seconds of timed steps, after which no further one is taken

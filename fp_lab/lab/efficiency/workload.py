@@ -21,7 +21,7 @@ from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.sampling.rollout import rollout
-from fp_lab.training.system import LatentBatch, step_generator
+from fp_lab.training.framepack_system import LatentBatch, step_generator
 
 SECTIONS = 4
 """Largest number of timed sections of a plan, spread evenly."""

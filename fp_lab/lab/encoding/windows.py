@@ -13,7 +13,7 @@ from typing import Any
 from fp_data.buckets import Bucket, BucketsConfig, buckets, nearest
 from fp_data.clips import Skipped, caption, video_paths
 from fp_data.damaged import reading_format
-from fp_data.video import KeyFrame, VideoInfo, probe
+from fp_data.read_video import KeyFrame, VideoInfo, probe
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.files.digests import file_digests
 from fp_lab.weights.files import file_sha256

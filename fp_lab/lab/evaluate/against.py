@@ -14,7 +14,7 @@ from fp_lab.lab.evaluate.tables import FIGURES
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_lab.lab.tables.glossary import ARROWS, score_title
 from fp_metrics import protocol
-from fp_metrics.statistics import LEAST_CLUSTERS
+from fp_metrics.intervals import LEAST_CLUSTERS
 
 
 def refuse_before_scoring(measuring: Measuring, theirs: Results) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fp_data.clips import EXTENSIONS, caption, video_paths
-from fp_data.video_file import fault_of
+from fp_data.open_video import fault_of
 from fp_lab.lab.evaluate.prompt_files import match_prompts, read_prompts
 from fp_lab.lab.files.names import shown
 

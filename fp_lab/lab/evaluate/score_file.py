@@ -18,8 +18,8 @@ from torch import Tensor
 
 from fp_data.atomic import replacing
 from fp_data.damaged import DamagedFile, naming_damage, parse_json
-from fp_data.video import READING, glance, probe, read_video
-from fp_data.video_file import MEGAPIXELS, require_size
+from fp_data.open_video import MEGAPIXELS, require_size
+from fp_data.read_video import READING, glance, probe, read_video
 from fp_lab.checks.ranges import check_once
 from fp_lab.lab.evaluate.find_videos import VideoFile
 from fp_lab.lab.files.atomic import write_text

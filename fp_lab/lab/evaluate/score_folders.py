@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from fp_data.video import glance
+from fp_data.read_video import glance
 from fp_lab.lab.evaluate.find_videos import VideoFile, find_videos, is_folder
 from fp_lab.lab.evaluate.results import HISTORY, Results
 from fp_lab.lab.evaluate.score_file import FileScores, Measuring, find_scores, score_file

@@ -10,7 +10,7 @@ from fp_lab.lab.evaluate.results import HISTORY, Results
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_lab.lab.tables.glossary import ARROWS, score_title
 from fp_metrics import Estimator
-from fp_metrics.statistics import LEAST_CLUSTERS
+from fp_metrics.intervals import LEAST_CLUSTERS
 
 FIGURES: tuple[Figure, ...] = ("value", "drift_size", "drift")
 """Statistics of folders of videos."""

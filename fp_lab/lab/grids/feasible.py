@@ -16,7 +16,7 @@ from fp_lab.lab.planning.flops import own_backbone, shape_of, strides_of
 from fp_lab.lab.planning.latent_shape import LatentShape
 from fp_lab.lab.runtime.device import require_devices
 from fp_lab.lab.scoring.score_run import applying_families, left_out
-from fp_lab.packing.schedule import level_tokens
+from fp_lab.packing.token_counts import level_tokens
 
 _LATENT = 4  # bytes of a channel, in memory
 _EMBEDDED = 4  # bytes of a channel of a token

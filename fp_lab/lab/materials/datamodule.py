@@ -11,7 +11,7 @@ from fp_lab.lab.config import CodecSource, DataConfig, EvaluationConfig, Experim
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.training_videos import data_loader
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.training.system import LatentBatch
+from fp_lab.training.framepack_system import LatentBatch
 
 
 class FramePackData(LightningDataModule):

@@ -24,7 +24,7 @@ from fp_lab.recipe import Kernel
 from fp_lab.training.sections import sections_of
 
 if TYPE_CHECKING:
-    from fp_lab.training.system import FramePackSystem
+    from fp_lab.training.framepack_system import FramePackSystem
 
 
 def codec_of(wanted: CodecSource) -> LatentCodec:
@@ -81,7 +81,7 @@ def build_system(
     config: ExperimentConfig, model: FramePackModel, kind: "type[FramePackSystem] | None" = None
 ) -> "FramePackSystem":
     """Build the training logic around a model; sections are drawn from the plan that the sampler follows."""
-    from fp_lab.training.system import FramePackSystem  # slow to import
+    from fp_lab.training.framepack_system import FramePackSystem  # slow to import
 
     return (kind or FramePackSystem)(
         model,

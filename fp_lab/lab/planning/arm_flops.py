@@ -18,9 +18,9 @@ from fp_lab.lab.config import CodecSource, ExperimentConfig
 from fp_lab.lab.planning.latent_shape import LatentShape, Strides
 from fp_lab.lab.planning.packed_model import Tokens
 from fp_lab.lab.planning.step_flops import Operations, Way, operations
-from fp_lab.packing.importance import assign
+from fp_lab.packing.assignment import assign
 from fp_lab.packing.packer import K8, K16
-from fp_lab.packing.schedule import kernel_tokens, tail_tokens
+from fp_lab.packing.token_counts import kernel_tokens, tail_tokens
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.weights.files import CONFIG_FILE, building, read_config

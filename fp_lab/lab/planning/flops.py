@@ -14,7 +14,7 @@ from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.weights import is_own, own_codec_sizes
 from fp_lab.lab.planning.latent_shape import LatentShape, Strides
 from fp_lab.model import stored_backbone
-from fp_lab.packing.schedule import context_tokens, kernel_tokens
+from fp_lab.packing.token_counts import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe
 from fp_lab.recipe.orders import plan
 

@@ -10,7 +10,7 @@ from fp_lab.lab.planning.generation import Generating, Generation, generation
 from fp_lab.lab.planning.memory import Hardware, Training, largest_batch
 from fp_lab.lab.planning.packed_model import Tokens
 from fp_lab.lab.planning.trace import Trace, trace
-from fp_lab.packing.schedule import context_limit, kernel_tokens, section_tokens
+from fp_lab.packing.token_counts import context_limit, kernel_tokens, section_tokens
 from fp_lab.recipe import BASE, parse
 
 BRIEF_BATCH = (16, 64)

@@ -15,7 +15,7 @@ from fp_lab.lab.files.atomic import read_json, write_text
 from fp_lab.lab.probe.held_out import HeldOutConfig, measure_probe
 from fp_lab.lab.probe.train import ProbeRunConfig, fit
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.training.curve import CURVE_FILE
+from fp_lab.lab.training.fit_with_curve import CURVE_FILE
 from fp_lab.lab.training.model_record import write_record
 from fp_lab.model import FramePackModel
 from fp_lab.weights.files import file_sha256

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fp_carriers import cache_folder
-from fp_data.carriers import get_clips
 from fp_data.clips import ClipsConfig, caption_path, caption_text, video_paths
-from fp_data.video import READING
-from fp_data.video_file import fault_of
+from fp_data.get_clips import get_clips
+from fp_data.open_video import fault_of
+from fp_data.read_video import READING
 from fp_data.worlds import VOCABULARY
 from fp_lab.lab.config import CARRIED, DataConfig
 from fp_lab.lab.files.digests import digests_of

@@ -21,7 +21,7 @@ from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.labels import short_labels
 from fp_lab.lab.tables import to_csv, to_html
 from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL, family_title
-from fp_metrics.statistics import LEAST_SEEDS, Interval
+from fp_metrics.intervals import LEAST_SEEDS, Interval
 
 PAGE, TABLE = "index.html", "tracked.csv"
 

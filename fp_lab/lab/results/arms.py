@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fp_lab.lab.results.labels import compression_of, short_labels
 from fp_lab.lab.results.run_index import RunFacts, training_seed
-from fp_lab.packing.schedule import context_limit
+from fp_lab.packing.token_counts import context_limit
 from fp_lab.recipe import COMPRESSIONS, Recipe, parse
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fp_lab.lab.results.differing import listed
-from fp_metrics.statistics import LEAST_SEEDS
+from fp_metrics.intervals import LEAST_SEEDS
 
 
 @dataclass(frozen=True)

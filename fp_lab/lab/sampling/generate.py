@@ -30,8 +30,8 @@ from fp_lab.lab.materials.models import codec_of
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.environment import environment, git_state
 from fp_lab.lab.sampling.offload import Offload, in_turns, place_model
+from fp_lab.lab.sampling.openings import Opening
 from fp_lab.lab.sampling.resume import KeptSections
-from fp_lab.lab.sampling.start import Opening
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe.lengths import sections_in

@@ -14,7 +14,7 @@ from fp_data.atomic import replacing
 from fp_data.damaged import naming_damage
 from fp_lab.lab.files.atomic import read_json, write_text
 from fp_lab.lab.files.run_folder import digest
-from fp_metrics.statistics import Interval
+from fp_metrics.intervals import Interval
 
 SCORED_AGAIN = "the command that made it scores it again"
 """Advice for a damaged file."""

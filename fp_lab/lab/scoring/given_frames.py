@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import pandas as pd
 
-from fp_metrics.given import GivenDrift, given_drift
+from fp_metrics.given_drift import GivenDrift, given_drift
 from fp_metrics.series import Series
 
 GIVEN_COLUMNS = ("drift_given", "start_given", "given_reason")

@@ -15,7 +15,7 @@ from fp_lab.flow.loss_bins import BINS
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.training.ema import Average
 from fp_lab.model import FramePackModel
-from fp_lab.training.system import FramePackSystem
+from fp_lab.training.framepack_system import FramePackSystem
 
 
 class StepTable(Callback):

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fp_lab.backbones.diffusers.lora import trainable
 from fp_lab.model import FramePackModel
-from fp_lab.training.system import FramePackSystem
+from fp_lab.training.framepack_system import FramePackSystem
 
 
 @runtime_checkable

@@ -29,7 +29,7 @@ from fp_lab.lab.training.fsdp import ShardedAveraging, ShardedSystem
 from fp_lab.lab.training.trainer import fit_system, make_trainer, steps_taken
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import CodebookStats
-from fp_lab.packing.schedule import tokens_per_sample
+from fp_lab.packing.token_counts import tokens_per_sample
 
 Take = Callable[[FramePackModel, int], None]
 """Function called with the averaged model and the step."""

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from fp_lab.backbones.diffusers.lora import trainable
 from fp_lab.backbones.tiny.blocks import Block
 from fp_lab.model import FramePackModel
-from fp_lab.training.system import FramePackSystem, LatentBatch
+from fp_lab.training.framepack_system import FramePackSystem, LatentBatch
 
 _KEY = "fp_lab_average"
 

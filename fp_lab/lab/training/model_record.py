@@ -11,7 +11,7 @@ import torch
 
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE, provenance_of
-from fp_lab.lab.training.curve import CURVE_FILE
+from fp_lab.lab.training.fit_with_curve import CURVE_FILE
 
 
 def write_record(folder: Path, command: str, config: Any, made: Mapping[str, Any]) -> None:

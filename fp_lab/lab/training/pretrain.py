@@ -22,13 +22,13 @@ from fp_lab.lab.config.experiment import FIRST_TRAINING_SEED
 from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.materials.videos import world_videos
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.training.curve import fit_with_curve
+from fp_lab.lab.training.fit_with_curve import fit_with_curve
 from fp_lab.lab.training.model_record import write_record
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import MixedSections
+from fp_lab.training.framepack_system import FramePackSystem
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import FramePackSystem
 
 
 @dataclass(frozen=True)

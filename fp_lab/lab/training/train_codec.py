@@ -16,7 +16,7 @@ from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.config import TrainingConfig
 from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.training.curve import fit_with_curve
+from fp_lab.lab.training.fit_with_curve import fit_with_curve
 from fp_lab.lab.training.model_record import write_record
 from fp_lab.training.codec_system import CodecSystem, CodecTrainingConfig, fit_latent_statistics
 from fp_lab.weights.files import file_sha256

@@ -18,9 +18,9 @@ from fp_lab.recipe import parse
 from fp_lab.recipe.orders import plan
 from fp_lab.sampling.decode_sections import decode_sections
 from fp_lab.sampling.rollout import RolledSection, rollout
+from fp_lab.training.framepack_system import FramePackSystem
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import FramePackSystem
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, VANILLA, model_for
 
 NAN, INFINITE = float("nan"), float("inf")

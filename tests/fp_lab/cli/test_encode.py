@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import bad_videos
-from fp_data.video import write_mp4
+from fp_data.read_video import write_mp4
 from fp_lab.cli import app
 from fp_lab.lab.tiny_checkpoints import build_tiny
 

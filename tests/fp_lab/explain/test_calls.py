@@ -6,7 +6,7 @@ from hypothesis import given
 from fp_lab.baselines import BASELINES, baseline
 from fp_lab.explain.calls import SHOWN, Row, row_of, shown_calls, structure
 from fp_lab.explain.masks import LENGTH, mask, reading
-from fp_lab.packing.schedule import context_tokens
+from fp_lab.packing.token_counts import context_tokens
 from fp_lab.recipe import BASE, Kernel, parse
 from fp_lab.recipe.orders import implied_fill, plan
 from strategies import names

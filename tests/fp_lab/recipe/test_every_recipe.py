@@ -17,14 +17,14 @@ from fp_lab.packing.assemble import PlannedSections, arrange, arrange_videos, as
 from fp_lab.packing.context import ContextConfig, ImportanceConfig, Missing
 from fp_lab.packing.packer import ContextPacker, kernels_of
 from fp_lab.packing.rope import RopeConfig
-from fp_lab.packing.schedule import context_length, context_limit, context_tokens, with_history
+from fp_lab.packing.token_counts import context_length, context_limit, context_tokens, with_history
 from fp_lab.recipe import Recipe, parse
 from fp_lab.recipe.compressions import from_parts
 from fp_lab.recipe.orders import plan
 from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.training.framepack_system import FramePackSystem, step_generator
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import FramePackSystem, step_generator
 from strategies import names
 
 ROPE = RopeConfig(256.0, (2, 2, 4))

@@ -5,8 +5,8 @@ import torch
 
 from fp_lab.causal import Blocks
 from fp_lab.packing.assemble import PlannedSections
+from fp_lab.packing.assignment import assign
 from fp_lab.packing.context import ContextConfig
-from fp_lab.packing.importance import assign
 from fp_lab.packing.positions import place, released_paddings
 from fp_lab.recipe import parse
 from fp_lab.recipe.lengths import left_over, nearest_whole, not_whole, sections_in

@@ -18,9 +18,9 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import Kernel, parse
+from fp_lab.training.framepack_system import FramePackSystem
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig, make_optimizer
-from fp_lab.training.system import FramePackSystem
 
 RECIPE = parse("td_f2k2f1k1_g3")
 EIGHT_BITS = OptimizerConfig(kind="adamw8bit", warmup=1, weight_decay=0.1, betas=(0.8, 0.9))

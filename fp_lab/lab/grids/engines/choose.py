@@ -31,7 +31,7 @@ def _local(workers: int | None, cache: Path, options: Mapping[str, str]) -> Engi
         raise ValueError(f"the engine local has no options, got {', '.join(options)}")
     if workers in (None, 1):
         return InProcess(cache)
-    from fp_lab.lab.grids.engines.processes import Local
+    from fp_lab.lab.grids.engines.local import Local
 
     assert workers is not None
     return Local(workers, cache)

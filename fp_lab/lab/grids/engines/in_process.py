@@ -45,7 +45,7 @@ class InProcess(Engine):
         """Run the waiting job."""
         if self._waiting is None:
             return []
-        from fp_lab.lab.runs.arm import work  # slow to import
+        from fp_lab.lab.runs.work import work  # slow to import
 
         job, reporter = self._waiting
         self._waiting = None

@@ -2,8 +2,8 @@
 
 from fp_lab.lab.grids.engines.journal import Journal
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.runs.arm import work
 from fp_lab.lab.runs.job import Job, Outcome
+from fp_lab.lab.runs.work import work
 from fp_lab.lab.runtime.system_metrics import watching
 
 

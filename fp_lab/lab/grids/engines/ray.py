@@ -10,8 +10,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from fp_lab.lab.grids.engines.engine import Engine, Lost, RemoteEngine
+from fp_lab.lab.grids.engines.engine import Engine
 from fp_lab.lab.grids.engines.journaled import run_journaled_job
+from fp_lab.lab.grids.engines.remote import Lost, RemoteEngine
 from fp_lab.lab.runs.job import Job, Outcome
 
 _OPTIONS = ("address", "num_gpus")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fp_lab.lab.files.atomic import CANNOT_WRITE
-from fp_lab.lab.grids.engines.engine import Lost, RemoteEngine
 from fp_lab.lab.grids.engines.journaled import run_journaled_job
+from fp_lab.lab.grids.engines.remote import Lost, RemoteEngine
 from fp_lab.lab.runs.job import Job, Outcome
 
 _A_DAY = 24 * 60  # minutes

@@ -18,9 +18,9 @@ from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.shapes import TextCondition
+from fp_lab.training.framepack_system import FramePackSystem, LatentBatch, step_generator
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import FramePackSystem, LatentBatch, step_generator
 from tiny_conditions import normal, told
 
 RECIPE = parse("td_f2k2f1k1_g3")

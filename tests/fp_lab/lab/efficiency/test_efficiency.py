@@ -24,7 +24,7 @@ from fp_lab.lab.grids.grid import Arm, Grid
 from fp_lab.lab.grids.measure_efficiency import efficiency_of
 from fp_lab.lab.planning.flops import forward_flops
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.packing.schedule import context_tokens, kernel_tokens
+from fp_lab.packing.token_counts import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, parse
 from fp_lab.recipe.orders import plan
 

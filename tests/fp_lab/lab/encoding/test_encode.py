@@ -16,9 +16,9 @@ import bad_videos
 from fp_data.bucketed import BucketedBatches
 from fp_data.buckets import Bucket, BucketsConfig, read_bucket
 from fp_data.latents import to_pixels
+from fp_data.read_video import probe, write_mp4
 from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_data.shards import Place, Sample, Shards
-from fp_data.video import probe, write_mp4
 from fp_lab.codecs.video import VideoCodec
 from fp_lab.conditions.collate import collate
 from fp_lab.conditions.encoders import load_encoders
@@ -279,7 +279,7 @@ def test_a_video_that_goes_bad_on_the_way_loses_nothing_else(
         with pytest.raises(Killed):
             encode_folder(own_videos, out, config)
     kept = bad.read_bytes()
-    monkeypatch.setattr("fp_data.video._decode_from", _spoiled(bad))
+    monkeypatch.setattr("fp_data.read_video._decode_from", _spoiled(bad))
     with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, 1)
         with pytest.raises(Killed):
@@ -296,7 +296,7 @@ def test_a_video_that_goes_bad_on_the_way_loses_nothing_else(
 
 
 def _spoiled(bad: Path) -> Any:
-    from fp_data.video import _decode_from
+    from fp_data.read_video import _decode_from
 
     def decode(path: str, keyframe: Any) -> Any:
         if path == str(bad):

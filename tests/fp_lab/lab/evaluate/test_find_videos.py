@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bad_videos
-from fp_data.video import glance, write_mp4
+from fp_data.read_video import glance, write_mp4
 from fp_lab.lab.evaluate.find_videos import find_videos
 from fp_lab.lab.evaluate.prompt_files import match_prompts, read_prompts
 from fp_lab.lab.evaluate.score_file import Measuring, score_file
@@ -170,7 +170,7 @@ def test_a_file_that_promises_more_frames_is_counted_within_the_limit_that_was_a
 ) -> None:
     path = tmp_path / "v.mp4"
     write_mp4(path, np.zeros((6, 128, 256, 3), np.uint8), 8)
-    monkeypatch.setattr("fp_data.video_file.MEGAPIXELS", 0.02)
+    monkeypatch.setattr("fp_data.open_video.MEGAPIXELS", 0.02)
     monkeypatch.setattr("fp_lab.lab.evaluate.score_file.glance", lambda path: replace(glance(path), frames=9))
     (file,) = find_videos([path]).files
     larger = Measuring(("plain",), ("aesthetic",), megapixels=1.0)

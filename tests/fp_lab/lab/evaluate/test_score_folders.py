@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import bad_videos
-from fp_data.video import glance, write_mp4
+from fp_data.read_video import glance, write_mp4
 from fp_lab.lab.evaluate import score_file
 from fp_lab.lab.evaluate.against import compare_folders
 from fp_lab.lab.evaluate.find_videos import find_videos

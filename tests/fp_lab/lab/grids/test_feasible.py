@@ -17,7 +17,7 @@ from fp_lab.lab.dry_run import cost_estimate
 from fp_lab.lab.dry_run.plan_table import Options, plan_notes
 from fp_lab.lab.grids.cautions import cautions
 from fp_lab.lab.grids.engines import InProcess
-from fp_lab.lab.grids.engines.processes import Local, workers_that_fit
+from fp_lab.lab.grids.engines.local import Local, workers_that_fit
 from fp_lab.lab.grids.feasible import check_feasible
 from fp_lab.lab.grids.grid import Arm, Grid
 from fp_lab.lab.grids.run_grid import grid_jobs, run_grid

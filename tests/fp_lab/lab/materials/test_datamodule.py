@@ -17,7 +17,7 @@ from fp_data.worlds import WorldConfig
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.config import DataConfig
 from fp_lab.lab.materials.datamodule import FramePackData
-from fp_lab.training.module import FramePackModule
+from fp_lab.training.framepack_module import FramePackModule
 
 RECIPE = "td_f2k2f1k1_g3"
 SIZES = {"width": 32, "depth": 2, "head_width": 16}

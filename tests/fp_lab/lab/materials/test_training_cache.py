@@ -19,8 +19,8 @@ import bad_videos
 from fixtures import TINY
 from fp_data.buckets import Bucket, BucketsConfig, read_bucket
 from fp_data.latents import to_pixels
+from fp_data.read_video import probe, write_mp4
 from fp_data.shard_manifest import MANIFEST
-from fp_data.video import probe, write_mp4
 from fp_lab.backbones.diffusers.lora import LORA_FILE
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab.config import ExperimentConfig, load, to_yaml
@@ -41,9 +41,9 @@ from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.tiny_checkpoints import build_tiny
 from fp_lab.lab.training.fit import fit
 from fp_lab.packing.codebook import codebook_stats
-from fp_lab.packing.schedule import tokens_per_sample
+from fp_lab.packing.token_counts import tokens_per_sample
 from fp_lab.shapes import EncodedText
-from fp_lab.training.system import LatentBatch, step_generator
+from fp_lab.training.framepack_system import LatentBatch, step_generator
 
 FRAMES = 13
 BUCKETS = {"wide.mp4": Bucket(16, 64), "broad.mp4": Bucket(16, 64), "square.mp4": Bucket(32, 32)}

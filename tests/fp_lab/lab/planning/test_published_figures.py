@@ -16,7 +16,7 @@ from fp_lab.lab.planning.components import (
 )
 from fp_lab.lab.planning.packed_model import Tokens
 from fp_lab.lab.planning.plan import closed_form, full_tokens, packed_tokens
-from fp_lab.packing.schedule import context_limit, ideal_limit
+from fp_lab.packing.token_counts import context_limit, ideal_limit
 from fp_lab.recipe import parse
 
 

@@ -22,7 +22,7 @@ from fp_lab.lab.probe.samples import Samples, draw_samples, make_samples
 from fp_lab.lab.probe.train import likeness, losses_of
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.world_truth import world_truths
-from fp_lab.lab.training.curve import CURVE_FILE
+from fp_lab.lab.training.fit_with_curve import CURVE_FILE
 from fp_metrics import FAMILIES, About
 from fp_metrics.families.probe import held_out
 from fp_metrics.networks.probe import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bad_videos
-from fp_data.video import write_mp4
+from fp_data.read_video import write_mp4
 from fp_lab.lab.checkpoints.afterwards import Tracked
 from fp_lab.lab.compare.comparison import compare_runs
 from fp_lab.lab.evaluate.score_file import Measuring

@@ -10,10 +10,10 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.inputs import InputsChanged
 from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.lab.runs.arm import work
 from fp_lab.lab.runs.identity import Identity, occupant
 from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runs.run import run
+from fp_lab.lab.runs.work import work
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.model import FramePackModel
 

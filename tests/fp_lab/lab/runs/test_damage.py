@@ -21,10 +21,10 @@ from fp_lab.lab.grids.grid import single
 from fp_lab.lab.grids.run_grid import GridResult, run_grid
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.lab.runs.arm import work
 from fp_lab.lab.runs.identity import Identity, write_identity
 from fp_lab.lab.runs.job import Job, pending_stages
 from fp_lab.lab.runs.run import run
+from fp_lab.lab.runs.work import work
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling.resume import KeptSections
 from fp_lab.lab.scoring.noise_floor import prepare_truth

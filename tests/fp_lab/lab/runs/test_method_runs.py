@@ -24,7 +24,7 @@ from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling.generate import generate
 from fp_lab.lab.sampling.load_model import load_model
-from fp_lab.lab.sampling.start import Opening, opening_from_seed
+from fp_lab.lab.sampling.openings import Opening, opening_from_seed
 from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import codebook_stats

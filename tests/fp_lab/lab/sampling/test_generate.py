@@ -26,8 +26,7 @@ from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling import generate as making
 from fp_lab.lab.sampling.load_model import LoadedModel, load_model
 from fp_lab.lab.sampling.offload import Offload
-from fp_lab.lab.sampling.resume import KeptSections
-from fp_lab.lab.sampling.start import (
+from fp_lab.lab.sampling.openings import (
     Opening,
     Script,
     frames_to_extend,
@@ -37,6 +36,7 @@ from fp_lab.lab.sampling.start import (
     script_of,
     size_of,
 )
+from fp_lab.lab.sampling.resume import KeptSections
 from fp_lab.model import FramePackModel
 from real_arms import FRAMES, LATENTS, real_config
 

@@ -9,7 +9,7 @@ import pytest
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.provenance.base_origin import provenance_of
 from fp_lab.lab.scoring.base_quality import Judge
-from fp_lab.lab.training.curve import CURVE_FILE
+from fp_lab.lab.training.fit_with_curve import CURVE_FILE
 from fp_lab.lab.training.train_codec import codec_fidelity
 from fp_lab.model import FramePackModel
 from fp_lab.weights.files import WEIGHTS_FILE, file_sha256

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 import fp_lab
 from fp_lab.lab.checkpoints.afterwards import find_runs, track
-from fp_lab.lab.checkpoints.sent import send
+from fp_lab.lab.checkpoints.log_to_mlflow import send
 from fp_lab.lab.config import load
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.grid import single

@@ -16,8 +16,8 @@ from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.training.train import train
-from fp_lab.packing.schedule import tokens_per_sample
-from fp_lab.training.system import step_generator
+from fp_lab.packing.token_counts import tokens_per_sample
+from fp_lab.training.framepack_system import step_generator
 
 BINS = ["loss_sigma_0_25", "loss_sigma_25_50", "loss_sigma_50_75", "loss_sigma_75_100"]
 

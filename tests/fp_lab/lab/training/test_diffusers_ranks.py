@@ -23,8 +23,8 @@ from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.tiny_checkpoints import TinyFamily
 from fp_lab.lab.training.fsdp import ShardedSystem
 from fp_lab.model import FramePackModel
+from fp_lab.training.framepack_system import step_generator
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import step_generator
 from real_arms import real_config
 
 STEPS, BATCH, RANKS, DECAY = 3, 4, 2, 0.5

@@ -19,12 +19,12 @@ from fp_lab.lab.grids.run_grid import grid_jobs
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model
 from fp_lab.lab.results.gather import gather
-from fp_lab.lab.runs.arm import work
+from fp_lab.lab.runs.work import work
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling.evaluation_videos import sample
 from fp_lab.lab.training.callbacks import StepTable
 from fp_lab.lab.training.trainer import steps_taken
-from fp_lab.training.system import FramePackSystem
+from fp_lab.training.framepack_system import FramePackSystem
 
 GRID = """\
 name: nan

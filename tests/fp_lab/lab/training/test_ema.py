@@ -23,9 +23,9 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
+from fp_lab.training.framepack_system import FramePackSystem
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import FramePackSystem
 
 RECIPE = parse("td_f2k2f1k1_g3")
 FRAMES, DECAY = 7, 0.7

@@ -25,7 +25,7 @@ from fp_lab.codecs.tiny import Codec, CodecConfig
 from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.provenance.base_origin import PROVENANCE_FILE
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.training.curve import CURVE_FILE, Curve
+from fp_lab.lab.training.fit_with_curve import CURVE_FILE, Curve
 from fp_lab.lab.training.pretrain import PretrainConfig, pretrain_base, world_latents
 from fp_lab.lab.training.train_codec import CodecRunConfig, train_codec
 from fp_lab.model import FramePackModel
@@ -33,8 +33,8 @@ from fp_lab.packing.assemble import FreeSections, MixedSections
 from fp_lab.packing.packer import interpolate_projection
 from fp_lab.recipe import Kernel
 from fp_lab.training.codec_system import CodecTrainingConfig
+from fp_lab.training.framepack_system import FramePackSystem, step_generator
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import FramePackSystem, step_generator
 
 CODEC = CodecRunConfig(
     codec=CodecConfig(4, (4, 4, 8, 8), (0, 1, 1, 1), (0, 1, 1, 1)),

@@ -22,7 +22,7 @@ from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.training.checkpoints import checkpoints
 from fp_lab.lab.training.ranks import RanksFailed, launch_command, main
-from fp_lab.training.system import step_generator
+from fp_lab.training.framepack_system import step_generator
 from fp_lab.weights.files import file_sha256
 
 

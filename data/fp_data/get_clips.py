@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fp_carriers import cache_folder, get_files
 from fp_data.atomic import replacing
-from fp_data.manifest import CLIPS, CarriedClip
+from fp_data.carried_clips import CLIPS, CarriedClip
 
 
 def get_clips(

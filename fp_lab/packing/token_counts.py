@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fp_lab.packing.importance import assign
+from fp_lab.packing.assignment import assign
 from fp_lab.recipe import BASE, Kernel, Recipe, Run, Side
 from fp_lab.recipe.orders import Fill, Section, plan
 

@@ -12,8 +12,8 @@ import psutil
 
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
-from fp_lab.lab.grids.engines.engine import Lost, RemoteEngine
 from fp_lab.lab.grids.engines.journaled import run_journaled_job
+from fp_lab.lab.grids.engines.remote import Lost, RemoteEngine
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runtime.device import device_of, lacks_gpu

@@ -13,10 +13,10 @@ from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.training.framepack_system import FramePackSystem, LatentBatch, step_generator
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
 from fp_lab.training.sections import sections_of
-from fp_lab.training.system import FramePackSystem, LatentBatch, step_generator
 
 
 class FramePackModule(FramePackSystem):

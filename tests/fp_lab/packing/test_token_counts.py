@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fp_lab.packing.schedule import (
+from fp_lab.packing.token_counts import (
     context_length,
     context_limit,
     context_tokens,

@@ -12,14 +12,14 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from fp_metrics import DriftResult, cluster_interval, holm, summarise_drift
-from fp_metrics.significance import detectable, effect_size, paired_permutation
-from fp_metrics.statistics import (
+from fp_metrics.intervals import (
     CLAIM_CLUSTERS,
     LEAST_CLUSTERS,
     cluster_means,
     expanded,
     stretch,
 )
+from fp_metrics.significance import detectable, effect_size, paired_permutation
 
 NAN = float("nan")
 Draw = Callable[[np.random.Generator], NDArray[np.float64]]

@@ -19,7 +19,7 @@ from fp_lab.lab.runtime.quiet import quiet_lightning
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.training.callbacks import SavePoint
 from fp_lab.lab.training.trainer import fit_system, make_trainer, steps_taken
-from fp_lab.training.system import FramePackSystem
+from fp_lab.training.framepack_system import FramePackSystem
 
 CURVE_FILE = "curve.csv"
 _EVERY = 10  # steps of a row

@@ -13,9 +13,9 @@ from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.backbones.tiny import TinyDiTConfig, WordsConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.sampling.rollout import SamplingConfig, rollout
-from fp_lab.training.module import FramePackModule
+from fp_lab.training.framepack_module import FramePackModule
+from fp_lab.training.framepack_system import LatentBatch
 from fp_lab.training.optimizer import OptimizerConfig
-from fp_lab.training.system import LatentBatch
 
 RECIPE, FRAMES = "td_f4k2f1k1_g4", 9
 BACKBONE = {"channels": 4, "width": 32, "depth": 2, "head_width": 16, "words": {"words": ["red", "ball"]}}

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import bad_videos
-from fp_data.video import glance, probe, read_video, write_mp4
+from fp_data.read_video import glance, probe, read_video, write_mp4
 
 RED = (200, 50, 20)
 BT709, BT601 = (0.2126, 0.7152, 0.0722), (0.299, 0.587, 0.114)

@@ -20,10 +20,10 @@ from fp_lab.packing.context import ContextConfig, ImportanceConfig, Missing, Tim
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import Recipe, parse
 from fp_lab.shapes import ContextLevel
-from fp_lab.training import system as system_module
+from fp_lab.training import framepack_system as system_module
+from fp_lab.training.framepack_system import FramePackSystem, step_generator
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig, learning_rate_share
-from fp_lab.training.system import FramePackSystem, step_generator
 
 RECIPE = parse("td_f4k2f1k1_g4")
 FRAMES = 17
