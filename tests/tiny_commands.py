@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import fp_data.carriers
+import fp_data.get_clips
 import fp_lab.lab.report
 from bad_videos import moving
 from fixtures import tiny_base, tiny_codec, tiny_config, tiny_experiment
 from fp_data.buckets import BucketsConfig
 from fp_data.crops import CropsConfig
-from fp_data.video import write_mp4
+from fp_data.read_video import write_mp4
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.codecs.tiny import CodecConfig
 from fp_lab.lab import probe
@@ -155,7 +155,7 @@ def _small_grids(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def _small_trainings(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    patch.setattr(fp_data.carriers, "get_clips", lambda to, **more: _copy(folder / "my_clips", to))
+    patch.setattr(fp_data.get_clips, "get_clips", lambda to, **more: _copy(folder / "my_clips", to))
     patch.setattr(pretrain, "pretrain_base", base_in_moments(folder))
     patch.setattr(train_codec, "train_codec", codec_in_moments())
     fidelity = {"plain": {"psnr_db": 9.0, "psnr_inside_masks_db": 9.0}}
