@@ -32,7 +32,7 @@ models-demo: $(READY)  ## Fine-tune tiny HunyuanVideo and Wan pipelines, generat
 	    --out $(MODELS)/videos/$$family/clip.mp4; \
 	  $(BIN)/fp-lab evaluate $(MODELS)/videos/$$family --family plain --out $(MODELS)/scores/$$family \
 	    --mlflow runs $$against; \
-	  against="--against $(MODELS)/scores/$$family/results.json"; \
+	  against="--against $(MODELS)/scores/$$family"; \
 	done
 	@echo "All runs side by side: $(BIN)/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
 
