@@ -11,13 +11,17 @@ It is named in a config (``plugins: [my.module]``), on the command line (``fp-la
 found as an entry point in the group ``fp_lab.plugins`` of an installed package.
 """
 
+import hashlib
 import importlib
+import inspect
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,11 +44,21 @@ class Registry(Mapping[str, Implementation]):
     Args:
         kind: what they are, for messages, such as ``solver``.
         built_in: names of built-in ones, valid before the module that registers them is imported.
+        reserved: pattern of further names that mean something already.
+        check: raises a ValueError with the reason where something can be no implementation; by default all
+            that can be called are.
     """
 
-    def __init__(self, kind: str, built_in: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        kind: str,
+        built_in: Iterable[str] = (),
+        reserved: str = "",
+        check: Callable[[Any], None] | None = None,
+    ) -> None:
         self.kind = kind
         self._built_in = tuple(built_in)
+        self._reserved, self._check = re.compile(reserved), check or _require_callable
         self._known: dict[str, Implementation] = {}
 
     def __getitem__(self, name: str) -> Implementation:
@@ -59,25 +73,44 @@ class Registry(Mapping[str, Implementation]):
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Add an implementation under a name, as a decorator.
 
+        What goes wrong in a function from outside carries a note that names it.
+
         Raises:
-            ValueError: no name of lower-case letters, digits and underscores, or one that is taken.
+            ValueError: no name of lower-case letters, digits and underscores, one that is taken, or what
+                cannot be an implementation.
         """
+        if not isinstance(name, str):
+            raise ValueError(
+                f'{self.kind}: got {name!r} for a name, expected a text: .register("my_{self.kind}")'
+            )
         if not _NAME.fullmatch(name):
             raise ValueError(
                 f"{self.kind}: got the name {name!r}, expected lower-case letters, digits and underscores "
                 "that begin with a letter, as it becomes part of the names of runs"
             )
+        if self._reserved.fullmatch(name):
+            raise ValueError(
+                f"{self.kind}: got the name {name!r}, which means something else; choose another"
+            )
 
         def add(implementation: Registered) -> Registered:
             known: Any = self._known.get(name)
+            where = module_of(implementation)
+            try:
+                self._check(implementation)
+            except ValueError as error:
+                raise ValueError(f"{self.kind} {name!r}: {error}") from error
             # a module that is imported again, as by a notebook's reload, replaces what it registered
-            again = known is None or foreign_module(known) == module_of(implementation)
+            again = known is None or foreign_module(known) == where
             if not again and known != implementation:
                 raise ValueError(
-                    f"{self.kind} {name!r} of {module_of(implementation)}: {module_of(known)} has registered "
-                    "that name; choose another one"
+                    f"{self.kind} {name!r}: the name is taken, by {getattr(known, '__module__', known)}; "
+                    "choose another one"
                 )
-            self._known[name] = implementation  # type: ignore[assignment]
+            stored: Any = implementation
+            if inspect.isfunction(implementation) and foreign_module(implementation):
+                stored = _noted(implementation, f"{self.kind} {name!r} of {where}")
+            self._known[name] = stored
             return implementation
 
         return add
@@ -113,6 +146,11 @@ class Registry(Mapping[str, Implementation]):
         return foreign_module(self._known[name])
 
 
+def _require_callable(implementation: Any) -> None:
+    if not callable(implementation):
+        raise ValueError(f"got {implementation!r}, expected a function or a class")
+
+
 def module_of(implementation: Any) -> str:
     """Return the name of the module that defines a class or function."""
     return str(getattr(implementation, "__module__", type(implementation).__module__))
@@ -122,6 +160,53 @@ def foreign_module(implementation: Any) -> str | None:
     """Return the module that defines a class or function; None for those of this project."""
     module = module_of(implementation)
     return None if module.partition(".")[0] in (*_OWN, "builtins") else module
+
+
+@contextmanager
+def noted(what: str) -> Iterator[None]:
+    """Add a note to what is raised in the context, of what it was raised in."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in {what}")
+        raise
+
+
+def _noted(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        with noted(what):
+            return function(*arguments, **options)
+
+    return call
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error with its notes."""
+    return "; ".join([str(error), *getattr(error, "__notes__", ())])
+
+
+@cache
+def source_sha256(module: str) -> str:
+    """sha256 of a plugin's source: of all Python files of its package, or of the file of a module alone.
+
+    It is read once per process, for a plugin when it is imported.
+
+    Raises:
+        ValueError: it has no source file, such as a notebook's cell.
+    """
+    top = sys.modules[module.partition(".")[0]]
+    files = sorted(file for folder in getattr(top, "__path__", ()) for file in Path(folder).rglob("*.py"))
+    if not files and top.__dict__.get("__file__"):
+        files = [Path(str(top.__file__))]
+    if not files:
+        raise ValueError(
+            f"plugins: {module} has no source file, expected a module in a file: results carry its digest"
+        )
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
 
 
 def load_plugins(names: Iterable[str] = ()) -> None:
@@ -179,19 +264,25 @@ def _installed() -> Mapping[str, str]:
 def _import(name: str, module: str) -> None:
     if module in sys.modules:
         return
-    if not _MODULE.fullmatch(module):
+    if not isinstance(module, str) or not _MODULE.fullmatch(module):
         raise ValueError(f"plugins: got {name!r}, expected the name of a module, such as my_package.orders")
+    if module.endswith(".py"):
+        raise ValueError(f"plugins: got {name!r}, expected the name of a module; leave off .py: {name[:-3]}")
     # last, so that a file in the current folder hides no installed module
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
         importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise ValueError(f"plugins: {name} cannot be imported: {error}") from error
+        source_sha256(module)
+    except (Exception, SystemExit) as error:  # whatever a plugin does wrong, the user learns which one it was
+        missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        if missing:
+            raise ValueError(
+                f"plugins: got {name!r}, but there is no such module: expected one that is installed, lies "
+                f"on PYTHONPATH or in the current folder, or the entry point of an installed package"
+            ) from error
+        place = traceback.extract_tb(error.__traceback__)[-1]
         raise ValueError(
-            f"plugins: got {name!r}, but there is no such module: expected one that is installed or lies in "
-            "the current folder, or the entry point of an installed package"
+            f"plugins: {name} cannot be imported: {type(error).__name__}: {error} "
+            f"({place.filename}, line {place.lineno})"
         ) from error
-    except Exception as error:  # whatever a plugin does wrong, the user learns which one it was
-        raise ValueError(f"plugins: {name} cannot be imported: {type(error).__name__}: {error}") from error

@@ -65,7 +65,13 @@ def corrupt(latents: Tensor, config: HistoryConfig, generator: Generator) -> Ten
         generator: on the CPU.
     """
     items = len(latents)
-    latents = HISTORY_SOURCES[config.source](latents, generator)
+    shape, latents = latents.shape, HISTORY_SOURCES[config.source](latents, generator)
+    # only of a plugin: a look at the values makes a device wait
+    if HISTORY_SOURCES.foreign(config.source) and (latents.shape != shape or not latents.isfinite().all()):
+        raise ValueError(
+            f"history source {config.source!r}: got latents {tuple(latents.shape)}, expected finite ones of "
+            f"the shape of the true ones, {tuple(shape)}"
+        )
     touched = (torch.rand(items, generator=generator) >= config.clean).float()
     if config.saturation:
         stretch = config.saturation * (2 * torch.rand(items, generator=generator) - 1) * touched

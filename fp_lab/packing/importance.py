@@ -1,5 +1,6 @@
 """How alike frames are, as the importance that frames are packed by (FramePack paper, section 3.1)."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -48,6 +49,12 @@ def importance_of(
             f"video and frame, {(len(latents), latents.shape[2])}"
         )
     rows: list[list[float]] = values.tolist()
+    for row, section in zip(rows, sections, strict=True):
+        if wrong := [frame for frame in section.known if not math.isfinite(row[frame])]:
+            raise ValueError(
+                f"importance {config.kind!r}: got {row[wrong[0]]} for known frame {wrong[0]}, expected a "
+                "finite value"
+            )
     return rows
 
 

@@ -33,7 +33,17 @@ from fp_lab.registry import Registry
 _RUN = "a run such as f16k4f2k2f1k1"
 
 
-COMPRESSIONS: Registry[str] = Registry("compression")
+def _check_levels(levels: object) -> None:
+    """Refuse what is not the levels of a compression."""
+    if not isinstance(levels, str):
+        raise ValueError(f"got {levels!r}, expected levels such as f4k2f1k1")
+    for run in levels.split("_x_"):
+        parse_run(run)
+
+
+COMPRESSIONS: Registry[str] = Registry(
+    "compression", reserved=r"rate.*|[fg]\d.*|x|td|ta|tc", check=_check_levels
+)
 """Levels by name, for the left side; the last three are those of the variants Base, Lite and Extended.
 
 Those before ``_x_`` stay at the first frames of the video, so that these are as fine however long it gets.
@@ -49,8 +59,6 @@ _BUILT_IN = {
     "lite": "f20k4f1k1",
     "extended": "f2k2f1k1h4w4f2k1h4w2f1k1",
 }
-for _name, _levels in _BUILT_IN.items():
-    COMPRESSIONS.register(_name)(_levels)
 
 
 @dataclass(frozen=True)
@@ -224,3 +232,7 @@ def parse_run(text: str) -> Run:
         RecipeError: The text is no run; the message points at the token.
     """
     return _Cursor(text, 0, len(text)).run()
+
+
+for _name, _levels in _BUILT_IN.items():
+    COMPRESSIONS.register(_name)(_levels)

@@ -197,7 +197,7 @@ class Call:
 
 GenerationOrder = Callable[[list[range], Recipe], list[Call]]
 """(gaps of frames that are not given, ascending; recipe) -> calls that cover each of them once."""
-ORDERS: Registry[GenerationOrder] = Registry("order")
+ORDERS: Registry[GenerationOrder] = Registry("order", reserved="forward|bisect")
 """Orders by name: those that recipes imply, and those of plugins, which `fill` names."""
 
 
@@ -220,9 +220,30 @@ def _calls(recipe: Recipe, frames: int, given: frozenset[int], fill: Fill) -> li
             f"fill: got {fill!r}, expected 'forward' or 'bisect', or an order of a plugin"
             + (f" ({', '.join(others)})" if others else " (plugins: [module])")
         )
-    calls = ORDERS[fill](gaps, recipe)
+    try:
+        calls = list(ORDERS[fill](gaps, recipe))
+    except Exception as error:  # a plan is made before any arm is run, so this is a fault of the settings
+        place = f"order {fill!r} of {ORDERS.foreign(fill)}"
+        raise ValueError(f"{place}: {type(error).__name__}: {error}") from error
+    if odd := [call for call in calls if not isinstance(call, Call)]:
+        raise ValueError(f"order {fill!r}: got {odd[0]!r} among its calls, expected `fp_lab.Call`")
     _require_whole(fill, calls, frames - len(given), gaps)
+    _require_sizes(fill, calls, recipe)
     return calls
+
+
+def _require_sizes(name: str, calls: list[Call], recipe: Recipe) -> None:
+    """Check that calls are no longer than the first of the endpoint order, with prompts that exist."""
+    longest = max((len(call.targets) for call in calls), default=0)
+    if longest > 2 * recipe.section:
+        raise ValueError(
+            f"order {name!r}: got a call of {longest} frames, expected at most {2 * recipe.section}, twice "
+            f"the section of {recipe}"
+        )
+    if wrong := [call.prompt for call in calls if not 0 <= call.prompt < prompts_of(recipe)]:
+        raise ValueError(
+            f"order {name!r}: got prompt {wrong[0]}, expected one of {prompts_of(recipe)} from 0 on"
+        )
 
 
 def _require_whole(name: str, calls: list[Call], count: int, gaps: list[range]) -> None:

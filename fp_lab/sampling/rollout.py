@@ -139,6 +139,8 @@ def rollout(
             shift = shift_for(sampling.shift, tokens, model.section_tokens(frames, rows, columns))
             velocity = _velocity(model, known.attended(index, section, texts), sampling)
             latents = solver_of(sampling.solver)(velocity, noise, schedule(sampling.solver.steps, shift))
+            _require_shape(f"solver {sampling.solver.name!r}", latents, noise.shape)
+            latents = latents.to(noise)
         where = f"section {index + 1} of {len(sections)}"
         # before it becomes context: one NaN would spread to every later section
         check_video(latents, f"{where}: latents of frames {min(targets)} to {max(targets)}")
@@ -199,7 +201,9 @@ def _velocity(model: FramePackModel, attended: Attended, sampling: SamplingConfi
 
     def predict(x: Tensor, sigma: float, section: Any) -> Tensor:
         levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
-        return to_velocity(model.denoise(x, levels, section), x, levels, model.output)
+        predicted = model.denoise(x, levels, section)
+        _require_shape(f"backbone {type(model.backbone).__name__}", predicted, x.shape)
+        return to_velocity(predicted, x, levels, model.output)
 
     def velocity(x: Tensor, sigma: float) -> Tensor:
         # the negative prompt has the same history: guidance is towards the caption alone
@@ -213,6 +217,13 @@ def _velocity(model: FramePackModel, attended: Attended, sampling: SamplingConfi
         return guide(prompted, unprompted[0], sampling.guidance, sampling.rescale)
 
     return velocity
+
+
+def _require_shape(what: str, made: object, wanted: torch.Size) -> None:
+    """Refuse what a plugin made of another shape, which would be broadcast in silence."""
+    if not isinstance(made, Tensor) or made.shape != wanted:
+        told = tuple(made.shape) if isinstance(made, Tensor) else repr(made)
+        raise ValueError(f"{what}: got {told}, expected latents {tuple(wanted)}")
 
 
 def guide(prompted: Tensor, unprompted: Tensor, scale: float, rescale: float = 0.0) -> Tensor:

@@ -128,6 +128,11 @@ class FramePackSystem(LightningModule):
         text = self._text(batch, generator)
         packed = model.memory_of(model.pack(context, levels), text)
         prediction = model(noisy, sample.times, sigmas, text, packed)
+        if prediction.shape != noisy.shape:  # of a backbone of a plugin; the loss would broadcast it
+            raise ValueError(
+                f"backbone {type(model.backbone).__name__}: got {tuple(prediction.shape)}, expected "
+                f"{tuple(noisy.shape)}"
+            )
         velocity = to_velocity(prediction, noisy, sigmas, config.flow.output)
         losses = velocity_loss(velocity, velocity_target(sample.target, noise, sigmas, config.flow.output))
         self.loss_bins = bin_losses(losses, sigmas)

@@ -198,8 +198,8 @@ def _watch(
         for kind, watch in list(watches.items()):
             try:
                 seen = watch.take(batch, positions)
-                for meter in sharing[kind].values():
-                    meter.take(seen, len(batch))
+                for name, meter in sharing[kind].items():
+                    _take(name, meter, seen, len(batch))
             except Unmeasurable as error:
                 undefined |= dict.fromkeys(sharing[kind], str(error))
                 del watches[kind]
@@ -207,6 +207,14 @@ def _watch(
     if taken != length:
         raise WrongLength(f"got {'more' if taken > length else taken} frames, expected length={length}")
     return undefined
+
+
+def _take(name: str, meter: Drift, seen: Mapping[int, Any], count: int) -> None:
+    try:
+        meter.take(seen, count)
+    except Exception as error:
+        error.add_note(f"in metric {name!r}")
+        raise
 
 
 def _undefined(kind: type[Estimator], segments: Sequence[Segments], reason: str) -> Drifted:

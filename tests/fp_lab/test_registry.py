@@ -4,21 +4,38 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from fp_lab import COMPRESSIONS, ORDERS, Call, FramePackModel, Section, TinyDiT, TinyDiTConfig, parse, plan
+from fp_lab import (
+    BACKBONES,
+    COMPRESSIONS,
+    HISTORY_SOURCES,
+    IMPORTANCES,
+    ORDERS,
+    SOLVERS,
+    Call,
+    FramePackModel,
+    Section,
+    TinyDiT,
+    TinyDiTConfig,
+    parse,
+    plan,
+)
 from fp_lab.checks.plain import from_plain
+from fp_lab.flow.history_noise import HistoryConfig, corrupt
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.config import load
 from fp_lab.lab.provenance.inputs import read_inputs
-from fp_lab.lab.provenance.plugins import plugins_used, source_sha256
+from fp_lab.lab.provenance.plugins import plugins_used
 from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.packing.context import PACKERS, ContextConfig
+from fp_lab.packing.context import PACKERS, ContextConfig, ImportanceConfig
+from fp_lab.packing.importance import importance_of
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe.orders import check_sections
-from fp_lab.registry import VARIABLE, Registry, load_plugins
+from fp_lab.registry import VARIABLE, Registry, load_plugins, message_of, source_sha256
 
 ORDER = """
 from fp_lab import ORDERS, Call
@@ -71,6 +88,44 @@ def test_a_name_is_taken_once_but_by_the_module_that_has_it() -> None:
     assert things["mine"] is Mine
 
 
+@pytest.mark.parametrize(
+    ("registry", "name", "what"),
+    [
+        (ORDERS, "forward", lambda gaps, recipe: []),
+        (ORDERS, "bisect", lambda gaps, recipe: []),
+        (COMPRESSIONS, "rate2", "f4k2f1k1"),
+        (COMPRESSIONS, "f4", "f4k2f1k1"),
+        (COMPRESSIONS, "mine", "f4q2"),
+        (COMPRESSIONS, "mine", 7),
+        (SOLVERS, "mine", "text"),
+        (BACKBONES, "mine", 3),
+    ],
+)
+def test_what_could_never_be_used_is_refused_when_it_is_registered(
+    registry: Registry[Any], name: Any, what: Any
+) -> None:
+    before = dict(registry)
+    with pytest.raises(ValueError, match=f"^{registry.kind}"):
+        registry.register(name)(what)
+    assert dict(registry) == before
+
+
+def test_what_goes_wrong_in_a_function_of_a_plugin_names_it(here: Path) -> None:
+    write(
+        here,
+        "odd",
+        "from fp_lab import SOLVERS\n@SOLVERS.register('odd')\ndef odd(v, x, s):\n    return 1 / 0",
+    )
+    known = dict(SOLVERS)
+    try:
+        load_plugins(["odd"])
+        with pytest.raises(ZeroDivisionError) as told:
+            SOLVERS["odd"](None, None, None)  # type: ignore[arg-type]
+    finally:
+        SOLVERS._known = known
+    assert "solver 'odd' of odd" in message_of(told.value)
+
+
 def test_an_unknown_name_is_told_with_the_known_and_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"^sampling\.solver\.name: got 'heunn'.* mean 'heun'"):
         SolverConfig(name="heunn")
@@ -84,11 +139,14 @@ def test_an_unknown_name_is_told_with_the_known_and_the_nearest() -> None:
         (["/tmp/x.py"], "/tmp/x.py"),
         (["broken"], "ZeroDivisionError"),
         (["needs"], "no_such_package"),
+        (["leaves"], "SystemExit"),
+        (["fine.py"], "leave off .py: fine"),
     ],
 )
 def test_plugins_that_cannot_be_imported_are_named(here: Path, names: list[str], expected: str) -> None:
     write(here, "broken", "1 / 0")
     write(here, "needs", "import no_such_package")
+    write(here, "leaves", "import sys\nsys.exit(0)")
     with pytest.raises(ValueError, match=f"^plugins: .*{re.escape(expected)}"):
         load_plugins(names)
 
@@ -108,6 +166,11 @@ def test_plugins_of_a_config_are_a_list_of_names(here: Path, value: object) -> N
         ("[Call(tuple(gap)[::-1]) for gap in gaps]", "ascending"),
         ("[Call(tuple(gap) + (99,)) for gap in gaps]", "frame 99"),
         ("[Call(tuple(gap)) for gap in gaps] + [Call(())]", "ascending"),
+        ("[Call(tuple(gap)) for gap in gaps]", "9 frames"),
+        ("[Call((f,), 3) for gap in gaps for f in gap]", "prompt 3"),
+        ("[tuple(gap) for gap in gaps]", "Call"),
+        ("None", "TypeError"),
+        ("1 / 0", "ZeroDivisionError"),
     ],
 )
 def test_an_order_from_outside_makes_every_frame_once(here: Path, calls: str, expected: str) -> None:
@@ -148,6 +211,48 @@ def test_a_key_holds_the_source_of_the_plugins_that_are_used_and_of_no_other(her
     assert after.truth == before.truth  # the true videos do not depend on an order
     assert stage_keys(plain) == stage_keys(without)
     assert read_inputs(odd).digest != read_inputs(plain).digest
+
+
+def test_an_edited_solver_trains_nothing_again_and_is_named_as_the_difference(here: Path) -> None:
+    (here / "arm.yaml").write_text("base: base\nplugins: [odd]\n", encoding="utf-8")
+    solver = "from fp_lab import SOLVERS\n@SOLVERS.register('odd')\ndef odd(v, x, s):\n    return x\n"
+    write(here, "odd", solver)
+    known = dict(SOLVERS)
+    try:
+        config = load(here / "arm.yaml", ["recipe=g9", "sampling.solver.name=odd"])
+        before = stage_keys(config)
+        write(here, "odd", f"{solver}# another\n")
+        source_sha256.cache_clear()
+        after = stage_keys(config)
+    finally:
+        SOLVERS._known = known
+    assert (after.train, after.truth) == (before.train, before.truth)
+    assert after.sample != before.sample
+    changed = [name for name in after.made_of if after.made_of[name] != before.made_of[name]]
+    assert changed == ["plugin solver odd"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (lambda latents, generator: latents[:, :, 1:], "shape"),
+        (lambda latents, generator: latents / 0, "finite"),
+    ],
+)
+def test_a_history_of_another_length_or_without_values_is_refused(
+    source: Any, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HISTORY_SOURCES._known, "odd", source)
+    config = HistoryConfig(source="odd")
+    with pytest.raises(ValueError, match=f"'odd'.*{expected}"):
+        corrupt(torch.zeros(1, 2, 3, 4, 4), config, torch.Generator())
+
+
+def test_an_importance_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = lambda latents, sections, config: torch.full((1, 4), float("nan"))  # noqa: E731
+    monkeypatch.setitem(IMPORTANCES._known, "odd", nothing)
+    with pytest.raises(ValueError, match="'odd': got nan for known frame 0"):
+        importance_of(torch.zeros(1, 2, 4, 4, 4), [Section((1,), frozenset({0}))], ImportanceConfig("odd"))
 
 
 def test_a_model_names_the_module_of_its_packer_and_does_not_import_it(

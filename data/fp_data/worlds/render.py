@@ -75,6 +75,8 @@ def register_world(variant: str) -> Callable[[Render], Render]:
     Raises:
         ValueError: no name of lower-case letters, digits and underscores, or one that is taken.
     """
+    if not isinstance(variant, str):
+        raise ValueError(f'world: got {variant!r} for a name, expected a text: register_world("my_world")')
     if not re.fullmatch("[a-z][a-z0-9_]*", variant) or variant in VARIANTS:
         raise ValueError(
             f"world: got the name {variant!r}, expected lower-case letters, digits and underscores that "
@@ -113,7 +115,13 @@ def render(config: WorldConfig, seeds: Sequence[int]) -> World:
         ValueError: a world of a plugin renders something else than it was asked for.
     """
     if config.variant in WORLDS:
-        world: World = WORLDS[config.variant](config, seeds)
+        try:
+            world = WORLDS[config.variant](config, seeds)
+        except Exception as error:
+            error.add_note(f"in world {config.variant!r} of {WORLDS[config.variant].__module__}")
+            raise
+        if not isinstance(world, World):
+            raise ValueError(f"world {config.variant!r}: got {world!r}, expected a World, as of World.of")
         _require_asked(world, config, len(seeds))
         return world
     scenes = tuple(describe(config, int(seed)) for seed in seeds)

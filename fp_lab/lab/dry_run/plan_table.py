@@ -13,6 +13,7 @@ from fp_lab.lab.grids.grid import Grid
 from fp_lab.lab.runs.identity import results_in
 from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runtime.device import lacks_gpu
+from fp_lab.recipe.orders import ORDERS
 
 _MINUTE, _HOUR = 60, 3600
 _SHOWN = 4  # runs that a line names
@@ -57,7 +58,9 @@ def plan_table(
             "done" if stage not in job.pending else "failed" if failed else duration(getattr(cost, stage))
             for stage in job.stages
         ]
-        table.add_row(job.folder.parent.name, str(arm.seed), arm.config.parsed_recipe.order, *marks)
+        fill = arm.config.sampling.fill or ""
+        order = fill if ORDERS.foreign(fill) else arm.config.parsed_recipe.order
+        table.add_row(job.folder.parent.name, str(arm.seed), order, *marks)
     return table
 
 

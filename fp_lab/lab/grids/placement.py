@@ -255,7 +255,7 @@ def _apart(there: Identity, here: Identity) -> str:
     """Describe how existing results differ from the requested ones."""
     differing = there.differences(here) if there.settings else {}
     if not differing:
-        what = " and ".join(_OTHER[name] for name in there.unlike(here))
+        what = " and ".join(_OTHER.get(name, f"another source of {name}") for name in there.unlike(here))
         return f"of {what or 'other weights, data or another version of the lab'}; those of now"
     theirs, ours = ({name: values[side] for name, values in differing.items()} for side in (0, 1))
     return f"with {_settings(theirs)}; those with {_settings(ours)}"

@@ -27,6 +27,7 @@ def provenance(config: ExperimentConfig, stage: Stage, inputs: Inputs) -> dict[s
         "weights": weights,
         "data": digest(data_identity(config.data, inputs.clips)),
         **({} if inputs.cache is None else {"cache": inputs.cache}),
+        **({"plugins": dict(inputs.plugins)} if inputs.plugins else {}),
         "threads": config.training.threads,
         **({"protocol": digest(measured_by(config))} if stage == "score" else {}),
     }

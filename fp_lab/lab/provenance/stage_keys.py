@@ -11,8 +11,8 @@ from fp_lab.lab.files.run_folder import STAGES, digest
 from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.provenance.data_identity import data_identity
 from fp_lab.lab.provenance.inputs import Inputs, InputsChanged, read_inputs
-from fp_lab.lab.provenance.plugins import MEASURING, source_sha256
-from fp_lab.registry import foreign_module
+from fp_lab.lab.provenance.plugins import MEASURING, SAMPLING
+from fp_lab.registry import foreign_module, source_sha256
 from fp_metrics import FAMILIES, protocol
 
 STAGE_VERSIONS = {"train": 1, "sample": 1, "score": 1, "truth": 1}
@@ -119,12 +119,14 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     noises |= {"without": "zero latents"} if context.timestep != "level" and guided else {}
     plugins = inputs.plugins
     measuring = {name: own for name, own in plugins.items() if name.partition(" ")[0] in MEASURING}
+    solving = {name: own for name, own in plugins.items() if name.partition(" ")[0] in SAMPLING}
+    training_with = {name: own for name, own in plugins.items() if name not in solving}
     train = digest(
         {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
         | learned
         | {"codec": codec, "start": start, "training": training, "fill": config.sampling.fill}
         | moments
-        | ({"plugins": plugins} if plugins else {})
+        | ({"plugins": training_with} if training_with else {})
         | {"version": STAGE_VERSIONS["train"]}
     )
     not_true = ("families", "perceptual", "fps", "strips", "shuffled")
@@ -135,6 +137,7 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
         {"train": train, "sampling": content["sampling"], "videos": videos, "written": written}
         | ({"shuffled": True} if config.evaluation.shuffled else {})
         | noises
+        | ({"plugins": solving} if solving else {})
         | {"version": STAGE_VERSIONS["sample"]}
     )
     measured = measured_by(config) | {"perceptual": config.evaluation.perceptual}
@@ -145,9 +148,9 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     )
     score = digest({"sample": sample, "truth": truth, "version": STAGE_VERSIONS["score"]})
     weights = {"codec": codec, **start, "backbone": None}
-    # one of them also when no setting is another: a plugin that was changed
-    parts = (weights, [learned, data], measured, [STAGE_VERSIONS, plugins] if plugins else STAGE_VERSIONS)
+    parts = (weights, [learned, data], measured, STAGE_VERSIONS)
     made_of = {name: digest({"of": part}) for name, part in zip(MADE_OF, parts, strict=True)}
+    made_of |= {f"plugin {name}": source for name, source in plugins.items()}
     return StageKeys(train, sample, score, truth, made_of, inputs.digest)
 
 

@@ -18,7 +18,7 @@ from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.noise_floor import prepare_truth
-from fp_lab.registry import load_plugins
+from fp_lab.registry import load_plugins, message_of
 
 _TRIES = 3  # to do an arm whose clips or weights change meanwhile
 _NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written
@@ -125,4 +125,4 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return f"{type(error).__name__}: {(message_of(error).splitlines() or [''])[0]}"

@@ -1,5 +1,7 @@
 """Families of estimators; figures of different families never share a column."""
 
+import re
+
 from fp_metrics.estimator import SCORES, Estimator
 from fp_metrics.families.offline import OFFLINE
 from fp_metrics.families.paper import PAPER, PAPER_VBENCH_COMPAT
@@ -28,7 +30,15 @@ def register(estimator: type[Estimator]) -> type[Estimator]:
     Raises:
         ValueError: a name without its family, a built-in family, or a score that is none.
     """
+    if not (isinstance(estimator, type) and issubclass(estimator, Estimator)):
+        raise ValueError(f"metric: got {estimator!r}, expected a subclass of fp_metrics.Estimator")
+    if missing := [
+        part for part in ("name", "family", "score") if not isinstance(getattr(estimator, part, None), str)
+    ]:
+        raise ValueError(f"metric {estimator.__name__}: has no {missing[0]}, expected {missing[0]} = a text")
     name, family = estimator.name, estimator.family
+    if not re.fullmatch(r"[a-z0-9_]+/[a-z0-9_.-]+", name):
+        raise ValueError(f"metric: got name {name!r}, expected lower-case letters, digits, _, . and -")
     if not name.startswith(f"{family}/"):
         raise ValueError(f"metric: got name {name!r} in family {family!r}, expected {family}/NAME")
     if family in _BUILT_IN:

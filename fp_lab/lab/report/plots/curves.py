@@ -267,9 +267,12 @@ def _bars(
 def panel_grid(
     count: int, *, height: float, sharey: bool = False, width: float = 2.45, columns: int = _COLUMNS
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure of `count` panels in rows of `columns`; `height` and `width` of a panel in inches."""
-    columns = min(columns, count)
-    rows = -(-count // columns)
+    """Make a figure of `count` panels in rows of `columns`; `height` and `width` of a panel in inches.
+
+    Without a panel, as where nothing is defined, there is one hidden place.
+    """
+    columns = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
     figure = Figure(figsize=(max(_NARROWEST, width * columns), height * rows + 0.5), layout="constrained")
     grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
     for axes in grid[count:]:
