@@ -26,6 +26,7 @@ COMPANION_FAMILY = "companion"
 """Family of measures against the true continuation, not against what videos should be."""
 
 _FLAG_COLUMNS = {"frozen_from": "Int64", "loop_period": "Int64"}
+_NAMES = ("prompt", "file", "group")
 _TEXT_COLUMNS = ("reason", "seconds_reason", "drift_reason", "generation_drift_reason", "exposure_reason")
 
 
@@ -41,6 +42,9 @@ def video_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     for column in _TEXT_COLUMNS:
         if column in table:
             table[column] = table[column].astype("string")
+    # JSON has None for NaN, and a column of nothing else would hold no numbers
+    for column in table.columns[table.isna().all()].difference([*_TEXT_COLUMNS, *_FLAG_COLUMNS, *_NAMES]):
+        table[column] = table[column].astype(float)
     return table
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from fp_lab.lab.scoring.files import headline
+from fp_lab.lab.scoring.files import headline, video_table
 from fp_lab.lab.tracking.log_run import checkpoints_of
 
 NIQE, BRISQUE = "offline/niqe", "offline/brisque"
@@ -32,3 +32,17 @@ def test_of_several_estimators_of_a_score_the_first_stands_for_it(tmp_path: Path
     pd.DataFrame(rows).to_parquet(tmp_path / "tracked.parquet")
     shown = checkpoints_of(tmp_path / "tracked.parquet")[2]
     assert (shown["track/offline/clarity"], shown["track/offline/brisque"]) == (0.5, 30.0)
+
+
+def test_a_score_that_no_video_has_is_a_column_of_numbers_all_the_same() -> None:
+    row = {
+        "estimator": "mine/nothing",
+        "prompt": "a ball",
+        "value": None,
+        "drift_start": None,
+        "reason": "none",
+    }
+    flags = {"frozen_from": None, "loop_period": None}
+    table = video_table([row | flags, row | flags])
+    assert table["value"].isna().all()
+    assert [str(table[name].dtype) for name in ("value", "drift_start")] == ["float64", "float64"]
