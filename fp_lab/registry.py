@@ -229,19 +229,21 @@ def load_plugins(names: Iterable[str] = ()) -> None:
         os.environ[VARIABLE] = ",".join(asked)
 
 
-def require_plugins(names: Iterable[str], needed_by: str) -> None:
+def require_plugins(names: Any, needed_by: str) -> None:
     """Check that modules are imported that a stored model needs.
 
     They are not imported here: a folder of weights, which may come from anywhere, does not choose what code
     runs.
 
     Args:
-        names: modules.
+        names: list of modules, as a file has it.
         needed_by: the file that names them, for the message.
 
     Raises:
-        ValueError: one is not imported, nor an installed plugin.
+        ValueError: one is not imported, nor an installed plugin, or this is no list of modules.
     """
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{needed_by}: plugins: got {names!r}, expected a list of modules")
     load_plugins()
     if missing := [name for name in names if name not in sys.modules]:
         raise ValueError(

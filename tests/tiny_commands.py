@@ -29,7 +29,7 @@ from fp_lab.lab.encoding import encode
 from fp_lab.lab.evaluate import against, score_folders
 from fp_lab.lab.evaluate.score_file import Measuring
 from fp_lab.lab.grids import grid
-from fp_lab.lab.grids.engines import processes
+from fp_lab.lab.grids.engines import local
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.probe.held_out import HeldOutConfig
 from fp_lab.lab.report import checkpoints_page
@@ -149,7 +149,7 @@ def _small_grids(patch: pytest.MonkeyPatch, folder: Path) -> None:
     merge, differences = grid.merge, grid.differences
     patch.setattr(grid, "merge", lambda layers: small(merge(layers), folder))
     patch.setattr(grid, "differences", lambda *given: list(differences(*given))[:2])
-    patch.setattr(processes, "workers_that_fit", lambda arms: 1)
+    patch.setattr(local, "workers_that_fit", lambda arms: 1)
     patch.setattr(fp_lab.lab.report, "write_report", lambda *given, **more: folder / "report.html")
     patch.setattr(checkpoints_page, "write_track_page", lambda *given: folder / "track.html")
 

@@ -201,7 +201,7 @@ def load_codec(
     Raises:
         ValueError: there is none.
     """
-    if source in CODECS:
+    if str(source) in CODECS:
         return CODECS[str(source)]()
     config = Path(source) / CONFIG_FILE
     if source == "shipped" or (config.is_file() and "_class_name" not in read_config(config)):

@@ -16,14 +16,14 @@ from rich.console import Console
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.grids.engines import ENGINES, Engine, InProcess, make_engine
+from fp_lab.lab.grids.engines import ENGINES, Engine, InProcess, local, make_engine
 from fp_lab.lab.grids.engines.journal import JOURNAL_FILE
 from fp_lab.lab.grids.engines.local import Local, workers_that_fit
 from fp_lab.lab.grids.engines.remote import ATTEMPTS, Lost, RemoteEngine
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import grid_jobs, run_grid
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.runs import work as arm_module
+from fp_lab.lab.runs import work as work_module
 from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runs.work import work
 from fp_lab.lab.runtime.reporter import Reporter
@@ -230,7 +230,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_fault_of_the_arm(
     def fail(*given: object, **more: object) -> None:
         raise ValueError("while saving") from error
 
-    monkeypatch.setattr(arm_module, "run", fail)
+    monkeypatch.setattr(work_module, "run", fail)
     outcome = work(job, Materials(job.cache, Reporter()), Reporter())
     assert outcome.state == state
     assert (RunFolder(job.folder).failure(job.key) is not None) is (state == "failed")
@@ -247,7 +247,7 @@ def test_a_full_disk_is_named_whatever_a_library_says_of_it(
         monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=2**20))
         raise RuntimeError("unexpected pos 64 vs 0")
 
-    monkeypatch.setattr(arm_module, "run", fail)
+    monkeypatch.setattr(work_module, "run", fail)
     outcome = work(job, Materials(job.cache, Reporter()), Reporter())
     assert outcome.state == "halted"
     assert outcome.reason.startswith(f"{job.folder}: 1.0 MiB are free")
@@ -265,7 +265,7 @@ def test_as_many_arms_at_once_as_cores_and_memory_allow(
     gigabytes: float,
     workers: int,
 ) -> None:
-    monkeypatch.setattr(processes, "available_cores", lambda: cores)
+    monkeypatch.setattr(local, "available_cores", lambda: cores)
     memory = SimpleNamespace(available=int(gigabytes * 1e9))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     arm = replace(config, training=replace(config.training, threads=threads))
