@@ -35,7 +35,7 @@ from fp_lab.lab.probe.held_out import HeldOutConfig
 from fp_lab.lab.report import checkpoints_page
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.sampling import generate, load_model, start
+from fp_lab.lab.sampling import generate, load_model, openings
 from fp_lab.lab.tiny_checkpoints import build_tiny
 from fp_lab.lab.training import pretrain, train_codec
 from real_arms import real_config
@@ -170,7 +170,7 @@ def _small_trainings(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 def _small_videos(patch: pytest.MonkeyPatch) -> None:
     scored, encoding = score_folders.score_folders, encode.encode_folder
-    load, size_of, length_of = load_model.load_model, start.size_of, generate.length_of
+    load, size_of, length_of = load_model.load_model, openings.size_of, generate.length_of
 
     def score(paths: Any, *, measuring: Measuring, **more: Any) -> Any:
         """Without the usual family, whose weights are a download."""
@@ -185,7 +185,7 @@ def _small_videos(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(against, "refuse_before_scoring", lambda *given: None)  # which knows the usual family
     patch.setattr(encode, "encode_folder", encoded)
     patch.setattr(load_model, "load_model", lambda *given: _few_steps(load(*given)))
-    patch.setattr(start, "size_of", lambda pixels, *given: size_of("32x64"))
+    patch.setattr(openings, "size_of", lambda pixels, *given: size_of("32x64"))
     patch.setattr(
         generate, "length_of", lambda config, codec, given, *asked: length_of(config, codec, given, 0.01)
     )
