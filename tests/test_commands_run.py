@@ -25,6 +25,7 @@ PARSED = {
     r"grid .*--engine": "a cluster; test_engines.py has stand-ins of it",
     r"grid (vizdoom|real\.yaml|my_wan\.yaml)": "clips of a game, or a transformer of the reader's own",
     r"train .*(nodes|data\.cache)=": "several machines, or a cache of the reader's own",
+    r"track runs/demo_drift": "checkpoints of an earlier command; test_afterwards.py scores and shows some",
     r"efficiency": "measures arms in turn; test_efficiency.py does so with tiny ones",
     r"data (get|make)": "a network, or a game that is installed apart",
     r"weights (get|where)": "weights that a network has brought",
@@ -95,6 +96,6 @@ def test_a_command_that_makes_something_does_so(
 
 
 def test_every_command_is_run_or_has_a_reason_and_every_reason_a_command() -> None:
-    assert len(RUN) > 90
+    assert len(RUN) > 85
     for kind in PARSED:
         assert any(re.match(kind, shlex.join(words)) for words in COMMANDS), kind
