@@ -19,7 +19,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache, wraps
 from importlib import metadata
@@ -162,21 +161,16 @@ def foreign_module(implementation: Any) -> str | None:
     return None if module.partition(".")[0] in (*_OWN, "builtins") else module
 
 
-@contextmanager
-def noted(what: str) -> Iterator[None]:
-    """Add a note to what is raised in the context, of what it was raised in."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"in {what}")
-        raise
-
-
 def _noted(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """Add a note to what a function raises, of what it was raised in."""
+
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        with noted(what):
+        try:
             return function(*arguments, **options)
+        except Exception as error:
+            error.add_note(f"in {what}")
+            raise
 
     return call
 
@@ -229,6 +223,17 @@ def load_plugins(names: Iterable[str] = ()) -> None:
         os.environ[VARIABLE] = ",".join(asked)
 
 
+def plugin_names(value: Any) -> tuple[str, ...]:
+    """Return the plugins that a file or a command line names.
+
+    Raises:
+        ValueError: this is no list of names.
+    """
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"plugins: got {value!r}, expected a list of modules")
+    return tuple(value)
+
+
 def require_plugins(names: Any, needed_by: str) -> None:
     """Check that modules are imported that a stored model needs.
 
@@ -242,10 +247,12 @@ def require_plugins(names: Any, needed_by: str) -> None:
     Raises:
         ValueError: one is not imported, nor an installed plugin, or this is no list of modules.
     """
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{needed_by}: plugins: got {names!r}, expected a list of modules")
+    try:
+        modules = plugin_names(names)
+    except ValueError as error:
+        raise ValueError(f"{needed_by}: {error}") from error
     load_plugins()
-    if missing := [name for name in names if name not in sys.modules]:
+    if missing := [name for name in modules if name not in sys.modules]:
         raise ValueError(
             f"{needed_by}: needs {missing[0]}, which is not imported; if you trust it, name it as a plugin: "
             f"`plugins: [{missing[0]}]` in the config, or `fp-lab --plugin {missing[0]} ...`"

@@ -21,7 +21,7 @@ from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.files.weights import latent_stride
 from fp_lab.recipe.orders import ORDERS
 from fp_lab.recipe.parts import PARTS, resolve_recipe
-from fp_lab.registry import load_plugins
+from fp_lab.registry import load_plugins, plugin_names
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -61,13 +61,10 @@ def merge(layers: Sequence[Layer]) -> ExperimentConfig:
     return _merged(_with_baselines(_with_orders(layers)))
 
 
-def _plugins(layers: Sequence[Layer]) -> Sequence[str]:
+def _plugins(layers: Sequence[Layer]) -> tuple[str, ...]:
     """Plugins that the last layer with some names; their names are needed to check other settings."""
     asked = next((layer for layer in reversed(layers) if "plugins" in layer.values), None)
-    names = [] if asked is None else asked.values["plugins"]
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"plugins: got {names!r}, expected a list of modules")
-    return names
+    return () if asked is None else plugin_names(asked.values["plugins"])
 
 
 def _with_orders(layers: Sequence[Layer]) -> list[Layer]:

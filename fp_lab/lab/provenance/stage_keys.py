@@ -98,15 +98,7 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
         learned = {"cache": inputs.cache}
     same_result = ("checkpoint_every", "workers")
     training = {k: v for k, v in content["training"].items() if k not in same_result}
-    own = {name: content["model"][name] for name in ("architecture",) if name in content["model"]}
-    start: dict[str, Any] = {"backbone": content["model"]["backbone"], **own}
-    if config.model.base is not None:
-        start = {"base": inputs.base}
-    if uses_diffusers_backbone(config):
-        start |= {
-            name: content["model"][name] for name in ("lora", "dtype", "encoder_dtype", "checkpointing")
-        }
-        start |= {"told": dict(inputs.encoders)}
+    start = _start(config, content["model"], inputs)
     if not is_own("codec", config.codec.source):
         codec = f"{codec} {config.codec.dtype}"
     recipe, context = config.parsed_recipe, config.context
@@ -118,8 +110,7 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     noises = {"noise": "per level"} if context.timestep == "level" and noisy else {}
     noises |= {"without": "zero latents"} if context.timestep != "level" and guided else {}
     plugins = inputs.plugins
-    measuring = {name: own for name, own in plugins.items() if name.partition(" ")[0] in MEASURING}
-    solving = {name: own for name, own in plugins.items() if name.partition(" ")[0] in SAMPLING}
+    measuring, solving = _of_kinds(plugins, MEASURING), _of_kinds(plugins, SAMPLING)
     training_with = {name: own for name, own in plugins.items() if name not in solving}
     train = digest(
         {name: content[name] for name in ("recipe", "context", "objective", "optimizer", "seed")}
@@ -152,6 +143,21 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
     made_of = {name: digest({"of": part}) for name, part in zip(MADE_OF, parts, strict=True)}
     made_of |= {f"plugin {name}": source for name, source in plugins.items()}
     return StageKeys(train, sample, score, truth, made_of, inputs.digest)
+
+
+def _start(config: ExperimentConfig, model: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
+    """Identity of the model that training starts from; `model` are the plain values of the settings."""
+    start: dict[str, Any] = {name: model[name] for name in ("backbone", "architecture") if name in model}
+    if config.model.base is not None:
+        start = {"base": inputs.base}
+    if uses_diffusers_backbone(config):
+        start |= {name: model[name] for name in ("lora", "dtype", "encoder_dtype", "checkpointing")}
+        start |= {"told": dict(inputs.encoders)}
+    return start
+
+
+def _of_kinds(plugins: Mapping[str, str], kinds: tuple[str, ...]) -> dict[str, str]:
+    return {name: source for name, source in plugins.items() if name.partition(" ")[0] in kinds}
 
 
 def planned_keys(config: ExperimentConfig, inputs: Inputs, planned: StageKeys | None) -> StageKeys:
