@@ -25,7 +25,10 @@ def compare(
     ] = None,
     paper: Annotated[
         str | None,
-        typer.Option(help="Table of the paper to show beside ours (table1, table2); by default the grid's."),
+        typer.Option(
+            help="Table of the paper to show beside ours (table1, table2), or figures that other papers give "
+            "of FramePack (others); by default the grid's."
+        ),
     ] = None,
     form: Annotated[
         Format | None,
@@ -48,6 +51,8 @@ def compare(
     or: fp-lab compare runs/demo_drift runs/more training.steps=60 seed=0
 
     or: fp-lab compare runs/table1 --paper table1 --format latex > table1.tex
+
+    or: fp-lab compare runs/demo_drift --paper others
 
     or: fp-lab compare runs/demo_drift --report
     """

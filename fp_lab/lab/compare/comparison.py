@@ -21,6 +21,7 @@ from fp_lab.lab.compare.forgetting import forgetting_table, gather_forgetting
 from fp_lab.lab.compare.paired_values import Panels
 from fp_lab.lab.compare.paper import PaperTable, paper
 from fp_lab.lab.compare.paper_table import paper_table
+from fp_lab.lab.compare.quoted_tables import OTHERS, quoted_table, quoted_tables
 from fp_lab.lab.compare.verdict import Verdict, judge
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.results.efficiency import measuring_command
@@ -133,7 +134,8 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
     Args:
         gathered: scores of the arms.
         against: name or label of the reference arm of stars; by default the first one of vanilla order.
-        beside: table of the paper to show; by default the one that the grid is named after, if any.
+        beside: table of the paper to show, or `OTHERS`; by default the one that the grid is named after, if
+            any.
 
     Raises:
         ValueError: there is no such arm or table.
@@ -152,10 +154,12 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
                 first["codebook"] = cache(partial(codebook_table, gathered))
             made = first | made
         makers |= made
-    for table in _paper_tables(gathered, beside):
+    for table in _paper_tables(gathered, None if beside == OTHERS else beside):
         makers[f"paper-{table.key}"] = cache(partial(paper_table, compared, table))
     if gathered.returned:
         makers["forgetting"] = cache(lambda: forgetting_table(gathered, gather_forgetting(gathered)))
+    for quoted in quoted_tables() if beside == OTHERS else ():  # last: they are about other runs
+        makers[f"paper-{OTHERS}-{quoted.key}"] = partial(quoted_table, quoted)
     verdict = judge(gathered, compared.panels, compared.reference, compared.floor)
     return Comparison(gathered, compared.panels, makers, verdict)
 

@@ -73,7 +73,7 @@ class Paper:
             ValueError: there is no such table.
         """
         if key not in self.tables:
-            raise ValueError(f"got paper table {key!r}, expected one of {', '.join(self.tables)}")
+            raise ValueError(f"got paper table {key!r}, expected one of {', '.join(self.tables)}, or others")
         return self.tables[key]
 
 

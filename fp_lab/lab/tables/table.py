@@ -80,7 +80,7 @@ class Line:
         label: name in plain words; empty where the name says it.
         order: generation order; empty for the ground truth.
         cells: one cell per column.
-        kind: arm, positive control or ground truth.
+        kind: arm, positive control, ground truth, or a method whose figures are quoted.
         flag: warning about the whole row, such as ``frozen: 2 of 2 videos``; shown behind the title.
     """
 
@@ -88,7 +88,7 @@ class Line:
     label: str
     order: str
     cells: tuple[Cell, ...]
-    kind: Literal["arm", "control", "floor"] = "arm"
+    kind: Literal["arm", "control", "floor", "quoted"] = "arm"
     flag: str = ""
 
     @property

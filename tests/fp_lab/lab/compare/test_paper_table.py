@@ -76,3 +76,52 @@ def test_orders_are_correlated_where_three_figures_exist(table: Table) -> None:
     assert "Order in drift clarity: Kendall's tau-b 1.00, p = 0.083, n = 4 arms." in notes
     assert "Order in dynamic" not in notes, "the paper gives one figure only"
     assert "Kendall" in to_markdown(table)
+
+
+QUOTED = {
+    "longlive": {
+        "FramePack": {"total": 81.95, "quality": 83.61, "semantic": 75.32},
+        "LongLive": {"total": 83.52, "quality": 85.44, "semantic": 75.82},
+    },
+    "svi": {
+        "FramePack": {"consistency_50s": 94.72, "consistency_250s": 86.64},
+        "Wan2.1": {"consistency_50s": 92.45, "consistency_250s": 87.27},
+        "SVI-Shot": {"consistency_50s": 98.19, "consistency_250s": 97.89},
+    },
+    "memflow": {"FramePack": {"consistency": 96.77, "clip_first": 26.51, "clip_last": 21.62}},
+    "context_as_memory": {
+        "FramePack": {"psnr": 17.20, "lpips": 0.4757},
+        "Context-as-Memory": {"psnr": 20.22, "lpips": 0.3003},
+    },
+}
+"""What the readers of LongLive, SVI, MemFlow and Context as Memory quote, typed in a second time."""
+
+
+def test_figures_that_others_quote_have_tables_of_their_own_without_our_arms(
+    grid: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(grid, other := tmp_path / "mine")
+    comparison = compare_runs([other], beside="others")
+    found = {key: comparison.table(key) for key in comparison.makers if key.startswith("paper-")}
+    assert {key.removeprefix("paper-others-"): _figures(table) for key, table in found.items()} == QUOTED
+    ours = {arm.name for arm in comparison.gathered.arms}
+    for table in found.values():
+        assert table in comparison.shown
+        assert {line.kind for line in table.lines} == {"quoted"}
+        assert not ours & {line.name for line in table.lines}
+        assert all(column.title.endswith("(quoted)") and column.better is None for column in table.columns)
+        assert not any(cell.best or cell.tie for line in table.lines for cell in line.cells)
+    arxiv = ("2509.22622", "2510.09212", "2512.14699", "2506.03141")
+    for number, length, table in zip(arxiv, ("30 s", "250 s", "60 s", ""), found.values(), strict=True):
+        assert f"arXiv {number}" in table.notes[0]
+        assert length in table.title
+    assert not any(line.kind == "quoted" for key in ("drift-world",) for line in comparison.table(key).lines)
+    assert "81.95" in to_markdown(found["paper-others-longlive"])
+    assert "0.4757" in to_markdown(found["paper-others-context_as_memory"])
+
+
+def _figures(table: Table) -> dict[str, dict[str, float]]:
+    heads = [column.key for column in table.columns]
+    return {
+        line.name: dict(zip(heads, [cell.value for cell in line.cells], strict=True)) for line in table.lines
+    }
