@@ -7,7 +7,7 @@ Timings are stored, see `fp_lab.lab.dry_run.remembered_timings`.
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fp_lab.codecs.video import pixel_frames
@@ -63,7 +63,16 @@ def estimate(jobs: Sequence[Job]) -> list[Cost]:
     def rate(config: ExperimentConfig) -> float:
         return math.nan if lacks_gpu(config) else rates[uses_diffusers_backbone(config)]
 
-    return [_cost(job, rate(job.config), per_frame) if job.pending else Cost() for job in jobs]
+    costs = [_cost(job, rate(job.config), per_frame) if job.pending else Cost() for job in jobs]
+    return [
+        replace(cost, train=0.0) if index and _takes_over(job, jobs[:index]) else cost
+        for index, (job, cost) in enumerate(zip(jobs, costs, strict=True))
+    ]
+
+
+def _takes_over(job: Job, earlier: Sequence[Job]) -> bool:
+    """Whether an earlier job of the grid trains the model of this one."""
+    return any(other.keys.train == job.keys.train and other.folder in job.trained for other in earlier)
 
 
 def _rate(config: ExperimentConfig) -> float:

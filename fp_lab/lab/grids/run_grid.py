@@ -1,6 +1,7 @@
 """Execution of a grid: arms run by an engine, failures are isolated, finished arms reused."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -155,6 +156,7 @@ def placed_jobs(placed: Placed, runs: Path, stages: Sequence[Stage] = STAGES) ->
     """Return arms with chosen folders as jobs, in order."""
     folder = placed.folder
     first = _truth_key(folder / TRUTH_FOLDER) or placed.keys[0].truth
+    siblings = _siblings(placed)
     return [
         Job(
             label=f"{arm.place} seed {arm.seed}",
@@ -165,12 +167,26 @@ def placed_jobs(placed: Placed, runs: Path, stages: Sequence[Stage] = STAGES) ->
             truth=folder / (TRUTH_FOLDER if keys.truth == first else f"{TRUTH_FOLDER}-{keys.truth[:8]}"),
             cache=runs / "cache",
             stages=tuple(stages),
-            trained=trained,
+            trained=(*trained, *siblings[arm.folder]),
         )
         for arm, identity, keys, trained in zip(
             placed.grid.arms, placed.identities, placed.keys, placed.trained, strict=True
         )
     ]
+
+
+def _siblings(placed: Placed) -> dict[Path, list[Path]]:
+    """For each arm the run folders of the arms of this command that are trained in the same way."""
+    same = defaultdict(list)
+    for arm, keys in zip(placed.grid.arms, placed.keys, strict=True):
+        same[keys.train].append(arm.folder)
+    return {
+        # checkpoints to track have scores of their arm's own sampling, so such an arm trains for itself
+        arm.folder: []
+        if arm.config.track.every
+        else [placed.folder / other for other in same[keys.train] if other != arm.folder]
+        for arm, keys in zip(placed.grid.arms, placed.keys, strict=True)
+    }
 
 
 def _truth_key(truth: Path) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -57,8 +57,9 @@ class ArmsAtWork:
         busy: deque[Job] = deque()
         try:
             while (waiting or busy or self._bars) and not self.halted:
-                while waiting and self.engine.free:
-                    self._submit(waiting.popleft())
+                while self.engine.free and (job := self._next(waiting)):
+                    waiting.remove(job)
+                    self._submit(job)
                 for job, outcome in self.engine.ended():
                     again = self._end(job, outcome)
                     busy.extend([job] if again else [])
@@ -68,6 +69,16 @@ class ArmsAtWork:
         finally:  # there are some only after Ctrl-C, or when all is given up
             for folder in self._bars:
                 self._tracked[folder].close("KILLED")
+
+    def _next(self, waiting: Iterable[Job]) -> Job | None:
+        """First waiting job that takes over no model which is still being trained."""
+        running = [job for job in self.jobs if job.folder in self._bars]
+        training = {
+            job.keys.train: job.folder
+            for job in running
+            if not RunFolder(job.folder).is_done("train", job.keys.train)
+        }
+        return next((job for job in waiting if training.get(job.keys.train) not in job.trained), None)
 
     def log_efficiency(self, figures: Mapping[str, Mapping[str, float]]) -> None:
         """Log to MLflow the measurements of finished arms, by folder name."""

@@ -50,6 +50,7 @@ def test_costs_are_in_proportion_to_what_arms_do(tmp_path: Path, monkeypatch: py
     assert plain.sample == pytest.approx(2 * 3 * 2 * 0.5 / 3)
     assert wider.sample == pytest.approx(plain.sample), "as many videos"
     assert guided.sample == pytest.approx(2 * plain.sample)
+    assert guided.train == 0, "the first arm trains the same model"
     assert control.train < plain.train
     assert plain.score == pytest.approx(2 * 10 * 2 * 0.1)
 

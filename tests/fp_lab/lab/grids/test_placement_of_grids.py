@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.grids.engines.choose import make_engine
 from fp_lab.lab.grids.grid import load_grid
-from fp_lab.lab.grids.run_grid import GridResult, run_grid
+from fp_lab.lab.grids.run_grid import GridResult, grid_jobs, run_grid
 from fp_lab.lab.provenance import record
 from fp_lab.lab.provenance.record import code_of
 from fp_lab.lab.runs import made_elsewhere
@@ -79,6 +80,25 @@ def test_the_trained_model_is_taken_over_and_its_origin_told(both: tuple[GridRes
     assert file_sha256(ours.samples / "own.safetensors") != file_sha256(theirs.samples / "own.safetensors")
     costs = json.loads(ours.efficiency.read_text())
     assert costs["step_seconds"] == json.loads(theirs.efficiency.read_text())["step_seconds"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_arms_that_differ_after_training_are_trained_once(folder: Path, tmp_path: Path, workers: int) -> None:
+    arms = "{compression: f2k2f1k1}, {compression: f2k2f1k1, sampling.solver.steps: 3}"
+    (folder / "once.yaml").write_text(
+        f"base: tiny\ncommon: {{section: 3, order: vanilla, evaluation.families: [plain]}}\narms: [{arms}]\n"
+    )
+    said = Console(record=True, width=400, file=StringIO())
+    grid = load_grid(folder / "once.yaml")
+    engine = make_engine("local", workers, tmp_path / "cache", {})
+    result = run_grid(grid, tmp_path / "runs", said, command="", engine=engine)
+    first, second = map(RunFolder, result.runs)
+    assert (second.model / "model.safetensors").samefile(first.model / "model.safetensors")
+    assert "taken_over_from" in json.loads(second.provenance.read_text())["train"]
+    assert file_sha256(second.samples / "own.safetensors") != file_sha256(first.samples / "own.safetensors")
+    assert said.export_text().count("train, sample, score") == 1
+    tracked = load_grid(folder / "once.yaml", ["track.every=1"])
+    assert not any(job.trained for job in grid_jobs(tracked, tmp_path / "tracked")), "with scores of its own"
 
 
 def test_an_arm_that_is_gone_from_the_file_is_gone_from_the_table(
