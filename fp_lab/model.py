@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import lru_cache
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fp_lab.flow.matching import Output
 from fp_lab.packing.codebook import Codebook
 from fp_lab.packing.context import PACKERS, ContextConfig
 from fp_lab.packing.packer import ContextPacker
+from fp_lab.packing.rope import RopeConfig
 from fp_lab.recipe import Kernel
 from fp_lab.registry import foreign_module, require_plugins
 from fp_lab.shapes import ContextLevel, ContextMemory, PackedContext, TextCondition
@@ -80,7 +82,12 @@ class FramePackModel(nn.Module):
         discrete: Tensor = self.codebook(latents)
         return discrete
 
-    def pack(self, context: tuple[ContextLevel, ...], levels: Tensor | None = None) -> PackedContext | None:
+    def pack(
+        self,
+        context: tuple[ContextLevel, ...],
+        levels: Tensor | None = None,
+        rope: RopeConfig | None = None,
+    ) -> PackedContext | None:
         """Tokens and phases of a context; they serve every denoising step of a section.
 
         Where there is a codebook, all of its pixels are centroids (FramePack paper v3, eq. 6): noise that it
@@ -90,9 +97,10 @@ class FramePackModel(nn.Module):
         Args:
             context: of a sample.
             levels: noise levels ``b`` that its latents were given, in [0, 1]; None for clean ones.
+            rope: frequencies in place of the backbone's.
         """
         context = tuple(replace(level, latents=self.history(level.latents)) for level in context)
-        packed: PackedContext | None = self.packer(context, levels)
+        packed: PackedContext | None = self.packer(context, levels, **_rope(self.packer.forward, rope))
         return packed
 
     def memory_of(
@@ -102,7 +110,7 @@ class FramePackModel(nn.Module):
         # a context that attends to the noisy section has other keys at every step
         if packed is None or self.context.attention != "isolated":
             return packed
-        return self.backbone.remember(packed, text)
+        return replace(self.backbone.remember(packed, text), key_bias=packed.key_bias)
 
     def prepare(
         self,
@@ -111,9 +119,12 @@ class FramePackModel(nn.Module):
         text: TextCondition,
         context: PackedContext | ContextMemory | None,
         moments: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> Any:
         """Everything that the denoising steps of a section share; see `Backbone.prepare`."""
-        return self.backbone.prepare(times, size, text, context, moments)
+        return self.backbone.prepare(
+            times, size, text, context, moments, **_rope(self.backbone.prepare, rope)
+        )
 
     def denoise(self, noisy: Tensor, sigmas: Tensor, section: Any) -> Tensor:
         """Predict for a prepared section: noisy latents ``b c t h w`` at noise levels ``b`` or ``b t``."""
@@ -289,6 +300,19 @@ class FramePackModel(nn.Module):
         model = FramePackModel(self.backbone, kernels, self.output, context, codebook)
         model.packer.take_over(self.packer)
         return model
+
+
+def _rope(method: Callable[..., Any], rope: RopeConfig | None) -> dict[str, RopeConfig]:
+    """Argument for a method of packer or backbone; a plugin's may take no other frequencies."""
+    if rope is None:
+        return {}
+    kinds = {name: parameter.kind for name, parameter in signature(method).parameters.items()}
+    if "rope" not in kinds and Parameter.VAR_KEYWORD not in kinds.values():
+        raise ValueError(
+            f"sampling.rope_jitter: got a model whose {method.__qualname__} takes no rope, expected one that "
+            "takes rotary frequencies in place of its own"
+        )
+    return {"rope": rope}
 
 
 def stored_backbone(source: str | Path = "shipped") -> TinyDiTConfig:

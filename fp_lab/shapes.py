@@ -18,8 +18,8 @@ class Phases:
     """Rotary phases of tokens, float32; not unit phasors where they were pooled.
 
     Attributes:
-        cos: ``b n k``.
-        sin: ``b n k``.
+        cos: ``b n k``, or ``b n heads k`` where heads differ.
+        sin: of the same shape.
     """
 
     cos: Tensor
@@ -74,6 +74,9 @@ class PackedContext:
         timesteps: 1000 * noise level, ``b n`` or ``b 1``; None: the same as of the noisy section.
         reads_text: whether the tokens attend to the caption.
         key_scale: factors of the tokens' keys, ``depth heads``; None for 1.
+        frames: mean index of the frames that each token is of, as its phases have it, float32 ``b n``; None
+            of a packer that does not tell.
+        key_bias: what the softmax adds to the logits of the tokens' keys, ``b n``; None for 0.
     """
 
     tokens: Tensor
@@ -82,6 +85,8 @@ class PackedContext:
     timesteps: Tensor | None = None
     reads_text: bool = True
     key_scale: Tensor | None = None
+    frames: Tensor | None = None
+    key_bias: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,14 @@ class ContextMemory:
         keys: per block ``b heads n k``, rotated and scaled.
         values: per block ``b heads n k``.
         mask: bool ``b n``, True for tokens to attend to; None when all are.
+        key_bias: what the softmax adds to the logits of the keys, ``b n``; None for 0. Keys and values were
+            made without it.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     mask: Tensor | None = None
+    key_bias: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,16 @@ from fp_lab.shapes import Phases
 
 
 def joint_phasors(parts: Sequence[Phases], still: int = 0) -> Tensor:
-    """Phasors cos + i sin ``b n 1 k`` of parts in a row, and 1 for so many tokens of text behind them."""
-    cos = F.pad(torch.cat([part.cos for part in parts], 1), (0, 0, 0, still), value=1.0)
-    sin = F.pad(torch.cat([part.sin for part in parts], 1), (0, 0, 0, still))
-    return torch.complex(cos, sin)[:, :, None]
+    """Phasors cos + i sin ``b n heads|1 k`` of parts in a row, and 1 for so many tokens of text behind."""
+    cos, sin = (torch.cat(each, 1) for each in zip(*((part.cos, part.sin) for part in parts), strict=True))
+    if cos.ndim == 3:
+        cos, sin = cos[:, :, None], sin[:, :, None]
+    behind = (0, 0, 0, 0, 0, still)
+    return torch.complex(F.pad(cos, behind, value=1.0), F.pad(sin, behind))
 
 
 def rotate_pairs(x: Tensor, phasors: Tensor) -> Tensor:
-    """Rotate heads ``b n heads (k 2)`` by ``b n 1 k``: neighbouring channels are a pair.
+    """Rotate heads ``b n heads (k 2)`` by ``b n heads|1 k``: neighbouring channels are a pair.
 
     `fp_lab.packing.rope.rotate` pairs the two halves of a head instead.
     """

@@ -56,15 +56,22 @@ class Backbone(Protocol):
         ...
 
     def as_context(
-        self, noisy: Tensor, times: Tensor, timesteps: Tensor, moments: Tensor | None = None
+        self,
+        noisy: Tensor,
+        times: Tensor,
+        timesteps: Tensor,
+        moments: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> PackedContext:
-        """A section ``b c t h w`` as tokens with phases and timesteps; arguments as in the call."""
+        """A section ``b c t h w`` as tokens with phases and timesteps; arguments as in call and `prepare`."""
         ...
 
     def remember(
         self, context: PackedContext, text: TextCondition, past: ContextMemory | None = None
     ) -> ContextMemory:
         """Keys and values of tokens that attend to themselves and to `past`, which they are appended to.
+
+        They attend to each other without a `PackedContext.key_bias`.
 
         Raises:
             ValueError: the context has no timesteps of its own.
@@ -78,6 +85,7 @@ class Backbone(Protocol):
         text: TextCondition,
         context: PackedContext | ContextMemory | None = None,
         moments: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> Any:
         """All that stays the same between the denoising steps of a section, for `denoise`.
 
@@ -87,6 +95,7 @@ class Backbone(Protocol):
             text: as in the call.
             context: as in the call.
             moments: as in the call.
+            rope: frequencies of the noisy tokens in place of the backbone's; the context was packed with it.
         """
         ...
 

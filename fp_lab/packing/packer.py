@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fp_lab.packing.context import PACKERS, ContextConfig
-from fp_lab.packing.rope import Axis, RopeConfig, box_phases, phases, view_axes
+from fp_lab.packing.rope import Axis, RopeConfig, box_phases, view_axes
 from fp_lab.packing.token_counts import TAIL_POOL
 from fp_lab.recipe import BASE, Kernel, Recipe
 from fp_lab.shapes import ContextLevel, PackedContext, Phases
@@ -152,13 +152,17 @@ class ContextPacker(nn.Module):
         return projection
 
     def forward(
-        self, context: tuple[ContextLevel, ...], levels: Tensor | None = None
+        self,
+        context: tuple[ContextLevel, ...],
+        levels: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> PackedContext | None:
         """Project and position every level.
 
         Args:
             context: levels with latents ``b c t h w``.
             levels: noise levels of the latents, ``b`` in [0, 1], for ``timestep: level``; None: clean.
+            rope: frequencies in place of the backbone's.
 
         Returns:
             Tokens in the order of the levels; None when no token of any item is known.
@@ -167,11 +171,14 @@ class ContextPacker(nn.Module):
         cosines: list[Tensor] = []
         sines: list[Tensor] = []
         masks: list[Tensor] = []
+        frames: list[Tensor] = []
         for level in context:
             known = self._known_tokens(level)
             if not known.any():
                 continue
-            phase = self._phases(level)
+            axes = self._axes(level)
+            phase = box_phases(*axes, rope or self.rope, self.config.phases)
+            frame = axes[0].middle
             # tokens that no video knows are cut, not masked: their attention would cost and give nothing
             used = known.any(0)
             every = bool(used.all())  # selecting all would copy, and so would its gradient
@@ -180,6 +187,7 @@ class ContextPacker(nn.Module):
                 (cosines, phase.cos),
                 (sines, phase.sin),
                 (masks, known),
+                (frames, frame.repeat_interleave(known.shape[1] // frame.shape[1], 1)),
             ):
                 parts.append(part if every else part[:, used])
         if not tokens:
@@ -193,6 +201,7 @@ class ContextPacker(nn.Module):
             self._timesteps(mask, levels),
             self.config.text == "all",
             None if self.amplification is None else self.amplification.exp(),
+            torch.cat(frames, 1),
         )
 
     def _timesteps(self, mask: Tensor, levels: Tensor | None) -> Tensor | None:
@@ -228,22 +237,22 @@ class ContextPacker(nn.Module):
             tokens = tokens.unflatten(0, (items, frames)).flatten(1, 2)
         return tokens
 
-    def _phases(self, level: ContextLevel) -> Phases:
-        """Phases ``b n k``: every pool that latents go through, once more over positions."""
+    def _axes(self, level: ContextLevel) -> tuple[Axis, Axis, Axis]:
+        """Time, rows and columns: every pool that latents go through, once more over positions."""
         rows, columns = level.size or level.latents.shape[-2:]
-        kernel, pooling = level.kernel, self.config.phases
-        if level.tail is None:
-            return phases(level.times, rows, columns, kernel, self.rope, pooling)
+        kernel = level.kernel
         height, width = view_axes(rows, columns, level.times.device)
         if level.tail == "ta":
             # a pooled latent covers 32 latents, which are 16 base tokens (or the whole of a smaller frame)
             half = TAIL_POOL // BASE.h
             y = Axis(height, (min(half, height.shape[1]), kernel.h))
             x = Axis(width, (min(half, width.shape[1]), kernel.w))
-            return box_phases(Axis(level.times), y, x, self.rope, pooling)
-        weights = level.known / level.known.sum(1, keepdim=True).clamp_min(1)
+            return Axis(level.times), y, x
         y, x = Axis(height, (kernel.h // BASE.h,)), Axis(width, (kernel.w // BASE.w,))
-        return box_phases(Axis(level.times, weights=weights), y, x, self.rope, pooling)
+        if level.tail is None:
+            return Axis(level.times, (kernel.t,)), y, x
+        weights = level.known / level.known.sum(1, keepdim=True).clamp_min(1)
+        return Axis(level.times, weights=weights), y, x
 
     def _known_tokens(self, level: ContextLevel) -> Tensor:
         """Bool ``b n``: whether any frame of a token is known."""

@@ -5,7 +5,7 @@ pooling a box of tokens is pooling each axis alone: nothing of full size is ever
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,10 +22,13 @@ class RopeConfig:
     Attributes:
         theta: base of the geometric frequencies.
         axes: channels of a head for each axis; all even, their sum is the head's width.
+        time_bases: bases of the time axis, ``b heads``, where videos and heads have their own; None for
+            `theta`.
     """
 
     theta: float = 256.0
     axes: tuple[int, int, int] = (16, 56, 56)
+    time_bases: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Rotary channels come in pairs."""
@@ -33,11 +36,23 @@ class RopeConfig:
             raise ValueError(f"rope axes must be even, got {self.axes}")
 
 
-def axis_angles(positions: Tensor, channels: int, theta: float) -> Tensor:
-    """Angles ``... channels/2``, float32, of positions (https://arxiv.org/abs/2104.09864, equation 15)."""
+def axis_angles(positions: Tensor, channels: int, theta: float | Tensor) -> Tensor:
+    """Angles, float32, of positions (https://arxiv.org/abs/2104.09864, equation 15).
+
+    Args:
+        positions: ``b n``, or of any shape for a single base.
+        channels: of the axis.
+        theta: base, or bases ``b heads``.
+
+    Returns:
+        ``... channels/2``; with a base per head ``b n heads channels/2``.
+    """
     # float32, as bfloat16 has no 257: neighbouring frames would share their phases
     exponents = torch.arange(0, channels, 2, dtype=torch.float32, device=positions.device) / channels
-    return positions.to(torch.float32)[..., None] / theta**exponents
+    angles = positions.to(torch.float32)[..., None]
+    if isinstance(theta, Tensor):
+        return angles[..., None] / theta[:, None, :, None].to(angles) ** exponents
+    return angles / theta**exponents
 
 
 def pool_axis(values: Tensor, size: int, dim: int) -> Tensor:
@@ -68,10 +83,16 @@ class Axis:
     pools: Sequence[int] = ()
     weights: Tensor | None = None
 
+    @property
+    def middle(self) -> Tensor:
+        """Mean position of each pool, float32 ``b n``."""
+        return self.pooled(self.positions.to(torch.float32)[..., None])[..., 0]
+
     def pooled(self, values: Tensor) -> Tensor:
-        """Values ``b n k`` of the positions, averaged over each pool."""
+        """Values ``b n ...`` of the positions, averaged over each pool."""
         if self.weights is not None:
-            return (self.weights[..., None] * values).sum(1, keepdim=True)
+            weights = self.weights.reshape(*self.weights.shape, *(1,) * (values.ndim - 2))
+            return (weights * values).sum(1, keepdim=True)
         for size in self.pools:
             values = pool_axis(values, size, 1)
         return values
@@ -129,27 +150,29 @@ def box_phases(t: Axis, h: Axis, w: Axis, config: RopeConfig, pooling: PhasePool
             the phasor by |sin(nf/2) / (n sin(f/2))|. ``midpoint``: unit phasors at the mean position.
 
     Returns:
-        Phases ``b n k`` with n ordered t, h, w.
+        Phases ``b n k`` with n ordered t, h, w; ``b n heads k`` for bases per head.
     """
     cos, sin = [], []
+    bases = (config.theta if config.time_bases is None else config.time_bases, config.theta, config.theta)
     with torch.autocast(t.positions.device.type, enabled=False):
-        for axis, channels in zip((t, h, w), config.axes, strict=True):
+        for axis, channels, base in zip((t, h, w), config.axes, bases, strict=True):
             if pooling == "midpoint":
-                middle = axis.pooled(axis.positions.to(torch.float32)[..., None])[..., 0]
-                angles = axis_angles(middle, channels, config.theta)
+                angles = axis_angles(axis.middle, channels, base)
                 cos.append(angles.cos())
                 sin.append(angles.sin())
             else:
                 # as the released `center_down_sample_3d`: phasors of pooled tokens are shorter than 1
-                angles = axis_angles(axis.positions, channels, config.theta)
+                angles = axis_angles(axis.positions, channels, base)
                 cos.append(axis.pooled(angles.cos()))
                 sin.append(axis.pooled(angles.sin()))
         return Phases(_box(*cos), _box(*sin))
 
 
 def _box(t: Tensor, h: Tensor, w: Tensor) -> Tensor:
-    """Lay per-axis values ``b|1 n k`` out over the grid: ``b (t h w) (kt kh kw)``."""
-    grid = (len(t), t.shape[1], h.shape[1], w.shape[1], -1)
+    """Lay per-axis values ``b|1 n k`` out: ``b (t h w) (kt kh kw)``, with heads if t has them."""
+    if t.ndim > h.ndim:
+        h, w = h[:, :, None], w[:, :, None]
+    grid = (len(t), t.shape[1], h.shape[1], w.shape[1], *t.shape[2:-1], -1)
     parts = (
         t[:, :, None, None].expand(grid),
         h[:, None, :, None].expand(grid),
@@ -160,7 +183,10 @@ def _box(t: Tensor, h: Tensor, w: Tensor) -> Tensor:
 
 def rotate(x: Tensor, phase: Phases) -> Tensor:
     """Rotate heads ``b heads n (2 k)``: the first half of a head's channels pairs with the second."""
-    cos, sin = phase.cos[:, None].to(x.dtype), phase.sin[:, None].to(x.dtype)
+    cos, sin = (
+        (part[:, None] if part.ndim == 3 else part.transpose(1, 2)).to(x.dtype)
+        for part in (phase.cos, phase.sin)
+    )
     # channel i pairs with i + k; with neighbours in `rotate_pairs`: weights know one pairing only
     first, second = x.chunk(2, -1)
     return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)

@@ -5,6 +5,8 @@ whole: it touches the first frame in inverted orders, moves every index off the 
 a section more than the released paddings are counted for, and in training is a length of its own.
 """
 
+from collections.abc import Iterator, Sequence
+
 USUAL_SECTION = 9
 """Frames per section of the released models: what is meant where no recipe is known."""
 
@@ -54,6 +56,15 @@ def trained_part(section: int, frames: int, given: int) -> int:
     remainder = left_over(section, frames, given)
     whole = not left_over(section, frames) and frames - remainder > given
     return frames - remainder if whole else frames
+
+
+def stretches(targets: Sequence[int], longest: int) -> Iterator[range]:
+    """Split frames that ascend into consecutive ones, cut to a length."""
+    begin = 0
+    for end in range(1, len(targets) + 1):
+        if end == len(targets) or targets[end] != targets[end - 1] + 1 or end - begin == longest:
+            yield range(targets[begin], targets[end - 1] + 1)
+            begin = end
 
 
 def not_whole(section: int, frames: int, given: int = 1, temporal: int = 1) -> str | None:

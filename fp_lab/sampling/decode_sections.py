@@ -20,6 +20,7 @@ from fp_lab.checks.finite import check_video
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.recipe import Recipe
+from fp_lab.recipe.lengths import stretches
 from fp_lab.sampling.rollout import RolledSection
 
 GIVEN = -1
@@ -108,7 +109,7 @@ def decode_whole(codec: LatentCodec, latents: Tensor, section: int) -> Iterator[
     decoder = _Decoder(codec, section, frames)
     first = 1 if decoder.reach and frames > 1 else 0
     decoder.learn(0, latents[:, :, :first])
-    for index, stretch in enumerate(_stretches(range(first, frames), section)):
+    for index, stretch in enumerate(stretches(range(first, frames), section)):
         yield from decoder.add(index, stretch, latents[:, :, stretch.start : stretch.stop])
 
 
@@ -142,7 +143,7 @@ class _Decoder:
 
     def add(self, index: int, targets: Sequence[int], latents: Tensor) -> Iterator[DecodedPart]:
         """Latents ``b c t h w`` of frames that ascend, decoded in stretches of a section at most."""
-        for stretch in _stretches(targets, self.section):
+        for stretch in stretches(targets, self.section):
             offset = targets.index(stretch.start)
             self.learn(stretch.start, latents[:, :, offset : offset + len(stretch)])
             yield self._decode(index, stretch)
@@ -197,12 +198,3 @@ class _Decoder:
         # no later window can reach a frame whose neighbours within reach are all known
         near = range(max(0, after - self.reach), min(self.frames, before + self.reach + 1))
         return all(frame in self.known for frame in near)
-
-
-def _stretches(targets: Sequence[int], longest: int) -> Iterator[range]:
-    """Consecutive frames among frames that ascend, cut to a length."""
-    begin = 0
-    for end in range(1, len(targets) + 1):
-        if end == len(targets) or targets[end] != targets[end - 1] + 1 or end - begin == longest:
-            yield range(targets[begin], targets[end - 1] + 1)
-            begin = end

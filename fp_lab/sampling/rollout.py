@@ -1,22 +1,32 @@
 """Sampling: for every section of the plan, pack the context, solve, place."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from fp_lab.checks.finite import check_video
 from fp_lab.checks.ranges import check_ranges
-from fp_lab.flow.matching import Shift, schedule, shift_for, to_velocity
-from fp_lab.flow.solvers import SolverConfig, Velocity, solver_of
+from fp_lab.codecs.protocol import LatentCodec
+from fp_lab.flow.matching import Shift, schedule, shift_for
+from fp_lab.flow.solvers import SolverConfig, solver_of
 from fp_lab.model import FramePackModel
+from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Fill, Section, check_sections, even_scenes, plan, prompts_of
-from fp_lab.sampling.section_context import Attended, CachedHistory, History, PackedHistory, seeded_noise
+from fp_lab.sampling.history_latents import AdaptiveConfig, HistoryLatents
+from fp_lab.sampling.recency import RecencyConfig
+from fp_lab.sampling.rope_jitter import jittered
+from fp_lab.sampling.section_context import CachedHistory, History, PackedHistory
+from fp_lab.sampling.seeds import seeded_noise
+from fp_lab.sampling.velocity import guided_velocity, require_shape
 from fp_lab.shapes import TextCondition
+
+SectionNoise = Literal["fresh", "shared"]
+SampledPositions = Literal["trained", "relative"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,15 @@ class SamplingConfig:
             (`context.timestep`: level).
         history_guidance: w of v = (1-w) v(X | no history) + w v(X | history); 1 samples without it. A model
             that is told the level of its history's noise has pure noise for no history.
+        rope_jitter: strength of rotary bases that differ between heads, see `jittered`.
+        recency: bias of attention against far history.
+        adaptive: noise on the history after drift.
+        section_noise: noise that sections start from: ``fresh`` for each, or one draw ``shared`` by all.
+        reencode: whether history is decoded and encoded again, see `reencoded`; or as it was made.
+        positions: of context and section, as `context.positions` was ``trained``, or ``relative`` whatever it
+            was: history at 0, 1, .., the section behind it, always the same, so that a first frame that the
+            recipe keeps is never farther away (LongLive, https://arxiv.org/abs/2509.22622; Infinity-RoPE,
+            https://arxiv.org/abs/2511.20649).
     """
 
     solver: SolverConfig = field(default_factory=SolverConfig)
@@ -46,12 +65,52 @@ class SamplingConfig:
     fill: Fill | None = None
     history_level: float = 0.0
     history_guidance: float = 1.0
+    rope_jitter: float = 0.0
+    recency: RecencyConfig = field(default_factory=RecencyConfig)
+    adaptive: AdaptiveConfig = field(default_factory=AdaptiveConfig)
+    section_noise: SectionNoise = "fresh"
+    reencode: bool = False
+    positions: SampledPositions = "trained"
 
     def __post_init__(self) -> None:
         """Refuse scales and levels out of range."""
-        check_ranges(
-            "sampling", self, distilled_guidance="[0, inf)", rescale="[0, 1]", history_level="[0, 1]"
+        shares = dict.fromkeys(("rescale", "history_level"), "[0, 1]")
+        check_ranges("sampling", self, distilled_guidance="[0, inf)", rope_jitter="[0, 1)", **shares)
+
+    def of_history(self) -> dict[str, Any]:
+        """Switches that only a history gives something to do, by their names, where they are not off."""
+        return {name: value for name in _OF_HISTORY if (value := getattr(self, name)) != getattr(_OFF, name)}
+
+    def without_history(self) -> "SamplingConfig":
+        """The same for a model that has no history, or another one: neither switches of it nor its order."""
+        off = {name: getattr(_OFF, name) for name in _OF_HISTORY}
+        return replace(self, fill=None, history_level=0.0, history_guidance=1.0, **off)
+
+
+_OFF, _OF_HISTORY = SamplingConfig(), ("recency", "adaptive", "reencode", "positions")
+
+
+def check_switches(sampling: SamplingConfig, context: ContextConfig, recipe: Recipe) -> None:
+    """Refuse switches of sampling that can do nothing, or nothing exact, to a model.
+
+    Raises:
+        ValueError: names the switch and why.
+    """
+    if sampling.history_level and context.timestep != "level":
+        raise ValueError(
+            f"sampling.history_level: got {sampling.history_level} for a model with context.timestep "
+            f"{context.timestep!r}, expected one with 'level', that is told the noise of its history"
         )
+    for name, value in sampling.of_history().items():
+        if recipe.order == "none":
+            raise ValueError(
+                f"sampling.{name}: got {value} with recipe {recipe}, which has no history; leave it out"
+            )
+        if context.attention == "block_causal" and name in ("recency", "positions"):
+            raise ValueError(
+                f"sampling.{name}: got {value} with context.attention 'block_causal', expected full or "
+                "isolated: the keys of a block are cached once, before later sections are known"
+            )
 
 
 @dataclass(frozen=True)
@@ -78,6 +137,7 @@ def rollout(
     scenes: Sequence[int] | None = None,
     made: Mapping[int, Tensor] | None = None,
     sections: Sequence[Section] | None = None,
+    codec: LatentCodec | None = None,
 ) -> Iterator[RolledSection]:
     """Generate videos section by section, yielding each as soon as it is done.
 
@@ -99,16 +159,20 @@ def rollout(
         made: sections ``b c t h w`` that an earlier call with the same arguments has made, by their index.
         sections: plan to walk in place of that of the recipe's order; it covers every frame that is not
             given.
+        codec: of the latents, on their device, where `sampling.reencode` asks for it.
 
     Yields:
         Sections in generation order.
 
     Raises:
         ValueError: if captions, seeds, history or sections do not fit the batch and the length, or the
-            sampling needs a model that is told the noise of its history.
+            sampling has switches that the model or the recipe gives nothing to do, or needs a codec.
         NotFinite: naming the first section whose latents are not; a device is waited for once per section.
     """
-    _check(model, recipe, given, frames, captions, seeds, sampling, history)
+    _check(model, recipe, given, frames, captions, seeds, history)
+    check_switches(sampling, model.context, recipe)
+    if sampling.reencode and codec is None:
+        raise ValueError("sampling.reencode: got True and no codec, expected the codec of the latents")
     _, channels, count, rows, columns = given.shape
     prompts = _texts(model, recipe, captions, sampling, images)
     if sections is None:
@@ -122,6 +186,8 @@ def rollout(
     else:
         check_sections(sections, frames, count, len(prompts))
     known = _history(model, recipe, sections, frames, given, seeds, sampling)
+    kept = HistoryLatents(codec if sampling.reencode else None, sampling.adaptive, seeds, recipe.section)
+    longest = max((len(section.targets) for section in sections), default=0)
     check_video(given, "given frames: latents")
     if count:
         # teacher forcing (`history`): what is generated is yielded, but never becomes context
@@ -132,19 +198,29 @@ def rollout(
             # no draw is owed for it: noise comes from seed and index alone
             latents = made[index].to(given)
         else:
-            noise = seeded_noise(seeds, index, (channels, len(targets), rows, columns)).to(given)
+            shared = sampling.section_noise == "shared"
+            shape = (channels, longest if shared else len(targets), rows, columns)
+            noise = seeded_noise(seeds, 0 if shared else index, shape)[:, :, : len(targets)].to(given)
             # by the tokens of this call: the endpoint order's first one has two sections, a last one may be
             # shorter
             tokens = model.section_tokens(len(targets), rows, columns)
             shift = shift_for(sampling.shift, tokens, model.section_tokens(frames, rows, columns))
-            velocity = _velocity(model, known.attended(index, section, texts), sampling)
+            velocity = guided_velocity(
+                model,
+                known.attended(index, section, texts),
+                guidance=sampling.guidance,
+                rescale=sampling.rescale,
+                history_guidance=sampling.history_guidance,
+            )
             latents = solver_of(sampling.solver)(velocity, noise, schedule(sampling.solver.steps, shift))
-            _require_shape(f"solver {sampling.solver.name!r}", latents, noise.shape)
+            require_shape(f"solver {sampling.solver.name!r}", latents, noise.shape)
             latents = latents.to(noise)
         where = f"section {index + 1} of {len(sections)}"
         # before it becomes context: one NaN would spread to every later section
         check_video(latents, f"{where}: latents of frames {min(targets)} to {max(targets)}")
-        known.learn(targets, latents if history is None else history[:, :, targets], texts)
+        if index + 1 < len(sections):  # nothing reads the last one
+            past = latents if history is None else history[:, :, targets]
+            known.learn(targets, kept.of(index, targets, past), texts)
         yield RolledSection(index, section, latents)
 
 
@@ -157,11 +233,28 @@ def _history(
     seeds: Sequence[int],
     sampling: SamplingConfig,
 ) -> History:
+    rope = None
+    if sampling.rope_jitter:
+        backbone = model.backbone
+        rope = jittered(backbone.rope, backbone.heads, seeds, sampling.rope_jitter)
     if model.context.attention == "block_causal":
-        return CachedHistory(model, recipe)
+        return CachedHistory(model, recipe, rope)
     items, channels, _, rows, columns = given.shape
-    blank = given.new_zeros(items, channels, rows, columns)
-    return PackedHistory(model, recipe, sections, frames, blank, seeds, sampling.history_level)
+    context = model.context
+    if sampling.positions == "relative":
+        context = replace(context, positions="relative", padding="true_distance")
+    return PackedHistory(
+        model,
+        recipe,
+        sections,
+        frames,
+        given.new_zeros(items, channels, rows, columns),
+        seeds,
+        sampling.history_level,
+        context=context,
+        rope=rope,
+        recency=sampling.recency,
+    )
 
 
 def _scenes(recipe: Recipe, frames: int, prompts: int, scenes: Sequence[int] | None) -> tuple[int, ...]:
@@ -196,47 +289,6 @@ def _texts(
     return [[encode([prompts[index] for prompts in each]), *negative] for index in range(count)]
 
 
-def _velocity(model: FramePackModel, attended: Attended, sampling: SamplingConfig) -> Velocity:
-    """Velocity of a section under its captions and its history, guided by both."""
-
-    def predict(x: Tensor, sigma: float, section: Any) -> Tensor:
-        levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
-        predicted = model.denoise(x, levels, section)
-        _require_shape(f"backbone {type(model.backbone).__name__}", predicted, x.shape)
-        return to_velocity(predicted, x, levels, model.output)
-
-    def velocity(x: Tensor, sigma: float) -> Tensor:
-        # the negative prompt has the same history: guidance is towards the caption alone
-        prompted, *unprompted = [predict(x, sigma, section) for section in attended.under(sigma)]
-        w = sampling.history_guidance
-        if w != 1:
-            # before the guidance by text, which then extrapolates from what the history has already guided
-            prompted = w * prompted + (1 - w) * predict(x, sigma, attended.without())
-        if not unprompted:
-            return prompted
-        return guide(prompted, unprompted[0], sampling.guidance, sampling.rescale)
-
-    return velocity
-
-
-def _require_shape(what: str, made: object, wanted: torch.Size) -> None:
-    """Refuse what a plugin made of another shape, which would be broadcast in silence."""
-    if not isinstance(made, Tensor) or made.shape != wanted:
-        told = tuple(made.shape) if isinstance(made, Tensor) else repr(made)
-        raise ValueError(f"{what}: got {told}, expected latents {tuple(wanted)}")
-
-
-def guide(prompted: Tensor, unprompted: Tensor, scale: float, rescale: float = 0.0) -> Tensor:
-    """Classifier-free guidance v_n + s (v_p - v_n), optionally rescaled towards the spread of v_p."""
-    guided = unprompted + scale * (prompted - unprompted)
-    if not rescale:
-        return guided
-    # over all but the batch: every video has its own spread
-    dims = tuple(range(1, guided.ndim))
-    matched = guided * (prompted.std(dims, keepdim=True) / guided.std(dims, keepdim=True))
-    return rescale * matched + (1 - rescale) * guided
-
-
 def _check(
     model: FramePackModel,
     recipe: Recipe,
@@ -244,7 +296,6 @@ def _check(
     frames: int,
     captions: Sequence[str | Sequence[str]],
     seeds: Sequence[int],
-    sampling: SamplingConfig,
     history: Tensor | None,
 ) -> None:
     if not len(given) == len(captions) == len(seeds):
@@ -263,8 +314,3 @@ def _check(
         )
     if history is not None and history.shape[2] != frames:
         raise ValueError(f"true history has {history.shape[2]} frames, expected {frames}")
-    if sampling.history_level and model.context.timestep != "level":
-        raise ValueError(
-            f"sampling.history_level: got {sampling.history_level} for a model with context.timestep "
-            f"{model.context.timestep!r}, expected one with 'level', that is told the noise of its history"
-        )

@@ -1,24 +1,25 @@
 """What a section attends to while it is denoised: its packed history, or remembered blocks."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from fp_lab.causal import Blocks, keep_last
 from fp_lab.flow.history_noise import with_noise
 from fp_lab.flow.history_noise import without as without_history
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import arrange, arrange_videos, assemble
+from fp_lab.packing.context import ContextConfig
+from fp_lab.packing.rope import RopeConfig
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Section
-from fp_lab.shapes import ContextMemory, TextCondition
-
-_LEVEL = 100_003  # between the numbers of levels: more than a video has sections, ten times less than _VIDEO
-_VIDEO = 1_000_003  # between the numbers of videos
+from fp_lab.sampling.recency import RecencyConfig, recency_bias
+from fp_lab.sampling.seeds import LEVEL, seeded_noise
+from fp_lab.shapes import ContextMemory, PackedContext, TextCondition
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ class PackedHistory:
         blank: Tensor,
         seeds: Sequence[int],
         level: float = 0.0,
+        *,
+        context: ContextConfig | None = None,
+        rope: RopeConfig | None = None,
+        recency: RecencyConfig | None = None,
     ) -> None:
         """Begin without a known frame.
 
@@ -74,14 +79,19 @@ class PackedHistory:
             blank: an empty frame, ``b c h w``.
             seeds: one per video, of the noise on the history.
             level: sigma_x of that noise, which is at level sigma_x * t.
+            context: options in place of the model's, for positions.
+            rope: rotary frequencies in place of the model's.
+            recency: bias of attention on the history; None for none.
         """
         self.model, self.recipe, self.frames, self.blank = model, recipe, frames, blank
-        self.seeds, self.level = seeds, level
+        self.seeds, self.level, self.recency = seeds, level, recency or RecencyConfig()
+        self.context = context or model.context
+        self.other: dict[str, Any] = {} if rope is None else {"rope": rope}
         self.kept: dict[int, Tensor] = {}
         self.by_time = model.context.importance.kind == "time"
         self.last_use: dict[int, int] = {}
         for index, section in enumerate(sections if self.by_time else ()):
-            packed = arrange(recipe, section, frames, model.context).packed
+            packed = arrange(recipe, section, frames, self.context).packed
             self.last_use |= dict.fromkeys(packed, index)
 
     def learn(self, frames: Sequence[int], latents: Tensor, texts: Sequence[TextCondition]) -> None:
@@ -97,9 +107,9 @@ class PackedHistory:
         held = sorted(self.kept) if self.by_time else list(range(self.frames))
         canvas = torch.stack([self.kept.get(frame, self.blank) for frame in held or [0]], 2)
         if self.by_time:
-            arrangements = [arrange(self.recipe, section, self.frames, model.context).taken_from(held)]
+            arrangements = [arrange(self.recipe, section, self.frames, self.context).taken_from(held)]
         else:
-            arrangements = arrange_videos(self.recipe, [section], canvas, model.context)
+            arrangements = arrange_videos(self.recipe, [section], canvas, self.context)
         # only after the canvas, which holds the frames that this section packs for the last time
         self.kept = {
             frame: latent
@@ -122,16 +132,18 @@ class PackedHistory:
             packed = None
             if told:
                 levels = canvas.new_full((len(canvas),), level)
-                packed = model.pack(with_noise(sample.context, levels, noises), levels)
+                packed = model.pack(with_noise(sample.context, levels, noises), levels, **self.other)
             # level 1 is no history, as training drops it: pure noise where the model is told the level, zero
             # latents where these stand for what is missing, otherwise no context
             elif level < 1:
-                packed = model.pack(sample.context)
+                packed = model.pack(sample.context, **self.other)
             elif model.context.missing == "zero":
                 dropped = torch.ones(len(canvas), dtype=torch.bool, device=canvas.device)
-                packed = model.pack(without_history(sample.context, dropped, "zero"))
+                packed = model.pack(without_history(sample.context, dropped, "zero"), **self.other)
+            packed = self._biased(packed, sample.times)
             return [
-                model.prepare(sample.times, size, text, model.memory_of(packed, text)) for text in captions
+                model.prepare(sample.times, size, text, model.memory_of(packed, text), **self.other)
+                for text in captions
             ]
 
         @cache
@@ -146,13 +158,31 @@ class PackedHistory:
         clean = prepared(0.0, texts)
         return Attended(lambda sigma: clean, without)
 
+    def _biased(self, packed: PackedContext | None, times: Tensor) -> PackedContext | None:
+        """The context with the bias of recency for a section at times ``b t``."""
+        if packed is None or not self.recency.beta:
+            return packed
+        if packed.frames is None:
+            raise ValueError(
+                f"sampling.recency: got beta {self.recency.beta} with packer {self.model.context.packer!r}, "
+                "whose tokens do not tell their frames; expected 0, or PackedContext.frames from it"
+            )
+        return replace(packed, key_bias=recency_bias(packed.frames, times, self.recency))
+
 
 class CachedHistory:
-    """Keys and values of the blocks in a sliding window; each block is computed once, when it is done."""
+    """Keys and values of the blocks in a sliding window; each block is computed once, when it is done.
 
-    def __init__(self, model: FramePackModel, recipe: Recipe) -> None:
+    Args:
+        model: with block-causal attention.
+        recipe: of the window.
+        rope: rotary frequencies in place of the model's.
+    """
+
+    def __init__(self, model: FramePackModel, recipe: Recipe, rope: RopeConfig | None = None) -> None:
         """Begin without a known frame."""
         self.model, self.blocks = model, Blocks.of(recipe)
+        self.other: dict[str, Any] = {} if rope is None else {"rope": rope}
         self.memories: list[ContextMemory] = []
 
     def learn(self, frames: Sequence[int], latents: Tensor, texts: Sequence[TextCondition]) -> None:
@@ -166,7 +196,9 @@ class CachedHistory:
         times = self._times(frames, latents)
         clean = latents.new_zeros(items)
         # one more pass, as clean tokens: the keys of the last denoising step are those of a noisy block
-        block = self.model.backbone.as_context(latents, times, clean, self.blocks.moments(times))
+        block = self.model.backbone.as_context(
+            latents, times, clean, self.blocks.moments(times), **self.other
+        )
         past: Sequence[ContextMemory | None] = self.memories or [None] * len(texts)
         self.like = latents[:, :, :1]
         kept = self.blocks.history * self.model.section_tokens(1, rows, columns)
@@ -185,11 +217,11 @@ class CachedHistory:
 
         @cache
         def without() -> Any:
-            return model.prepare(times, size, texts[0], None, moments)
+            return model.prepare(times, size, texts[0], None, moments, **self.other)
 
         # exact at every time: earlier blocks never attend to this one
         remembered = [
-            model.prepare(times, size, text, memory, moments)
+            model.prepare(times, size, text, memory, moments, **self.other)
             for text, memory in zip(texts, self.memories, strict=True)
         ]
         return Attended(lambda sigma: remembered, without)
@@ -201,12 +233,5 @@ class CachedHistory:
 
 def _history_noise(seeds: Sequence[int], section: int, level: int, latents: Tensor) -> Tensor:
     """Noise of a level, each video from its own seed and the same at every time of a section."""
-    # other numbers than those of sections; far below 2^32: of a seed, torch takes the lower 32 bits alone
-    return seeded_noise(seeds, section + _LEVEL * (1 + level), latents.shape[1:]).to(latents)
-
-
-def seeded_noise(seeds: Sequence[int], section: int, shape: Sequence[int]) -> Tensor:
-    """Noise of one section, each video from its own seed; made on the CPU, so devices agree."""
-    # a video's noise must not change with the batch that it is sampled in, nor when a rollout is resumed
-    generators = [Generator().manual_seed((seed * _VIDEO + section) % 2**63) for seed in seeds]
-    return torch.stack([torch.randn(*shape, generator=generator) for generator in generators])
+    # other numbers than those of sections
+    return seeded_noise(seeds, section + LEVEL * (1 + level), latents.shape[1:]).to(latents)

@@ -6,6 +6,7 @@ The complex product over the joint sequence also spares the slices and copies of
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoAttnProcessor2_0
 from torch import Tensor
 
+from fp_lab.backbones.key_weights import attend
 from fp_lab.backbones.phasors import rotate_pairs
 
 
@@ -26,6 +28,7 @@ class JointAttention:
         key_scale: factors of the video's first keys, ``heads m``, as many as there are; None for 1.
         keep: whether `kept` shall get the video's keys and values.
         kept: keys and values ``b heads m+n c`` of all but the text.
+        key_weights: of all keys, ``b m+n+l 1 1``; None for 1.
     """
 
     phasors: Tensor
@@ -33,6 +36,7 @@ class JointAttention:
     key_scale: Tensor | None = None
     keep: bool = False
     kept: list[Tensor] = field(default_factory=list)
+    key_weights: Tensor | None = None
 
 
 class PerItemPhases(HunyuanVideoAttnProcessor2_0):  # type: ignore[misc]  # diffusers is not typed
@@ -76,8 +80,8 @@ class PerItemPhases(HunyuanVideoAttnProcessor2_0):  # type: ignore[misc]  # diff
         # text has phasors of 1: HunyuanVideo rotates the video alone
         q, k = rotate_pairs(q, call.phasors), rotate_pairs(k, call.phasors)
         k, v = _with_others(k, v, call, count)
-        x = dispatch_attention_fn(q, k, v, attn_mask=attention_mask, backend=self._attention_backend)
-        x = x.flatten(2)
+        kernel = partial(dispatch_attention_fn, attn_mask=attention_mask, backend=self._attention_backend)
+        x = attend(kernel, q, k, v, call.key_weights).flatten(2)
         video, text = x[:, :count], x[:, count:]
         if two_streams:
             video, text = attn.to_out[1](attn.to_out[0](video)), attn.to_add_out(text)

@@ -59,6 +59,7 @@ class HunyuanSection:
         phasors: cos + i sin of [context, noisy, text], complex64 ``b n 1 k``; 1 for the text.
         mask: what may be attended to, bool ``b 1 1 m+n``, or ``b 1 n m+n`` with a row per query; None: all.
         text: image and words.
+        key_weights: of all keys, ``b m+n 1 1``; None for 1.
     """
 
     shape: tuple[int, int, int]
@@ -68,6 +69,7 @@ class HunyuanSection:
     phasors: Tensor
     mask: Tensor | None
     text: HunyuanText
+    key_weights: Tensor | None = None
 
 
 def without_padding(tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

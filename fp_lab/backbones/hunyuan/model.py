@@ -31,6 +31,7 @@ from fp_lab.backbones.hunyuan.condition import (
     require_packable,
     without_padding,
 )
+from fp_lab.backbones.key_weights import key_weights
 from fp_lab.backbones.masks import joined
 from fp_lab.backbones.patches import require_shape, unpatchify
 from fp_lab.backbones.phasors import joint_phasors
@@ -149,7 +150,12 @@ class HunyuanVideo(nn.Module):
         return replace(text, image=images, guidance=scale)
 
     def as_context(
-        self, noisy: Tensor, times: Tensor, timesteps: Tensor, moments: Tensor | None = None
+        self,
+        noisy: Tensor,
+        times: Tensor,
+        timesteps: Tensor,
+        moments: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> PackedContext:
         """A section ``b c t h w`` as tokens with phases and timesteps; see `Backbone`.
 
@@ -157,7 +163,7 @@ class HunyuanVideo(nn.Module):
             ValueError: timesteps per frame.
         """
         require_one_timestep(timesteps)
-        phase = phases(times, noisy.shape[-2], noisy.shape[-1], BASE, self.rope)
+        phase = phases(times, noisy.shape[-2], noisy.shape[-1], BASE, rope or self.rope)
         return PackedContext(self._tokens(noisy), phase, timesteps=timesteps[:, None])
 
     def remember(
@@ -227,6 +233,7 @@ class HunyuanVideo(nn.Module):
         text: TextCondition,
         context: PackedContext | ContextMemory | None = None,
         moments: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> HunyuanSection:
         """Compute what the denoising steps of a section share.
 
@@ -236,6 +243,7 @@ class HunyuanVideo(nn.Module):
             text: a `HunyuanCondition`.
             context: packed context, or what was remembered of it; None without history.
             moments: not used by this model.
+            rope: frequencies in place of the backbone's.
 
         Raises:
             ValueError: a text that is no `HunyuanCondition`, image or guidance that does not fit the
@@ -244,7 +252,7 @@ class HunyuanVideo(nn.Module):
         told = self._embedded(self._require_condition(text))
         packed = require_packable(context) if isinstance(context, PackedContext) else None
         memory = context if isinstance(context, ContextMemory) else None
-        noisy = phases(times, size[0], size[1], BASE, self.rope)
+        noisy = phases(times, size[0], size[1], BASE, rope or self.rope)
         new, known, before = noisy.cos.shape[1], None, 0
         if packed is not None:
             known, before = packed.mask, packed.tokens.shape[1]
@@ -254,6 +262,7 @@ class HunyuanVideo(nn.Module):
         if packed is not None and not packed.reads_text:
             mask = hides_text(packed, new, mask, told)
         scale = None if packed is None else packed.key_scale
+        weights = key_weights(None if context is None else context.key_bias, new + told.count)
         return HunyuanSection(
             shape=(times.shape[1], *size),
             context=None if packed is None else packed.tokens.to(self._dtype),
@@ -262,6 +271,7 @@ class HunyuanVideo(nn.Module):
             phasors=joint_phasors([noisy] if packed is None else [packed.phases, noisy], told.count),
             mask=mask,
             text=told,
+            key_weights=None if weights is None else weights[..., None, None],
         )
 
     def denoise(
@@ -300,7 +310,8 @@ class HunyuanVideo(nn.Module):
             run = partial(checkpoint, block, use_reentrant=False) if saving else block
             earlier = None if section.earlier is None else section.earlier[index]
             scale = None if section.key_scale is None else section.key_scale[index]
-            x, text = run(x, text, modulation, mask, JointAttention(section.phasors, earlier, scale))
+            call = JointAttention(section.phasors, earlier, scale, key_weights=section.key_weights)
+            x, text = run(x, text, modulation, mask, call)
         x = self.transformer.proj_out(self.transformer.norm_out(x[:, -count:], modulation))
         # in the solver's type: many small steps would be lost in the rounding of bfloat16
         return unpatchify(x, section.shape).to(noisy.dtype)

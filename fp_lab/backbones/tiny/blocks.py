@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from fp_lab.backbones.key_weights import attend
 from fp_lab.packing.rope import rotate
 from fp_lab.shapes import Phases, TextCondition
 
@@ -32,12 +34,14 @@ class BlockCall:
         words: of the caption, for each block that reads it.
         readers: number of tokens, counted from the end, that attend to the caption.
         key_scales: factors of keys, ``depth heads n 1``; None for 1.
+        key_weights: of all keys that are attended to, earlier ones too, ``b 1 n 1``; None for 1.
     """
 
     phases: Phases
     words: tuple[Words | None, ...]
     readers: int
     key_scales: Tensor | None
+    key_weights: Tensor | None = None
 
 
 class Block(nn.Module):
@@ -65,7 +69,7 @@ class Block(nn.Module):
         """Tokens ``b n d`` after the block, and the keys and values that they attended to."""
         q, k, v = self.keys_and_values(x, modulation, call, index, earlier)
         _, _, gate_a, shift_m, scale_m, gate_m = (modulation + self.table).unbind(2)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        attended = attend(partial(F.scaled_dot_product_attention, attn_mask=mask), q, k, v, call.key_weights)
         x = torch.addcmul(x, gate_a, self.out(rearrange(attended, "b heads n d -> b n (heads d)")))
         words = call.words[index]
         if words is not None and call.readers:

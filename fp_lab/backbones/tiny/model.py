@@ -7,11 +7,12 @@ RMS-normalised queries and keys (https://arxiv.org/abs/2302.05442), squared ReLU
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from fp_lab.backbones.key_weights import key_weights
 from fp_lab.backbones.masks import joined
 from fp_lab.backbones.patches import require_shape, unpatchify
 from fp_lab.backbones.protocol import BACKBONES
@@ -154,14 +155,20 @@ class TinyDiT(nn.Module):
         return condition
 
     def as_context(
-        self, noisy: Tensor, times: Tensor, timesteps: Tensor, moments: Tensor | None = None
+        self,
+        noisy: Tensor,
+        times: Tensor,
+        timesteps: Tensor,
+        moments: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> PackedContext:
         """Tokens of a section ``b c t h w``; see `Backbone`."""
         rows, columns = noisy.shape[-2:]
         # with whereabouts, unlike a packed context: these frames are a section, only a finished one
         tokens = self._patches(noisy) + self._whereabouts(times, (rows, columns), moments)
         per_token = self._per_token(timesteps, tokens.shape[1])
-        return PackedContext(tokens, phases(times, rows, columns, BASE, self.rope), timesteps=per_token)
+        phase = phases(times, rows, columns, BASE, rope or self.rope)
+        return PackedContext(tokens, phase, timesteps=per_token)
 
     def remember(
         self, context: PackedContext, text: TextCondition, past: ContextMemory | None = None
@@ -198,13 +205,14 @@ class TinyDiT(nn.Module):
         text: TextCondition,
         context: PackedContext | ContextMemory | None = None,
         moments: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> TinySection:
         """Phases, whereabouts, the caption's keys and values, the context; see `Backbone`."""
         whereabouts = self._whereabouts(times, size, moments)
         count = whereabouts.shape[1]
         packed = context if isinstance(context, PackedContext) else None
         memory = context if isinstance(context, ContextMemory) else None
-        own = PackedContext(whereabouts, phases(times, size[0], size[1], BASE, self.rope))
+        own = PackedContext(whereabouts, phases(times, size[0], size[1], BASE, rope or self.rope))
         parts = [own] if packed is None else [packed, own]
         counts = [part.tokens.shape[1] for part in parts]
         # of a context with a timestep of its own here; `same` follows the section's and is made at every step
@@ -214,10 +222,14 @@ class TinyDiT(nn.Module):
             modulation = told.expand(-1, counts[0], -1, -1)
         before = packed.mask if packed is not None else memory.mask if memory is not None else None
         first = counts[0] if packed is not None else memory.keys[0].shape[2] if memory is not None else 0
+        weights = key_weights(None if context is None else context.key_bias, count)
         return TinySection(
             size=(times.shape[1], *size),
             whereabouts=whereabouts,
-            call=self._call(parts, counts, text),
+            call=replace(
+                self._call(parts, counts, text),
+                key_weights=None if weights is None else weights[:, None, :, None],
+            ),
             context=None if packed is None else packed.tokens.to(whereabouts.dtype),
             modulation=modulation,
             memory=memory,

@@ -7,6 +7,7 @@ apart, so that compiled blocks share their code.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from torch import Tensor
 
+from fp_lab.backbones.key_weights import attend
 from fp_lab.backbones.phasors import rotate_pairs
 from fp_lab.shapes import ContextMemory
 
@@ -29,6 +31,7 @@ class AttentionCall:
         key_scale: factors of the tokens' keys, ``n heads 1``; None for 1.
         earlier: keys and values before these, ``b heads n k``; None without.
         kept: takes the keys and values that were attended to, ``b heads n k``; None to let go of them.
+        key_weights: of earlier keys and these, ``b n 1 1``; None for 1.
     """
 
     phasors: Tensor
@@ -36,6 +39,7 @@ class AttentionCall:
     key_scale: Tensor | None
     earlier: tuple[Tensor, Tensor] | None
     kept: list[tuple[Tensor, Tensor]] | None
+    key_weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,21 @@ class AttentionCalls:
         mask: as in a call.
         key_scales: of all blocks, ``depth n heads 1``; None for 1.
         memory: keys and values before these; None without.
+        key_weights: as in a call.
     """
 
     phasors: Tensor
     mask: Tensor | None
     key_scales: Tensor | None = None
     memory: ContextMemory | None = None
+    key_weights: Tensor | None = None
 
     def of_block(self, index: int, kept: list[tuple[Tensor, Tensor]] | None = None) -> AttentionCall:
         """The call for one block."""
         scale = None if self.key_scales is None else self.key_scales[index]
         memory = self.memory
         earlier = None if memory is None else (memory.keys[index], memory.values[index])
-        return AttentionCall(self.phasors, self.mask, scale, earlier, kept)
+        return AttentionCall(self.phasors, self.mask, scale, earlier, kept, self.key_weights)
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ class PackedAttention(WanAttnProcessor):  # type: ignore[misc]  # diffusers is n
             k, v = torch.cat((keys.transpose(1, 2), k), 1), torch.cat((values.transpose(1, 2), v), 1)
         if call.kept is not None and not call.kept:  # gradient checkpointing comes here twice
             call.kept.append((k.transpose(1, 2), v.transpose(1, 2)))
-        return _out(attn, self._seen(q, KeysValues(k, v, call.mask)))
+        return _out(attn, self._seen(q, KeysValues(k, v, call.mask), call.key_weights))
 
     def _read(self, attn: Any, x: Tensor, words: Words) -> Tensor:
         """Attend to the caption and, apart, to the image; what does not read gets zeros."""
@@ -165,12 +171,10 @@ class PackedAttention(WanAttnProcessor):  # type: ignore[misc]  # diffusers is n
             words.made = tuple(sources)
         return tuple(sources)
 
-    def _seen(self, q: Tensor, source: KeysValues) -> Tensor:
+    def _seen(self, q: Tensor, source: KeysValues, weights: Tensor | None = None) -> Tensor:
         """Values ``b q d`` that queries ``b q heads k`` take."""
-        seen: Tensor = dispatch_attention_fn(
-            q, source.keys, source.values, attn_mask=source.mask, backend=self._attention_backend
-        )
-        return seen.flatten(2).type_as(q)
+        kernel = partial(dispatch_attention_fn, attn_mask=source.mask, backend=self._attention_backend)
+        return attend(kernel, q, source.keys, source.values, weights).flatten(2).type_as(q)
 
 
 def _heads(x: Tensor, attn: Any) -> Tensor:

@@ -17,6 +17,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fp_lab.backbones.key_weights import key_weights
 from fp_lab.backbones.masks import joined
 from fp_lab.backbones.patches import require_shape, unpatchify
 from fp_lab.backbones.phasors import joint_phasors
@@ -124,11 +125,16 @@ class Wan(nn.Module):
         return replace(self.texts(captions), image=images)
 
     def as_context(
-        self, noisy: Tensor, times: Tensor, timesteps: Tensor, moments: Tensor | None = None
+        self,
+        noisy: Tensor,
+        times: Tensor,
+        timesteps: Tensor,
+        moments: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> PackedContext:
         """A section ``b c t h w`` as tokens with phases and timesteps; see `Backbone`."""
         tokens = self._tokens(noisy)
-        phase = phases(times, noisy.shape[-2], noisy.shape[-1], BASE, self.rope)
+        phase = phases(times, noisy.shape[-2], noisy.shape[-1], BASE, rope or self.rope)
         per_token = timesteps[:, None] if timesteps.ndim == 1 else spread(timesteps, tokens.shape[1])
         return PackedContext(tokens, phase, timesteps=per_token)
 
@@ -170,6 +176,7 @@ class Wan(nn.Module):
         text: TextCondition,
         context: PackedContext | ContextMemory | None = None,
         moments: Tensor | None = None,
+        rope: RopeConfig | None = None,
     ) -> WanSection:
         """Compute what the denoising steps of a section share.
 
@@ -179,12 +186,13 @@ class Wan(nn.Module):
             text: a `WanCondition`; without an image any `TextCondition` will do.
             context: packed context, or what was remembered of it; None without history.
             moments: not used by this model.
+            rope: frequencies in place of the backbone's.
 
         Raises:
             ValueError: embeddings of another width, an image for a transformer that reads none, or none for
                 one that does.
         """
-        own = phases(times, size[0], size[1], BASE, self.rope)
+        own = phases(times, size[0], size[1], BASE, rope or self.rope)
         count = readers = own.cos.shape[1]
         mask = None if context is None else context.mask
         mask = None if mask is None else F.pad(mask, (0, count), value=True)[:, None, None]
@@ -197,6 +205,9 @@ class Wan(nn.Module):
                 modulation = spread(self._modulation(self._embedded(context.timesteps)), before)
         else:
             calls = AttentionCalls(joint_phasors([own]), mask, memory=context)
+        weights = key_weights(None if context is None else context.key_bias, count)
+        if weights is not None:
+            calls = replace(calls, key_weights=weights[..., None, None])
         return WanSection((times.shape[1], *size), self._words(text, readers), calls, tokens, modulation)
 
     def denoise(

@@ -13,7 +13,7 @@ from fp_lab.causal import Blocks
 from fp_lab.checks.ranges import FPS, MOST_SEED, THREADS, check_once, check_ranges
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
-from fp_lab.sampling.rollout import SamplingConfig
+from fp_lab.sampling.rollout import SamplingConfig, check_switches
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
 
@@ -313,6 +313,7 @@ class ExperimentConfig:
                 f"{self.objective.history.level!r} and sampling.history_level {self.sampling.history_level}, "
                 "expected 'level': the model has to be told the noise of its history"
             )
+        check_switches(self.sampling, self.context, recipe)
         if self.data.cache is None and self.training.workers:
             raise ValueError(
                 f"training.workers: got {self.training.workers} with data.cache null, expected 0: other "

@@ -76,7 +76,7 @@ def _plain(name: str, like: ExperimentConfig, recipe: Recipe) -> Side:
             protocol=None,
             context=ContextConfig(),
             objective=ObjectiveConfig(flow=like.objective.flow),
-            sampling=replace(like.sampling, fill=None, history_level=0.0, history_guidance=1.0),
+            sampling=like.sampling.without_history(),
         ),
         compared=True,
     )

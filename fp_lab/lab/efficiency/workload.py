@@ -86,6 +86,7 @@ class Workload:
         """
         size = config.parsed_recipe.codebook
         self.config, self.device = config, device_of(config)
+        self.codec = codec
         model = build_model(
             config, codec.channels, None if size is None else _any_codebook(size, codec.channels)
         )
@@ -147,6 +148,7 @@ class Workload:
             captions=[_CAPTION],
             seeds=[0],
             sampling=config.sampling,
+            codec=self.codec.to(self.device),
         ):
             _wait(self.device)
             done.append(time.perf_counter() - started)

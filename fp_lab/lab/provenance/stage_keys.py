@@ -13,6 +13,8 @@ from fp_lab.lab.provenance.data_identity import data_identity
 from fp_lab.lab.provenance.inputs import Inputs, InputsChanged, read_inputs
 from fp_lab.lab.provenance.plugins import MEASURING, SAMPLING
 from fp_lab.registry import foreign_module, source_sha256
+from fp_lab.sampling.history_latents import AdaptiveConfig
+from fp_lab.sampling.recency import RecencyConfig
 from fp_metrics import FAMILIES, protocol
 
 STAGE_VERSIONS = {"train": 1, "sample": 1, "score": 1, "truth": 1}
@@ -32,6 +34,12 @@ _LATER: Mapping[str, Any] = {
     "context.packer": "projections",
     "objective.history.source": "true",
     "model.architecture": "tiny",
+    "sampling.rope_jitter": 0.0,
+    "sampling.recency": asdict(RecencyConfig()),
+    "sampling.adaptive": asdict(AdaptiveConfig()),
+    "sampling.section_noise": "fresh",
+    "sampling.reencode": False,
+    "sampling.positions": "trained",
 }
 """Settings that came after runs were stored, with their default, at which they are in no key."""
 

@@ -70,7 +70,7 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
         clock = _Clock()
         made = []
         for batch in _batches(len(evaluation.truth.seeds), config.evaluation.batch):
-            latents = _generate(model, config, evaluation, batch, history, clock, reporter, done)
+            latents = _generate(model, codec, config, evaluation, batch, history, clock, reporter, done)
             done += len(sections) * len(batch)
             made.append(_decode(codec, latents, config.parsed_recipe.section, order))
         videos = replace(evaluation.truth, frames=torch.cat(made), order=order, fps=config.evaluation.fps)
@@ -83,6 +83,7 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
 
 def _generate(
     model: FramePackModel,
+    codec: LatentCodec,
     config: ExperimentConfig,
     evaluation: EvaluationSet,
     batch: Sequence[int],
@@ -111,6 +112,7 @@ def _generate(
         sampling=config.sampling,
         history=past if history == "true" else None,
         images=None if images is None else images[list(batch)].to(true),
+        codec=codec,
     ):
         latents[:, :, list(rolled.section.targets)] = rolled.latents
         if rolled.index == 0:

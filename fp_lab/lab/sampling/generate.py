@@ -133,6 +133,11 @@ def generate(
     _check(model, config, codec)
     model = attach_text_embeddings(model, config, opening.captions).eval()
     given, images = _given(config, codec, opening, device)
+    if config.sampling.reencode and offload != "none":
+        raise ValueError(
+            f"sampling.reencode: got True with offload {offload!r}, expected none: the codec works while the "
+            "model is on the device"
+        )
     place_model(model, device, offload)
     scenes = _scenes(config, opening, codec, given.shape[2])
     made_by = _made_by(model, config, opening, frames, seed)
@@ -148,6 +153,7 @@ def generate(
         images=images,
         scenes=scenes,
         made=kept,
+        codec=codec,
     )
     rolled = kept.keeping(rolled)
     if offload != "none":

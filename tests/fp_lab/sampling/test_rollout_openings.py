@@ -16,7 +16,8 @@ from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.sampling.rollout import rollout
-from fp_lab.sampling.section_context import PackedHistory, _history_noise, seeded_noise
+from fp_lab.sampling.section_context import PackedHistory, _history_noise
+from fp_lab.sampling.seeds import seeded_noise
 from fp_lab.shapes import ContextLevel, PackedContext
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, VANILLA, model_for
 

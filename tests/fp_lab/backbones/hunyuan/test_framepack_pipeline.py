@@ -22,7 +22,7 @@ from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.sampling.rollout import SamplingConfig, rollout
-from fp_lab.sampling.section_context import seeded_noise
+from fp_lab.sampling.seeds import seeded_noise
 from fp_lab.training.framepack_system import FramePackSystem, LatentBatch, step_generator
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig

@@ -80,3 +80,23 @@ def test_scores_of_still_scenes_depend_on_the_probe_whatever_the_families(tmp_pa
     still = keys.measured_by(tiny_config(tmp_path, [*plain, "data.world.variant=curtain"]))
     with_probe = keys.measured_by(tiny_config(tmp_path, ["evaluation.families=[plain, probe]"]))
     assert still == with_probe != moving
+
+
+@pytest.mark.parametrize(
+    ("setting", "off"),
+    [
+        ("sampling.rope_jitter=0.8", "sampling.rope_jitter=0"),
+        ("sampling.recency.beta=0.1", "sampling.recency={beta: 0, gamma: 1}"),
+        ("sampling.adaptive.strength=0.1", "sampling.adaptive.strength=0"),
+        ("sampling.section_noise=shared", "sampling.section_noise=fresh"),
+        ("sampling.reencode=true", "sampling.reencode=false"),
+        ("sampling.positions=relative", "sampling.positions=trained"),
+    ],
+)
+def test_a_switch_of_sampling_makes_videos_again_and_no_model(
+    setting: str, off: str, config: ExperimentConfig, tmp_path: Path
+) -> None:
+    plain, switched = stage_keys(config), stage_keys(tiny_config(tmp_path, [setting]))
+    assert (switched.train, switched.truth) == (plain.train, plain.truth)
+    assert switched.sample != plain.sample
+    assert stage_keys(tiny_config(tmp_path, [off])) == plain

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from fp_lab.lab.sampling.openings import (
 )
 from fp_lab.lab.sampling.resume import KeptSections
 from fp_lab.model import FramePackModel
+from fp_lab.sampling.history_latents import AdaptiveConfig
+from fp_lab.sampling.recency import RecencyConfig
 from real_arms import FRAMES, LATENTS, real_config
 
 SIZE = Bucket(32, 64)
@@ -234,13 +237,34 @@ def counted(model: FramePackModel, monkeypatch: pytest.MonkeyPatch) -> list[int]
     return calls
 
 
+SWITCHED = {
+    "rope_jitter": 0.8,
+    "recency": RecencyConfig(0.5),
+    "adaptive": AdaptiveConfig(0.5, mean=0.0, variance=0.0),
+    "section_noise": "shared",
+    "reencode": True,
+    "positions": "relative",
+}
+
+
+def switched(folder: Path, **switches: Any) -> LoadedModel:
+    loaded = arm(folder, "wan")
+    sampling = replace(loaded.config.sampling, **switches)
+    return replace(loaded, config=replace(loaded.config, sampling=sampling))
+
+
+@pytest.mark.parametrize("switches", [{}, SWITCHED], ids=["plain", "switched"])
 def test_an_interrupted_video_goes_on_where_it_was(
-    folder: Path, tmp_path: Path, written: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+    switches: dict[str, Any],
+    folder: Path,
+    tmp_path: Path,
+    written: list[tuple[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opening = opening_from_text(SIZE, Script(("a dog",)))
-    video(arm(folder, "wan"), opening, tmp_path / "whole.mp4")
+    video(switched(folder, **switches), opening, tmp_path / "whole.mp4")
     whole = written[-1][1]
-    loaded = arm(folder, "wan")
+    loaded = switched(folder, **switches)
     calls = counted(loaded.model, monkeypatch)
     begun = making.generate(loaded.model, loaded.config, opening, LATENTS, 0, tmp_path / "a.mp4")
     next(begun), next(begun)
@@ -277,6 +301,12 @@ def test_offloading_changes_nothing(
     for seed in (1, 0):
         video(loaded, opening, tmp_path / "b.mp4", seed=seed, offload=offload)
     np.testing.assert_array_equal(written[0][1], written[-1][1])
+
+
+def test_a_codec_that_waits_its_turn_cannot_encode_again(folder: Path, tmp_path: Path) -> None:
+    opening = opening_from_text(SIZE, Script(("a dog",)))
+    with pytest.raises(ValueError, match=r"sampling\.reencode: got True with offload 'parts', expected none"):
+        video(switched(folder, reencode=True), opening, tmp_path / "a.mp4", offload="parts")
 
 
 def test_a_video_says_where_it_is_from(folder: Path, tmp_path: Path, written: Any) -> None:
