@@ -45,9 +45,8 @@ def row(level: LevelInfluence) -> tuple[str, ...]:
     influence, noise = (
         cluster_interval(values.tolist(), list(range(len(values)))) for values in (level.ratios, level.noise)
     )
-    kernel = level.kernel
     return (
-        f"{level.tail or f'{kernel.t},{kernel.h},{kernel.w}'}",
+        level.name,
         str(level.frames),
         f"{influence.mean:.4f} [{influence.low:.4f}, {influence.high:.4f}]",
         f"{noise.mean:.5f}",
@@ -70,12 +69,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     model, codec = FramePackModel.load(options.base).eval(), Codec.load(options.codec)
     latents, again, captions = encoded(codec, WorldConfig(variant=options.world, frames=64), options.videos)
-    table = Table("preset", "kernel", "frames", "influence R", "noise", "ratio", "videos above noise")
+    table = Table("preset", "level", "frames", "influence R", "noise", "ratio", "videos above noise")
     for name, recipe in presets():
-        generator = torch.Generator().manual_seed(0)
         fits = not list(misfits(recipe, *latents.shape[-2:]))
         for index, level in enumerate(
-            level_influence(model, recipe, latents, captions, again, generator=generator)
+            level_influence(model, recipe, latents, captions, again, seeds=range(options.videos))
         ):
             table.add_row(name + ("" if fits else " (misfit)") if index == 0 else "", *row(level))
     Console(width=140).print(table)

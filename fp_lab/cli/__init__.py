@@ -17,6 +17,7 @@ from fp_lab.cli import (
     explain,
     generate,
     grid,
+    influence,
     plan,
     pretrain,
     probe,
@@ -83,6 +84,7 @@ app.command("compare")(compare.compare)
 app.command("claims")(claims.claims)
 app.command("results")(results.results)
 app.command("track")(track.track)
+app.command("influence")(influence.influence)
 app.command("evaluate")(evaluate.evaluate)
 app.command("efficiency")(efficiency.efficiency)
 app.command("plan")(plan.plan)

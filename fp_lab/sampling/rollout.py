@@ -185,7 +185,7 @@ def rollout(
         )
     else:
         check_sections(sections, frames, count, len(prompts))
-    known = _history(model, recipe, sections, frames, given, seeds, sampling)
+    known = history_of(model, recipe, sections, frames, given, seeds, sampling)
     kept = HistoryLatents(codec if sampling.reencode else None, sampling.adaptive, seeds, recipe.section)
     longest = max((len(section.targets) for section in sections), default=0)
     check_video(given, "given frames: latents")
@@ -224,7 +224,7 @@ def rollout(
         yield RolledSection(index, section, latents)
 
 
-def _history(
+def history_of(
     model: FramePackModel,
     recipe: Recipe,
     sections: Sequence[Section],
@@ -233,6 +233,17 @@ def _history(
     seeds: Sequence[int],
     sampling: SamplingConfig,
 ) -> History:
+    """History of videos before any frame is known, with the switches of sampling.
+
+    Args:
+        model: that samples.
+        recipe: compression and order.
+        sections: the plan.
+        frames: length of the videos, latent frames.
+        given: latents ``b c t h w`` of their size; not learned.
+        seeds: one per video.
+        sampling: switches.
+    """
     rope = None
     if sampling.rope_jitter:
         backbone = model.backbone

@@ -140,7 +140,7 @@ class PackedHistory:
             elif model.context.missing == "zero":
                 dropped = torch.ones(len(canvas), dtype=torch.bool, device=canvas.device)
                 packed = model.pack(without_history(sample.context, dropped, "zero"), **self.other)
-            packed = self._biased(packed, sample.times)
+            packed = self.biased(packed, sample.times)
             return [
                 model.prepare(sample.times, size, text, model.memory_of(packed, text), **self.other)
                 for text in captions
@@ -158,7 +158,7 @@ class PackedHistory:
         clean = prepared(0.0, texts)
         return Attended(lambda sigma: clean, without)
 
-    def _biased(self, packed: PackedContext | None, times: Tensor) -> PackedContext | None:
+    def biased(self, packed: PackedContext | None, times: Tensor) -> PackedContext | None:
         """The context with the bias of recency for a section at times ``b t``."""
         if packed is None or not self.recency.beta:
             return packed

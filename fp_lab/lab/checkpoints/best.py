@@ -9,6 +9,7 @@ from fp_lab.lab.compare.paired_values import Panel, Panels
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.scoring.score_run import applying_families
 from fp_lab.lab.scoring.score_video import measures
+from fp_lab.lab.scoring.without_rollout import STEP_ERROR, UNITS
 from fp_metrics import FAMILIES, Interval
 
 
@@ -136,6 +137,8 @@ def better_direction(videos: pd.DataFrame, goal: Goal) -> bool | None:
     if goal.drift:
         return False
     rows = videos[(videos["family"] == goal.family) & (videos["score"] == goal.score)]
+    if goal.family in UNITS:
+        return False if goal.family == STEP_ERROR else None
     return measures()[rows["estimator"].iloc[0]].higher_is_better
 
 

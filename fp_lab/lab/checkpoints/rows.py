@@ -10,7 +10,9 @@ import pandas as pd
 from fp_data.atomic import replacing
 from fp_data.damaged import naming_damage
 from fp_lab.lab.files.run_folder import RunFolder, digest
+from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.scoring.files import NOISE_FLOOR, SCORED_AGAIN, ScoresFolder
+from fp_lab.lab.scoring.without_rollout import STEP_ERROR, UNITS, video_values
 from fp_lab.lab.training.checkpoints import Checkpoint, tracked_path
 
 COLUMNS = (
@@ -46,11 +48,16 @@ def write_tracked(run: RunFolder, scored: Sequence[Checkpoint], truth: Path | No
 
 
 def tracked_videos(scored: Sequence[Checkpoint]) -> pd.DataFrame:
-    """Load one row per step, estimator and video from own history, the basis of intervals and comparisons."""
+    """Load one row per step, estimator and video from own history, the basis of intervals and comparisons.
+
+    Measures without rollout are estimators too.
+    """
     tables = []
     for checkpoint in scored:
         videos = ScoresFolder(checkpoint.scores).read_videos()
-        tables.append(videos[videos["history"] == "own"].assign(step=checkpoint.step))
+        steps = video_values(read_rows(steps_file(checkpoint)))
+        own = [videos[videos["history"] == "own"], *([steps] if len(steps) else [])]
+        tables += [part.assign(step=checkpoint.step) for part in own]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -71,7 +78,10 @@ def _rows(checkpoint: Checkpoint) -> list[dict[str, Any]]:
             "protocol": _protocol(summary),
             "model_sha256": checkpoint.sha256,
         }
-        return [_row(name, told) | shared for name, told in summary["estimators"].items()]
+        steps = summary.get("without_rollout", {}).items()
+        rows = [_row(name, told) for name, told in summary["estimators"].items()]
+        rows += [_row_without_rollout(name, found) for name, found in steps]
+        return [row | shared for row in rows]
 
 
 def _row(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,6 +91,14 @@ def _row(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
     row |= _bounds("drift_signed", own["drift"]["signed"])
     row |= {"reliable": own["value"]["reliable"]}
     return row | _bounds("gap", told.get("exposure_gap", {}).get("value", {}))
+
+
+def _row_without_rollout(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    family, _, score = name.partition("/")
+    row: dict[str, Any] = {"estimator": name, "score": score, "family": family, "unit": UNITS[family]}
+    undefined = {column: _bounds(column, {}) for column in ("drift", "drift_signed", "gap")}
+    row |= {"higher_is_better": False if family == STEP_ERROR else None, "reliable": found["reliable"]}
+    return row | _bounds("value", found) | {k: v for own in undefined.values() for k, v in own.items()}
 
 
 def _bounds(column: str, interval: Mapping[str, Any]) -> dict[str, float]:

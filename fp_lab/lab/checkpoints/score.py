@@ -9,6 +9,7 @@ from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling.evaluation_videos import sample
+from fp_lab.lab.sampling.without_rollout import measure_without_rollout, without_rollout_key
 from fp_lab.lab.scoring.noise_floor import find_truth
 from fp_lab.lab.scoring.score_run import score_run
 from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
@@ -66,6 +67,8 @@ class Scorer:
         checkpoint.clear("score")
         with checkpoint.doing("score", self.key(checkpoint)):
             sample(checkpoint, self.config, self.materials, self.reporter)
+            measured = without_rollout_key(self.key(checkpoint), self.config)
+            measure_without_rollout(checkpoint, self.config, measured, self.materials, self.reporter)
             threads, reporter = self.config.training.threads, self.reporter
             score_run(checkpoint.path, self.config, truth=self.truth, workers=threads, reporter=reporter)
         checkpoint.error.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from fp_lab.lab.claims.empirical import missing, settled
 from fp_lab.lab.compare.forgetting import kinds_of
 from fp_lab.lab.compare.paired_values import Panel
 from fp_lab.lab.compare.recalled import EVERY_GAP, recall
+from fp_lab.lab.results.arms import Arm
 from fp_lab.recipe import BASE, Recipe, Side, parse
 from fp_metrics.intervals import CLAIM_CLUSTERS
 from fp_metrics.returns import OPEN
@@ -154,29 +155,49 @@ def measures_agree(evidence: Evidence) -> Outcome:
     assert evidence.comparison is not None
     gathered = evidence.comparison.gathered
     return _same_rank(
-        evidence,
+        evidence.packed,
         ("recall", recall(gathered, EVERY_GAP)),
         ("objects restored", recall(gathered, EVERY_GAP, by_probe=True)),
     )
 
 
 def dilemma(evidence: Evidence) -> Outcome:
-    """Compute Kendall's tau over arms between recall from generated history and drift in clarity."""
+    """Compute Kendall's tau over packed arms between recall from generated history and drift in clarity."""
+    return _dilemma(evidence, evidence.packed)
+
+
+def dilemma_of_settings(evidence: Evidence) -> Outcome:
+    """Compute the same over all arms with history, whatever their settings."""
+    return _dilemma(evidence, with_own_history(evidence))
+
+
+def _dilemma(evidence: Evidence, arms: Sequence[Arm]) -> Outcome:
     assert evidence.comparison is not None
+    recalled = recall(evidence.comparison.gathered, EVERY_GAP, "own")
+    return rank_with_drift(evidence, arms, "recall", recalled)
+
+
+def with_own_history(evidence: Evidence) -> list[Arm]:
+    """Arms with history that is that of the video itself."""
+    return [arm for arm in evidence.arms if not arm.name.endswith(_SHUFFLED)]
+
+
+def rank_with_drift(evidence: Evidence, arms: Sequence[Arm], name: str, panel: Panel) -> Outcome:
+    """Compute Kendall's tau over arms between a statistic and drift in clarity."""
     if "clarity" not in evidence.scores:
         return missing("clarity score")
-    recalled = recall(evidence.comparison.gathered, EVERY_GAP, "own")
-    return _same_rank(
-        evidence, ("recall", recalled), ("drift of clarity", evidence.panel("clarity", "drift_size"))
-    )
+    return _same_rank(arms, (name, panel), ("drift of clarity", evidence.panel("clarity", "drift_size")))
 
 
-def _same_rank(evidence: Evidence, first: tuple[str, Panel], second: tuple[str, Panel]) -> Outcome:
-    """Compute Kendall's tau of two statistics over packed arms, on the prompts with both."""
+def _same_rank(of: Sequence[Arm], first: tuple[str, Panel], second: tuple[str, Panel]) -> Outcome:
+    """Compute Kendall's tau of two statistics over arms, on the prompts with both.
+
+    Of fewer than four arms even the same rank could be chance: one order in six is.
+    """
     (one_name, one), (other_name, other) = first, second
-    arms = [arm.name for arm in evidence.packed if {arm.name} <= one.rows.keys() & other.rows.keys()]
+    arms = [arm.name for arm in of if {arm.name} <= one.rows.keys() & other.rows.keys()]
     if len(arms) < 4:
-        return missing(f"four packed arms with {one_name} and {other_name}")
+        return missing(f"four arms with {one_name} and {other_name}")
     prompts = [prompt for prompt in one.prompts if prompt in other.prompts]
 
     def cells(panel: Panel) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""Registry of all claims: rows M1 to M20 of the feature table, and findings of the paper's tables."""
+"""Registry of all claims: rows M1 to M20 of the feature table, findings of tables, and of others on drift."""
 
 from fp_lab.lab.claims import empirical as runs
-from fp_lab.lab.claims import exact, memory
+from fp_lab.lab.claims import exact, memory, step_errors
 from fp_lab.lab.claims.claim import Check, Claim, Evidence, Outcome
 from fp_lab.lab.claims.decisions import CONJUNCTION, EQUIVALENCE
 from fp_lab.lab.claims.empirical import from_runs
@@ -244,6 +244,22 @@ CLAIMS: list[Claim] = [
         "The inverted order, which sees the first frame, recalls more than vanilla with the same levels.",
         from_memory(memory.inverted_recalls_more),
         CONJUNCTION,
+        _MEMORY,
+    ),
+    _empirical(
+        "antidrift/step-errors",
+        "Meta-ARVDM, arXiv 2503.10704",
+        "The sum of per-step errors predicts the drift of a rollout: the arm with more of them drifts more.",
+        from_runs(step_errors.sum_predicts_drift),
+        _TAU,
+        _MEMORY,
+    ),
+    _empirical(
+        "antidrift/trade-off",
+        "Meta-ARVDM, arXiv 2503.10704",
+        "Forgetting and drift trade off over arms of any settings: the one that recalls more drifts more.",
+        from_memory(memory.dilemma_of_settings),
+        _TAU,
         _MEMORY,
     ),
     _empirical(

@@ -23,6 +23,7 @@ from fp_lab.lab.compare.paper import PaperTable, paper
 from fp_lab.lab.compare.paper_table import paper_table
 from fp_lab.lab.compare.quoted_tables import OTHERS, quoted_table, quoted_tables
 from fp_lab.lab.compare.verdict import Verdict, judge
+from fp_lab.lab.compare.without_rollout import influence_table, readings, step_errors_table
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.results.efficiency import measuring_command
 from fp_lab.lab.results.gather import Gathered, making
@@ -61,7 +62,7 @@ class Comparison:
             make()
             for place, (key, make) in enumerate(self.makers.items())
             if place < 3
-            or key in ("efficiency", "drift-probe", "score-probe", "forgetting")
+            or key in ("efficiency", "drift-probe", "score-probe", "forgetting", "influence", "step-errors")
             or key.startswith("paper-")
         )
 
@@ -158,6 +159,10 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
         makers[f"paper-{table.key}"] = cache(partial(paper_table, compared, table))
     if gathered.returned:
         makers["forgetting"] = cache(lambda: forgetting_table(gathered, gather_forgetting(gathered)))
+    if len(gathered.without_rollout):
+        if found := readings(gathered):
+            makers["influence"] = cache(partial(influence_table, gathered, found))
+        makers["step-errors"] = cache(partial(step_errors_table, gathered))
     for quoted in quoted_tables() if beside == OTHERS else ():  # last: they are about other runs
         makers[f"paper-{OTHERS}-{quoted.key}"] = partial(quoted_table, quoted)
     verdict = judge(gathered, compared.panels, compared.reference, compared.floor)

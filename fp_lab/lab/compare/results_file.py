@@ -1,8 +1,9 @@
 """Results of a grid in one small Parquet file, from which pages are drawn without run folders.
 
-A row is a video's score by one estimator, or what came back in it after similar gaps (family ``returned``,
-see `fp_metrics.returns.Return`: ``value`` is the agreement). The provenance of the runs is in the schema's
-metadata.
+A row is a video's score by one estimator, what came back in it after similar gaps (family ``returned``, see
+`fp_metrics.returns.Return`: ``value`` is the agreement), or a measure without rollout (family
+``without_rollout``: ``estimator`` is the measure, ``score`` the level, ``gap`` its place, ``weight`` its
+frames). The provenance of the runs is in the schema's metadata.
 """
 
 import json
@@ -32,7 +33,7 @@ STEPS = 12
 """Number of equal parts of a video whose means are stored, for every score of the first family."""
 _VERSION = 1
 _KEY = b"fp_lab.results"
-_RETURNED = "returned"
+_RETURNED, _STEPS = "returned", "without_rollout"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 _SMALLER = {pa.int64(): pa.int32(), pa.float64(): pa.float32()}
 _SCHEMA = pa.schema(
@@ -95,6 +96,17 @@ class StoredResults(Gathered):
             found.setdefault(arm, []).append((training, content))
         return found
 
+    @cached_property
+    def without_rollout(self) -> pd.DataFrame:
+        """Return the measures without rollout."""
+        assert self.table is not None
+        rows = self.table.filter(pc.equal(self.table["family"].cast(pa.string()), _STEPS)).to_pandas()
+        kept = {"estimator": "measure", "score": "of", "gap": "place", "weight": "frames"}
+        names = ["arm", "training_seed", "video", "prompt", "seed", "value"]
+        rows = rows.astype(dict.fromkeys(("arm", "prompt", "estimator", "score"), object))
+        whole = rows.rename(columns=kept)[[*names, *kept.values()]]
+        return whole.astype({"place": int, "frames": int, "value": float})
+
     def _over_time(self, history: str) -> pd.DataFrame:
         assert self.table is not None
         kept = pc.and_(
@@ -138,7 +150,7 @@ def store_results(gathered: Gathered, path: Path) -> None:
         "shared_settings": shared,
         "protocols": index.protocols,
     }
-    parts = [_scores(gathered), _floor(gathered), pd.DataFrame(_returned(gathered))]
+    parts = [_scores(gathered), _floor(gathered), pd.DataFrame(_returned(gathered)), _steps(gathered)]
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
     arms = {arm.name: arm for arm in gathered.arms}
     rows["label"] = rows["arm"].map({name: arm.label for name, arm in arms.items()})
@@ -179,7 +191,7 @@ def load_results(path: Path) -> StoredResults:
         raise ValueError(f"{path}: got version {version}, expected {_VERSION}; write it again from its runs")
     table = table.cast(_SCHEMA)
     family, history = (table[name].cast(pa.string()) for name in ("family", "history"))
-    scores = pc.not_equal(family, _RETURNED)
+    scores = pc.invert(pc.is_in(family, pa.array([_RETURNED, _STEPS])))
     own = table.filter(pc.and_(scores, pc.equal(history, "own"))).select(ROWS.names).cast(ROWS)
     floor = table.filter(pc.and_(scores, pc.not_equal(history, "own"))).select(["history", *ROWS.names])
     runs = {name: RunFacts(**facts) for name, facts in told["runs"].items()}
@@ -242,6 +254,12 @@ def _returned(gathered: Gathered) -> Iterator[dict[str, Any]]:
                     kept = [row for row in returns if arm == NOISE_FLOOR or (history, row["kind"]) in KINDS]
                     yield from (about | row for row in _binned(kept))
             video += len(content["clusters"]) if arm == NOISE_FLOOR else 0
+
+
+def _steps(gathered: Gathered) -> pd.DataFrame:
+    """Rows of the measures without rollout."""
+    stored = {"measure": "estimator", "of": "score", "place": "gap", "frames": "weight"}
+    return gathered.without_rollout.rename(columns=stored).assign(family=_STEPS, history="true")
 
 
 def _binned(returns: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

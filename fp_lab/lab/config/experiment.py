@@ -221,6 +221,8 @@ class EvaluationConfig:
         strips: number of videos that are also written as mp4.
         shuffled: whether true history is taken from the next video instead: a control that can recall no more
             than no history does.
+        without_rollout: number of videos to measure the influence of levels and the errors of single steps
+            on; null: as many as take less than 5 % of the time of sampling, at least 3; 0: none.
     """
 
     videos: int = 16
@@ -233,11 +235,13 @@ class EvaluationConfig:
     batch: int = 16
     strips: int = 4
     shuffled: bool = False
+    without_rollout: int | None = None
 
     def __post_init__(self) -> None:
         """Check that evaluation seeds are apart from training seeds."""
         check_ranges("evaluation", self, videos="[1, inf)", frames="[2, inf)", first_seed="[0, inf)")
         check_ranges("evaluation", self, batch="[1, inf)", strips="[0, inf)", fps=FPS)
+        check_ranges("evaluation", self, without_rollout="[0, inf)")
         check_once("evaluation.families", self.families)
         if not self.families:
             raise ValueError("evaluation.families: got none, expected at least one, such as plain")

@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def without_rollout(self) -> Path:
+        """Measures without rollout, see `fp_lab.lab.files.without_rollout`."""
+        return self.path / "without_rollout"
+
+    @property
     def scores(self) -> Path:
         """Scores of the videos, see `fp_lab.lab.scoring.files.ScoresFolder`."""
         return self.path / "scores"
@@ -196,6 +201,7 @@ class RunFolder:
         return {
             "train": (self.model, self.loss, self.codebook),
             "sample": (self.samples,),
+            "without_rollout": (self.without_rollout,),
             "score": (self.scores,),
             "truth": (self.samples, self.scores),
             "report": (self.path / "report",),

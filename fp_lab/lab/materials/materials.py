@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_pixels
+from fp_data.latents import LatentVideos, VideoChunk, cached, encode_videos, to_frames, to_pixels
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import embedder, encoder_dtype
@@ -60,6 +60,7 @@ class Materials:
         self._codecs: dict[str, LatentCodec] = {}
         self._training: dict[str, TrainingVideos] = {}
         self._evaluation: dict[str, EvaluationSet] = {}
+        self._again: tuple[EvaluationSet, Tensor] | None = None
         self._codebooks: dict[str, FittedCodebook] = {}
 
     def codec(self, config: ExperimentConfig) -> LatentCodec:
@@ -139,6 +140,22 @@ class Materials:
                 images = None if embed is None else embed(first)
             self._evaluation = {key: EvaluationSet(truth, torch.cat(latents), images)}
         return self._evaluation[key]
+
+    def round_trip(self, config: ExperimentConfig, count: int) -> Tensor:
+        """Return latents ``count c t h w`` of the first evaluation videos after one more round trip.
+
+        They differ from the true latents by what the codec loses, which should not matter to any model.
+        """
+        evaluation, codec = self.evaluation(config), self.codec(config)
+        if self._again is None or self._again[0] is not evaluation or len(self._again[1]) < count:
+            encode, device = encoder(codec, config), device_of(config)
+            with torch.no_grad():
+                parts = [
+                    encode(to_pixels(to_frames(codec.decode(video.to(device))).cpu()))
+                    for video in evaluation.latents[:count].split(1)
+                ]
+            self._again = evaluation, torch.cat(parts)
+        return self._again[1][:count]
 
     def _counted(self, chunks: Iterator[VideoChunk]) -> Iterator[VideoChunk]:
         done = 0

@@ -128,7 +128,7 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
         | ({"plugins": training_with} if training_with else {})
         | {"version": STAGE_VERSIONS["train"]}
     )
-    not_true = ("families", "perceptual", "fps", "strips", "shuffled")
+    not_true = ("families", "perceptual", "fps", "strips", "shuffled", "without_rollout")
     evaluation = {k: v for k, v in content["evaluation"].items() if k not in not_true}
     videos = {"data": data, "codec": codec, "evaluation": evaluation}
     written = {"fps": config.evaluation.fps, "strips": config.evaluation.strips}

@@ -16,9 +16,11 @@ from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.report.document import Picture, document, pictures_html, terms_html
 from fp_lab.lab.report.plots.step_curves import Curve, Panel, loss_curves, step_curves
 from fp_lab.lab.report.plots.style import Look, looks
+from fp_lab.lab.report.without_rollout_section import TITLE
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.labels import short_labels
+from fp_lab.lab.scoring.without_rollout import INFLUENCE, NOISE, STEP_ERROR
 from fp_lab.lab.tables import to_csv, to_html
 from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL, family_title
 from fp_metrics.intervals import LEAST_SEEDS, Interval
@@ -43,10 +45,10 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
     by_estimator = pd.concat([run.table for run in tracked.runs]).groupby("estimator")
     floors = by_estimator["drift_floor"].mean()
     better = by_estimator["higher_is_better"].first()
-    pictures: dict[str, list[Picture]] = {shown.name: [] for shown in (_DRIFT, _SCORES)}
+    pictures: dict[str, list[Picture]] = {shown.name: [] for shown in (_DRIFT, _SCORES, _STEPS)}
     for family in dict.fromkeys(videos["family"]):
         known = videos[videos["family"] == family]
-        for shown in (_DRIFT, _SCORES):
+        for shown in _SHOWN.get(family, (_DRIFT, _SCORES)):
             panels = [
                 Panel(
                     score,
@@ -65,6 +67,7 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
         "Best checkpoints": to_html(table) + _files(),
         "Drift against step": pictures_html(pictures["drift"]),
         "Scores against step": pictures_html(pictures["scores"]),
+        **({TITLE: pictures_html(pictures[_STEPS.name])} if pictures[_STEPS.name] else {}),
         "Training": _training(tracked, arms, seen, folder / "loss.png"),
         "Runs": _runs(tracked),
     }
@@ -100,6 +103,16 @@ _SCORES = _Shown(
     "Arrows tell which direction is better; the mean over whole videos says nothing of drift.",
     "Score of each checkpoint's videos, generated history (rollout), with its 95 % band {}.",
 )
+_STEPS = _Shown(
+    "without-rollout",
+    "value",
+    "Influence of levels and errors of single steps over the training",
+    "Influence: the share that a level has in what a section reads; errors: summed over sections, less is "
+    "better.",
+    "From true history, no rollout, but for the error of that name; with its 95 % band {}.",
+)
+_SHOWN: Mapping[str, tuple[_Shown, ...]] = {INFLUENCE: (_STEPS,), STEP_ERROR: (_STEPS,), NOISE: ()}
+"""Statistics of families that are no scores of videos."""
 _LOSS = (
     "Losses by noise level, gradient norm before clipping; running means over 1/20 of the steps, log scale."
 )

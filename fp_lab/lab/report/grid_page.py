@@ -24,6 +24,7 @@ from fp_lab.lab.report.plots.strips import arm_strips, overview_strips
 from fp_lab.lab.report.plots.style import Look, looks
 from fp_lab.lab.report.protocol import protocol_html
 from fp_lab.lab.report.scatter_sections import forgetting, quality_and_cost
+from fp_lab.lab.report.without_rollout_section import without_rollout
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered, making
 from fp_lab.lab.scoring.files import NOISE_FLOOR
@@ -71,6 +72,7 @@ def _write(gathered: Gathered, grid_folder: Path, reported: Path) -> Path:
         "Drift and exposure bias": pictures_html(_bars(comparison, arms_looks, folder)),
         "Quality and cost": pictures_html(quality_and_cost(comparison, arms_looks, folder)),
         **forgetting(comparison, arms_looks, folder),
+        **without_rollout(comparison, arms_looks, folder),
         "Frame strips": _strips(gathered, arms_looks, folder),
         "Videos": _videos(gathered, folder),
         "Claims": _claims(comparison),

@@ -9,12 +9,14 @@ from fp_lab.lab.claims import Checked, Evidence, check_on, counted
 from fp_lab.lab.compare.comparison import Comparison, compare
 from fp_lab.lab.compare.forgetting import gather_forgetting
 from fp_lab.lab.compare.results_file import StoredResults, load_results, store_results
+from fp_lab.lab.compare.without_rollout import readings, unread_note
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.report.claims_page import CAVEAT
 from fp_lab.lab.report.document import Picture
 from fp_lab.lab.report.plots.order_curves import draw_orders
 from fp_lab.lab.report.plots.style import looks
 from fp_lab.lab.report.scatter_sections import forgetting_pictures
+from fp_lab.lab.report.without_rollout_section import TITLE, without_rollout_pictures
 from fp_lab.lab.results.gather import gather
 from fp_lab.lab.tables import to_markdown
 from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL
@@ -74,6 +76,12 @@ def _sections(comparison: Comparison, results: StoredResults, folder: Path, name
         yield "## What comes back\n"
         yield from _shown(forgetting_pictures(comparison, found, arms_looks, pictures), name)
         yield to_markdown(comparison.table("forgetting"))
+    if len(results.without_rollout):
+        yield f"## {TITLE}\n"
+        yield from (f"{line}\n" for line in unread_note(readings(results)))
+        yield from _shown(without_rollout_pictures(comparison, arms_looks, pictures), name)
+        keys = [key for key in ("influence", "step-errors") if key in comparison.makers]
+        yield from (to_markdown(comparison.table(key)) for key in keys)
     yield "## Drift and scores\n"
     caption = (
         f"Change of each score since the first twelfth of the video, {HISTORIES_IN_FULL['own']}, mean over "

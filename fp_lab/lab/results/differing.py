@@ -9,6 +9,7 @@ _TOLD = ("recipe", "label", "protocol", "seed")
 _SAME_FIGURES = (
     *(f"training.{key}" for key in ("accelerator", "checkpoint_every", "devices", "nodes", "strategy")),
     *("training.threads", "training.workers", "evaluation.batch", "evaluation.strips", "track."),
+    "evaluation.without_rollout",
 )
 """Prefixes of settings that change nothing but rounding."""
 _OF_BASELINES = ("context.", "objective.history.", "sampling.history_")

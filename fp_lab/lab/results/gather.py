@@ -13,7 +13,8 @@ import pandas as pd
 
 from fp_data.damaged import DamagedFile, naming_damage
 from fp_lab.lab.files.atomic import read_json
-from fp_lab.lab.files.run_folder import TRUTH_FOLDER
+from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
+from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.results.arms import Arm, arms_of, latent_size
 from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.differing import differing, refuse_pooled
@@ -163,6 +164,16 @@ class Gathered:
                     _check_returned(content)
                     found.setdefault(name, []).append((training, content))
         return found
+
+    @cached_property
+    def without_rollout(self) -> pd.DataFrame:
+        """Read the measures without rollout of the runs, see `fp_lab.lab.files.without_rollout`."""
+        tables = [
+            read_rows(steps_file(RunFolder(folder))).assign(arm=name, training_seed=training)
+            for name, training, folder in self.runs
+        ]
+        # one without rows has columns of another type
+        return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
     @cached_property
     def frames(self) -> pd.DataFrame:

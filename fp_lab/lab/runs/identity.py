@@ -21,6 +21,7 @@ from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
 ARM_FILE = "arm.json"
 _NOT_IN_KEYS = (
     *("training.checkpoint_every", "training.workers", "training.compute_of"),
+    "evaluation.without_rollout",
     *("seed", "label", "protocol"),
 )
 

@@ -16,6 +16,7 @@ from fp_lab.lab.runs.job import pending_stages
 from fp_lab.lab.runs.take_over import take_over
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling.evaluation_videos import sample
+from fp_lab.lab.sampling.without_rollout import measure_without_rollout, without_rollout_key
 from fp_lab.lab.scoring.score_run import score_run
 
 
@@ -66,6 +67,9 @@ def run(
             pending.remove("train")
     for stage in pending:
         key = getattr(keys, stage)
+        if stage == "score":
+            measured = without_rollout_key(keys.sample, config)
+            measure_without_rollout(place, config, measured, materials, reporter)
         with place.doing(stage, key):
             if stage == "train":
                 train_tracked(place, config, key, materials, reporter)

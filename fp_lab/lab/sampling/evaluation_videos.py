@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,15 +18,19 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import GIVEN, HISTORIES, Videos
+from fp_lab.lab.files.without_rollout import Measure, section_errors_file, write_rows
 from fp_lab.lab.materials.materials import EvaluationSet, Materials
 from fp_lab.lab.materials.models import weights_options
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.peak_memory import peak_memory, reset_peak_memory
 from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.sampling.without_rollout import section_rows, sections_of
 from fp_lab.model import FramePackModel
-from fp_lab.recipe.orders import Section, plan
+from fp_lab.recipe.orders import Section
 from fp_lab.sampling.decode_sections import decode_whole
 from fp_lab.sampling.rollout import rollout
+
+_ERRORS: dict[str, Measure] = {"true": "section_error", "own": "rollout_error"}
 
 
 @dataclass
@@ -57,28 +62,33 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
     trained = FramePackModel.load(folder.model, **weights_options(config))
     model = attach_text_embeddings(trained, config, evaluation.truth.captions)
     model = model.to(device_of(config)).eval()
-    sections = plan(
-        config.parsed_recipe,
-        config.evaluation.frames,
-        given=frozenset(range(config.evaluation.given)),
-        fill=config.sampling.fill,
-    )
+    sections = sections_of(config)
     order = _order(sections, config.evaluation.frames, codec.temporal)
     reporter.begin("sample", len(HISTORIES) * len(sections) * len(evaluation.truth.seeds))
     done = 0
+    errors: list[dict[str, Any]] = []
     for history in HISTORIES:
         clock = _Clock()
-        made = []
+        made, off = [], []
         for batch in _batches(len(evaluation.truth.seeds), config.evaluation.batch):
             latents = _generate(model, codec, config, evaluation, batch, history, clock, reporter, done)
             done += len(sections) * len(batch)
+            off.append(section_errors(latents, evaluation.latents[list(batch)], sections))
             made.append(_decode(codec, latents, config.parsed_recipe.section, order))
+        errors += section_rows(evaluation.truth, torch.cat(off), _ERRORS[history], sections)
         videos = replace(evaluation.truth, frames=torch.cat(made), order=order, fps=config.evaluation.fps)
         videos.save(folder.samples / f"{history}.safetensors")
         _write_videos(folder.samples, history, videos, config.evaluation.strips)
         if history == "own":
             folder.record_efficiency(_rates(clock))
+    write_rows(section_errors_file(folder), errors)
     folder.record_efficiency(peak_memory())
+
+
+def section_errors(latents: Tensor, true: Tensor, sections: Sequence[Section]) -> Tensor:
+    """Mean squared difference of sampled and true latents ``b c t h w`` by section, ``b sections``."""
+    apart = (latents.cpu().float() - true.cpu().float()).square().mean((1, 3, 4))
+    return torch.stack([apart[:, list(section.targets)].mean(1) for section in sections], 1)
 
 
 def _generate(

@@ -16,8 +16,9 @@ from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.files.run_folder import TRUTH_FOLDER
+from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
 from fp_lab.lab.files.video_batch import GIVEN, Videos
+from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.planning.flops import strides_of
 from fp_lab.lab.runtime.process_pool import Advance, pooled
 from fp_lab.lab.runtime.reporter import Reporter
@@ -26,6 +27,7 @@ from fp_lab.lab.scoring.forgetting import returns_of, truly_shown, write_forgett
 from fp_lab.lab.scoring.given_frames import with_given
 from fp_lab.lab.scoring.score_video import VideoRows, measure, spans_of
 from fp_lab.lab.scoring.summary import summarise
+from fp_lab.lab.scoring.without_rollout import summarise_without_rollout
 from fp_lab.lab.scoring.world_truth import follows_one_object, scene_truths, world_truths
 from fp_metrics import About, SceneTruth, WorldTruth, protocol
 
@@ -99,8 +101,10 @@ def score_run(
     ]
     reporter.begin("score", len(tasks))
     floor = _noise_floor(truth)
-    origin = {"truth": os.path.relpath(truth, folder)} if floor is not None else {}
-    return _score(ScoresFolder(folder / "scores"), tasks, own, config, floor, origin, workers, reporter)
+    further: dict[str, Any] = {"truth": os.path.relpath(truth, folder)} if floor is not None else {}
+    if steps := summarise_without_rollout(read_rows(steps_file(RunFolder(folder)))):
+        further |= {"without_rollout": steps}
+    return _score(ScoresFolder(folder / "scores"), tasks, own, config, floor, further, workers, reporter)
 
 
 def score_truth(
@@ -177,7 +181,7 @@ def _score(
     videos: Videos,
     config: ExperimentConfig,
     floor: pd.DataFrame | None,
-    origin: Mapping[str, str],
+    further: Mapping[str, Any],
     workers: int | None,
     reporter: Reporter,
 ) -> dict[str, Any]:
@@ -201,7 +205,7 @@ def _score(
     if GIVEN in videos.order and set(videos.order) != {GIVEN}:
         size["given"] = videos.order.count(GIVEN)
         table = with_given(table, frames, size, spans)
-    figures = {**size, **origin, "spans": spans} | summarise(table, floor)
+    figures = {**size, **further, "spans": spans} | summarise(table, floor)
     figures["protocol"] = protocol(applying_families(config)) | {"left_out": left_out(config)}
     summary: dict[str, Any] = plain(figures)
     folder.write(frames, table, summary)

@@ -16,10 +16,12 @@ from fp_lab.lab.checkpoints.rows import COLUMNS, tracked_path
 from fp_lab.lab.checkpoints.table import best_lines, steps_table
 from fp_lab.lab.config import to_yaml
 from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.report.checkpoints_page import write_track_page
 from fp_lab.lab.runtime.progress import CheckpointProgress
 from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.tracking.log_run import checkpoints_of
 from fp_lab.lab.training.checkpoints import Checkpoint, checkpoints
 
 ARMS = ("td_f2k2f1k1_g3", "f1k1_x_g3_f1k1f2k2_td")
@@ -112,6 +114,24 @@ def test_the_table_has_a_line_per_run_and_a_column_per_step(first: tuple[Tracked
     assert any("no scores of step 2" in note for note in table.notes)
 
 
+def test_measures_without_rollout_are_rows_of_the_table_and_charts_of_mlflow(
+    first: tuple[Tracked, Counting],
+) -> None:
+    tracked, _ = first
+    run = tracked.runs[-1]  # all of its checkpoints are scored
+    charts = checkpoints_of(tracked_path(run.run))
+    for place in checkpoints(run.run):
+        rows = read_rows(steps_file(place))
+        means = rows[rows["measure"] == "influence"].groupby("of")["value"].mean()
+        table = run.table[(run.table["step"] == place.step) & (run.table["family"] == "influence")]
+        assert len(means) > 1
+        assert dict(zip(table["score"], table["value"], strict=True)) == pytest.approx(dict(means))
+        for level, mean in means.items():
+            assert charts[place.step][f"track/influence/{level}"] == pytest.approx(mean)
+    line = steps_table(tracked, Goal.parse("step_error/section")).lines[0]
+    assert [cell.best for cell in line.cells].count(True) == 1, "fewer errors are better"
+
+
 def test_the_best_checkpoint_is_told_in_words(first: tuple[Tracked, Counting]) -> None:
     tracked, _ = first
     for run, line in zip(tracked.runs, best_lines(tracked, GOAL), strict=True):
@@ -139,7 +159,7 @@ def test_the_page_is_complete_in_one_file(first: tuple[Tracked, Counting], tmp_p
     tracked, _ = first
     page = Page()
     page.feed(write_track_page(tracked, GOAL, tmp_path).read_text(encoding="utf-8"))
-    assert len(page.images) == 5  # drift and scores of two families, losses
+    assert len(page.images) == 7  # drift and scores of two families, influence, errors of steps, losses
     assert all(image.startswith("data:image/png;base64,") for image in page.images)
     beside = [link for link in page.links if not link.startswith("#")]
     assert {link for link in beside if link.endswith(".svg")} >= {

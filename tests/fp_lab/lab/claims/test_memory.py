@@ -13,6 +13,7 @@ from fp_lab.lab.claims import check_claims
 from fp_lab.lab.claims.claim import Outcome
 from fp_lab.lab.compare.comparison import compare_runs
 from made_up_scores import Figures, made_up_grid
+from made_up_steps import made_up_steps
 
 ONE, MANY, RELEASED = "td_f1k1_g9", "td_f19k1_g9", "td_f16k4f2k2f1k1_g9"
 KEPT, INVERTED = "f1k1_x_f16k4f2k2f1k1_g9", "f1k1_x_g9_f1k1f2k2f16k4_td"
@@ -182,6 +183,39 @@ def test_the_dilemma_is_the_rank_of_recall_with_that_of_drift(tmp_path: Path) ->
     assert (found.status, found.differences[0].mean) == ("toy", 1.0)
     opposed = {arm: Figures(0.8, -0.5 - slope) for arm, slope in slopes.items()}
     found = outcome(grid(tmp_path / "2", recalled, figures=opposed), "M20")
+    assert (found.status, found.differences[0].mean) == ("not reproduced", -1.0)
+
+
+def test_forgetting_and_drift_are_ranked_over_arms_of_any_settings(tmp_path: Path) -> None:
+    noisy = f"{RELEASED}--objective.history.noise=0.1", f"{RELEASED}--objective.history.noise=0.2"
+    recalled = {ONE: {8: 10.0}, noisy[0]: {8: 12.0}, noisy[1]: {8: 14.0}, MANY: {8: 16.0}, SHUFFLED: {8: 8.0}}
+    slopes = dict(zip(recalled, (-0.1, -0.2, -0.3, -0.4, -0.6), strict=True))
+    found = grid(tmp_path, recalled, figures={arm: Figures(0.8, slope) for arm, slope in slopes.items()})
+    assert outcome(found, "M20").status == "not measured", "it is about plain recipes"
+    made = outcome(found, "antidrift/trade-off")
+    assert (made.status, made.differences[0].mean) == ("toy", 1.0)
+    assert "over 4 arms" in made.evidence, "the history of another video is no memory"
+
+
+def test_summed_errors_of_steps_are_ranked_with_drift(tmp_path: Path) -> None:
+    arms = (ONE, RELEASED, KEPT, MANY)
+    slopes = dict(zip(arms, (-0.1, -0.2, -0.3, -0.4), strict=True))
+    figures = {arm: Figures(0.8, slope) for arm, slope in slopes.items()}
+    made_up_grid(folder := tmp_path / "grid", figures | {CONTROL: Figures(0.1)}, videos=32)
+    claim = "antidrift/step-errors"
+    assert outcome(folder, claim).status == "not measured"
+    for number, arm in enumerate(arms):
+        if number == 3:
+            assert outcome(folder, claim).status == "not measured", "three arms decide nothing"
+        # one section more where the errors of each are smaller: what counts is the sum
+        errors = [0.1 * (number + 1)] * 2 if number else [0.05] * 3
+        made_up_steps(folder / arm / "seed0", {}, errors, seed=number)
+    found = outcome(folder, claim)
+    assert (found.status, found.differences[0].mean) == ("toy", 1.0)
+    assert found.differences[0].clusters == 32
+    for number, arm in enumerate(arms):
+        made_up_steps(folder / arm / "seed0", {}, [0.5 - 0.1 * number], seed=number)
+    found = outcome(folder, claim)
     assert (found.status, found.differences[0].mean) == ("not reproduced", -1.0)
 
 

@@ -14,11 +14,14 @@ from fixtures import tiny_config
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import Videos
+from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
+from fp_lab.lab.runs.measure_finished import measure_finished
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling import evaluation_videos
+from fp_lab.lab.scoring.files import ScoresFolder
 from fp_lab.lab.scoring.noise_floor import prepare_truth
 from fp_lab.sampling.rollout import rollout
 from fp_lab.weights.files import file_sha256
@@ -142,6 +145,39 @@ def test_shuffled_history_is_that_of_the_next_video(
         replace(shuffled.evaluation, videos=1)
 
 
+def test_measures_without_rollout_are_stored_and_summarised(whole: RunFolder) -> None:
+    rows = read_rows(steps_file(whole))
+    errors = rows[rows["measure"].str.endswith("_error")].pivot_table(
+        index="measure", columns=["video", "place"], values="value"
+    )
+    assert (errors > 0).all(axis=None)
+    own, true = errors.loc["rollout_error"], errors.loc["section_error"]
+    first = own.index.get_level_values("place") == 0
+    assert own[first].tolist() == true[first].tolist(), "the first section sees the same history"
+    assert (own[~first] != true[~first]).all()
+    summary = ScoresFolder(whole.scores).read_summary()["without_rollout"]
+    assert summary["step_error/section"]["mean"] == pytest.approx(true.sum() / 2)
+    levels = rows[rows["measure"] == "influence"].groupby("of")["value"].mean()
+    assert {name: summary[f"influence/{name}"]["mean"] for name in levels.index} == pytest.approx(
+        dict(levels)
+    )
+    assert ScoresFolder(whole.scores).headline()["step_error/section"] == pytest.approx(true.sum() / 2)
+
+
+def test_a_run_from_before_is_measured_and_nothing_of_it_is_done_again(
+    whole: RunFolder, tmp_path: Path
+) -> None:
+    place = RunFolder(shutil.copytree(whole.path, tmp_path / "grid" / "arm" / "seed0"))
+    before = read_rows(steps_file(place))
+    assert measure_finished([tmp_path], Reporter()) == []
+    shutil.rmtree(place.without_rollout)
+    place.done_file("without_rollout").unlink()
+    kept = {file: file.stat().st_mtime_ns for file in place.path.rglob("*") if file.is_file()}
+    assert measure_finished([tmp_path], Reporter()) == [place]
+    pd.testing.assert_frame_equal(read_rows(steps_file(place)), before)
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+
+
 def test_costs_are_recorded(whole: RunFolder) -> None:
     costs = pd.read_json(whole.efficiency, typ="series")
     expected = {
@@ -182,6 +218,7 @@ def test_nothing_is_done_twice(whole: RunFolder, config: ExperimentConfig, mater
         ("evaluation.videos=3", {"sample", "score", "truth"}),
         ("evaluation.families=[plain,world]", {"score", "truth"}),
         ("training.checkpoint_every=1", set()),
+        ("evaluation.without_rollout=3", set()),
         ("data.clips.frames=5", set()),
     ],
 )
