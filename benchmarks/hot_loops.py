@@ -16,7 +16,7 @@ from fp_data.carried_clips import CLIPS
 from fp_data.clips import probe, read_video
 from fp_data.get_clips import get_clips
 from fp_data.worlds import WorldConfig, iterate
-from fp_lab.lab.planning.flops import section_flops
+from fp_lab.lab.planning.flops import plan_flops
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections, arrange, assemble
 from fp_lab.packing.packer import kernels_of
@@ -117,7 +117,7 @@ def main() -> None:
     eager = training_step(compiled=False)
     backbone = FramePackModel.load("shipped").backbone.config
     flops = (
-        3 * BATCH * section_flops(RECIPE, backbone, FRAMES, SIDE, SIDE)
+        3 * BATCH * fmean(plan_flops(RECIPE, backbone, FRAMES, SIDE, SIDE))
     )  # a backward pass costs two forward ones
     eager_time = seconds(eager)
     compiled_time = seconds(training_step(compiled=True))

@@ -2,7 +2,7 @@ from .backbones.protocol import BACKBONES, Backbone
 from .backbones.tiny import TinyDiT, TinyDiTConfig
 from .codecs.protocol import CODECS, LatentCodec
 from .codecs.video import load_codec
-from .flow.history_noise import HISTORY_SOURCES
+from .flow.history_sources import HISTORY_SOURCES
 from .flow.solvers import SOLVERS, SolverConfig
 from .model import FramePackModel
 from .packing.context import IMPORTANCES, PACKERS, ContextConfig
@@ -13,6 +13,7 @@ from .recipe.orders import ORDERS, Call, Section, plan
 from .registry import load_plugins
 from .sampling.rollout import RolledSection, SamplingConfig, rollout
 from .training.framepack_module import FramePackModule
+from .training.history import HistorySource, Videos
 
 __all__ = [
     "BACKBONES",
@@ -29,6 +30,7 @@ __all__ = [
     "ContextPacker",
     "FramePackModel",
     "FramePackModule",
+    "HistorySource",
     "LatentCodec",
     "Recipe",
     "RolledSection",
@@ -37,6 +39,7 @@ __all__ = [
     "SolverConfig",
     "TinyDiT",
     "TinyDiTConfig",
+    "Videos",
     "from_parts",
     "kernels_of",
     "load_codec",

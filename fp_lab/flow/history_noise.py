@@ -1,30 +1,36 @@
 """Corruption and dropout of the history in training, so that a model does not trust it blindly."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from fp_lab.checks.ranges import check_ranges
+from fp_lab.flow.history_sources import (
+    HISTORY_SOURCES,
+    AugmentedConfig,
+    RecycledConfig,
+    ResampledConfig,
+    ReversedConfig,
+    RolloutConfig,
+)
 from fp_lab.flow.matching import interpolate
 from fp_lab.packing.context import Missing
-from fp_lab.registry import Registry
 from fp_lab.shapes import ContextLevel
 
 HistoryLevel = Literal["clean", "random", "fixed"]
-HistorySource = Callable[[Tensor, Generator], Tensor]
-"""(true latents ``b c t h w``, a generator on the CPU) -> latents that the history is taken from."""
-HISTORY_SOURCES: Registry[HistorySource] = Registry("history source")
 
 
 @dataclass(frozen=True)
 class HistoryConfig:
-    """Corruption of the history in training; a discrete history (``+D``) is discretised after all of it.
+    """The history in training; a discrete one (``+D``) is discretised after all of it.
 
     Attributes:
-        source: where it is taken from: the ``true`` video, or what a plugin registers.
+        source: where it is taken from: the ``true`` video; ``augmented``, each of its frames damaged alone;
+            ``recycled``, with errors of the model's own; ``resampled``, noised and brought back by the model;
+            a ``rollout`` of the model; one ``reversed`` in time; or what a plugin registers.
         noise: latents become (1-s) x + s * noise with s ~ U(0, noise) per video; the model is not told.
         saturation: latents are scaled about the mean of their frame and channel by U(1-s, 1+s) per video, as
             drift over- and undersaturates them.
@@ -34,6 +40,11 @@ class HistoryConfig:
         level: noise that the model is told of (`context.timestep`: level), at sigma_x * t with t the time of
             the section: ``clean`` has none, sigma_x is ``random`` in U(0, 1), or ``fixed``.
         sigma: sigma_x of ``fixed``.
+        augmented: settings of that source.
+        recycled: settings of that source.
+        resampled: settings of that source.
+        rollout: settings of that source.
+        reversed: settings of that source.
     """
 
     source: str = "true"
@@ -43,6 +54,11 @@ class HistoryConfig:
     dropout: float = 0.0
     level: HistoryLevel = "clean"
     sigma: float = 0.1
+    augmented: AugmentedConfig = field(default_factory=AugmentedConfig)
+    recycled: RecycledConfig = field(default_factory=RecycledConfig)
+    resampled: ResampledConfig = field(default_factory=ResampledConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    reversed: ReversedConfig = field(default_factory=ReversedConfig)
 
     def __post_init__(self) -> None:
         """Refuse an unknown source, and shares and levels outside [0, 1]."""
@@ -51,38 +67,37 @@ class HistoryConfig:
         check_ranges("objective.history", self, **dict.fromkeys(names, "[0, 1]"))
 
 
-@HISTORY_SOURCES.register("true")
-def _true(latents: Tensor, generator: Generator) -> Tensor:
-    return latents
-
-
-def corrupt(latents: Tensor, config: HistoryConfig, generator: Generator) -> Tensor:
-    """History from its source, with noise and saturation that the model is not told of.
+def draw_corruption(
+    latents: Tensor, config: HistoryConfig, generator: Generator
+) -> Callable[[Tensor], Tensor]:
+    """Draw noise and saturation that the model is not told of.
 
     Args:
-        latents: ``b c t h w``.
+        latents: ``b c t h w``, of which the shape counts.
         config: how much.
         generator: on the CPU.
+
+    Returns:
+        Function that corrupts latents of that shape.
     """
     items = len(latents)
-    shape, latents = latents.shape, HISTORY_SOURCES[config.source](latents, generator)
-    # only of a plugin: a look at the values makes a device wait
-    if HISTORY_SOURCES.foreign(config.source) and (latents.shape != shape or not latents.isfinite().all()):
-        raise ValueError(
-            f"history source {config.source!r}: got latents {tuple(latents.shape)}, expected finite ones of "
-            f"the shape of the true ones, {tuple(shape)}"
-        )
     touched = (torch.rand(items, generator=generator) >= config.clean).float()
     if config.saturation:
         stretch = config.saturation * (2 * torch.rand(items, generator=generator) - 1) * touched
-        mean = latents.mean((-2, -1), keepdim=True)
-        latents = mean + (1 + _per_video(stretch, latents)) * (latents - mean)
     if config.noise:
         sigmas = config.noise * torch.rand(items, generator=generator) * touched
         # drawn on the CPU like every number here, so devices agree
         noise = torch.randn(latents.shape, generator=generator).to(latents)
-        latents = interpolate(latents, noise, sigmas.to(latents.device))
-    return latents
+
+    def corrupted(latents: Tensor) -> Tensor:
+        if config.saturation:
+            mean = latents.mean((-2, -1), keepdim=True)
+            latents = mean + (1 + _per_video(stretch, latents)) * (latents - mean)
+        if config.noise:
+            latents = interpolate(latents, noise, sigmas.to(latents.device))
+        return latents
+
+    return corrupted
 
 
 def draw_levels(sigmas: Tensor, config: HistoryConfig, generator: Generator) -> Tensor:

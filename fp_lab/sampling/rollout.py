@@ -23,7 +23,7 @@ from fp_lab.sampling.rope_jitter import jittered
 from fp_lab.sampling.section_context import CachedHistory, History, PackedHistory
 from fp_lab.sampling.seeds import seeded_noise
 from fp_lab.sampling.velocity import guided_velocity, require_shape
-from fp_lab.shapes import TextCondition
+from fp_lab.shapes import Caption, EncodedText, TextCondition
 
 SectionNoise = Literal["fresh", "shared"]
 SampledPositions = Literal["trained", "relative"]
@@ -129,7 +129,7 @@ def rollout(
     given: Tensor,
     *,
     frames: int,
-    captions: Sequence[str | Sequence[str]],
+    captions: Sequence[Caption | Sequence[Caption]],
     seeds: Sequence[int],
     sampling: SamplingConfig,
     history: Tensor | None = None,
@@ -282,17 +282,17 @@ def _scenes(recipe: Recipe, frames: int, prompts: int, scenes: Sequence[int] | N
 def _texts(
     model: FramePackModel,
     recipe: Recipe,
-    captions: Sequence[str | Sequence[str]],
+    captions: Sequence[Caption | Sequence[Caption]],
     sampling: SamplingConfig,
     images: Tensor | None,
 ) -> list[list[TextCondition]]:
     """For every prompt of a video the captions' encodings, and that of a negative one where it guides."""
-    several = {len(text) for text in captions if not isinstance(text, str)}
+    several = {len(text) for text in captions if not isinstance(text, str | EncodedText)}
     count = prompts_of(recipe) if recipe.order == "planned" else max(several, default=1)
     if not several <= {count} or not count:
         expected = f"1 or {count}, one per endpoint" if recipe.order == "planned" else "as many for each"
         raise ValueError(f"got {sorted(several)} prompts per video, expected {expected} for recipe {recipe}")
-    each = [[text] * count if isinstance(text, str) else list(text) for text in captions]
+    each = [[text] * count if isinstance(text, str | EncodedText) else list(text) for text in captions]
     guidance = sampling.distilled_guidance
     encode = partial(model.backbone.encode_text, images=images, guidance=guidance)
     # scale 1 cancels v_n, so it is not computed: sampling then costs half
@@ -305,7 +305,7 @@ def _check(
     recipe: Recipe,
     given: Tensor,
     frames: int,
-    captions: Sequence[str | Sequence[str]],
+    captions: Sequence[Caption | Sequence[Caption]],
     seeds: Sequence[int],
     history: Tensor | None,
 ) -> None:

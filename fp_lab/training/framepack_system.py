@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from fp_lab.causal import Blocks
 from fp_lab.checks.finite import check_checkpoint
-from fp_lab.flow.history_noise import corrupt, draw_levels, with_noise, without
+from fp_lab.flow.history_noise import draw_corruption, draw_levels, with_noise, without
 from fp_lab.flow.loss_bins import LossBins, bin_frame_losses, bin_losses
 from fp_lab.flow.matching import (
     draw_sigmas,
@@ -23,10 +23,15 @@ from fp_lab.flow.matching import (
     velocity_target,
 )
 from fp_lab.model import FramePackModel
-from fp_lab.packing.assemble import ArrangementSource, assemble, take
-from fp_lab.shapes import Caption, ContextLevel, TextCondition
+from fp_lab.packing.assemble import ArrangementSource, PlannedSections, assemble, take
+from fp_lab.shapes import Caption, ContextLevel, PackedSample, TextCondition
+from fp_lab.training.history import HistorySource, Prediction, TrainingStep, make_source
+from fp_lab.training.history.source import draw_videos, keeps_state
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig, learning_rate_share, make_optimizer
+
+_HISTORY = "fp_lab_history"
+"""Entry of a checkpoint with the state of the source of histories."""
 
 
 class LatentBatch(TypedDict):
@@ -70,7 +75,8 @@ class FramePackSystem(LightningModule):
                 f"the model was built to predict {model.output!r}, but flow.output asks for "
                 f"{objective.flow.output!r}"
             )
-        _check(model, source, objective)
+        self.history_source = make_source(objective.history)
+        _check(model, source, objective, self.history_source)
         self.model = model
         self.source = source
         self.objective = objective
@@ -109,15 +115,10 @@ class FramePackSystem(LightningModule):
             )
         if isinstance(self.source, Blocks):
             return self._window_loss(batch, self.source, generator)
-        # the order of the draws is part of what a seed means: moving one changes every loss after it
-        history = corrupt(latents, config.history, generator)
-        # packing discretises what it packs; whole videos only where their pixels are used before that:
-        if model.context.importance.kind != "time":  # compared
-            history = model.history(history)
-        arrangements = self.source.draw(history, model.context, generator)
-        if arrangements[0].tails or model.context.timestep == "level":  # averaged, or mixed with noise
-            history = model.history(history)
-        sample = assemble(latents, arrangements, model.context.missing, history)
+        step = TrainingStep(
+            model, latents, batch["captions"], batch.get("images"), self.source, config, generator
+        )
+        sample = self._sample(step, self.source)
         frames, rows, columns = latents.shape[2:]
         # by the tokens of the sections drawn, as in the sampler
         shift = self._shift(sample.times.shape[1], frames, rows, columns)
@@ -136,7 +137,29 @@ class FramePackSystem(LightningModule):
         velocity = to_velocity(prediction, noisy, sigmas, config.flow.output)
         losses = velocity_loss(velocity, velocity_target(sample.target, noise, sigmas, config.flow.output))
         self.loss_bins = bin_losses(losses, sigmas)
+        self.history_source.observe(step, Prediction(noisy, velocity.detach(), sample.target, sigmas))
         return losses.mean()
+
+    def _sample(self, step: TrainingStep, source: ArrangementSource) -> PackedSample:
+        """One section per video, with its context from the source of histories."""
+        model, generator = self.model, step.shared
+        # the order of the draws is part of what a seed means: moving one changes every loss after it
+        videos = draw_videos(self.history_source, step)
+        corrupted = draw_corruption(step.latents, self.objective.history, generator)
+
+        def known(history: Tensor) -> Tensor:
+            history = corrupted(history)
+            # packing discretises what it packs; whole videos only where their pixels are used before that:
+            return model.history(history) if model.context.importance.kind != "time" else history  # compared
+
+        history = known(videos.history)
+        arrangements = source.draw(history, model.context, generator)
+        resampled = self.history_source.resample(step, arrangements)
+        if resampled is not None:
+            history = known(resampled)
+        if arrangements[0].tails or model.context.timestep == "level":  # averaged, or mixed with noise
+            history = model.history(history)
+        return assemble(videos.targets, arrangements, model.context.missing, history)
 
     def _treated(
         self, context: tuple[ContextLevel, ...], sigmas: Tensor, generator: Generator
@@ -199,13 +222,25 @@ class FramePackSystem(LightningModule):
         if by_value:
             torch.nn.utils.clip_grad_value_(parameters, largest)
 
+    def on_fit_start(self) -> None:
+        """Refuse several processes where the source of histories keeps a state, which is stored for one."""
+        if self.trainer.world_size > 1 and keeps_state(self.history_source):
+            raise ValueError(
+                f"objective.history.source: got {self.objective.history.source!r} with "
+                f"{self.trainer.world_size} processes, expected one: what it keeps is stored for one process"
+            )
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to write weights or moments that are not finite."""
+        """Add what the source of histories keeps; refuse to write what is not finite."""
+        if keeps_state(self.history_source):
+            checkpoint[_HISTORY] = self.history_source.state_dict()
         check_checkpoint(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on from them."""
+        """Refuse to go on from what is not finite; restore what the source of histories kept."""
         check_checkpoint(checkpoint)
+        if _HISTORY in checkpoint:
+            self.history_source.load_state_dict(checkpoint[_HISTORY])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """What the config names; weight decay on matrices only.
@@ -232,8 +267,13 @@ def _leave_out_frozen(module: nn.Module, state: dict[str, Any], prefix: str, met
             del state[name]
 
 
-def _check(model: FramePackModel, source: ArrangementSource | Blocks, objective: ObjectiveConfig) -> None:
-    """Refuse an objective that the model was not built for."""
+def _check(
+    model: FramePackModel,
+    source: ArrangementSource | Blocks,
+    objective: ObjectiveConfig,
+    histories: HistorySource,
+) -> None:
+    """Refuse an objective that the model or its sections were not made for."""
     attention, timestep = model.context.attention, model.context.timestep
     if isinstance(source, Blocks) != (attention == "block_causal"):
         raise ValueError(
@@ -250,6 +290,11 @@ def _check(model: FramePackModel, source: ArrangementSource | Blocks, objective:
         raise ValueError(
             f"objective.history.source: got {history.source!r} with context.attention 'block_causal', "
             "expected 'true': its history are the blocks that it learns to generate"
+        )
+    if histories.needs_plan and not isinstance(source, PlannedSections):
+        raise ValueError(
+            f"objective.history.source: got {history.source!r} with sections from {type(source).__name__}, "
+            "expected 'true', 'augmented' or 'recycled': the others follow the plan of one recipe"
         )
     if history.level != "clean" and timestep != "level":
         raise ValueError(

@@ -25,17 +25,22 @@ from fp_lab import (
     plan,
 )
 from fp_lab.checks.plain import from_plain
-from fp_lab.flow.history_noise import HistoryConfig, corrupt
+from fp_lab.flow.history_noise import HistoryConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.lab.config import load
 from fp_lab.lab.provenance.inputs import read_inputs
 from fp_lab.lab.provenance.plugins import plugins_used
 from fp_lab.lab.provenance.stage_keys import stage_keys
+from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.context import PACKERS, ContextConfig, ImportanceConfig
 from fp_lab.packing.importance import importance_of
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe.orders import check_sections
 from fp_lab.registry import VARIABLE, Registry, load_plugins, message_of, source_sha256
+from fp_lab.training.history import TrainingStep, make_source
+from fp_lab.training.history.source import draw_videos
+from fp_lab.training.objective import ObjectiveConfig
+from tiny_rollout import model_for
 
 ORDER = """
 from fp_lab import ORDERS, Call
@@ -243,9 +248,11 @@ def test_a_history_of_another_length_or_without_values_is_refused(
     source: Any, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(HISTORY_SOURCES._known, "odd", source)
-    config = HistoryConfig(source="odd")
+    objective = ObjectiveConfig(history=HistoryConfig(source="odd"))
+    model, plan = model_for("g3"), PlannedSections(parse("g3"))
+    step = TrainingStep(model, torch.zeros(1, 2, 3, 4, 4), [""], None, plan, objective, torch.Generator())
     with pytest.raises(ValueError, match=f"'odd'.*{expected}"):
-        corrupt(torch.zeros(1, 2, 3, 4, 4), config, torch.Generator())
+        draw_videos(make_source(objective.history), step)
 
 
 def test_an_importance_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

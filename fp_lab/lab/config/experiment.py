@@ -11,6 +11,7 @@ from fp_lab.backbones.protocol import BACKBONES
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.causal import Blocks
 from fp_lab.checks.ranges import FPS, MOST_SEED, THREADS, check_once, check_ranges
+from fp_lab.flow.history_sources import ONE_PROCESS
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
 from fp_lab.sampling.rollout import SamplingConfig, check_switches
@@ -310,6 +311,7 @@ class ExperimentConfig:
         recipe = self.parsed_recipe
         if self.context.attention == "block_causal":
             Blocks.of(recipe)
+        self._check_history_source()
         told = self.context.timestep == "level"
         if not told and (self.objective.history.level != "clean" or self.sampling.history_level):
             raise ValueError(
@@ -342,6 +344,20 @@ class ExperimentConfig:
             raise ValueError(
                 f"track.videos: got {self.track.videos}, expected at most evaluation.videos "
                 f"({self.evaluation.videos}): they are the first ones of that set"
+            )
+
+    def _check_history_source(self) -> None:
+        """Refuse a source of histories with an attention or processes that it cannot have."""
+        source = self.objective.history.source
+        if self.context.attention == "block_causal" and source != "true":
+            raise ValueError(
+                f"objective.history.source: got {source!r} with context.attention 'block_causal', expected "
+                "'true': its history are the blocks that it learns to generate"
+            )
+        if self.training.ranks > 1 and source in ONE_PROCESS:
+            raise ValueError(
+                f"objective.history.source: got {source!r} with training.devices x training.nodes "
+                f"{self.training.ranks}, expected 1: what it keeps is stored for one process"
             )
 
     @cached_property

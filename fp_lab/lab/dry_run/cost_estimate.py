@@ -15,7 +15,14 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.dry_run.remembered_timings import remembered
 from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.video_batch import HISTORIES
-from fp_lab.lab.planning.flops import BACKWARD, own_backbone, shape_of, step_flops, strides_of
+from fp_lab.lab.planning.flops import (
+    BACKWARD,
+    own_backbone,
+    shape_of,
+    step_flops,
+    strides_of,
+    with_true_history,
+)
 from fp_lab.lab.provenance.stage_keys import measured_by
 from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runtime.device import lacks_gpu
@@ -93,6 +100,8 @@ def _rate(config: ExperimentConfig) -> float:
     if uses_diffusers_backbone(config):
         types = {"lora": config.model.lora is not None, "dtype": config.model.dtype}
         return SHARE * remembered("product", where | types | {"precision": training.precision}, product)
+    # what a source of histories adds is counted: a step with a refresh is not a typical one
+    config = with_true_history(config)
     parts = (config.context, config.objective, own_backbone(config), shape_of(config, config.data.frames))
     of_step: dict[str, Any] = {type(part).__name__: asdict(part) for part in parts}
     of_step |= {"recipe": config.recipe, "fill": config.sampling.fill, "batch": training.batch}
@@ -140,4 +149,4 @@ def _video_flops(config: ExperimentConfig) -> float:
         return sampling_flops(config, shape_of(config, evaluation.frames), calls)
     given = frozenset(range(evaluation.given))
     sections = len(plan(config.parsed_recipe, evaluation.frames, given=given, fill=sampling.fill))
-    return sections * calls * step_flops(config) / BACKWARD
+    return sections * calls * step_flops(with_true_history(config)) / BACKWARD

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import mul
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,6 +24,7 @@ from fp_lab.packing.packer import K8, K16
 from fp_lab.packing.token_counts import kernel_tokens, tail_tokens
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.recipe.orders import Section, plan
+from fp_lab.training.history.source import sampled_beside
 from fp_lab.weights.files import CONFIG_FILE, building, read_config
 
 _WORDS = {"hunyuan": 256, "framepack": 256, "wan": 512}
@@ -47,6 +49,8 @@ class Sample:
 def training_flops(config: ExperimentConfig, shape: LatentShape) -> float:
     """Floating-point operations of a training sample, mean over the plans that sections are drawn from.
 
+    Forward passes of the source of histories are added.
+
     Args:
         config: settings of an arm over a transformer of diffusers.
         shape: latent shape of the training videos.
@@ -55,13 +59,17 @@ def training_flops(config: ExperimentConfig, shape: LatentShape) -> float:
         ValueError: the transformer's config is not on this machine.
     """
     model, way = model_of_arm(config), way_of_arm(config)
-    return fmean(
-        fmean(
-            operations(model, sample.tokens, way).step + 2 * sample.packing
-            for sample in samples(config, model, shape, given)
-        )
-        for given in config.objective.given
-    )
+
+    def of(given: int) -> float:
+        planned = list(samples(config, model, shape, given))
+        beside = sampled_beside(config.objective.history, len(planned))
+        counted = [operations(model, sample.tokens, way) for sample in planned]
+        both = list(zip(counted, planned, strict=True))
+        learned = fmean(one.step + 2 * sample.packing for one, sample in both)
+        sampled = [_sampled(one, sample, beside.steps) for one, sample in both]
+        return learned + sum(map(mul, beside.shares, sampled))
+
+    return fmean(map(of, config.objective.given))
 
 
 def sampling_flops(config: ExperimentConfig, shape: LatentShape, calls: int) -> float:
@@ -76,12 +84,13 @@ def sampling_flops(config: ExperimentConfig, shape: LatentShape, calls: int) -> 
         ValueError: the transformer's config is not on this machine.
     """
     model, way = model_of_arm(config), way_of_arm(config)
+    planned = samples(config, model, shape, config.evaluation.given)
+    return sum(_sampled(operations(model, sample.tokens, way), sample, calls) for sample in planned)
 
-    def of(sample: Sample) -> int:
-        counted: Operations = operations(model, sample.tokens, way)
-        return sample.packing + counted.remembering + calls * counted.forward
 
-    return sum(map(of, samples(config, model, shape, config.evaluation.given)))
+def _sampled(counted: Operations, sample: Sample, calls: int) -> int:
+    """Operations of sampling a section, which is packed once for all forward passes."""
+    return sample.packing + counted.remembering + calls * counted.forward
 
 
 def samples(config: ExperimentConfig, model: RealModel, shape: LatentShape, given: int) -> Iterator[Sample]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import lru_cache
+from operator import mul
 from pathlib import Path
 from statistics import fmean
 
@@ -17,6 +18,7 @@ from fp_lab.model import stored_backbone
 from fp_lab.packing.token_counts import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe
 from fp_lab.recipe.orders import plan
+from fp_lab.training.history.source import sampled_beside
 
 BACKWARD = 3
 """Cost of a step of the lab's own backbone, in forward passes."""
@@ -39,9 +41,11 @@ def forward_flops(backbone: TinyDiTConfig, tokens: int) -> float:
 
 
 @lru_cache(maxsize=4096)
-def section_flops(recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: int, columns: int) -> float:
-    """Mean `forward_flops` of a section with its context, over a video's plan; arms share many."""
-    return fmean(
+def plan_flops(
+    recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: int, columns: int
+) -> tuple[float, ...]:
+    """`forward_flops` of every section of a video's plan with its context; arms share many."""
+    return tuple(
         forward_flops(
             backbone,
             kernel_tokens(len(section.targets), BASE, rows, columns)
@@ -91,8 +95,8 @@ def strides_of(config: ExperimentConfig) -> Strides:
 def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> float:
     """Floating-point operations of a training step per sample, mean over the plan.
 
-    For the lab's own backbone three times `section_flops`; for a transformer of diffusers as PyTorch counts
-    them, with adapters and with recomputed blocks.
+    For the lab's own backbone three times the forward pass; for a transformer of diffusers as PyTorch counts
+    them, with adapters and with recomputed blocks. Forward passes of the source of histories are added.
 
     Args:
         config: settings of the arm.
@@ -109,7 +113,9 @@ def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> fl
 
         return training_flops(config, shape)
     size = (shape.frames, shape.rows, shape.columns)
-    return BACKWARD * section_flops(config.parsed_recipe, own_backbone(config), *size)
+    forwards = plan_flops(config.parsed_recipe, own_backbone(config), *size)
+    beside = sampled_beside(config.objective.history, len(forwards))
+    return BACKWARD * fmean(forwards) + beside.steps * sum(map(mul, beside.shares, forwards))
 
 
 def training_tflop(config: ExperimentConfig, shape: LatentShape | None = None) -> float:
@@ -129,6 +135,8 @@ def training_tflop(config: ExperimentConfig, shape: LatentShape | None = None) -
 def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
     """Set the number of steps to cost as much as with recipe `training.compute_of`, and clear that key.
 
+    That recipe's histories are the true ones; what the arm's source of histories costs is in its own steps.
+
     Raises:
         ValueError: operations cannot be counted, see `step_flops`.
     """
@@ -147,10 +155,16 @@ def at_equal_compute(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def _with_recipe(config: ExperimentConfig, recipe: str) -> ExperimentConfig:
-    """Return the config with another recipe, which need not be one of blocks where its own is."""
+    """Return the config with true histories and another recipe, which need not be one of blocks."""
     context = config.context
     context = replace(context, attention="full") if context.attention == "block_causal" else context
-    return replace(config, recipe=recipe, context=context)
+    return replace(with_true_history(config), recipe=recipe, context=context)
+
+
+def with_true_history(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the config with true histories, whose steps have no forward passes but their own."""
+    history = replace(config.objective.history, source="true")
+    return replace(config, objective=replace(config.objective, history=history))
 
 
 def own_backbone(config: ExperimentConfig) -> TinyDiTConfig:

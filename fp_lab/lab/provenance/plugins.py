@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from fp_data.worlds import WORLDS
 from fp_lab.backbones.protocol import BACKBONES
 from fp_lab.codecs.protocol import CODECS
-from fp_lab.flow.history_noise import HISTORY_SOURCES
+from fp_lab.flow.history_sources import HISTORY_SOURCES
 from fp_lab.flow.solvers import SOLVERS
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.packing.context import IMPORTANCES, PACKERS

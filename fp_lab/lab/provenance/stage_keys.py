@@ -42,6 +42,7 @@ _LATER: Mapping[str, Any] = {
     "sampling.positions": "trained",
 }
 """Settings that came after runs were stored, with their default, at which they are in no key."""
+_SOURCES_WITH_SETTINGS = ("augmented", "recycled", "resampled", "rollout", "reversed")
 
 
 def without_later_defaults(content: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +54,9 @@ def without_later_defaults(content: dict[str, Any]) -> dict[str, Any]:
             place = place[parent]
         if place[last] == default:
             del place[last]
+    history = content["objective"]["history"]
+    for source in set(_SOURCES_WITH_SETTINGS) - {history.get("source")}:
+        del history[source]  # unused
     return content
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fp_lab.flow.history_noise import HistoryConfig, corrupt, draw_levels, with_noise, without
+from fp_lab.flow.history_noise import HistoryConfig, draw_corruption, draw_levels, with_noise, without
 from fp_lab.recipe import BASE
 from fp_lab.shapes import ContextLevel
 
@@ -12,6 +12,10 @@ LATENTS = torch.randn(64, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0)
 
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(1)
+
+
+def corrupt(latents: torch.Tensor, config: HistoryConfig, generator: torch.Generator) -> torch.Tensor:
+    return draw_corruption(latents, config, generator)(latents)
 
 
 def level(items: int = 64) -> ContextLevel:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
-from fp_lab.flow.history_noise import HistoryConfig, HistoryLevel, corrupt
+from fp_lab.flow.history_noise import HistoryConfig, HistoryLevel, draw_corruption
 from fp_lab.flow.matching import FlowConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
@@ -295,7 +295,8 @@ def test_whole_videos_are_discretised_only_where_their_pixels_are_used_before_pa
     found = losses()
     seen.remove()
     assert (FRAMES in frames) == whole
-    monkeypatch.setattr(system_module, "corrupt", lambda *args: codebook(corrupt(*args)))
+    whole_videos = lambda *args: lambda latents: codebook(draw_corruption(*args)(latents))  # noqa: E731
+    monkeypatch.setattr(system_module, "draw_corruption", whole_videos)
     assert found == losses(), "as if all of it were discretised first"
 
 

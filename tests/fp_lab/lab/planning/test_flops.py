@@ -29,7 +29,14 @@ from fp_lab.lab.materials.models import build_model, build_system
 from fp_lab.lab.planning import flops
 from fp_lab.lab.planning import step_flops as counting
 from fp_lab.lab.planning.arm_flops import model_of_arm, sampling_flops
-from fp_lab.lab.planning.flops import at_equal_compute, shape_of, step_flops, training_shapes, training_tflop
+from fp_lab.lab.planning.flops import (
+    at_equal_compute,
+    shape_of,
+    step_flops,
+    training_shapes,
+    training_tflop,
+    with_true_history,
+)
 from fp_lab.lab.planning.latent_shape import LatentShape
 from fp_lab.lab.planning.packed_model import Tokens, of_depth
 from fp_lab.lab.planning.step_flops import Way, operations
@@ -41,6 +48,7 @@ from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.sampling.rollout import rollout
 from fp_lab.shapes import TextCondition
+from fp_lab.training.history import TrainingStep
 from small_models import small
 
 FAMILIES: tuple[TinyFamily, ...] = ("hunyuan_video", "framepack", "wan", "wan_i2v")
@@ -136,6 +144,37 @@ def test_operations_are_those_of_steps_that_are_done(
     assert step_flops(config) == pytest.approx(done, rel=2e-4)  # the average of a tail is a product too
     each = step_flops(config) * config.training.batch * config.training.steps
     assert training_tflop(config) == pytest.approx(each / 1e12)
+
+
+@pytest.mark.parametrize(("family", "overrides"), [("framepack", ()), ("wan", ()), ("wan", ISOLATED)])
+def test_operations_of_a_resampled_history_are_those_that_are_done(
+    family: TinyFamily, overrides: tuple[str, ...], folder: Path
+) -> None:
+    config = config_of(folder, family, "objective.history.source=resampled", *overrides)
+    model = as_told(build_model(config, load_codec(config.codec.source).channels), family)
+    system = build_system(config, model)
+    latents = torch.randn(2, 16, LATENTS, 4, 4)
+    images = torch.zeros(2, IMAGE[family], WIDTH) if family in IMAGE else None
+    step = TrainingStep(model, latents, ["", ""], images, system.source, config.objective, Generator())
+    _, second = plan(config.parsed_recipe, LATENTS)
+    drawn = arrange_videos(config.parsed_recipe, [second] * 2, latents, config.context)
+    with counted() as counter:
+        system.history_source.resample(step, drawn)
+    # of two sections one is right before another, which is drawn every second time
+    extra = step_flops(config) - step_flops(with_true_history(config))
+    assert extra == pytest.approx(counter.get_total_flops() / 2 / 2, rel=2e-4)
+
+
+@pytest.mark.parametrize(("source", "share"), [("rollout", 3 / 4), ("reversed", 4 / 4), ("recycled", 0)])
+def test_equal_compute_counts_what_a_source_of_histories_samples(source: str, share: float) -> None:
+    like = "g4"  # sections without history: each costs the same
+    settings = [f"objective.history.{name}={{every: 2, steps: 3}}" for name in ("rollout", "reversed")]
+    common = [f"recipe={like}", "data.world.frames=17", f"training.compute_of={like}", "training.steps=600"]
+    config = load("base", [*common, *settings, f"objective.history.source={source}"])
+    # 4 sections in 3 steps each, every second step; a forward pass is a third of a step
+    cost = 1 + share * 4 * 3 / 2 / 3
+    assert step_flops(config) == pytest.approx(cost * step_flops(with_true_history(config)))
+    assert at_equal_compute(config).training.steps == round(600 / cost)
 
 
 @pytest.mark.parametrize(("family", "isolated"), [("framepack", False), ("wan", True)])

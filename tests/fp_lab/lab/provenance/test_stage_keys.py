@@ -100,3 +100,17 @@ def test_a_switch_of_sampling_makes_videos_again_and_no_model(
     assert (switched.train, switched.truth) == (plain.train, plain.truth)
     assert switched.sample != plain.sample
     assert stage_keys(tiny_config(tmp_path, [off])) == plain
+
+
+def test_keys_hold_the_settings_of_the_source_of_histories_that_is_used(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    history = "objective.history."
+    used = [f"{history}source=recycled", f"{history}recycled.entries=7"]
+    unused = [f"{history}source=recycled", f"{history}rollout.every=7"]
+    plain, source, changed, same, true = (
+        keys.stage_keys(tiny_config(tmp_path, settings)).train
+        for settings in ((), used[:1], used, unused, [f"{history}rollout.every=7"])
+    )
+    assert len({plain, source, changed}) == 3
+    assert (same, true) == (source, plain)

@@ -19,7 +19,7 @@ from fp_lab.lab.files.video_batch import GIVEN, Videos
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model
-from fp_lab.lab.planning.flops import at_equal_compute, forward_flops, section_flops
+from fp_lab.lab.planning.flops import at_equal_compute, forward_flops, plan_flops
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling.generate import generate
@@ -135,7 +135,7 @@ def test_equal_compute_scales_the_steps() -> None:
     equal = at_equal_compute(config)
     backbone = FramePackModel.load("shipped").backbone.config
     size = (backbone, 64, 16, 16)
-    own, other = (section_flops(parse(name), *size) for name in ("td_f16k4f2k2f1k1_g1", like))
+    own, other = (fmean(plan_flops(parse(name), *size)) for name in ("td_f16k4f2k2f1k1_g1", like))
     assert equal.training.steps == round(100 * other / own)
     assert equal.training.steps * own == pytest.approx(100 * other, rel=0.01)
     assert 400 < equal.training.steps < 1760, "64 + 96 tokens against 576 + 96, or their squares"
