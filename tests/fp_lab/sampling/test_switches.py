@@ -17,7 +17,7 @@ from fp_lab.recipe import parse
 from fp_lab.sampling import rollout as rolling
 from fp_lab.sampling.history_latents import AdaptiveConfig
 from fp_lab.sampling.recency import RecencyConfig
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import SamplingConfig, check_switches, rollout
 from fp_lab.sampling.seeds import seeded_noise
 from tiny_conditions import normal
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, model_for
@@ -195,6 +195,13 @@ def test_a_rollout_with_all_switches_resumes_with_the_same_bits() -> None:
 def test_a_switch_of_the_history_is_refused_where_there_is_none(switch: str) -> None:
     with pytest.raises(ValueError, match=rf"sampling\.{switch}: got .*recipe g4, which has no history"):
         sections(model_for("g4"), "g4", **SWITCHES[switch])
+
+
+def test_settings_without_a_history_leave_nothing_to_refuse() -> None:
+    options = {name: value for switch in SWITCHES.values() for name, value in switch.items()}
+    without = SamplingConfig(history_level=0.5, **options).without_history()
+    check_switches(without, ContextConfig(), parse("g4"))
+    assert (without.rope_jitter, without.section_noise) == (0.8, "shared")
 
 
 @pytest.mark.parametrize("switch", ["recency", "positions"])

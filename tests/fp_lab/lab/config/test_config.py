@@ -217,3 +217,11 @@ def test_any_values_survive_the_round_trip(
 
 def test_a_config_can_be_made_without_any_file() -> None:
     assert ExperimentConfig(recipe="g9").parsed_recipe.section == 9
+
+
+def test_a_switch_of_sampling_that_can_do_nothing_is_refused_before_a_training() -> None:
+    with pytest.raises(ValueError, match=r"sampling\.recency: got .*recipe g9, which has no history"):
+        load("base", ["recipe=g9", "sampling.recency.beta=0.1"])
+    with pytest.raises(ValueError, match=r"sampling\.recency\.gamma: got 0"):
+        load("base", ["recipe=td_f4k2f1k1_g9", "sampling.recency.gamma=0"])
+    assert load("base", ["recipe=td_f4k2f1k1_g9", "sampling.recency.beta=0.1"]).sampling.recency.beta == 0.1
