@@ -68,11 +68,11 @@ def quoted_tables() -> tuple[QuotedTable, ...]:
 def quoted_table(quoted: QuotedTable) -> Table:
     """Build the table of one paper's figures; nothing is ranked, and no arm of ours is among the rows."""
     columns = tuple(
-        Column(name, f"{name.replace('_', ' ')} ({quoted.status})", unit, digits=_digits(quoted.rows, name))
+        Column(name, name.replace("_", " "), unit, digits=_digits(quoted.rows, name))
         for name, unit in quoted.columns.items()
     )
     lines = tuple(
-        Line(row.name, "", "", tuple(_cell(row, name) for name in quoted.columns), "quoted")
+        Line(row.name, "", row.status, tuple(_cell(row, name) for name in quoted.columns), "quoted")
         for row in quoted.rows
     )
     at = "" if quoted.arxiv is None else f" (arXiv {quoted.arxiv})"
@@ -82,7 +82,7 @@ def quoted_table(quoted: QuotedTable) -> Table:
         "paper, not checked against it."
     )
     title = f"Quoted of FramePack by others: {quoted.paper}, {quoted.protocol}"
-    return Table(f"paper-{OTHERS}-{quoted.key}", title, columns, lines, (note,), ("method", ""))
+    return Table(f"paper-{OTHERS}-{quoted.key}", title, columns, lines, (note,), ("method", "status"))
 
 
 def _cell(row: PaperRow, name: str) -> Cell:

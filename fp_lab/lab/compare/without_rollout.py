@@ -96,7 +96,7 @@ def influence_table(gathered: Gathered, found: Sequence[Reading]) -> Table:
         )
         for one in found
     )
-    notes = (_INFLUENCE_NOTE, *unread_note(found), *_count_note(gathered, INFLUENCE))
+    notes = (_INFLUENCE_NOTE, *unread_note(found), *_count_note(gathered, INFLUENCE, "Over"))
     return Table("influence", "Influence of levels", columns, lines, notes, ("arm", "level"))
 
 
@@ -134,7 +134,10 @@ def step_errors_table(gathered: Gathered) -> Table:
         for arm in gathered.arms
         if arm.name in measured
     )
-    notes = (_ERRORS_NOTE, *_count_note(gathered, "velocity_error"))
+    notes = (
+        _ERRORS_NOTE,
+        *_count_note(gathered, "velocity_error", "Sampled ones over all videos, velocity over"),
+    )
     return Table("step-errors", "Errors of single steps", tuple(shown.values()), lines, notes)
 
 
@@ -160,7 +163,7 @@ def _panels(values: pd.DataFrame, gathered: Gathered) -> Panels:
     return Panels(values.reset_index(drop=True), gathered.basis)
 
 
-def _count_note(gathered: Gathered, measure: str) -> Iterator[str]:
+def _count_note(gathered: Gathered, measure: str, over: str) -> Iterator[str]:
     rows = gathered.without_rollout
     counts = rows[rows["measure"] == measure].groupby("arm")["video"].nunique()
     if len(counts):
@@ -168,7 +171,7 @@ def _count_note(gathered: Gathered, measure: str) -> Iterator[str]:
         videos = f"{least}" if least == most else f"{least} to {most}"
         few = f"; below {LEAST_CLUSTERS}, intervals are unreliable" if least < LEAST_CLUSTERS else ""
         yield (
-            f"Over {videos} videos per arm (evaluation.without_rollout){few}; 95 % intervals "
+            f"{over} {videos} videos per arm (evaluation.without_rollout){few}; 95 % intervals "
             f"{gathered.basis.draws}."
         )
 

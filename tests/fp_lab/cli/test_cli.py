@@ -68,6 +68,7 @@ def test_every_command_is_there_and_helps() -> None:
         "compare",
         "claims",
         "track",
+        "influence",
         "efficiency",
         "plan",
         "encode",

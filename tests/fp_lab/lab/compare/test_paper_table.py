@@ -109,7 +109,9 @@ def test_figures_that_others_quote_have_tables_of_their_own_without_our_arms(
         assert table in comparison.shown
         assert {line.kind for line in table.lines} == {"quoted"}
         assert not ours & {line.name for line in table.lines}
-        assert all(column.title.endswith("(quoted)") and column.better is None for column in table.columns)
+        assert {line.order for line in table.lines} == {"quoted"}
+        assert table.heads[1] == "status"
+        assert all(column.better is None for column in table.columns)
         assert not any(cell.best or cell.tie for line in table.lines for cell in line.cells)
     arxiv = ("2509.22622", "2510.09212", "2512.14699", "2506.03141")
     for number, length, table in zip(arxiv, ("30 s", "250 s", "60 s", ""), found.values(), strict=True):
