@@ -33,6 +33,8 @@ _OWN = ("fp_lab", "fp_metrics", "fp_data")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
+_REGISTERING: list[str] = []  # modules that have registered something, once for each
+
 Implementation = TypeVar("Implementation")
 Registered = TypeVar("Registered")
 
@@ -92,7 +94,10 @@ class Registry(Mapping[str, Implementation]):
                 f"{self.kind}: got the name {name!r}, which means something else; choose another"
             )
 
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+
         def add(implementation: Registered) -> Registered:
+            note_registering(caller)  # not where it is defined: a compression is a text
             known: Any = self._known.get(name)
             where = module_of(implementation)
             try:
@@ -223,6 +228,36 @@ def load_plugins(names: Iterable[str] = ()) -> None:
         os.environ[VARIABLE] = ",".join(asked)
 
 
+def note_registering(module: str) -> None:
+    """Note that a module has registered something, for `require_registering`."""
+    _REGISTERING.append(module)
+
+
+def require_registering(names: Iterable[str], elsewhere: Callable[[], Iterable[Any]] = tuple) -> None:
+    """Check that imported plugins have registered something: another module is named by mistake.
+
+    Args:
+        names: plugins, as for `load_plugins`.
+        elsewhere: returns implementations that no `Registry` holds; called where it is needed.
+
+    Raises:
+        ValueError: one has registered nothing, neither in the module nor in its package.
+    """
+    for name in names:
+        module = _installed().get(name, name)
+        if not _registers(module, _REGISTERING) and not _registers(module, map(module_of, elsewhere())):
+            raise ValueError(
+                f"plugins: got {name!r}, which registers nothing: expected a module that does so when it is "
+                'imported, such as by @SOLVERS.register("mine"); correct the name, or leave it out'
+            )
+
+
+def _registers(module: str, registering: Iterable[str]) -> bool:
+    """Whether a module, or another one of its package, is among those from outside."""
+    package = module.partition(".")[0]
+    return package not in _OWN and any(known.partition(".")[0] == package for known in registering)
+
+
 def plugin_names(value: Any) -> tuple[str, ...]:
     """Return the plugins that a file or a command line names.
 
@@ -280,6 +315,7 @@ def _import(name: str, module: str) -> None:
     # last, so that a file in the current folder hides no installed module
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
+    before = len(_REGISTERING)
     try:
         importlib.import_module(module)
         source_sha256(module)
@@ -295,3 +331,5 @@ def _import(name: str, module: str) -> None:
             f"plugins: {name} cannot be imported: {type(error).__name__}: {error} "
             f"({place.filename}, line {place.lineno})"
         ) from error
+    if len(_REGISTERING) > before:  # also one that only imports others that do
+        note_registering(module)

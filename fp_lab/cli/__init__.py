@@ -133,4 +133,8 @@ def options(
     """A lab for FramePack-style video generation: train arms, generate videos, measure drift, compare."""
     if log is not None:
         log_to(log)
-    load_plugins(plugins or [])
+    load_plugins()
+    if plugins:
+        from fp_lab.lab.config.plugins import use_plugins  # slow to import
+
+        use_plugins(plugins)

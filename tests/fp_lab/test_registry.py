@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from fp_data.worlds import WORLDS
 from fp_lab import (
     BACKBONES,
     COMPRESSIONS,
@@ -154,6 +155,33 @@ def test_plugins_that_cannot_be_imported_are_named(here: Path, names: list[str],
     write(here, "leaves", "import sys\nsys.exit(0)")
     with pytest.raises(ValueError, match=f"^plugins: .*{re.escape(expected)}"):
         load_plugins(names)
+
+
+@pytest.mark.parametrize("name", ["os", "textwrap", "empty", "fp_lab"])
+def test_a_module_that_registers_nothing_is_no_plugin(here: Path, name: str) -> None:
+    write(here, "empty", "x = 1\n")
+    with pytest.raises(ValueError, match=rf"plugins: got '{name}'.*registers nothing.*when it is imported"):
+        load("base", [f"plugins=[{name}]"])
+
+
+def test_what_a_plugin_registers_may_be_of_any_kind_or_of_another_module(here: Path) -> None:
+    compression = "from fp_lab import COMPRESSIONS\nCOMPRESSIONS.register('short_here')('f4k2f1k1')\n"
+    world = (
+        "from fp_data.worlds import register_world\n"
+        "@register_world('here')\ndef render(config, seeds):\n    return None\n"
+    )
+    write(here, "texts_here", compression)
+    write(here, "worlds_here", world)
+    write(here, "both_here", "import more_here\n")
+    write(here, "more_here", compression.replace("short_here", "shorter_here"))
+    known, worlds = dict(COMPRESSIONS), dict(WORLDS)
+    try:
+        for name in ("texts_here", "worlds_here", "both_here"):
+            assert load("base", [f"plugins=[{name}]"]).plugins == (name,)
+    finally:
+        COMPRESSIONS._known = known
+        WORLDS.clear()
+        WORLDS.update(worlds)
 
 
 @pytest.mark.parametrize("value", ["my_lab", 3, [3], {"a": 1}])

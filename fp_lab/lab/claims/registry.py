@@ -1,12 +1,16 @@
 """Registry of all claims: rows M1 to M20 of the feature table, findings of tables, and of others on drift."""
 
+import sys
+from typing import get_args
+
 from fp_lab.lab.claims import empirical as runs
 from fp_lab.lab.claims import exact, memory, step_errors
-from fp_lab.lab.claims.claim import Check, Claim, Evidence, Outcome
+from fp_lab.lab.claims.claim import Check, Claim, Evidence, Kind, Outcome
 from fp_lab.lab.claims.decisions import CONJUNCTION, EQUIVALENCE
 from fp_lab.lab.claims.empirical import from_runs
 from fp_lab.lab.claims.exact import matches
 from fp_lab.lab.claims.memory import from_memory
+from fp_lab.registry import note_registering
 
 _TABLE1 = "fp-lab grid table1 evaluation.videos=32 && fp-lab claims runs/table1"
 _TABLE2 = "fp-lab grid table2 evaluation.videos=32 && fp-lab claims runs/table2"
@@ -346,8 +350,13 @@ def register_claim(claim: Claim) -> Claim:
     """Add a claim of a plugin to those that `fp-lab claims` checks.
 
     Raises:
-        ValueError: another claim has its id.
+        ValueError: another claim has its id, or there is no such kind of claims.
     """
+    note_registering(sys._getframe(1).f_globals.get("__name__", ""))
+    if claim.kind not in get_args(Kind):
+        raise ValueError(
+            f"claim {claim.id!r}: kind: got {claim.kind!r}, expected one of {', '.join(get_args(Kind))}"
+        )
     if any(known.id == claim.id and known != claim for known in CLAIMS):
         raise ValueError(f"claim: got the id {claim.id!r}, which another claim has; choose another one")
     if claim not in CLAIMS:

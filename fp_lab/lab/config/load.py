@@ -16,12 +16,13 @@ from fp_lab.lab.config.layers import (
     typed,
     with_origin,
 )
+from fp_lab.lab.config.plugins import use_plugins
 from fp_lab.lab.config.reading import yaml_of
 from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.files.weights import latent_stride
 from fp_lab.recipe.orders import ORDERS
 from fp_lab.recipe.parts import PARTS, resolve_recipe
-from fp_lab.registry import load_plugins, plugin_names
+from fp_lab.registry import plugin_names
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -55,7 +56,7 @@ def merge(layers: Sequence[Layer]) -> ExperimentConfig:
             expected.
     """
     try:
-        load_plugins(_plugins(layers))
+        use_plugins(_plugins(layers))
     except ValueError as error:
         raise ValueError(with_origin(str(error), layers)) from error
     return _merged(_with_baselines(_with_orders(layers)))

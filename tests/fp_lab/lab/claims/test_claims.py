@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fp_lab.cli import app
-from fp_lab.lab.claims import CLAIMS, Evidence, check_claims, exact, write_claims
+from fp_lab.lab.claims import CLAIMS, Evidence, check_claims, exact, register_claim, write_claims
 from fp_lab.lab.claims.claim import Outcome
 from fp_lab.lab.compare.comparison import compare_runs
 from fp_lab.lab.compare.paper import paper
@@ -24,6 +25,14 @@ INVERTED, ENDPOINT = "f1k1_x_g9_f1k1f2k2f16k4_td", "td_f16k4f2k2f1k1_g9_x_f1k1"
 CONTROL = "g9"
 WEAK, GOOD, DRIFTING = Figures(0.1), Figures(0.8), Figures(0.8, -0.4)
 NOISY = Figures(0.8, noise=0.2)
+
+
+def test_a_claim_of_an_unknown_kind_is_refused() -> None:
+    odd = replace(CLAIMS[0], id="mine/odd")
+    object.__setattr__(odd, "kind", "measured")  # the tests' own check of types would come first
+    with pytest.raises(ValueError, match="claim 'mine/odd': kind: got 'measured', expected one of exact"):
+        register_claim(odd)
+    assert odd not in CLAIMS
 
 
 def outcome(
