@@ -43,12 +43,14 @@ class Arm:
         seed: seed of the training.
         config: resolved settings.
         place: folder of the arm's runs, by default its name; see `fp_lab.lab.grids.placement`.
+        former: folder of the arm's name in earlier versions, which had its label twice.
     """
 
     name: str
     seed: int
     config: ExperimentConfig
     place: str = ""
+    former: str = ""
 
     def __post_init__(self) -> None:
         """Use the name as folder, unless another one is chosen."""
@@ -147,12 +149,13 @@ def _arm(layers: Sequence[Layer], own: Mapping[str, Any], seed: int | None) -> A
         raise ValueError(with_origin(str(error), seeded)) from error
     apart = {k: v for k, v in flatten(own).items() if k not in (*PARTS, "recipe", "baseline", "like")}
     apart |= fill_of_order(own)
-    name = folder_name(config.label or config.recipe, apart)
+    label = config.label or config.recipe
+    name = folder_name(label, {k: v for k, v in apart.items() if (k, v) != ("label", config.label)})
     said = next((layer.origin for layer in reversed(layers) if "label" in layer.values), "recipe")
     check_folder_name(f"{said}: label", name, IN_GRIDS)
     if config.label is not None and not config.label.isprintable():
         raise ValueError(f"{said}: label: got {config.label!r}, expected characters that are printed")
-    return Arm(name, config.seed, config)
+    return Arm(name, config.seed, config, former=folder_name(label, apart))
 
 
 def folder_name(name: str, apart: Mapping[str, Any]) -> str:

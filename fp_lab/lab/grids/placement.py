@@ -93,7 +93,7 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
     there = _folders(folder)
     chosen: list[Arm] = []
     for arm, identity in zip(grid.arms, identities, strict=True):
-        place = arm.name if in_place else _choose(folder, arm.name, identity, known, there, names)
+        place = arm.name if in_place else _choose(folder, arm, identity, known, there, names)
         if place not in known:
             found = occupant(folder / place)
             same = found is not None and found.same(identity)
@@ -165,24 +165,28 @@ def _folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
 
 
-def _beside(name: str, there: Sequence[str]) -> list[str]:
-    return [folder for folder in there if folder.startswith(f"{name}--")]
+def _places(arm: Arm, there: Sequence[str]) -> list[str]:
+    """Folders that may hold an arm: of its name, also that of earlier versions, and those beside them."""
+    names = dict.fromkeys(filter(None, (arm.name, arm.former)))
+    beside = (folder for name in names for folder in there if folder.startswith(f"{name}--"))
+    return list(dict.fromkeys((*names, *beside)))
 
 
 def _choose(
     folder: Path,
-    name: str,
+    arm: Arm,
     identity: Identity,
     known: Mapping[str, Identity],
     there: Sequence[str],
     names: Collection[str],
 ) -> str:
     """Choose a folder of the same identity, or a free one that no other arm of the grid is named after."""
+    name = arm.name
 
     def at(name: str) -> Identity | None:
         return known.get(name) or occupant(folder / name)
 
-    for place in (name, *_beside(name, there), *known):
+    for place in (*_places(arm, there), *known):
         if (place == name or place not in names) and (found := at(place)) and found.same(identity):
             return place
     found = at(name)
@@ -197,7 +201,7 @@ def _choose(
 
 
 def _trained(folder: Path, arm: Arm, identity: Identity, there: Sequence[str]) -> tuple[Path, ...]:
-    places = [name for name in (arm.name, *_beside(arm.name, there)) if name != arm.place]
+    places = [name for name in _places(arm, there) if name != arm.place]
     return tuple(
         folder / name / arm.folder.name
         for name in places
@@ -229,7 +233,8 @@ def _require_replaceable(placed: Placed) -> None:
 
 def _reported(folder: Path, arms: Sequence[Arm]) -> Path:
     """Folder of the report: the grid's, or a separate one where all arms are beside others."""
-    apart = list(dict.fromkeys(arm.place.removeprefix(arm.name).removeprefix("--") for arm in arms))
+    own = ["" if arm.place == arm.former else arm.place.removeprefix(arm.name) for arm in arms]
+    apart = list(dict.fromkeys(name.removeprefix("--") for name in own))
     return folder / "reports" / folder_name("--".join(apart), {}) if all(apart) else folder
 
 

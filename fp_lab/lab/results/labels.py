@@ -35,6 +35,7 @@ def short_labels(arms: Mapping[str, Recipe]) -> dict[str, str]:
 
 def _label(name: str, recipe: Recipe, *, sized: bool) -> str:
     own, *options = filter(None, name.split("--"))
+    options = [option for option in options if option != f"label={own}"]  # in names of earlier versions
     label = short_label(recipe, sized=sized) if own == str(recipe) else own.replace("_", " ")
     begin, further = f"{recipe.order} ·", []
     for option in options:

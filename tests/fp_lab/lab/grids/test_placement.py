@@ -216,6 +216,24 @@ def test_arms_of_one_grid_do_not_take_each_others_folders(folder: Path) -> None:
     assert places(place_arms(axis, folder)) == [f"{MORE_STEPS}/seed0", f"{ARM}--training.steps=4/seed0"]
 
 
+def test_a_label_names_a_folder_once_and_runs_of_earlier_versions_stay_where_they_are(folder: Path) -> None:
+    arms = "{label: mine, training.steps: 6}"
+    labelled = grid(folder, arms=arms)
+    former = "mine--label=mine--training.steps=6"
+    assert places(place_arms(labelled, folder)) == ["mine--training.steps=6/seed0"]
+    stored = claim_arms(replace(labelled, arms=(replace(labelled.arms[0], name=former),)), folder)
+    finish(stored)
+    again = place_arms(labelled, folder)
+    assert places(again) == [f"{former}/seed0"]
+    assert again.keys == stored.keys
+    assert again.reported == folder
+    assert not again.lines
+    sampled = place_arms(
+        grid(folder, "sampling.guidance=2.0", arms="{label: mine, training.steps: 6}"), folder
+    )
+    assert sampled.trained == ((folder / former / "seed0",),)
+
+
 def test_what_an_arm_depends_on_is_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run of a thousand arms spends its time there; another seed has another training, hence twice."""
     asked = grid(folder, arms="{training.steps: 1}, {training.steps: 2}", seeds="[0, 1]")
