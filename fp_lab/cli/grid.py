@@ -41,8 +41,9 @@ def grid(
         bool,
         typer.Option(
             "--dry-run",
-            help="Show the arms, what is done and what the rest costs; run nothing. Timings are kept in "
-            "timings.json of the cache folder, $FP_LAB_CACHE; without that file they are taken again.",
+            help="Show the arms, what each changes against the first one, what is done and what the rest "
+            "costs; run nothing. Timings are kept in timings.json of the cache folder, $FP_LAB_CACHE; "
+            "without that file they are taken again.",
         ),
     ] = False,
     retry_failed: Annotated[
@@ -65,6 +66,14 @@ def grid(
             "--option",
             metavar="KEY=VALUE",
             help="Option of the engine, such as slurm_partition=gpu; repeat for more.",
+        ),
+    ] = None,
+    look: Annotated[
+        bool | None,
+        typer.Option(
+            "--look/--no-look",
+            help="Whether to make the first batch of each arm, and refuse arms that change nothing.",
+            show_default="in grids of up to 64 arms",
         ),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help=REPLACE_HELP)] = False,
@@ -104,7 +113,7 @@ def grid(
     for loaded in grids:
         fetch_data(loaded, console)
     where = _Where(engine, workers, key_values(options or []))
-    asked = Options(redo, retry_failed, efficiency)
+    asked = Options(redo, retry_failed, efficiency, look)
     failed: dict[str, str] = {}
     for loaded in grids:
         if len(grids) > 1:
@@ -156,6 +165,7 @@ def _run(
             in_place=replace,
             redo=asked.redo,
             efficiency=asked.efficiency,
+            look=asked.look,
         )
     except KeyboardInterrupt:
         console.print("Interrupted. The same command finishes what is missing.")
@@ -195,7 +205,9 @@ def _show_plan(
 ) -> None:
     from fp_lab.lab.dry_run.cost_estimate import estimate
     from fp_lab.lab.dry_run.plan_table import plan_notes, plan_table
+    from fp_lab.lab.first_batch.changes import require_changes
     from fp_lab.lab.grids.cautions import cautions
+    from fp_lab.lab.grids.changes import changes_in
     from fp_lab.lab.grids.feasible import check_feasible
     from fp_lab.lab.grids.placement import place_arms
     from fp_lab.lab.grids.run_grid import placed_jobs
@@ -207,9 +219,14 @@ def _show_plan(
         jobs = placed_jobs(placed, runs)
         check_feasible([arm for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending])
         costs = estimate(jobs)
+    with console.status("Looking at the first batches"):
+        changes, remarks = changes_in(placed.grid, asked.look)
     workers = where.at_once(grid) or 1
-    print_whole(console, plan_table(placed.grid, jobs, costs, workers, retry_failed=asked.retry_failed))
-    for line in (*placed.lines, *plan_notes(jobs, asked)):
+    table = plan_table(placed.grid, jobs, costs, workers, retry_failed=asked.retry_failed, changes=changes)
+    print_whole(console, table)
+    for line in (*placed.lines, *remarks, *plan_notes(jobs, asked)):
         console.say(line)
     for caution in cautions(placed.grid.arms):
         console.say(caution, "yellow")
+    pending = {arm.name for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending}
+    require_changes(changes, pending)

@@ -1,11 +1,12 @@
 """Sources of training histories: names and settings; what they do is in `fp_lab.training.history`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
+from fp_lab.checks.later import acts_later
 from fp_lab.checks.ranges import check_ranges
 from fp_lab.registry import Registry
 
@@ -54,7 +55,7 @@ class RecycledConfig:
     """
 
     bins: int = 50
-    entries: int = 500
+    entries: int = field(default=500, metadata=acts_later("once a bin is full"))
     clean: float = 0.2
     share: float = 0.9
 
@@ -96,8 +97,8 @@ class RolloutConfig:
     """
 
     steps: int = 2
-    every: int = 10
-    videos: int = 256
+    every: int = field(default=10, metadata=acts_later("from the second refresh on"))
+    videos: int = field(default=256, metadata=acts_later("once as many rollouts are kept"))
     share: float = 1.0
     place: ClassVar[str] = "objective.history.rollout"
 

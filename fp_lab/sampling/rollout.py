@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fp_lab.checks.finite import check_video
+from fp_lab.checks.later import acts_later
 from fp_lab.checks.ranges import check_ranges
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.flow.matching import Shift, schedule, shift_for
@@ -67,7 +68,9 @@ class SamplingConfig:
     history_guidance: float = 1.0
     rope_jitter: float = 0.0
     recency: RecencyConfig = field(default_factory=RecencyConfig)
-    adaptive: AdaptiveConfig = field(default_factory=AdaptiveConfig)
+    adaptive: AdaptiveConfig = field(
+        default_factory=AdaptiveConfig, metadata=acts_later("once a section has left the bands")
+    )
     section_noise: SectionNoise = "fresh"
     reencode: bool = False
     positions: SampledPositions = "trained"

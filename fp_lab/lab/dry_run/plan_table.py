@@ -1,7 +1,7 @@
 """Table of a grid's plan: its arms, finished stages, and the cost of the rest."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.table import Table
 from fp_lab.lab.dry_run.cost_estimate import SHARE, Cost
 from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.first_batch.changes import Change
 from fp_lab.lab.grids.grid import Grid
 from fp_lab.lab.runs.identity import results_in
 from fp_lab.lab.runs.job import Job
@@ -27,15 +28,23 @@ class Options:
         redo: whether to repeat finished stages.
         retry_failed: whether to retry failed runs.
         efficiency: whether to measure efficiency at the end.
+        look: whether to look at first batches; None: in a grid that is small enough.
     """
 
     redo: bool = False
     retry_failed: bool = False
     efficiency: bool = False
+    look: bool | None = None
 
 
 def plan_table(
-    grid: Grid, jobs: Sequence[Job], costs: Sequence[Cost], workers: int = 1, *, retry_failed: bool = False
+    grid: Grid,
+    jobs: Sequence[Job],
+    costs: Sequence[Cost],
+    workers: int = 1,
+    *,
+    retry_failed: bool = False,
+    changes: Mapping[str, Change] | None = None,
 ) -> Table:
     """Build a table with one row per arm; `done`, or the estimated time of a stage.
 
@@ -45,13 +54,14 @@ def plan_table(
         costs: costs of the jobs.
         workers: number of parallel arms, by which the total is divided.
         retry_failed: whether failed arms are retried.
+        changes: what arms change against the first one, by their names; None: no such column.
     """
     left_out = [not retry_failed and has_failed(job) for job in jobs]
     counted = [Cost() if out else cost for out, cost in zip(left_out, costs, strict=True)]
     whole = _whole(jobs, counted, workers)
     title = f"Grid {grid.name}: {len(jobs)} runs in {jobs[0].folder.parents[1]}"
     table = Table(title=title, title_justify="left", caption=whole, caption_justify="left")
-    for column in ("arm", "seed", "order", *jobs[0].stages):
+    for column in ("arm", "seed", "order", *([] if changes is None else ["changes"]), *jobs[0].stages):
         table.add_column(column, overflow="fold")
     for arm, job, cost, failed in zip(grid.arms, jobs, costs, left_out, strict=True):
         marks = [
@@ -60,7 +70,8 @@ def plan_table(
         ]
         fill = arm.config.sampling.fill or ""
         order = fill if ORDERS.foreign(fill) else arm.config.parsed_recipe.order
-        table.add_row(job.folder.parent.name, str(arm.seed), order, *marks)
+        changed = [] if changes is None else [changes[arm.name].text]
+        table.add_row(job.folder.parent.name, str(arm.seed), order, *changed, *marks)
     return table
 
 

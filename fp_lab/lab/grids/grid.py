@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from fp_lab.lab.planning.flops import at_equal_compute
 from fp_lab.recipe.parts import PARTS
 
 GRID_KEYS = ("name", "base", "common", "axes", "arms", "exclude", "seeds")
+EXPECT_SAME = "expect_same"
+"""Key of an arm that is meant to do the same as another one; no setting, so it is in no key of a stage."""
 OVERRIDDEN = ("name", "seeds")
 """Keys of a grid that the command line may override."""
 _LONGEST_NAME = 160  # bytes
@@ -44,6 +46,7 @@ class Arm:
         config: resolved settings.
         place: folder of the arm's runs, by default its name; see `fp_lab.lab.grids.placement`.
         former: folder of the arm's name in earlier versions, which had its label twice.
+        expect_same: whether the arm is meant to do the same as another one, see `fp_lab.lab.first_batch`.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Arm:
     config: ExperimentConfig
     place: str = ""
     former: str = ""
+    expect_same: bool = False
 
     def __post_init__(self) -> None:
         """Use the name as folder, unless another one is chosen."""
@@ -86,7 +90,8 @@ def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
     """Load a grid from its file; the keys are `GRID_KEYS`.
 
     ``axes`` maps keys to lists of values, whose product gives arms, without those that match an entry of
-    ``exclude``; ``arms`` lists further arms; ``common`` holds what differs from the base in every arm.
+    ``exclude``; ``arms`` lists further arms, with ``expect_same: true`` where one is meant to do the same as
+    another; ``common`` holds what differs from the base in every arm.
 
     Args:
         name: name of the file, see `find_experiment`.
@@ -110,10 +115,14 @@ def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
         raise ValueError(f"{path}: common: got {shared!r}, expected keys with values{file.line('common')}")
     common = dotted_layer(shared, f"{path}: common", file.below("common"))
     arms = []
-    for apart, lines in differences(path, file):
+    for written, lines in differences(path, file):
+        apart = {key: value for key, value in written.items() if key != EXPECT_SAME}
+        same = written.get(EXPECT_SAME, False)
+        if not isinstance(same, bool):
+            raise ValueError(f"{path}: {EXPECT_SAME}: got {same!r}, expected true or false")
         layers = [common, dotted_layer(apart, f"{path}: arm {apart}", lines), settings]
         _refuse_seed(layers)
-        arms += [_arm([*base, *layers], apart, seed) for seed in seeds]
+        arms += [replace(_arm([*base, *layers], apart, seed), expect_same=same) for seed in seeds]
     if not arms:
         raise ValueError(
             f"{path}: exclude: nothing is left of the axes, expected an arm{file.line('exclude')}"

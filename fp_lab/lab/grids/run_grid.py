@@ -73,6 +73,7 @@ def run_grid(
     in_place: bool = False,
     redo: bool = False,
     efficiency: bool = False,
+    look: bool | None = False,
 ) -> GridResult:
     """Bring every arm up to date, then compare them.
 
@@ -87,11 +88,13 @@ def run_grid(
         in_place: whether to replace other results in the folders of the arms' names.
         redo: whether to repeat all stages.
         efficiency: whether to measure batch and time efficiency of the arms in turn, when they are done.
+        look: whether to refuse arms that change nothing, see `fp_lab.lab.grids.changes`; None: in a grid that
+            is small enough.
 
     Raises:
         KeyboardInterrupt: re-raised after the tracked runs are closed as killed.
-        ValueError: results cannot be replaced, see `claim_arms`, or an arm is not feasible, see
-            `check_feasible`.
+        ValueError: results cannot be replaced, see `claim_arms`, an arm is not feasible, see
+            `check_feasible`, or an arm changes nothing.
     """
     with (
         _claimed(grid, runs, stages, in_place=in_place, redo=redo) as (placed, jobs),
@@ -100,6 +103,8 @@ def run_grid(
     ):
         pending = [arm for arm, job in zip(placed.grid.arms, jobs, strict=True) if job.pending]
         _check(pending, where)
+        if look is not False:
+            _look(placed.grid, pending, look, progress)
         _describe(placed, command)
         for line in (*placed.lines, *made_elsewhere(jobs)):
             progress.say(line)
@@ -128,6 +133,17 @@ def _check(arms: Sequence[Arm], engine: Engine) -> None:
         from fp_lab.lab.grids.feasible import check_feasible  # slow to import
 
         check_feasible(arms, on_this_machine=engine.on_this_machine)
+
+
+def _look(grid: Grid, pending: Sequence[Arm], look: bool | None, progress: GridProgress) -> None:
+    """Refuse arms that change nothing; one arm alone has nothing to differ from."""
+    if pending and len({arm.name for arm in grid.arms}) > 1:
+        from fp_lab.lab.grids.changes import refuse_unchanged  # slow to import
+
+        with progress.busy("first batches"):
+            remarks = refuse_unchanged(grid, {arm.name for arm in pending}, look)
+        for remark in remarks:
+            progress.say(remark)
 
 
 @contextmanager

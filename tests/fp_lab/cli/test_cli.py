@@ -127,6 +127,8 @@ def test_a_dry_run_shows_the_arms_and_runs_nothing(tmp_path: Path) -> None:
     code, text = invoke("grid", str(grid), "--dry-run", "--runs", str(tmp_path / "runs"))
     assert code == 0, text
     assert len(re.findall(r"\d s\b.*\d s\b.*\d s\b", text)) == 2, "three stages of two arms, with their cost"
+    assert "(first)" in text
+    assert "tokens" in text, "what the second arm changes"
     assert "not whole" not in text
     (told,) = [
         line for line in text.splitlines() if "k2 on 4x4 latents is one token for 2 whole frames" in line
@@ -139,6 +141,18 @@ def test_a_dry_run_shows_the_arms_and_runs_nothing(tmp_path: Path) -> None:
     for part in ("data.world.frames=12", "whole are 10 latent frames or 13", "25% of the steps", "(g3, td_"):
         assert part in told, "once for both arms"
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_arm_that_changes_nothing_is_refused_before_any_training(tmp_path: Path) -> None:
+    tiny_experiment(tmp_path)
+    grid, runs = tmp_path / "grid.yaml", tmp_path / "runs"
+    grid.write_text("base: tiny\narms: [{recipe: g3}, {recipe: g3, label: again}]\n", encoding="utf-8")
+    for options in (["--dry-run"], []):
+        code, text = invoke("grid", str(grid), "--runs", str(runs), *options)
+        assert code == 2, text
+        assert "again: has the settings of g3" in text
+        assert "expect_same: true" in text
+    assert not list(runs.rglob("train"))
 
 
 def test_options_count_in_a_dry_run_and_in_the_command_that_is_kept(

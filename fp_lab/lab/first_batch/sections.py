@@ -1,0 +1,44 @@
+"""A look at sampling: the first sections of a rollout by the model that training starts from."""
+
+from itertools import islice
+
+import torch
+
+from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
+from fp_lab.lab.first_batch.digests import digest_of
+from fp_lab.lab.first_batch.inputs import NotLookedAt, starting_model
+from fp_lab.lab.materials.models import codec_of
+from fp_lab.lab.materials.training_videos import TrainingVideos
+from fp_lab.sampling.rollout import rollout
+
+SECTIONS = 2
+"""Sections that are generated: the second one has a history that the model itself has made."""
+
+
+def first_sections(config: ExperimentConfig, videos: TrainingVideos) -> str:
+    """Generate the first sections of one video; return the digest of their latents.
+
+    Args:
+        config: settings of the arm.
+        videos: some of its training videos.
+
+    Raises:
+        NotLookedAt: the model is over a transformer of diffusers, whose captions need text encoders.
+    """
+    if uses_diffusers_backbone(config):
+        raise NotLookedAt("sampling from a transformer of diffusers needs its text encoders")
+    evaluation = config.evaluation
+    chunk = next(iter(videos.chunks(1)))
+    with torch.no_grad(), starting_model(config, videos) as model:
+        rolled = rollout(
+            model.eval(),
+            config.parsed_recipe,
+            chunk[:1, :, : evaluation.given],
+            frames=evaluation.frames,
+            captions=[videos.captions[0]],
+            seeds=[evaluation.first_seed],
+            sampling=config.sampling,
+            codec=codec_of(config.codec) if config.sampling.reencode else None,
+        )
+        return digest_of([(part.section, part.latents) for part in islice(rolled, SECTIONS)])

@@ -1,0 +1,97 @@
+"""Settings in which two arms differ, by where a difference shows."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any
+
+from fp_lab.checks.later import why_later
+from fp_lab.flow.history_sources import HISTORY_SOURCES
+from fp_lab.flow.solvers import SOLVERS
+from fp_lab.lab.config import ExperimentConfig, flatten
+
+_NO_DIFFERENCE = (
+    *("seed", "label", "protocol", "plugins", "track.", "training.compute_of"),
+    *("training.checkpoint_every", "training.workers"),
+)
+"""Beginnings of settings that change no result, or are resolved into others."""
+_BY_NAME = (
+    *("training.", "optimizer.", "evaluation.", "data.train_videos", "data.clips.split"),
+    *("model.dtype", "model.encoder_dtype", "model.checkpointing"),
+    *("codec.dtype", "codec.tiling", "codec.slicing"),
+)
+"""Beginnings of settings that neither a batch nor a section shows; they count as they are."""
+_REGISTRIES: Mapping[str, Mapping[str, Any]] = {
+    "objective.history.source": HISTORY_SOURCES,
+    "sampling.solver.name": SOLVERS,
+}
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Settings in which an arm differs from another: dotted key -> own value and the other's.
+
+    Attributes:
+        batch: those that a training batch shows.
+        sampled: those that a generated section shows.
+        named: those that neither shows, such as the number of steps.
+        later: reasons of those that may act only later.
+    """
+
+    batch: Mapping[str, tuple[Any, Any]]
+    sampled: Mapping[str, tuple[Any, Any]]
+    named: Mapping[str, tuple[Any, Any]]
+    later: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.batch or self.sampled or self.named)
+
+
+def differences(config: ExperimentConfig, other: ExperimentConfig) -> Differences:
+    """Sort the settings in which two arms differ by where a difference shows."""
+    differing = {
+        key: values for key, values in _differing(config, other) if not key.startswith(_NO_DIFFERENCE)
+    }
+    named = {key: values for key, values in differing.items() if key.startswith(_BY_NAME)}
+    sampled = {key: values for key, values in differing.items() if _is_sampled(key)}
+    batch = {key: values for key, values in differing.items() if key not in named | sampled}
+    later = [reason for key in differing for one in (config, other) if (reason := _later(one, key))]
+    return Differences(batch, sampled, named, tuple(dict.fromkeys(later)))
+
+
+def batch_settings(config: ExperimentConfig) -> str:
+    """Describe all settings that a training batch depends on, and the seed, as a text to compare."""
+    own = flatten(asdict(config))
+    others = (*_NO_DIFFERENCE, *_BY_NAME)
+    return str(
+        (config.seed, {k: v for k, v in own.items() if not k.startswith(others) and not _is_sampled(k)})
+    )
+
+
+def _is_sampled(key: str) -> bool:
+    return key.startswith("sampling.") and key != "sampling.fill"  # training draws from the filled plan
+
+
+def _differing(config: ExperimentConfig, other: ExperimentConfig) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    own, theirs = flatten(asdict(config)), flatten(asdict(other))
+    unused = "data.clips." if config.data.kind == other.data.kind == "world" else "data.world."
+    for key in dict.fromkeys((*own, *theirs)):
+        values = own.get(key), theirs.get(key)
+        if values[0] != values[1] and not key.startswith(unused):
+            yield key, values
+
+
+def _later(config: ExperimentConfig, key: str) -> str:
+    """Reason why a setting of an arm may act only later; empty for others."""
+    settings: Any = config
+    for name in key.split("."):
+        found = (
+            {field.name: field for field in fields(settings)}.get(name) if is_dataclass(settings) else None
+        )
+        if found is None:
+            return ""
+        if reason := why_later(found.metadata):
+            return reason
+        settings = getattr(settings, name)
+    chosen = _REGISTRIES[key].get(settings) if key in _REGISTRIES else None
+    return str(getattr(chosen, "acts_later", ""))
