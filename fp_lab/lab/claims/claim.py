@@ -155,10 +155,12 @@ class Evidence:
     def _tells_control(self) -> bool:
         """Return whether the control is significantly worse than more than half of the arms in some score."""
         assert self.comparison is not None
-        measures = self.comparison.gathered.measures
+        gathered = self.comparison.gathered
+        estimators = gathered.estimators(gathered.families[0])  # undefined ones too: they have contrasts
         worse: dict[str, set[str]] = {}
         for made in self.comparison.verdict.control_contrasts:
-            falling = measures[self.scores.get(made.column, f"companion/{made.column}")].higher_is_better
+            estimator = estimators.get(made.column, f"companion/{made.column}")
+            falling = gathered.measures[estimator].higher_is_better
             below = made.difference.mean < 0 if falling is not False else made.difference.mean > 0
             if made.significant and below:
                 worse.setdefault(made.column, set()).add(made.second)

@@ -21,7 +21,7 @@ from fp_metrics.returns import OPEN
 ONE_FRAME, UNCOMPRESSED = parse("td_f1k1_g9"), parse("td_f19k1_g9")
 """Lower and upper control of memory: one frame, and 19 uncompressed frames."""
 _SIMILARITY = "--context.importance.kind=similarity"
-_SHUFFLED = "--evaluation.shuffled=true"
+_SHUFFLED = "--evaluation.shuffled=True"  # as in names of folders
 
 
 def from_memory(find: Callable[[Evidence], Outcome]) -> Check:
@@ -137,7 +137,7 @@ def shuffled_recalls_nothing(evidence: Evidence) -> Outcome:
     """Compare arms with the history of another video with no history at all."""
     assert evidence.comparison is not None
     controls = [arm.name for arm in evidence.comparison.gathered.arms if arm.control]
-    shuffled = [arm.name for arm in evidence.arms if arm.name.endswith(_SHUFFLED)]
+    shuffled = [arm.name for arm in evidence.arms if _SHUFFLED in arm.name]
     panel = _panel(evidence)
     found = [
         (f"{name} less no history", panel, *panel.of([name, control]))
@@ -179,7 +179,7 @@ def _dilemma(evidence: Evidence, arms: Sequence[Arm]) -> Outcome:
 
 def with_own_history(evidence: Evidence) -> list[Arm]:
     """Arms with history that is that of the video itself."""
-    return [arm for arm in evidence.arms if not arm.name.endswith(_SHUFFLED)]
+    return [arm for arm in evidence.arms if _SHUFFLED not in arm.name]
 
 
 def rank_with_drift(evidence: Evidence, arms: Sequence[Arm], name: str, panel: Panel) -> Outcome:

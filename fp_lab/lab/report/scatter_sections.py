@@ -7,7 +7,7 @@ from typing import Literal
 from fp_lab.lab.compare.comparison import Comparison
 from fp_lab.lab.compare.forgetting import ArmForgetting, as_interval, gather_forgetting
 from fp_lab.lab.report.document import Picture, pictures_html
-from fp_lab.lab.report.plots.forgetting_curves import draw_forgetting
+from fp_lab.lab.report.plots.forgetting_curves import MOST_BANDS, draw_forgetting
 from fp_lab.lab.report.plots.scatter import Axis, Point, scatter
 from fp_lab.lab.report.plots.style import Look
 from fp_lab.lab.tables import Cell, Column, Line, Table
@@ -83,8 +83,9 @@ def forgetting_pictures(
     labels = {arm.name: arm.label for arm in gathered.arms}
     if any(one.videos for arm in found for summary in arm.kinds.values() for one in summary.bins):
         path = draw_forgetting(gathered, found, arms_looks, folder / "forgetting-gap.png")
+        bands = ", 95 % bands" if len(found) <= MOST_BANDS else ""
         caption = (
-            "What comes back into view against the number of frames that it was hidden, 95 % bands: higher "
+            f"What comes back into view against the number of frames that it was hidden{bands}: higher "
             "remembers more; where a line falls, the reach of that arm's context ends. In brackets the "
             "context tokens that this memory takes."
         )

@@ -8,6 +8,10 @@ from functools import lru_cache
 from fp_lab.recipe import BASE, COMPRESSIONS, Recipe, Run
 from fp_lab.recipe.compressions import from_parts
 
+_IN_WORDS = {
+    "context.importance.kind=similarity": "by similarity",
+    "evaluation.shuffled=True": "of another video",
+}
 _SINKS = range(4)  # frames that are always kept, as far as they have a name
 
 
@@ -48,7 +52,9 @@ def _label(name: str, recipe: Recipe, *, sized: bool) -> str:
 
 
 def _option(text: str) -> str:
-    """Shorten a setting to the last two parts of its key: ``importance.kind=similarity``."""
+    """Put a setting into words, or shorten it to the last two parts of its key: ``history.noise=0.0``."""
+    if text in _IN_WORDS:
+        return _IN_WORDS[text]
     key, equals, value = text.partition("=")
     return f"{'.'.join(key.split('.')[-2:])}{equals}{value}"
 

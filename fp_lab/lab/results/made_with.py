@@ -1,5 +1,6 @@
 """Provenance of a grid's runs, from the records of their stages: dates, code, machines, weights, time."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -40,11 +41,16 @@ def made_with(gathered: Gathered, grid: Path) -> dict[str, Any]:
             model = done.get("outputs", {}).get("train/model/model.safetensors", {})
             weights |= {f"{arm}/seed{training}": model["sha256"]} if model else {}
     note = grid / "command.txt"
-    command = note.read_text(encoding="utf-8").strip() if note.is_file() else f"fp-lab grid {grid.name}"
+    command = _public(note.read_text(encoding="utf-8")) if note.is_file() else f"fp-lab grid {grid.name}"
     date = datetime.fromtimestamp(latest, UTC).date().isoformat()
     return {"date": date, "command": command, "minutes": seconds / 60, "weights": weights} | {
         name: dict(found) for name, found in made.items()
     }
+
+
+def _public(command: str) -> str:
+    """Return a command without the place of its runs, which is one machine's own and changes no result."""
+    return re.sub(r""" --runs[= ]("[^"]*"|'[^']*'|\S+)""", "", command.strip())
 
 
 def stages_in_words(run: RunFolder) -> list[tuple[str, dict[str, Any], dict[str, str]]]:

@@ -34,12 +34,14 @@ _FIGURES: dict[Kind, Literal["agreement", "psnr"]] = {
 }
 _KINDS: tuple[Kind, ...] = ("recall", "told", "place", "object")  # of the columns
 _TRUTH = Look(TRUTH_COLOUR, "-")
+MOST_BANDS = 8
+"""Largest number of lines that are drawn with their bands; those of more would hide each other."""
 
 
 def draw_forgetting(
     gathered: Gathered, found: Sequence[ArmForgetting], arms_looks: Mapping[str, Look], path: Path
 ) -> Path:
-    """Draw a row per history, a column per kind of return, a line per arm over hidden frames, 95 % bands.
+    """Draw a row per history, a column per kind of return, a line per arm over hidden frames.
 
     Args:
         gathered: scores of the arms, with their context tokens.
@@ -51,6 +53,7 @@ def draw_forgetting(
     gaps = sorted({(one.least, one.most) for known in bins.values() for one in known}, key=lambda gap: gap[0])
     histories = [history for history in HISTORIES if any(bins[of] for of in bins if of[0] == history)]
     shown = [kind for kind in _KINDS if any(known for of, known in bins.items() if of[1] == kind)]
+    banded = len(found) <= MOST_BANDS
     last = int(gathered.protocol["frames"]) - 1
     with paper():
         panels = [(history, kind) for history in histories for kind in shown]
@@ -60,7 +63,7 @@ def draw_forgetting(
                 hide(axes)
                 continue
             for arm in found:
-                _draw(axes, arm, kinds, gaps, arms_looks.get(arm.name, _TRUTH))
+                _draw(axes, arm, kinds, gaps, arms_looks.get(arm.name, _TRUTH), banded=banded)
             term = RETURNS[kinds[1]]
             axes.set_title(f"{term.title} ↑", pad=13)
             above(axes, HISTORIES_IN_FULL[kinds[0]], INK)
@@ -73,14 +76,20 @@ def draw_forgetting(
         legend_below(figure, [*handles, truth_line(marker="o", ms=4)])
         headline(
             figure,
-            "What comes back into view after it was hidden, with 95 % bands",
+            f"What comes back into view after it was hidden{', with 95 % bands' if banded else ''}",
             "Higher: remembers more. Where a line meets that of no history, the reach of its context ends.",
         )
         return save(figure, path)
 
 
 def _draw(
-    axes: Axes, arm: ArmForgetting, kinds: Remembered, gaps: Sequence[tuple[int, int | None]], look: Look
+    axes: Axes,
+    arm: ArmForgetting,
+    kinds: Remembered,
+    gaps: Sequence[tuple[int, int | None]],
+    look: Look,
+    *,
+    banded: bool,
 ) -> None:
     known = _known(arm, kinds)
     at = [gaps.index((one.least, one.most)) for one in known]
@@ -88,7 +97,11 @@ def _draw(
     means = [interval.mean for interval in intervals]
     axes.plot(at, means, color=look.colour, ls=look.dash, lw=1.0 if look is _TRUTH else 1.7, zorder=3)
     axes.plot(at, means, look.marker, color=look.colour, ms=4.5, zorder=3)
+    if not banded:
+        return
     low, high = np.array([(i.low, i.high) for i in intervals]).reshape(-1, 2).T
+    if kinds[1] == "told":  # a share; the interval over few training seeds knows no bounds
+        low, high = low.clip(0, 1), high.clip(0, 1)
     axes.fill_between(at, low, high, color=look.colour, alpha=0.12, lw=0, zorder=2)
 
 

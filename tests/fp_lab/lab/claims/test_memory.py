@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from fp_lab.lab.claims import check_claims
-from fp_lab.lab.claims.claim import Outcome
+from fp_lab.lab.claims.claim import Evidence, Outcome
 from fp_lab.lab.compare.comparison import compare_runs
+from fp_lab.lab.grids.grid import folder_name
 from made_up_scores import Figures, made_up_grid
 from made_up_steps import made_up_steps
 
@@ -20,7 +21,7 @@ KEPT, INVERTED = "f1k1_x_f16k4f2k2f1k1_g9", "f1k1_x_g9_f1k1f2k2f16k4_td"
 CONTROL = "g9"
 GOOD, DRIFTING = Figures(0.8), Figures(0.8, -0.4)
 SIMILAR = f"{RELEASED}--context.importance.kind=similarity"
-SHUFFLED = f"{MANY}--evaluation.shuffled=true"
+SHUFFLED = folder_name(MANY, {"evaluation.shuffled": True})
 Gaps = Mapping[int, float]
 """Gap in frames -> PSNR in dB of what comes back after it."""
 
@@ -152,6 +153,18 @@ def test_arms_are_compared_with_the_same_without(claim: str, arm: str, tmp_path:
     assert better.differences[0].mean == pytest.approx(2, abs=0.4)
     worse = grid(tmp_path / "3", REMEMBERED | {arm: {8: 11.0}})
     assert outcome(worse, claim).status == "not reproduced"
+
+
+def test_a_family_that_cannot_measure_some_score_tells_the_control_by_the_others(tmp_path: Path) -> None:
+    arms = {RELEASED: GOOD, KEPT: GOOD, CONTROL: Figures(0.2)}
+    folder = made_up_grid(tmp_path, arms, videos=32, seeds=(0, 1, 2))
+    for file in folder.rglob("videos.parquet"):
+        values = pd.read_parquet(file)
+        undefined = values["score"].eq("semantic")
+        assert undefined.any()
+        values.loc[undefined, ["value", "drift"]] = np.nan
+        values.to_parquet(file)
+    assert Evidence(compare_runs([folder])).doubt == ""
 
 
 def test_the_history_of_another_video_is_none(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (run / "score.done.json").write_text(json.dumps({"seconds": 30.0}))
         (run / "provenance.json").write_text(json.dumps({"score": _MADE_WITH}))
     _returns(folder / "truth", ("truth",), 0.95)
-    (folder / "command.txt").write_text("fp-lab grid memory --seeds 2\n")
+    (folder / "command.txt").write_text("fp-lab grid memory --seeds 2 --runs '/some one/runs'\n")
     return folder
 
 
