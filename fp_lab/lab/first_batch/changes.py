@@ -16,7 +16,7 @@ from fp_lab.registry import message_of
 Made = TypeVar("Made")
 
 MOST = 64
-"""Arms of a grid whose batches are looked at unless asked for more: each takes about half a second."""
+"""Arms of a grid whose batches are looked at unless asked for more: each takes one to two seconds of a core."""
 _BATCHES = 8
 """Batches of two arms that are compared where the first ones are equal: shares and banks act by chance."""
 _SECTIONS = "first sections"

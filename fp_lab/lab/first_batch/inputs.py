@@ -29,7 +29,7 @@ from fp_lab.lab.provenance.cache_identity import cache_of
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import fit_codebook
 
-VIDEOS = 8
+VIDEOS = 4
 """Training videos that are looked at, whatever the batch: arms of other batch sizes see the same draws."""
 _SMALL = {
     "num_attention_heads": 2,

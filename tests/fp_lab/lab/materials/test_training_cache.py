@@ -30,6 +30,7 @@ from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.encoding.encode import EncodeConfig, encode_folder
 from fp_lab.lab.encoding.windows import Cutting
 from fp_lab.lab.files.run_folder import RunFolder
+from fp_lab.lab.first_batch.changes import LookedAt, changes_of
 from fp_lab.lab.materials import training_videos
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
@@ -104,6 +105,32 @@ def config_of(root: Path, *overrides: str) -> ExperimentConfig:
         "training.batch": 2,
     }
     return load(root / "tiny.yaml", [*(f"{name}={value}" for name, value in settings.items()), *overrides])
+
+
+def test_what_arms_over_a_cache_change_is_seen_without_their_weights(root: Path, cache: Path) -> None:
+    settings = {
+        "first": (),
+        "packed": ("recipe=td_f2k2f1k1_g3",),
+        "noisy": ("objective.history.noise=0.3",),
+        "wider": ("model.lora.rank=4",),
+        "unused": ("objective.history.sigma=0.3",),
+        "guided": ("sampling.guidance=2.0",),
+    }
+    moved = root / "moved.safetensors"
+    weights = next((root / "framepack" / "transformer").glob("*.safetensors"))
+    arms = [LookedAt(name, config_of(root, *overrides)) for name, overrides in settings.items()]
+    weights.rename(moved)
+    try:
+        found = changes_of(arms)
+    finally:
+        moved.rename(weights)
+    assert [name for name, change in found.items() if change.unseen] == ["guided"]
+    assert set(found["packed"].parts) >= {"tokens", "loss"}
+    assert found["noisy"].parts == ("history", "loss")
+    assert found["wider"].parts == ("loss",)
+    assert "objective.history.sigma=0.3" in found["unused"].fault
+    assert found["guided"].text == "sampling.guidance; not looked at"
+    assert "text encoders" in found["guided"].unseen
 
 
 def trained(folder: Path, config: ExperimentConfig, reporter: Reporter | None = None) -> RunFolder:
