@@ -16,7 +16,7 @@ from fp_lab.registry import message_of
 Made = TypeVar("Made")
 
 MOST = 64
-"""Arms of a grid whose batches are looked at unless asked for more: each takes one to two seconds of a core."""
+"""Arms of a grid whose batches are looked at unless asked for more: each takes a second or two of a core."""
 _BATCHES = 8
 """Batches of two arms that are compared where the first ones are equal: shares and banks act by chance."""
 _SECTIONS = "first sections"
@@ -161,7 +161,7 @@ def _fault(looks: "_Looks", differing: Differences, arm: LookedAt, other: Looked
 
 
 def _settings(differing: Mapping[str, tuple[Any, Any]]) -> str:
-    shown = [f"{key}={own} (there {theirs})" for key, (own, theirs) in list(differing.items())[:_SHOWN]]
+    shown = [f"{key}={own} (there {theirs!r})" for key, (own, theirs) in list(differing.items())[:_SHOWN]]
     more = len(differing) - len(shown)
     return ", ".join(shown) + (f" and {more} more settings" if more > 0 else "")
 
