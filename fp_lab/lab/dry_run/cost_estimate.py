@@ -13,10 +13,9 @@ from typing import Any
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.dry_run.remembered_timings import remembered
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.video_batch import HISTORIES
 from fp_lab.lab.planning.flops import (
-    BACKWARD,
+    costs_of,
     own_backbone,
     shape_of,
     step_flops,
@@ -26,7 +25,6 @@ from fp_lab.lab.planning.flops import (
 from fp_lab.lab.provenance.stage_keys import measured_by
 from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runtime.device import lacks_gpu
-from fp_lab.recipe.orders import plan
 
 SHARE = 0.4
 """Assumed rate of a transformer of diffusers, as a share of that of a large product, as in `fp-lab plan`."""
@@ -61,14 +59,12 @@ def estimate(jobs: Sequence[Job]) -> list[Cost]:
     pending = [job.config for job in jobs if job.pending]
     if not pending:
         return [Cost() for _ in jobs]
-    firsts = {
-        uses_diffusers_backbone(config): config for config in reversed(pending) if not lacks_gpu(config)
-    }
-    rates = {real: _rate(config) for real, config in firsts.items()}
-    per_frame = _seconds_per_frame(firsts.get(False, pending[0]))
+    firsts = {costs_of(config).timed: config for config in reversed(pending) if not lacks_gpu(config)}
+    rates = {timed: _rate(config) for timed, config in firsts.items()}
+    per_frame = _seconds_per_frame(firsts.get(True, pending[0]))
 
     def rate(config: ExperimentConfig) -> float:
-        return math.nan if lacks_gpu(config) else rates[uses_diffusers_backbone(config)]
+        return math.nan if lacks_gpu(config) else rates[costs_of(config).timed]
 
     costs = [_cost(job, rate(job.config), per_frame) if job.pending else Cost() for job in jobs]
     return [
@@ -97,7 +93,7 @@ def _rate(config: ExperimentConfig) -> float:
 
     training = config.training
     where = {"threads": training.threads, "accelerator": training.accelerator}
-    if uses_diffusers_backbone(config):
+    if not costs_of(config).timed:
         types = {"lora": config.model.lora is not None, "dtype": config.model.dtype}
         return SHARE * remembered("product", where | types | {"precision": training.precision}, product)
     # what a source of histories adds is counted: a step with a refresh is not a typical one
@@ -126,7 +122,7 @@ def _seconds_per_frame(config: ExperimentConfig) -> float:
 def _cost(job: Job, rate: float, per_frame: float) -> Cost:
     config = job.config
     training, evaluation = config.training, config.evaluation
-    ranks = training.ranks if uses_diffusers_backbone(config) else 1  # a timed step is of the whole batch
+    ranks = 1 if costs_of(config).timed else training.ranks  # a timed step is of the whole batch
     parts = {"train": math.nan, "sample": math.nan, "score": math.nan}
     with suppress(ValueError):
         parts["train"] = step_flops(config) * training.batch * training.steps / rate / ranks
@@ -141,12 +137,6 @@ def _cost(job: Job, rate: float, per_frame: float) -> Cost:
 
 def _video_flops(config: ExperimentConfig) -> float:
     """Floating-point operations of generating one video of the evaluation set."""
-    evaluation, sampling = config.evaluation, config.sampling
+    sampling = config.sampling
     calls = sampling.solver.steps * (2 if sampling.guidance != 1 else 1)
-    if uses_diffusers_backbone(config):
-        from fp_lab.lab.planning.arm_flops import sampling_flops  # slow to import
-
-        return sampling_flops(config, shape_of(config, evaluation.frames), calls)
-    given = frozenset(range(evaluation.given))
-    sections = len(plan(config.parsed_recipe, evaluation.frames, given=given, fill=sampling.fill))
-    return sections * calls * step_flops(with_true_history(config)) / BACKWARD
+    return costs_of(config).sampling_flops(calls)

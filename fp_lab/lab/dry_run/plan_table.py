@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from fp_lab.lab.dry_run.cost_estimate import SHARE, Cost
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.first_batch.changes import Change
 from fp_lab.lab.grids.grid import Grid
+from fp_lab.lab.planning.flops import costs_of
 from fp_lab.lab.runs.identity import results_in
 from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runtime.device import lacks_gpu
@@ -113,17 +113,17 @@ def _named(jobs: Sequence[Job]) -> str:
 def _whole(jobs: Sequence[Job], costs: Sequence[Cost], workers: int) -> str:
     """Total estimated time, and its basis."""
     known = [cost.total for cost in costs if not math.isnan(cost.total)]
-    left = [uses_diffusers_backbone(job.config) for job, cost in zip(jobs, costs, strict=True) if cost.total]
-    if not left:
+    timed = [costs_of(job.config).timed for job, cost in zip(jobs, costs, strict=True) if cost.total]
+    if not timed:
         return "Nothing is left to do."
     lines = []
     if sum(known):
-        timed = "" if all(left) else "one training step and "
+        step = "one training step and " if any(timed) else ""
         lines.append(
-            f"About {duration(sum(known) / workers)} in all: {timed}one video's scores were timed, the rest "
+            f"About {duration(sum(known) / workers)} in all: {step}one video's scores were timed, the rest "
             "is in proportion to floating-point operations."
         )
-    if any(left):
+    if not all(timed):
         lines.append(
             f"Over a transformer of diffusers they are taken to be done at {SHARE:.0%} of the rate of a "
             "large matrix product, which was timed. Nothing was loaded; neither encoding nor decoding counts."

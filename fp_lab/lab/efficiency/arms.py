@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 from fp_lab.baselines import baseline
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
-from fp_lab.lab.planning.flops import shape_of
+from fp_lab.lab.planning.flops import costs_of, shape_of
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
 from fp_lab.training.objective import ObjectiveConfig
@@ -35,7 +34,7 @@ def compared(
 ) -> tuple[Side, ...]:
     """List arms by name, then the controls, at the first arm's sizes."""
     for side in arms:
-        if uses_diffusers_backbone(side.config):
+        if not costs_of(side.config).timed:
             raise ValueError(
                 f"{side.name}: got {side.config.model.base}, expected one of the lab's own transformers; "
                 "what the real ones cost is computed by `fp-lab plan`"

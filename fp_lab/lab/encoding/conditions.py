@@ -37,7 +37,7 @@ def attach_text_embeddings(
         captions: captions to encode now, so that encoders are loaded once. Others are encoded when needed.
         guided: whether the negative prompt is needed too, as in sampling with guidance.
     """
-    if not uses_diffusers_backbone(config):
+    if encoders_of(config) is None:
         return model
     texts = texts_of(config)
     negative = [config.sampling.negative_prompt] if guided else []
@@ -53,16 +53,20 @@ def attach_text_embeddings(
 
 
 def texts_of(config: ExperimentConfig) -> EncodedTexts:
-    """Caption embeddings of an arm, on disk."""
-    return EncodedTexts(encoders_of(config), getattr(torch, encoder_dtype(config)))
+    """Caption embeddings of an arm that has encoders, on disk."""
+    files = encoders_of(config)
+    assert files is not None
+    return EncodedTexts(files, getattr(torch, encoder_dtype(config)))
 
 
-def encoders_of(config: ExperimentConfig) -> EncoderFiles:
-    """Find the encoder files of an arm.
+def encoders_of(config: ExperimentConfig) -> EncoderFiles | None:
+    """Find the encoder files of an arm; None for fp_lab's own models, which read captions themselves.
 
     Raises:
         ValueError: the encoders are missing.
     """
+    if not uses_diffusers_backbone(config):
+        return None
     settings = config.model
     source = settings.conditions or settings.base
     assert source is not None
@@ -75,32 +79,34 @@ def encoder_dtype(config: ExperimentConfig) -> str:
 
 
 def encoder_identity(config: ExperimentConfig) -> dict[str, str | None]:
-    """Identity of the text and image encoders, which all conditions depend on."""
-    found = encoders_of(config)
+    """Identity of the text and image encoders, which all conditions depend on; empty without encoders."""
+    files = encoders_of(config)
+    if files is None:
+        return {}
     return {
-        "texts": weights_identity(found.text_files(), found.text_folder),
+        "texts": weights_identity(files.text_files(), files.text_folder),
         "images": image_identity(config),
     }
 
 
 def image_identity(config: ExperimentConfig) -> str | None:
     """Identity of the image encoder; None for arms without image condition."""
-    found = _image_encoder(config)
-    return None if found is None else weights_identity(found.image_files(), found.image_folder)
+    files = _image_encoder(config)
+    return None if files is None else weights_identity(files.image_files(), files.image_folder)
 
 
 @contextmanager
 def embedder(config: ExperimentConfig) -> Iterator[Embed | None]:
     """Yield a function that embeds first frames; None for arms without image condition."""
-    found = _image_encoder(config)
-    if found is None:
+    files = _image_encoder(config)
+    if files is None:
         yield None
         return
     device, dtype = device_of(config), getattr(torch, encoder_dtype(config))
-    with quiet_loading(), load_encoders(found, dtype, device, only="images") as encoders:
+    with quiet_loading(), load_encoders(files, dtype, device, only="images") as encoders:
         yield lambda frames: encoders.images(frames.to(device)).float().cpu()
 
 
 def _image_encoder(config: ExperimentConfig) -> EncoderFiles | None:
-    found = encoders_of(config) if uses_diffusers_backbone(config) else None
-    return found if found is not None and found.has_images else None
+    files = encoders_of(config)
+    return files if files is not None and files.has_images else None

@@ -9,17 +9,15 @@ from fp_data.clips import ClipsConfig, NoVideos, require_window
 from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.checkpoints.best import Goal, check_measured
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.grids.grid import Arm
 from fp_lab.lab.materials.videos import clips_of
-from fp_lab.lab.planning.flops import own_backbone, shape_of, strides_of
+from fp_lab.lab.planning.flops import costs_of, shape_of, strides_of
 from fp_lab.lab.planning.latent_shape import LatentShape
 from fp_lab.lab.runtime.device import require_devices
 from fp_lab.lab.scoring.score_run import applying_families, left_out
 from fp_lab.packing.token_counts import level_tokens
 
 _LATENT = 4  # bytes of a channel, in memory
-_EMBEDDED = 4  # bytes of a channel of a token
 _COPIES = 3  # of the evaluation videos: true ones, generated ones, those from true history
 
 
@@ -78,10 +76,8 @@ def _packed(config: ExperimentConfig, shape: LatentShape) -> int:
     Frames that a video does not have are embedded too, and dropped only afterwards: levels of a million
     frames take their memory whatever the videos' length.
     """
-    if uses_diffusers_backbone(config):
-        return 0
     tokens = sum(level_tokens(config.parsed_recipe, shape.rows, shape.columns))
-    return config.training.batch * tokens * own_backbone(config).width * _EMBEDDED
+    return config.training.batch * tokens * costs_of(config).token_bytes()
 
 
 def _check_windows(windows: ClipsConfig, setting: str) -> None:

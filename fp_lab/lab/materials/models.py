@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -117,6 +118,6 @@ def load_diffusers_model(
     return model
 
 
-def weights_options(config: ExperimentConfig) -> dict[str, Any]:
-    """Options to load the frozen weights of a transformer of diffusers; empty for the lab's own."""
-    return {"torch_dtype": getattr(torch, config.model.dtype)} if uses_diffusers_backbone(config) else {}
+def load_trained(folder: Path, config: ExperimentConfig) -> FramePackModel:
+    """Load a trained model; frozen weights of a transformer of diffusers in the data type of the config."""
+    return FramePackModel.load(folder, torch_dtype=getattr(torch, config.model.dtype))

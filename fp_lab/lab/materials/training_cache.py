@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fp_data.shard_manifest import Manifest
 from fp_data.shards import Shards
 from fp_lab.codecs.protocol import LatentCodec
+from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.cache_conditions import image_maker, read_empty, text_maker
 from fp_lab.lab.encoding.conditions import (
@@ -30,9 +31,10 @@ def open_cache(config: ExperimentConfig, codec: LatentCodec) -> CachedVideos:
         ValueError: there is no transformer of diffusers to train; the cache is missing, incomplete or
             damaged; or it was made with another VAE, other encoders or another precision.
     """
-    folder = cache_of(config)
+    folder, files = cache_of(config), encoders_of(config)
+    assert files is not None  # `cache_of` refuses arms without encoders
     shards, empty = Shards(folder), read_empty(folder)
-    if differences := tuple(_differences(shards.manifest, config, codec)):
+    if differences := tuple(_differences(shards.manifest, config, codec, files)):
         raise ValueError(
             f"data.cache: {folder} does not fit this arm:\n  "
             + "\n  ".join(differences)
@@ -44,7 +46,9 @@ def open_cache(config: ExperimentConfig, codec: LatentCodec) -> CachedVideos:
     return CachedVideos(shards, images=image_identity(config) is not None)
 
 
-def _differences(manifest: Manifest, config: ExperimentConfig, codec: LatentCodec) -> Iterator[str]:
+def _differences(
+    manifest: Manifest, config: ExperimentConfig, codec: LatentCodec, files: EncoderFiles
+) -> Iterator[str]:
     """Differences between a cache and what the arm needs: found, expected, settings."""
     if manifest.dtype != (expected_dtype := encoder_dtype(config)):
         yield (
@@ -57,7 +61,7 @@ def _differences(manifest: Manifest, config: ExperimentConfig, codec: LatentCode
             f"{codec.encoder_sha256[:12]} (codec.source {config.codec.source}, codec.dtype "
             f"{config.codec.dtype})"
         )
-    files, identity = encoders_of(config), encoder_identity(config)
+    identity = encoder_identity(config)
     texts, images = identity["texts"], identity["images"]
     assert texts is not None
     expected = {"words": text_maker(files, texts)}

@@ -1,11 +1,12 @@
 """Floating-point operations of steps, and numbers of steps at equal compute."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import mul
 from pathlib import Path
 from statistics import fmean
+from typing import ClassVar, Protocol, runtime_checkable
 
 from fp_data.shard_manifest import Manifest
 from fp_lab.backbones.tiny import TinyDiTConfig
@@ -95,8 +96,7 @@ def strides_of(config: ExperimentConfig) -> Strides:
 def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> float:
     """Floating-point operations of a training step per sample, mean over the plan.
 
-    For the lab's own backbone three times the forward pass; for a transformer of diffusers as PyTorch counts
-    them, with adapters and with recomputed blocks. Forward passes of the source of histories are added.
+    Forward passes of the source of histories are added.
 
     Args:
         config: settings of the arm.
@@ -108,14 +108,80 @@ def step_flops(config: ExperimentConfig, shape: LatentShape | None = None) -> fl
     if shape is None:
         shapes = training_shapes(config)
         return fmean([step_flops(config, each) for each in shapes], list(shapes.values()))
-    if uses_diffusers_backbone(config):
+    return costs_of(config).training_flops(shape)
+
+
+@runtime_checkable
+class ArmCosts(Protocol):
+    """Costs of an arm that are known before it is run.
+
+    Attributes:
+        timed: whether a training step is cheap enough to time; else a large matrix product stands for it.
+        memory: upper bound of the memory of an arm's process, bytes; infinite for one that takes a machine.
+    """
+
+    timed: ClassVar[bool]
+    memory: ClassVar[float]
+
+    def training_flops(self, shape: LatentShape) -> float:
+        """Floating-point operations of a training step per sample, mean over the plan."""
+
+    def sampling_flops(self, calls: int) -> float:
+        """Floating-point operations of one video of the evaluation set, at so many calls per section."""
+
+    def token_bytes(self) -> int:
+        """Lower bound of the memory of a context token at the input of the backbone, bytes."""
+
+
+def costs_of(config: ExperimentConfig) -> ArmCosts:
+    """Return the costs of an arm, by the format of its transformer."""
+    return (_DiffusersCosts if uses_diffusers_backbone(config) else _OwnCosts)(config)
+
+
+@dataclass(frozen=True)
+class _OwnCosts:
+    """Closed forms, of fp_lab's own backbones."""
+
+    config: ExperimentConfig
+    timed: ClassVar[bool] = True
+    memory: ClassVar[float] = 1.6e9  # measured 1.3 GB at most
+
+    def training_flops(self, shape: LatentShape) -> float:
+        config, size = self.config, (shape.frames, shape.rows, shape.columns)
+        forwards = plan_flops(config.parsed_recipe, own_backbone(config), *size)
+        beside = sampled_beside(config.objective.history, len(forwards))
+        return BACKWARD * fmean(forwards) + beside.steps * sum(map(mul, beside.shares, forwards))
+
+    def sampling_flops(self, calls: int) -> float:
+        config, evaluation = self.config, self.config.evaluation
+        given = frozenset(range(evaluation.given))
+        sections = plan(config.parsed_recipe, evaluation.frames, given=given, fill=config.sampling.fill)
+        return len(sections) * calls * step_flops(with_true_history(config)) / BACKWARD
+
+    def token_bytes(self) -> int:
+        return 4 * own_backbone(self.config).width  # in float32
+
+
+@dataclass(frozen=True)
+class _DiffusersCosts:
+    """Operations as PyTorch counts them, by the stored config of a transformer of diffusers."""
+
+    config: ExperimentConfig
+    timed: ClassVar[bool] = False
+    memory: ClassVar[float] = math.inf
+
+    def training_flops(self, shape: LatentShape) -> float:
         from fp_lab.lab.planning.arm_flops import training_flops  # slow to import
 
-        return training_flops(config, shape)
-    size = (shape.frames, shape.rows, shape.columns)
-    forwards = plan_flops(config.parsed_recipe, own_backbone(config), *size)
-    beside = sampled_beside(config.objective.history, len(forwards))
-    return BACKWARD * fmean(forwards) + beside.steps * sum(map(mul, beside.shares, forwards))
+        return training_flops(self.config, shape)
+
+    def sampling_flops(self, calls: int) -> float:
+        from fp_lab.lab.planning.arm_flops import sampling_flops  # slow to import
+
+        return sampling_flops(self.config, shape_of(self.config, self.config.evaluation.frames), calls)
+
+    def token_bytes(self) -> int:
+        return 0  # little beside the weights
 
 
 def training_tflop(config: ExperimentConfig, shape: LatentShape | None = None) -> float:

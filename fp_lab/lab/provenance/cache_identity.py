@@ -5,7 +5,7 @@ from pathlib import Path
 from fp_data.shards import Shards
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.cache_conditions import read_empty
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
+from fp_lab.lab.encoding.conditions import encoders_of
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.weights.files import tensors_sha256
 
@@ -31,7 +31,7 @@ def cache_of(config: ExperimentConfig) -> Path:
         ValueError: there is no transformer of diffusers to train.
     """
     assert config.data.cache is not None
-    if not uses_diffusers_backbone(config):
+    if encoders_of(config) is None:
         raise ValueError(
             f"data.cache: got {config.data.cache} with model.base {config.model.base}, expected a base in "
             "diffusers' format, which is told what a cache holds; set data.cache=null for the lab's own"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import encoder_identity, uses_diffusers_backbone
+from fp_lab.lab.encoding.conditions import encoder_identity
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.files.weights import weights_sha256
 from fp_lab.lab.provenance.cache_identity import cache_identity
@@ -54,7 +54,7 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
         base=None if base is None else weights_sha256("base", base),
         clips=digests_of_videos(data),
         cache=None if data.cache is None else cache_identity(config),
-        encoders=encoder_identity(config) if uses_diffusers_backbone(config) else {},
+        encoders=encoder_identity(config),
         plugins=plugins_used(config),
     )
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from fp_lab.causal import Blocks
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import STAGES, digest
 from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.provenance.data_identity import data_identity
@@ -162,7 +161,7 @@ def _start(config: ExperimentConfig, model: Mapping[str, Any], inputs: Inputs) -
     start: dict[str, Any] = {name: model[name] for name in ("backbone", "architecture") if name in model}
     if config.model.base is not None:
         start = {"base": inputs.base}
-    if uses_diffusers_backbone(config):
+    if inputs.encoders:  # of a transformer of diffusers
         start |= {name: model[name] for name in ("lora", "dtype", "encoder_dtype", "checkpointing")}
         start |= {"told": dict(inputs.encoders)}
     return start

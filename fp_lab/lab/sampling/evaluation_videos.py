@@ -20,7 +20,7 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.video_batch import GIVEN, HISTORIES, Videos
 from fp_lab.lab.files.without_rollout import Measure, section_errors_file, write_rows
 from fp_lab.lab.materials.materials import EvaluationSet, Materials
-from fp_lab.lab.materials.models import weights_options
+from fp_lab.lab.materials.models import load_trained
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.peak_memory import peak_memory, reset_peak_memory
 from fp_lab.lab.runtime.reporter import Reporter
@@ -59,7 +59,7 @@ def sample(folder: RunFolder, config: ExperimentConfig, materials: Materials, re
     reset_peak_memory()
     evaluation = materials.evaluation(config)
     codec = materials.codec(config)
-    trained = FramePackModel.load(folder.model, **weights_options(config))
+    trained = load_trained(folder.model, config)
     model = attach_text_embeddings(trained, config, evaluation.truth.captions)
     model = model.to(device_of(config)).eval()
     sections = sections_of(config)

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from fp_data.buckets import Bucket
 from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_lab.lab.config import ExperimentConfig, load
 from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.weights import is_own
-from fp_lab.lab.materials.models import weights_options
+from fp_lab.lab.materials.models import load_trained
 from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
@@ -67,14 +69,11 @@ def load_model(
         )
     settings = [*_settings(checkpoint), *chosen, *overrides]
     config = load(_EXPERIMENT if experiment is None else experiment, settings)
+    real = uses_diffusers_backbone(config)
     if checkpoint is not None and (Path(checkpoint) / WEIGHTS_FILE).is_file():
         model = _load(Path(checkpoint), config)
-        return LoadedModel(
-            model,
-            replace(config, context=model.context),
-            () if uses_diffusers_backbone(config) else _square(config),
-        )
-    if not uses_diffusers_backbone(config):
+        return LoadedModel(model, replace(config, context=model.context), () if real else _square(config))
+    if not real:
         raise ValueError(
             f"checkpoint: got {checkpoint or config.model.base}, expected the folder of a run "
             "(runs/<grid>/<arm>/seed<k>) or of a trained model, or a transformer in diffusers' format"
@@ -82,7 +81,10 @@ def load_model(
     assert config.model.base is not None
     with quiet_loading():
         model = FramePackModel.from_transformer(
-            config.model.base, kernels_of(config.parsed_recipe), config.context, **weights_options(config)
+            config.model.base,
+            kernels_of(config.parsed_recipe),
+            config.context,
+            torch_dtype=getattr(torch, config.model.dtype),
         )
     return LoadedModel(model, config)
 
@@ -112,7 +114,7 @@ def _sizes(cache: Path) -> tuple[Bucket, ...]:
 
 def _load(folder: Path, config: ExperimentConfig) -> FramePackModel:
     with quiet_loading():
-        return FramePackModel.load(folder, **weights_options(config))
+        return load_trained(folder, config)
 
 
 def _settings(checkpoint: str | None) -> list[str]:

@@ -19,10 +19,9 @@ from fp_lab.lab.files.without_rollout import (
     write_rows,
 )
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.materials.models import weights_options
+from fp_lab.lab.materials.models import load_trained
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.model import FramePackModel
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.sampling.influence import SIGMAS, level_influence, level_names
 from fp_lab.sampling.step_errors import velocity_errors
@@ -67,7 +66,7 @@ def measure_without_rollout(
     reporter.begin(STAGE, count)
     run.clear(STAGE)
     with run.doing(STAGE, key):
-        trained = FramePackModel.load(run.model, **weights_options(config))
+        trained = load_trained(run.model, config)
         model = attach_text_embeddings(trained, config, evaluation.truth.captions)
         model = model.to(device_of(config)).eval()
         images = evaluation.images if config.evaluation.given else None

@@ -11,35 +11,30 @@ from pathlib import Path
 import psutil
 
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.grids.engines.journaled import run_journaled_job
 from fp_lab.lab.grids.engines.remote import Lost, RemoteEngine
 from fp_lab.lab.materials.materials import Materials
+from fp_lab.lab.planning.flops import costs_of
 from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runtime.device import device_of, lacks_gpu
 from fp_lab.lab.runtime.process_pool import available_cores, exit_with_parent
 from fp_lab.lab.runtime.reporter import Reporter
 
-_MEMORY_OF_AN_ARM = 1.6e9
-"""Upper bound of the memory of an arm over fp_lab's own base, bytes: measured 1.3 GB at most."""
-
 
 def workers_that_fit(arms: Sequence[ExperimentConfig]) -> int:
     """Number of arms that this machine can run at once without slowing each other.
 
-    Limited by cores for their threads and memory for their models; 1 where an arm runs on a GPU or starts
-    from a transformer in diffusers' format.
+    Limited by cores for their threads and memory for their models; 1 where an arm runs on a GPU.
     """
     if any(
         lacks_gpu(arm)  # refused where it runs, not where it is planned
         or device_of(arm).type != "cpu"
-        or uses_diffusers_backbone(arm)
         or arm.training.ranks > 1
         for arm in arms
     ):
         return 1
     cores = available_cores() // max(arm.training.threads for arm in arms)
-    memory = int(psutil.virtual_memory().available // _MEMORY_OF_AN_ARM)
+    memory = int(psutil.virtual_memory().available // max(costs_of(arm).memory for arm in arms))
     return max(1, min(len(arms), cores, memory))
 
 
