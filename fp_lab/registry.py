@@ -44,7 +44,7 @@ class Registry(Mapping[str, Implementation]):
 
     Args:
         kind: what they are, for messages, such as ``solver``.
-        built_in: names of built-in ones, valid before the module that registers them is imported.
+        built_in: names of built-in ones, valid and taken before the module that registers them is imported.
         reserved: pattern of further names that mean something already.
         check: raises a ValueError with the reason where something can be no implementation; by default all
             that can be called are.
@@ -106,11 +106,10 @@ class Registry(Mapping[str, Implementation]):
                 raise ValueError(f"{self.kind} {name!r}: {error}") from error
             # a module that is imported again, as by a notebook's reload, replaces what it registered
             again = known is None or foreign_module(known) == where
-            if not again and known != implementation:
-                raise ValueError(
-                    f"{self.kind} {name!r}: the name is taken, by {getattr(known, '__module__', known)}; "
-                    "choose another one"
-                )
+            built_in = name in self._built_in and foreign_module(implementation)
+            if built_in or (not again and known != implementation):
+                owner = "fp_lab" if built_in else getattr(known, "__module__", known)
+                raise ValueError(f"{self.kind} {name!r}: the name is taken, by {owner}; choose another one")
             stored: Any = implementation
             if inspect.isfunction(implementation) and foreign_module(implementation):
                 stored = _noted(implementation, f"{self.kind} {name!r} of {where}")

@@ -131,20 +131,27 @@ def plan(
     return tuple(sections)
 
 
-def check_sections(sections: Sequence[Section], frames: int, given: int, prompts: int = 1) -> None:
+def check_sections(
+    sections: Sequence[Section],
+    frames: int,
+    given: int | Iterable[int],
+    prompts: int = 1,
+    source: str = "sections",
+) -> None:
     """Check that sections make a video whole, each from frames that are there by then.
 
     Args:
         sections: In generation order.
         frames: Length of the video in latent frames.
-        given: Number of frames that the video begins with.
+        given: Frames that are there from the start, or the number of those that the video begins with.
         prompts: Number of prompts per video.
+        source: What made the sections, for the message.
 
     Raises:
         ValueError: A frame is made twice, never, or used before it is made, or a section has a prompt that is
             not there; the message names the section.
     """
-    there = set(range(given))
+    there = set(range(given) if isinstance(given, int) else given)
     for index, section in enumerate(sections):
         fault = ""
         if not section.targets or list(section.targets) != sorted(set(section.targets)):
@@ -157,10 +164,10 @@ def check_sections(sections: Sequence[Section], frames: int, given: int, prompts
         elif not 0 <= section.prompt < prompts:
             fault = f"got prompt {section.prompt}, expected one of {prompts} from 0 on"
         if fault:
-            raise ValueError(f"sections: section {index + 1}: {fault}")
+            raise ValueError(f"{source}: section {index + 1}: {fault}")
         there.update(section.targets)
     if missing := sorted(set(range(frames)) - there):
-        raise ValueError(f"sections: no section makes frame {missing[0]}, expected all {frames} to be made")
+        raise ValueError(f"{source}: no section makes frame {missing[0]}, expected all {frames} to be made")
 
 
 def even_scenes(frames: int, count: int) -> tuple[int, ...]:
@@ -227,45 +234,15 @@ def _calls(recipe: Recipe, frames: int, given: frozenset[int], fill: Fill) -> li
         raise ValueError(f"{place}: {type(error).__name__}: {error}") from error
     if odd := [call for call in calls if not isinstance(call, Call)]:
         raise ValueError(f"order {fill!r}: got {odd[0]!r} among its calls, expected `fp_lab.Call`")
-    _require_whole(fill, calls, frames - len(given), gaps)
-    _require_sizes(fill, calls, recipe)
-    return calls
-
-
-def _require_sizes(name: str, calls: list[Call], recipe: Recipe) -> None:
-    """Check that calls are no longer than the first of the endpoint order, with prompts that exist."""
+    sections = [Section(call.targets, frozenset(), call.prompt) for call in calls]
+    check_sections(sections, frames, given, prompts_of(recipe), f"order {fill!r}")
     longest = max((len(call.targets) for call in calls), default=0)
-    if longest > 2 * recipe.section:
+    if longest > 2 * recipe.section:  # as in the first call of the endpoint order
         raise ValueError(
-            f"order {name!r}: got a call of {longest} frames, expected at most {2 * recipe.section}, twice "
+            f"order {fill!r}: got a call of {longest} frames, expected at most {2 * recipe.section}, twice "
             f"the section of {recipe}"
         )
-    if wrong := [call.prompt for call in calls if not 0 <= call.prompt < prompts_of(recipe)]:
-        raise ValueError(
-            f"order {name!r}: got prompt {wrong[0]}, expected one of {prompts_of(recipe)} from 0 on"
-        )
-
-
-def _require_whole(name: str, calls: list[Call], count: int, gaps: list[range]) -> None:
-    """Check that calls of an order from outside cover every frame of the gaps once.
-
-    Raises:
-        ValueError: they do not; the message names a frame.
-    """
-    made = [frame for call in calls for frame in call.targets]
-    wanted = {frame for gap in gaps for frame in gap}
-    twice = sorted({frame for frame in made if made.count(frame) > 1}) if len(made) != len(set(made)) else []
-    wrong = twice or sorted(wanted.symmetric_difference(made))
-    unsorted = [
-        call.targets for call in calls if list(call.targets) != sorted(call.targets) or not call.targets
-    ]
-    if wrong:
-        raise ValueError(
-            f"order {name!r}: got frame {wrong[0]} {made.count(wrong[0])} times, expected each of the "
-            f"{count} frames that are not given once"
-        )
-    if unsorted:
-        raise ValueError(f"order {name!r}: got a call with targets {unsorted[0]}, expected ascending frames")
+    return calls
 
 
 def prompts_of(recipe: Recipe) -> int:
