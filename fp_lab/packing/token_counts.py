@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fp_lab.packing.assignment import assign
+from fp_lab.packing.assignment import LevelSlots, assign
+from fp_lab.packing.context import ContextConfig, Missing
 from fp_lab.recipe import BASE, Kernel, Recipe, Run, Side
 from fp_lab.recipe.orders import Fill, Section, plan
 
@@ -95,11 +96,23 @@ def tail_tokens(side: Side, farthest: Kernel, frames: int, height: int, width: i
     return 0
 
 
-def context_tokens(recipe: Recipe, section: Section, length: int, height: int, width: int) -> ContextTokens:
-    """Tokens of the known context of one section.
+def packed_frames(slots: LevelSlots, missing: Missing) -> int:
+    """Number of a level's frames that become tokens: the known ones, or all, as zeros."""
+    return sum(slots.known) if missing == "drop" else len(slots.frames)
 
-    A level only partly filled counts ``ceil(known/kt)``: the count where missing frames are dropped. Where
-    they are packed as zeros the levels always cost ``level_tokens``.
+
+def context_tokens(
+    recipe: Recipe,
+    section: Section,
+    length: int,
+    height: int,
+    width: int,
+    context: ContextConfig | None = None,
+) -> ContextTokens:
+    """Tokens of the context of one section, packed by time.
+
+    A level only partly filled counts ``ceil(known/kt)`` where missing frames are dropped. Where they are
+    packed as zeros, masked or not, the levels always cost ``level_tokens``.
 
     Args:
         recipe: The levels and tails.
@@ -107,9 +120,14 @@ def context_tokens(recipe: Recipe, section: Section, length: int, height: int, w
         length: Length of the video in latent frames.
         height: Latent rows.
         width: Latent columns.
+        context: Options of the context; by default all defaults.
     """
-    assigned = assign(recipe, section, length)
-    levels = tuple(kernel_tokens(sum(slot.known), slot.kernel, height, width) for slot in assigned.slots)
+    context = context or ContextConfig()
+    assigned = assign(recipe, section, length, start_in_history=context.start_in_history)
+    levels = tuple(
+        kernel_tokens(packed_frames(slot, context.missing), slot.kernel, height, width)
+        for slot in assigned.slots
+    )
     kept = [side for side in (recipe.left, recipe.right) if side.tail in ("ta", "tc")]
     tail = sum(
         tail_tokens(side, slots.kernel, len(slots.frames), height, width)
@@ -221,7 +239,14 @@ def ideal_limit(section: int, rate: float, frame_tokens: float) -> float:
     return (section + rate / (rate - 1)) * frame_tokens
 
 
-def tokens_per_sample(recipe: Recipe, fill: Fill | None, frames: int, rows: int, columns: int) -> float:
+def tokens_per_sample(
+    recipe: Recipe,
+    fill: Fill | None,
+    frames: int,
+    rows: int,
+    columns: int,
+    context: ContextConfig | None = None,
+) -> float:
     """Mean tokens of a section with its context, over the sections of a video.
 
     Args:
@@ -230,9 +255,10 @@ def tokens_per_sample(recipe: Recipe, fill: Fill | None, frames: int, rows: int,
         frames: length of the video, latent frames.
         rows: of the latents.
         columns: of the latents.
+        context: options of the context; by default all defaults.
     """
     return fmean(
         kernel_tokens(len(section.targets), BASE, rows, columns)
-        + context_tokens(recipe, section, frames, rows, columns).total
+        + context_tokens(recipe, section, frames, rows, columns, context).total
         for section in plan(recipe, frames, fill=fill)
     )

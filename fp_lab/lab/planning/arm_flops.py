@@ -21,7 +21,7 @@ from fp_lab.lab.planning.packed_model import Tokens
 from fp_lab.lab.planning.step_flops import Operations, Way, operations
 from fp_lab.packing.assignment import assign
 from fp_lab.packing.packer import K8, K16
-from fp_lab.packing.token_counts import kernel_tokens, tail_tokens
+from fp_lab.packing.token_counts import kernel_tokens, packed_frames, tail_tokens
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.training.history.source import sampled_beside
@@ -119,8 +119,7 @@ def _levels(config: ExperimentConfig, section: Section, shape: LatentShape) -> I
     recipe, context = config.parsed_recipe, config.context
     assigned = assign(recipe, section, shape.frames, start_in_history=context.start_in_history)
     for slot in assigned.slots:
-        frames = len(slot.frames) if context.missing == "zero" else sum(slot.known)
-        yield slot.kernel, _tokens(frames, slot.kernel, shape)
+        yield slot.kernel, _tokens(packed_frames(slot, context.missing), slot.kernel, shape)
     kept = [side for side in (recipe.left, recipe.right) if side.tail in ("ta", "tc")]
     for side, tail in zip(kept, assigned.tails, strict=True):
         count = tail_tokens(side, tail.kernel, len(tail.frames), shape.rows, shape.columns)

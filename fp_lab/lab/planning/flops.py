@@ -16,6 +16,7 @@ from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.weights import is_own, own_codec_sizes
 from fp_lab.lab.planning.latent_shape import LatentShape, Strides
 from fp_lab.model import stored_backbone
+from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.token_counts import context_tokens, kernel_tokens
 from fp_lab.recipe import BASE, Recipe
 from fp_lab.recipe.orders import plan
@@ -43,14 +44,19 @@ def forward_flops(backbone: TinyDiTConfig, tokens: int) -> float:
 
 @lru_cache(maxsize=4096)
 def plan_flops(
-    recipe: Recipe, backbone: TinyDiTConfig, frames: int, rows: int, columns: int
+    recipe: Recipe,
+    backbone: TinyDiTConfig,
+    frames: int,
+    rows: int,
+    columns: int,
+    context: ContextConfig | None = None,
 ) -> tuple[float, ...]:
     """`forward_flops` of every section of a video's plan with its context; arms share many."""
     return tuple(
         forward_flops(
             backbone,
             kernel_tokens(len(section.targets), BASE, rows, columns)
-            + context_tokens(recipe, section, frames, rows, columns).total,
+            + context_tokens(recipe, section, frames, rows, columns, context).total,
         )
         for section in plan(recipe, frames)
     )
@@ -148,7 +154,7 @@ class _OwnCosts:
 
     def training_flops(self, shape: LatentShape) -> float:
         config, size = self.config, (shape.frames, shape.rows, shape.columns)
-        forwards = plan_flops(config.parsed_recipe, own_backbone(config), *size)
+        forwards = plan_flops(config.parsed_recipe, own_backbone(config), *size, config.context)
         beside = sampled_beside(config.objective.history, len(forwards))
         return BACKWARD * fmean(forwards) + beside.steps * sum(map(mul, beside.shares, forwards))
 

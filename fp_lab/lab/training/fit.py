@@ -96,7 +96,8 @@ def fit(
 def _tokens(config: ExperimentConfig, videos: TrainingVideos) -> float:
     """Number of tokens of a sample, on average over videos of all sizes."""
     counts, recipe, fill = videos.shapes, config.parsed_recipe, config.sampling.fill
-    return fmean([tokens_per_sample(recipe, fill, *shape) for shape in counts], list(counts.values()))
+    tokens = [tokens_per_sample(recipe, fill, *shape, config.context) for shape in counts]
+    return fmean(tokens, list(counts.values()))
 
 
 def _write(

@@ -20,7 +20,7 @@ from fp_lab.packing.rope import RopeConfig
 from fp_lab.packing.token_counts import context_length, context_limit, context_tokens, with_history
 from fp_lab.recipe import Recipe, parse
 from fp_lab.recipe.compressions import from_parts
-from fp_lab.recipe.orders import plan
+from fp_lab.recipe.orders import Section, plan
 from fp_lab.sampling.rollout import SamplingConfig, rollout
 from fp_lab.training.framepack_system import FramePackSystem, step_generator
 from fp_lab.training.objective import ObjectiveConfig
@@ -50,6 +50,28 @@ def test_any_name_packs_any_history_into_the_tokens_that_are_counted(name: str, 
         assert packed.phases.cos.shape == packed.phases.sin.shape == (1, tokens, 4)
         assert packed.tokens.isfinite().all()
         assert (packed.phases.cos.square() + packed.phases.sin.square() <= 1 + 1e-5).all()
+
+
+@pytest.mark.parametrize(
+    ("config", "tokens"),
+    [
+        # frames 0 and 3 at (1,2,2), 3 x 5 tokens each; between them 1 and 2, two at (2,4,4), 2 x 3 tokens
+        (ContextConfig(), 15 + 15 + 6),
+        (ContextConfig(missing="zero"), 15 + 15 + 2 * 6),
+        (ContextConfig(start_in_history=True), 15 + 15 + 6 + 6),
+        (ContextConfig(start_in_history=True, missing="zero"), 15 + 15 + 2 * 6),
+        (ContextConfig(start_in_history=True, missing="mask"), 15 + 15 + 2 * 6),
+    ],
+)
+def test_tokens_are_counted_as_the_options_pack_them(config: ContextConfig, tokens: int) -> None:
+    recipe, section = parse("f1k1_x_f4k2f1k1_g4"), Section((4, 5, 6, 7), frozenset(range(4)))
+    latents = torch.randn(1, 2, 8, ROWS, COLUMNS)
+    arrangement = arrange(recipe, section, 8, config)
+    sample = assemble(latents, [arrangement], config.missing)
+    packed = packer_for(recipe, config)(sample.context)
+    assert packed is not None
+    assert packed.tokens.shape[1] == tokens
+    assert context_tokens(recipe, section, 8, ROWS, COLUMNS, config).total == tokens
 
 
 @settings(max_examples=40, deadline=None)
