@@ -7,7 +7,7 @@ from typing import Literal
 
 from fp_lab.lab.compare.comparison import Comparison
 from fp_lab.lab.compare.paired_values import Figure, Panel
-from fp_lab.lab.compare.paper import paper
+from fp_lab.lab.compare.paper_values import paper
 from fp_lab.lab.results.arms import Arm
 from fp_metrics.intervals import CLAIM_CLUSTERS, LEAST_SEEDS
 

@@ -18,7 +18,7 @@ from fp_lab.lab.claims.decisions import (
     resampled,
 )
 from fp_lab.lab.compare.paired_values import Figure
-from fp_lab.lab.compare.paper import paper
+from fp_lab.lab.compare.paper_values import paper
 from fp_lab.lab.results.arms import Arm
 
 SEVEN = 7

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fp_lab.lab.claims.claim import Check, Evidence, Outcome
-from fp_lab.lab.compare.paper import paper
+from fp_lab.lab.compare.paper_values import paper
 from fp_lab.packing.token_counts import context_length, ideal_context_length, ideal_limit, level_tokens
 from fp_lab.recipe import parse
 from fp_lab.recipe.compressions import from_parts

@@ -19,8 +19,8 @@ from fp_lab.lab.compare.arm_tables import (
 from fp_lab.lab.compare.efficiency import efficiency_table, grid_folder, measured_efficiency
 from fp_lab.lab.compare.forgetting import forgetting_table, gather_forgetting
 from fp_lab.lab.compare.paired_values import Panels
-from fp_lab.lab.compare.paper import PaperTable, paper
 from fp_lab.lab.compare.paper_table import paper_table
+from fp_lab.lab.compare.paper_values import PaperTable, paper
 from fp_lab.lab.compare.quoted_tables import OTHERS, quoted_table, quoted_tables
 from fp_lab.lab.compare.verdict import Verdict, judge
 from fp_lab.lab.compare.without_rollout import influence_table, readings, step_errors_table

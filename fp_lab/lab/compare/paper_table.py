@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from fp_lab.lab.compare.arm_tables import Compared
-from fp_lab.lab.compare.paper import PaperRow, PaperTable, paper
+from fp_lab.lab.compare.paper_values import PaperRow, PaperTable, paper
 from fp_lab.lab.tables import Cell, Column, Line, Table, number
 
 _LEAST_RANKED = 3

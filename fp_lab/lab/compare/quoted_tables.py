@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import yaml
 
-from fp_lab.lab.compare.paper import PaperRow
+from fp_lab.lab.compare.paper_values import PaperRow
 from fp_lab.lab.files.experiments import experiments_folder
 from fp_lab.lab.tables import Cell, Column, Line, Table
 

@@ -12,7 +12,7 @@ import psutil
 
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.grids.engines.journaled import run_journaled_job
-from fp_lab.lab.grids.engines.remote import Lost, RemoteEngine
+from fp_lab.lab.grids.engines.restarting import Lost, RestartingEngine
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.planning.flops import costs_of
 from fp_lab.lab.runs.job import Job, Outcome
@@ -44,7 +44,7 @@ class _Worker:
     pipe: Connection
 
 
-class Local(RemoteEngine[_Worker]):
+class Local(RestartingEngine[_Worker]):
     """Processes that each run one job after another.
 
     Args:

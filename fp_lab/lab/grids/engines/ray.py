@@ -12,13 +12,13 @@ from typing import Any
 
 from fp_lab.lab.grids.engines.engine import Engine
 from fp_lab.lab.grids.engines.journaled import run_journaled_job
-from fp_lab.lab.grids.engines.remote import Lost, RemoteEngine
+from fp_lab.lab.grids.engines.restarting import Lost, RestartingEngine
 from fp_lab.lab.runs.job import Job, Outcome
 
 _OPTIONS = ("address", "num_gpus")
 
 
-class RayCluster(RemoteEngine[Any]):
+class RayCluster(RestartingEngine[Any]):
     """Runs each arm as a Ray task with as many CPUs as its config has threads.
 
     Args:
@@ -44,7 +44,7 @@ class RayCluster(RemoteEngine[Any]):
         self._ray, self._address = ray, options.get("address")
         self._gpus = _number_of_gpus(options["num_gpus"]) if "num_gpus" in options else None
         self._mine = False
-        # a lost worker is begun again by `RemoteEngine`, which says so
+        # a lost worker is begun again by `RestartingEngine`, which says so
         self._work = ray.remote(max_calls=0, max_retries=0)(run_journaled_job)
 
     def __enter__(self) -> Engine:

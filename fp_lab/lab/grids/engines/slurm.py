@@ -9,7 +9,7 @@ from typing import Any
 
 from fp_lab.lab.files.atomic import CANNOT_WRITE
 from fp_lab.lab.grids.engines.journaled import run_journaled_job
-from fp_lab.lab.grids.engines.remote import Lost, RemoteEngine
+from fp_lab.lab.grids.engines.restarting import Lost, RestartingEngine
 from fp_lab.lab.runs.job import Job, Outcome
 
 _A_DAY = 24 * 60  # minutes
@@ -26,7 +26,7 @@ _ALIVE = (
 """First words of the states of jobs that have not ended."""
 
 
-class Slurm(RemoteEngine[Any]):
+class Slurm(RestartingEngine[Any]):
     """Runs each arm as a job of one task with as many CPUs as its config has threads.
 
     The folder of runs has to be on a file system that all nodes share. A job has ended when its outcome is

@@ -16,7 +16,7 @@ from fp_lab.cli import app
 from fp_lab.lab.claims import CLAIMS, Evidence, check_claims, exact, register_claim, write_claims
 from fp_lab.lab.claims.claim import Outcome
 from fp_lab.lab.compare.comparison import compare_runs
-from fp_lab.lab.compare.paper import paper
+from fp_lab.lab.compare.paper_values import paper
 from fp_lab.lab.report.claims_page import write_claims_page
 from made_up_scores import Figures, made_up_grid
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fp_lab.lab.compare.comparison import compare_runs
-from fp_lab.lab.compare.paper import paper
+from fp_lab.lab.compare.paper_values import paper
 from fp_lab.lab.tables import Table, to_markdown
 from made_up_scores import Figures, made_up_grid
 

@@ -19,7 +19,7 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.engines import ENGINES, Engine, InProcess, local, make_engine
 from fp_lab.lab.grids.engines.journal import JOURNAL_FILE
 from fp_lab.lab.grids.engines.local import Local, workers_that_fit
-from fp_lab.lab.grids.engines.remote import ATTEMPTS, Lost, RemoteEngine
+from fp_lab.lab.grids.engines.restarting import ATTEMPTS, Lost, RestartingEngine
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import grid_jobs, run_grid
 from fp_lab.lab.materials.materials import Materials
@@ -145,7 +145,7 @@ def test_a_killed_local_worker_is_begun_again(folder: Path, undisturbed: dict[st
     assert figures(runs) == undisturbed
 
 
-class Hopeless(RemoteEngine[int]):
+class Hopeless(RestartingEngine[int]):
     """All of its workers are lost."""
 
     started = 0

@@ -9,9 +9,9 @@ from submitit.slurm.slurm import SlurmJob
 
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.grids.engines import remote as remote_module
+from fp_lab.lab.grids.engines import restarting
 from fp_lab.lab.grids.engines import slurm as slurm_module
-from fp_lab.lab.grids.engines.remote import ATTEMPTS, Lost
+from fp_lab.lab.grids.engines.restarting import ATTEMPTS, Lost
 from fp_lab.lab.grids.engines.slurm import Slurm
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runs.identity import Identity
@@ -149,7 +149,7 @@ def test_an_odd_answer_to_a_submission_fails_that_arm_in_the_end(
     program, said = SUBMITTED[answer]
     (cluster.parent / "bin" / "sbatch").write_text(f"#!/bin/sh\n{program}\n")
     now = 1000.0
-    monkeypatch.setattr(remote_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(restarting.time, "monotonic", lambda: now)
     job = made_job(config, tmp_path)
     told = Told()
     engine = Slurm(1, tmp_path / "logs", {})
@@ -174,7 +174,7 @@ def test_a_submission_that_is_taken_at_the_second_time_goes_on(
     cluster: Path, config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(remote_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(restarting.time, "monotonic", lambda: now)
     program = cluster.parent / "bin" / "sbatch"
     program.write_text("#!/bin/sh\necho 'Socket timed out on send/recv operation' >&2\nexit 1\n")
     engine = Slurm(1, tmp_path / "logs", {})

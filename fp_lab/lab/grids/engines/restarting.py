@@ -40,7 +40,7 @@ class _Running(Generic[Handle]):
     attempts: int = 1
 
 
-class RemoteEngine(Engine, Generic[Handle]):
+class RestartingEngine(Engine, Generic[Handle]):
     """An engine with workers in other processes, which report through journals.
 
     Args:
