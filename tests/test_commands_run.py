@@ -58,7 +58,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(whole, folder / "runs" / name)
     more = made_up_grid(folder / "runs" / "more", {"td_f1k1_g9": Figures(0.5)}, videos=4)
     shutil.copytree(more, folder / "runs" / "other")
-    store_results(gather([whole]), folder / "docs" / "results" / "table1.parquet")
+    for stored in (folder / "docs" / "results" / "table1.parquet", folder / "memory.parquet"):
+        store_results(gather([whole]), stored)
     (folder / "mine.yaml").write_text("name: mine\nbase: base\narms: [{recipe: g9}]\n")
     return folder
 

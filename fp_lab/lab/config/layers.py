@@ -215,7 +215,8 @@ def _hint(path: str, known: Sequence[str]) -> str:
         return f"; use {_REPLACED[path]}"
     last = path.rpartition(".")[2]
     close = get_close_matches(path, known, n=1, cutoff=0.75)
-    close = close or [name for name in known if name.rpartition(".")[2] == last][:3]
+    same = [name for name in known if name.rpartition(".")[2] == last]
+    close = close or sorted(same, key=lambda name: name.count("."))[:3]
     close = close or get_close_matches(path, known, n=1)
     return (
         f"; did you mean {' or '.join(close)}?"

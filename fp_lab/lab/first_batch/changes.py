@@ -118,7 +118,7 @@ def _change(looks: "_Looks", arm: LookedAt, first: LookedAt, fault: str) -> Chan
     unseen = ""
     try:
         if differing.batch:
-            parts = looks.parts(arm, first)
+            parts = looks.parts(arm, first) or (() if looks.same_sections(arm, first) else (_SECTIONS,))
         elif differing.sampled and not looks.same_sections(arm, first):
             parts = (_SECTIONS,)
     except NotLookedAt as reason:
@@ -146,7 +146,8 @@ def _fault(looks: "_Looks", differing: Differences, arm: LookedAt, other: Looked
         return f"{arm.name}: has the settings of {other.name}"
     if differing.later:
         return ""
-    if differing.batch and not looks.parts(arm, other):
+    # in short videos orders can have the same training sections and are sampled in another way
+    if differing.batch and not looks.parts(arm, other) and looks.same_sections(arm, other):
         parts = f"{', '.join(PARTS[:-1])} and {PARTS[-1]}"
         return (
             f"{arm.name}: {_settings(differing.batch)} changes nothing: {parts} of the first {_BATCHES} "
@@ -181,7 +182,7 @@ class _Looks:
         return ()
 
     def same_sections(self, arm: LookedAt, other: LookedAt) -> bool:
-        """Whether the first sections of two arms with the same training are equal."""
+        """Whether the first sections that two arms sample are equal."""
         return self._sections(arm) == self._sections(other)
 
     def _batches(self, arm: LookedAt, count: int) -> list[BatchLook]:
