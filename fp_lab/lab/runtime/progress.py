@@ -20,6 +20,7 @@ from fp_lab.lab.runtime.reporter import Reporter
 Bars = TypeVar("Bars", bound="Shown")
 LOG = logging.getLogger("fp_lab")
 """Log of the lines beside the bars, of the begin of each stage, and (as DEBUG) of every training step."""
+LOG.addHandler(logging.NullHandler())  # or Python prints errors that nobody logs a second time
 
 
 class Shown:

@@ -44,6 +44,12 @@ def fresh(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
+def test_an_error_is_said_once() -> None:
+    done = fresh("grid", "demo", "sampling.rope_jitter=nan", "--dry-run")
+    assert done.returncode == 2
+    assert done.stderr.count("got nan") == 1
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain", "td_f16k4f2k2f1k1_g9"]])
 def test_a_look_around_loads_nothing_heavy(arguments: list[str]) -> None:
     done = fresh(*arguments)

@@ -52,7 +52,7 @@ def draw_influence(found: Sequence[Reading], arms_looks: Mapping[str, Look], pat
             axes.set_ylim(most - 0.4, -0.6)
             axes.set_xlim(0, 1.15 * axis)
             axes.axvline(1, color="#888888", lw=0.8, ls=(0, (3, 2)))
-            axes.set_title(wrapped(levels[0].arm.label, 34))
+            axes.set_title(wrapped(levels[0].arm.label, 26))
             axes.set_xlabel("influence R", fontsize=8)
         legend_below(
             figure,
