@@ -118,8 +118,8 @@ def _change(looks: "_Looks", arm: LookedAt, first: LookedAt, fault: str) -> Chan
     unseen = ""
     try:
         if differing.batch:
-            parts = looks.parts(arm, first) or (() if looks.same_sections(arm, first) else (_SECTIONS,))
-        elif differing.sampled and not looks.same_sections(arm, first):
+            parts = looks.parts(arm, first)
+        if not parts and differing.in_sections and not looks.same_sections(arm, first):
             parts = (_SECTIONS,)
     except NotLookedAt as reason:
         parts, unseen = (*differing.batch, *differing.sampled), str(reason)
@@ -146,14 +146,18 @@ def _fault(looks: "_Looks", differing: Differences, arm: LookedAt, other: Looked
         return f"{arm.name}: has the settings of {other.name}"
     if differing.later:
         return ""
+    if differing.batch and looks.parts(arm, other):
+        return ""
     # in short videos orders can have the same training sections and are sampled in another way
-    if differing.batch and not looks.parts(arm, other) and looks.same_sections(arm, other):
+    if differing.in_sections and not looks.same_sections(arm, other):
+        return ""
+    if differing.batch:
         parts = f"{', '.join(PARTS[:-1])} and {PARTS[-1]}"
         return (
             f"{arm.name}: {_settings(differing.batch)} changes nothing: {parts} of the first {_BATCHES} "
             f"training batches are those of {other.name}"
         )
-    if differing.sampled and not differing.batch and looks.same_sections(arm, other):
+    if differing.sampled:
         return (
             f"{arm.name}: {_settings(differing.sampled)} changes nothing: the first {SECTIONS} sections that "
             f"are sampled are those of {other.name}"

@@ -46,6 +46,11 @@ class Differences:
         """Whether there are any."""
         return bool(self.batch or self.sampled or self.named)
 
+    @property
+    def in_sections(self) -> bool:
+        """Whether sections of one model may differ: the objective acts through training alone."""
+        return bool(self.sampled) or not all(key.startswith("objective.") for key in self.batch)
+
 
 def differences(config: ExperimentConfig, other: ExperimentConfig) -> Differences:
     """Sort the settings in which two arms differ by where a difference shows."""
