@@ -29,6 +29,7 @@ from fp_lab.training.history import HistorySource, Prediction, TrainingStep, mak
 from fp_lab.training.history.source import draw_videos, keeps_state
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig, learning_rate_share, make_optimizer
+from fp_lab.training.recall_weight import recall_weights
 
 _HISTORY = "fp_lab_history"
 """Entry of a checkpoint with the state of the source of histories."""
@@ -118,7 +119,7 @@ class FramePackSystem(LightningModule):
         step = TrainingStep(
             model, latents, batch["captions"], batch.get("images"), self.source, config, generator
         )
-        sample = self._sample(step, self.source)
+        sample, weights = self._sample(step, self.source)
         frames, rows, columns = latents.shape[2:]
         # by the tokens of the sections drawn, as in the sampler
         shift = self._shift(sample.times.shape[1], frames, rows, columns)
@@ -135,14 +136,17 @@ class FramePackSystem(LightningModule):
                 f"{tuple(noisy.shape)}"
             )
         velocity = to_velocity(prediction, noisy, sigmas, config.flow.output)
-        losses = velocity_loss(velocity, velocity_target(sample.target, noise, sigmas, config.flow.output))
+        target = velocity_target(sample.target, noise, sigmas, config.flow.output)
+        losses = velocity_loss(velocity, target)
         self.loss_bins = bin_losses(losses, sigmas)
         self.history_source.observe(step, Prediction(noisy, velocity.detach(), sample.target, sigmas))
-        return losses.mean()
+        if weights is None:
+            return losses.mean()
+        return ((velocity - target).square().mean(1) * weights).sum() / weights.sum()
 
-    def _sample(self, step: TrainingStep, source: ArrangementSource) -> PackedSample:
-        """One section per video, with its context from the source of histories."""
-        model, generator = self.model, step.shared
+    def _sample(self, step: TrainingStep, source: ArrangementSource) -> tuple[PackedSample, Tensor | None]:
+        """One section per video, with its context from the source of histories; weights of its cells."""
+        model, generator, weight = self.model, step.shared, self.objective.recall_weight
         # the order of the draws is part of what a seed means: moving one changes every loss after it
         videos = draw_videos(self.history_source, step)
         corrupted = draw_corruption(step.latents, self.objective.history, generator)
@@ -159,7 +163,8 @@ class FramePackSystem(LightningModule):
             history = known(resampled)
         if arrangements[0].tails or model.context.timestep == "level":  # averaged, or mixed with noise
             history = model.history(history)
-        return assemble(videos.targets, arrangements, model.context.missing, history)
+        weights = recall_weights(videos.targets, arrangements, weight) if weight else None
+        return assemble(videos.targets, arrangements, model.context.missing, history), weights
 
     def _treated(
         self, context: tuple[ContextLevel, ...], sigmas: Tensor, generator: Generator
@@ -284,6 +289,11 @@ def _check(
         raise ValueError(
             f"objective.given: got {list(objective.given)} with context.attention 'block_causal', expected "
             "[1]: its first block is the first frame"
+        )
+    if attention == "block_causal" and objective.recall_weight:
+        raise ValueError(
+            f"objective.recall_weight: got {objective.recall_weight} with context.attention 'block_causal', "
+            "expected 0: its windows pack no history"
         )
     history = objective.history
     if attention == "block_causal" and history.source != "true":
