@@ -18,8 +18,9 @@ from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import rollout
 from fp_lab.sampling.section_context import PackedHistory
+from fp_lab.sampling.settings import SamplingConfig
 
 RECIPES = {
     "forward, packed": "td_f16k4f2k2f1k1_g9",

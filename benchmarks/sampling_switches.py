@@ -24,7 +24,8 @@ from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.sampling.history_latents import AdaptiveConfig
 from fp_lab.sampling.recency import RecencyConfig
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import rollout
+from fp_lab.sampling.settings import SamplingConfig
 
 RECIPE = parse("f1k1_x_f16k4f2k2f1k1_g9")
 SECTIONS = 3

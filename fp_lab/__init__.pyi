@@ -11,7 +11,8 @@ from .recipe import COMPRESSIONS, Recipe, parse
 from .recipe.compressions import from_parts
 from .recipe.orders import ORDERS, Call, Section, plan
 from .registry import load_plugins
-from .sampling.rollout import RolledSection, SamplingConfig, rollout
+from .sampling.rollout import RolledSection, rollout
+from .sampling.settings import SamplingConfig
 from .training.framepack_module import FramePackModule
 from .training.history import HistorySource, Videos
 

@@ -7,7 +7,7 @@ from fp_lab.flow.solvers import SolverConfig
 from fp_lab.model import FramePackModel
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
-from fp_lab.sampling.rollout import SamplingConfig
+from fp_lab.sampling.settings import SamplingConfig
 
 FRAMES = 20
 SAMPLING = SamplingConfig(SolverConfig("euler", 3))

@@ -17,9 +17,10 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import arrange_videos, assemble
 from fp_lab.recipe import Kernel, Recipe, Tail
 from fp_lab.recipe.orders import plan
-from fp_lab.sampling.rollout import SamplingConfig, history_of
+from fp_lab.sampling.rollout import history_of
 from fp_lab.sampling.section_context import PackedHistory
 from fp_lab.sampling.seeds import seeded_noise
+from fp_lab.sampling.settings import SamplingConfig
 from fp_lab.shapes import Caption, ContextLevel, TextCondition
 
 SIGMAS = (0.95, 0.8, 0.5)

@@ -15,8 +15,9 @@ from fp_lab.model import FramePackModel
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import plan
 from fp_lab.sampling.influence import per_sigma
-from fp_lab.sampling.rollout import SamplingConfig, history_of
+from fp_lab.sampling.rollout import history_of
 from fp_lab.sampling.seeds import seeded_noise
+from fp_lab.sampling.settings import SamplingConfig
 from fp_lab.shapes import Caption
 
 

@@ -14,7 +14,7 @@ from fp_lab.checks.ranges import FPS, MOST_SEED, THREADS, check_once, check_rang
 from fp_lab.flow.history_sources import ONE_PROCESS
 from fp_lab.packing.context import ContextConfig
 from fp_lab.recipe import Recipe, parse
-from fp_lab.sampling.rollout import SamplingConfig, check_switches
+from fp_lab.sampling.settings import SamplingConfig, check_switches
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig
 

@@ -18,7 +18,8 @@ from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.world_truth import world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import rollout
+from fp_lab.sampling.settings import SamplingConfig
 from fp_metrics import FAMILIES, About, Estimator, WorldTruth
 from fp_metrics.families.probe import read_by
 from fp_metrics.networks.probe import Probe

@@ -17,7 +17,8 @@ from fp_lab.lab.scoring.score_video import pixels
 from fp_lab.lab.scoring.world_truth import scene_truths, world_truths
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import parse
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import rollout
+from fp_lab.sampling.settings import SamplingConfig
 from fp_metrics import About, score_video
 from fp_metrics.forgetting import ForgettingMeter
 from fp_metrics.returns import Forgetting

@@ -11,7 +11,8 @@ from fp_lab.flow.history_noise import HistoryConfig
 from fp_lab.flow.history_sources import HISTORY_SOURCES, RolloutConfig
 from fp_lab.flow.solvers import SolverConfig
 from fp_lab.recipe.lengths import trained_part
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import rollout
+from fp_lab.sampling.settings import SamplingConfig
 from fp_lab.training.history.source import HistorySource, Sampled, TrainingStep, Videos
 
 

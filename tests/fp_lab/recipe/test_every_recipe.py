@@ -21,7 +21,8 @@ from fp_lab.packing.token_counts import context_length, context_limit, context_t
 from fp_lab.recipe import Recipe, parse
 from fp_lab.recipe.compressions import from_parts
 from fp_lab.recipe.orders import Section, plan
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import rollout
+from fp_lab.sampling.settings import SamplingConfig
 from fp_lab.training.framepack_system import FramePackSystem, step_generator
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig

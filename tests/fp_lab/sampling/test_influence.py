@@ -17,7 +17,7 @@ from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
 from fp_lab.sampling.influence import LevelInfluence, level_influence, level_names
-from fp_lab.sampling.rollout import SamplingConfig
+from fp_lab.sampling.settings import SamplingConfig
 from fp_lab.sampling.step_errors import velocity_errors
 from fp_lab.shapes import Caption, ContextMemory, PackedContext, TextCondition
 from tiny_conditions import told

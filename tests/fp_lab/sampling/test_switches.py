@@ -17,8 +17,9 @@ from fp_lab.recipe import parse
 from fp_lab.sampling import rollout as rolling
 from fp_lab.sampling.history_latents import AdaptiveConfig
 from fp_lab.sampling.recency import RecencyConfig
-from fp_lab.sampling.rollout import SamplingConfig, check_switches, rollout
+from fp_lab.sampling.rollout import rollout
 from fp_lab.sampling.seeds import seeded_noise
+from fp_lab.sampling.settings import SamplingConfig, check_switches
 from tiny_conditions import normal
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, model_for
 

@@ -20,7 +20,8 @@ from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import rollout
+from fp_lab.sampling.settings import SamplingConfig
 from fp_lab.shapes import PackedContext
 from fp_lab.training.framepack_system import FramePackSystem, step_generator
 from fp_lab.training.objective import ObjectiveConfig

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from fp_data.latents import LatentBatches, LatentVideos
 from fp_lab.backbones.tiny import TinyDiTConfig, WordsConfig
 from fp_lab.flow.solvers import SolverConfig
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import rollout
+from fp_lab.sampling.settings import SamplingConfig
 from fp_lab.training.framepack_module import FramePackModule
 from fp_lab.training.framepack_system import LatentBatch
 from fp_lab.training.optimizer import OptimizerConfig

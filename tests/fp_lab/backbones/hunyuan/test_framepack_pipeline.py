@@ -21,8 +21,9 @@ from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import parse
-from fp_lab.sampling.rollout import SamplingConfig, rollout
+from fp_lab.sampling.rollout import rollout
 from fp_lab.sampling.seeds import seeded_noise
+from fp_lab.sampling.settings import SamplingConfig
 from fp_lab.training.framepack_system import FramePackSystem, LatentBatch, step_generator
 from fp_lab.training.objective import ObjectiveConfig
 from fp_lab.training.optimizer import OptimizerConfig

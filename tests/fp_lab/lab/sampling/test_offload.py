@@ -27,7 +27,8 @@ from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
 from fp_lab.recipe.orders import Section
-from fp_lab.sampling.rollout import RolledSection, SamplingConfig, rollout
+from fp_lab.sampling.rollout import RolledSection, rollout
+from fp_lab.sampling.settings import SamplingConfig
 from tiny_conditions import normal, told
 
 RECIPE = parse("td_f2k2f1k1_g3")
