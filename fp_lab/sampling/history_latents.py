@@ -24,7 +24,8 @@ class AdaptiveConfig:
 
     Attributes:
         strength: standard deviation of the noise; 0 samples without it.
-        momentum: rho of the running values r <- rho r + (1 - rho) x, which include the section compared.
+        momentum: rho of the running values r <- rho r + (1 - rho) x, which include the section compared: at
+            0 they are that section alone, which never leaves its own band.
         mean: band of the mean.
         variance: band of the variance.
     """
@@ -35,9 +36,9 @@ class AdaptiveConfig:
     variance: float = 0.15
 
     def __post_init__(self) -> None:
-        """Refuse negative noise and bands."""
+        """Refuse negative noise and bands, and a momentum at which no section can leave them."""
         bands = dict.fromkeys(("strength", "mean", "variance"), "[0, inf)")
-        check_ranges("sampling.adaptive", self, momentum="[0, 1]", **bands)
+        check_ranges("sampling.adaptive", self, momentum="(0, 1]", **bands)
 
 
 class DriftBand:

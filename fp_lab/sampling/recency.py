@@ -19,7 +19,7 @@ class RecencyConfig:
         beta: strength; 0 samples without a bias.
         gamma: exponent of the distance.
         recent: nearest frames without a bias; the distance counts from the last of them.
-        sink: first frames of the video without a bias.
+        sink: first frames of the video without a bias; with relative positions those that the recipe keeps.
     """
 
     beta: float = 0.0
@@ -46,4 +46,5 @@ def recency_bias(frames: Tensor, times: Tensor, config: RecencyConfig) -> Tensor
     """
     distance = (frames[:, :, None] - times[:, None].to(frames)).abs().amin(2)
     bias = -config.beta * (distance - config.recent).clamp_min(0) ** config.gamma
-    return bias.masked_fill(frames < config.sink, 0.0)
+    # below 0 lie frames before the video, and with relative positions a tail: the farthest, and no sink
+    return bias.masked_fill((frames >= 0) & (frames < config.sink), 0.0)

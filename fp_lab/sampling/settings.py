@@ -101,3 +101,20 @@ def check_switches(sampling: SamplingConfig, context: ContextConfig, recipe: Rec
                 f"sampling.{name}: got {value} with context.attention 'block_causal', expected full or "
                 "isolated: the keys of a block are cached once, before later sections are known"
             )
+    if sampling.positions == context.positions == "relative":
+        raise ValueError(
+            "sampling.positions: got 'relative' with context.positions 'relative', as the model was trained; "
+            "leave it out"
+        )
+    sink, relative = sampling.recency.sink, "relative" in (sampling.positions, context.positions)
+    if relative and sampling.recency.beta and sink > (kept := _kept_first_frames(recipe)):
+        raise ValueError(
+            f"sampling.recency.sink: got {sink} with relative positions and recipe {recipe}, expected at "
+            f"most {kept}: only first frames that the recipe keeps have a place of their own"
+        )
+
+
+def _kept_first_frames(recipe: Recipe) -> int:
+    """Number of first frames of the video that every section sees, as a run of their own."""
+    runs = recipe.left.runs
+    return runs[0].frames if len(runs) > 1 or (runs and recipe.order == "inverted") else 0

@@ -347,8 +347,13 @@ class ExperimentConfig:
             )
 
     def _check_history_source(self) -> None:
-        """Refuse a source of histories with an attention or processes that it cannot have."""
+        """Refuse a source of histories with a recipe, an attention or processes that it cannot have."""
         source = self.objective.history.source
+        if source != "true" and self.parsed_recipe.order == "none":
+            raise ValueError(
+                f"objective.history.source: got {source!r} with recipe {self.recipe}, which has no history, "
+                "expected 'true'"
+            )
         if self.context.attention == "block_causal" and source != "true":
             raise ValueError(
                 f"objective.history.source: got {source!r} with context.attention 'block_causal', expected "
@@ -358,6 +363,11 @@ class ExperimentConfig:
             raise ValueError(
                 f"objective.history.source: got {source!r} with training.devices x training.nodes "
                 f"{self.training.ranks}, expected 1: what it keeps is stored for one process"
+            )
+        if source == "resampled" and self.training.ranks > 1 and self.training.strategy == "fsdp":
+            raise ValueError(
+                "training.strategy: got 'fsdp' with objective.history.source 'resampled', expected ddp: each "
+                "rank resamples the sections that it drew, and a model in parts needs all ranks in every pass"
             )
 
     @cached_property

@@ -83,7 +83,9 @@ def test_noise_is_added_to_the_videos_that_drifted_and_comes_from_their_seeds() 
     assert abs(torch.corrcoef(torch.stack((noise.flatten(), sections.flatten())))[0, 1]) < 0.2
 
 
-@pytest.mark.parametrize(("field", "value"), [("strength", -1.0), ("momentum", 1.1), ("mean", -0.1)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("strength", -1.0), ("momentum", 1.1), ("momentum", 0.0), ("mean", -0.1)]
+)
 def test_what_is_no_band_is_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"sampling\.adaptive\.{field}: got {value}"):
         AdaptiveConfig(**{field: value})

@@ -13,7 +13,8 @@ from tiny_rollout import model_for
 def frames_of(name: str, section: Section, options: ContextConfig | None = None) -> tuple[Tensor, Tensor]:
     """Mean frame of each token of a packed context, one token per place, and the section's frames."""
     latents = torch.randn(1, 4, 30, 2, 2)
-    context = assemble(latents, [arrange(parse(name), section, 30, options)], "drop")
+    missing = "drop" if options is None else options.missing
+    context = assemble(latents, [arrange(parse(name), section, 30, options)], missing)
     packed = model_for(name).pack(context.context)
     assert packed is not None
     assert packed.frames is not None
@@ -54,6 +55,25 @@ SECTION = torch.tensor([[16, 17, 18, 19]])
 def test_the_bias_falls_with_a_power_of_the_distance(config: RecencyConfig, bias: list[float]) -> None:
     """Distances 16, 4.5, 2.5, 1 from frame 16, and 2 from frame 19, by hand."""
     torch.testing.assert_close(recency_bias(FRAMES, SECTION, config), torch.tensor([bias]))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "known"),
+    [
+        ("td_f4k2f1k1_g4", ContextConfig(missing="zero"), 1),  # frames before the video, as zeros
+        ("tc_f4k2f1k1_g4", ContextConfig(positions="relative"), 16),  # a tail lies before the levels
+    ],
+)
+def test_what_lies_before_the_first_frame_is_far_and_no_sink(
+    name: str, options: ContextConfig, known: int
+) -> None:
+    section = Section(tuple(range(known, known + 4)), frozenset(range(known)))
+    frames, times = frames_of(name, section, options)
+    before = frames < 0
+    assert before.any()
+    for sink in (0, 1):
+        bias = recency_bias(frames, times, RecencyConfig(1.0, sink=sink))
+        assert (bias[before] == frames[before] - times.min()).all()
 
 
 def test_between_two_sections_the_nearer_one_counts() -> None:

@@ -211,6 +211,25 @@ def test_a_switch_of_attention_is_refused_where_keys_are_cached(switch: str) -> 
         sections(model_of(CAUSAL, attention="block_causal"), CAUSAL, **SWITCHES[switch])
 
 
+def test_relative_positions_are_refused_where_they_are_no_switch() -> None:
+    with pytest.raises(ValueError, match=r"sampling\.positions: got 'relative' with context\.positions"):
+        sections(model_of(START, positions="relative"), positions="relative")
+
+
+@pytest.mark.parametrize(("name", "kept"), [("td_f4k2f1k1_g4", 0), (START, 1), (INVERTED, 1)])
+def test_a_sink_at_relative_positions_is_of_frames_that_the_recipe_keeps(name: str, kept: int) -> None:
+    relative = SamplingConfig(positions="relative", recency=RecencyConfig(0.5, sink=kept))
+    check_switches(relative, ContextConfig(), parse(name))
+    more = replace(relative, recency=RecencyConfig(0.5, sink=kept + 1))
+    for sampling, context in (
+        (more, ContextConfig()),
+        (replace(more, positions="trained"), ContextConfig(positions="relative")),
+    ):
+        with pytest.raises(ValueError, match=rf"recency\.sink: got {kept + 1} .*at most {kept}:"):
+            check_switches(sampling, context, parse(name))
+    check_switches(replace(more, positions="trained"), ContextConfig(), parse(name))
+
+
 def test_what_a_switch_lacks_is_named() -> None:
     model = MODELS["full"]
     with pytest.raises(ValueError, match=r"sampling\.reencode: got True and no codec"):

@@ -215,6 +215,36 @@ def test_any_values_survive_the_round_trip(
     assert load(path) == config
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (["source=rollout", "recipe=g9"], r"history\.source: got 'rollout' with recipe g9"),
+        (["source=augmented", "recipe=g9"], r"history\.source: got 'augmented' with recipe g9"),
+        (["source=recycled", "training.devices=2"], r"history\.source: got 'recycled'.* expected 1"),
+        (
+            ["source=resampled", "training.devices=2", "training.strategy=fsdp"],
+            r"training\.strategy: got 'fsdp' .*'resampled', expected ddp",
+        ),
+        (
+            ["source=rollout", "recipe=td_f18k1_g9", "context.attention=block_causal"],
+            r"history\.source: got 'rollout' with context\.attention 'block_causal', expected 'true'",
+        ),
+    ],
+)
+def test_a_source_of_histories_is_refused_where_it_can_do_nothing_or_not_all(
+    settings: list[str], named: str
+) -> None:
+    source, *others = settings
+    with pytest.raises(ValueError, match=named):
+        load("base", [f"objective.history.{source}", *others])
+    load("base", ["objective.history.source=true", *others])
+
+
+def test_resampling_is_shared_by_devices_that_hold_the_whole_model() -> None:
+    load("base", ["objective.history.source=resampled", "training.devices=2"])
+    load("base", ["objective.history.source=resampled", "training.strategy=fsdp"])  # of one device: unused
+
+
 def test_a_config_can_be_made_without_any_file() -> None:
     assert ExperimentConfig(recipe="g9").parsed_recipe.section == 9
 

@@ -167,9 +167,15 @@ def test_operations_of_a_resampled_history_are_those_that_are_done(
 
 @pytest.mark.parametrize(("source", "share"), [("rollout", 3 / 4), ("reversed", 4 / 4), ("recycled", 0)])
 def test_equal_compute_counts_what_a_source_of_histories_samples(source: str, share: float) -> None:
-    like = "g4"  # sections without history: each costs the same
+    like = "td_f4k1_g4"  # with zeros for what is missing: each section costs the same
     settings = [f"objective.history.{name}={{every: 2, steps: 3}}" for name in ("rollout", "reversed")]
-    common = [f"recipe={like}", "data.world.frames=17", f"training.compute_of={like}", "training.steps=600"]
+    common = [
+        f"recipe={like}",
+        "context.missing=zero",
+        "data.world.frames=17",
+        f"training.compute_of={like}",
+        "training.steps=600",
+    ]
     config = load("base", [*common, *settings, f"objective.history.source={source}"])
     # 4 sections in 3 steps each, every second step; a forward pass is a third of a step
     cost = 1 + share * 4 * 3 / 2 / 3
