@@ -7,9 +7,11 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from fp_lab.checks.later import acts_by_chance
 from fp_lab.checks.ranges import check_ranges
 from fp_lab.flow.history_sources import (
     HISTORY_SOURCES,
+    WITH_SETTINGS,
     AugmentedConfig,
     RecycledConfig,
     ResampledConfig,
@@ -50,8 +52,8 @@ class HistoryConfig:
     source: str = "true"
     noise: float = 0.0
     saturation: float = 0.0
-    clean: float = 0.1
-    dropout: float = 0.0
+    clean: float = field(default=0.1, metadata=acts_by_chance())
+    dropout: float = field(default=0.0, metadata=acts_by_chance())
     level: HistoryLevel = "clean"
     sigma: float = 0.1
     augmented: AugmentedConfig = field(default_factory=AugmentedConfig)
@@ -65,6 +67,10 @@ class HistoryConfig:
         HISTORY_SOURCES.require("objective.history.source", self.source)
         names = ("noise", "saturation", "clean", "dropout", "sigma")
         check_ranges("objective.history", self, **dict.fromkeys(names, "[0, 1]"))
+
+    def idle(self) -> tuple[str, ...]:
+        """Names of settings that do nothing: those of other sources."""
+        return tuple(name for name in WITH_SETTINGS if name != self.source)
 
 
 def draw_corruption(

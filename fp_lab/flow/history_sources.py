@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
-from fp_lab.checks.later import acts_later
+from fp_lab.checks.later import acts_by_chance, acts_later
 from fp_lab.checks.ranges import check_ranges
 from fp_lab.registry import Registry
 
@@ -17,6 +17,8 @@ HISTORY_SOURCES: Registry[Any] = Registry(
     "history source", ("true", "augmented", "recycled", "resampled", "rollout", "reversed")
 )
 """Sources by name: a `HistoryFunction`, or a subclass of `fp_lab.training.history.HistorySource`."""
+WITH_SETTINGS = ("augmented", "recycled", "resampled", "rollout", "reversed")
+"""Sources with settings of their own, which are unused where another one is chosen."""
 ONE_PROCESS = ("recycled", "rollout", "reversed")
 """Sources with a state, which is stored for one process."""
 
@@ -32,7 +34,7 @@ class AugmentedConfig:
         saturation: largest change of the factor about the mean, 1 - `saturation` to 1 + `saturation`.
     """
 
-    clean: float = 0.1
+    clean: float = field(default=0.1, metadata=acts_by_chance())
     noise: float = 1 / 3
     smallest: float = 0.9
     saturation: float = 0.7
@@ -56,8 +58,8 @@ class RecycledConfig:
 
     bins: int = 50
     entries: int = field(default=500, metadata=acts_later("once a bin is full"))
-    clean: float = 0.2
-    share: float = 0.9
+    clean: float = field(default=0.2, metadata=acts_by_chance())
+    share: float = field(default=0.9, metadata=acts_by_chance())
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -99,7 +101,7 @@ class RolloutConfig:
     steps: int = 2
     every: int = field(default=10, metadata=acts_later("from the second refresh on"))
     videos: int = field(default=256, metadata=acts_later("once as many rollouts are kept"))
-    share: float = 1.0
+    share: float = field(default=1.0, metadata=acts_by_chance())
     place: ClassVar[str] = "objective.history.rollout"
 
     def __post_init__(self) -> None:
@@ -116,5 +118,5 @@ class ReversedConfig(RolloutConfig):
         share: share of the videos with a kept rollout that are played backwards.
     """
 
-    share: float = 0.5
+    share: float = field(default=0.5, metadata=acts_by_chance())
     place: ClassVar[str] = "objective.history.reversed"

@@ -40,6 +40,10 @@ class AdaptiveConfig:
         bands = dict.fromkeys(("strength", "mean", "variance"), "[0, inf)")
         check_ranges("sampling.adaptive", self, momentum="(0, 1]", **bands)
 
+    def idle(self) -> tuple[str, ...]:
+        """Names of settings that do nothing: all others without noise."""
+        return () if self.strength else ("momentum", "mean", "variance")
+
 
 class DriftBand:
     """Running mean and variance of a rollout's sections, per video and channel."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from fp_lab.checks.later import acts_by_chance
 from fp_lab.checks.ranges import check_ranges
 from fp_lab.flow.history_noise import HistoryConfig
 from fp_lab.flow.matching import FlowConfig
@@ -24,7 +25,7 @@ class ObjectiveConfig:
     """
 
     flow: FlowConfig = field(default_factory=FlowConfig)
-    caption_dropout: float = 0.1
+    caption_dropout: float = field(default=0.1, metadata=acts_by_chance())
     distilled_guidance: float = 1.0
     given: tuple[int, ...] = (1,)
     recall_weight: float = 0.0

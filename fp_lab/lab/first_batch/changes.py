@@ -8,8 +8,14 @@ from typing import Any, TypeVar, cast
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.first_batch.inputs import VIDEOS, NotLookedAt, few_videos
 from fp_lab.lab.first_batch.looks import PARTS, BatchLook, look_at_batches
-from fp_lab.lab.first_batch.sections import SECTIONS, first_sections
-from fp_lab.lab.first_batch.settings import Differences, batch_settings, differences
+from fp_lab.lab.first_batch.sections import SECTIONS, count_sections, first_sections
+from fp_lab.lab.first_batch.settings import (
+    Differences,
+    batch_settings,
+    differences,
+    shares_of,
+    with_setting,
+)
 from fp_lab.lab.materials.training_videos import TrainingVideos
 from fp_lab.registry import message_of
 
@@ -19,6 +25,8 @@ MOST = 64
 """Arms of a grid whose batches are looked at unless asked for more: each takes a second or two of a core."""
 _BATCHES = 8
 """Batches of two arms that are compared where the first ones are equal: shares and banks act by chance."""
+_RARE = 0.1
+"""Share, or share of the others, below which what it does to a video may be missed in those batches."""
 _SECTIONS = "first sections"
 _SHOWN = 4  # settings that a message names
 
@@ -128,7 +136,8 @@ def _change(looks: "_Looks", arm: LookedAt, first: LookedAt, fault: str) -> Chan
     parts += tuple(differing.named)
     remark = "not looked at" if unseen else ""
     if not parts:
-        told = ", as expected" if arm.expect_same else "".join(f" yet: {why}" for why in differing.later[:1])
+        why = "" if fault or arm.expect_same else _why_not_yet(looks, differing, arm, first)
+        told = ", as expected" if arm.expect_same else f" yet: {why}" if why else ""
         remark = f"nothing{told}"
     return Change(parts, remark, fault, unseen)
 
@@ -144,12 +153,14 @@ def _faults(looks: "_Looks", arm: LookedAt, others: Sequence[LookedAt]) -> Itera
 def _fault(looks: "_Looks", differing: Differences, arm: LookedAt, other: LookedAt) -> str:
     if not differing:
         return f"{arm.name}: has the settings of {other.name}"
-    if differing.later:
+    if _later(differing, arm):
         return ""
     if differing.batch and looks.parts(arm, other):
         return ""
     # in short videos orders can have the same training sections and are sampled in another way
     if differing.in_sections and not looks.same_sections(arm, other):
+        return ""
+    if differing.batch and _by_chance(looks, differing, arm, other):
         return ""
     if differing.batch:
         parts = f"{', '.join(PARTS[:-1])} and {PARTS[-1]}"
@@ -163,6 +174,50 @@ def _fault(looks: "_Looks", differing: Differences, arm: LookedAt, other: Looked
             f"are sampled are those of {other.name}"
         )
     return ""
+
+
+def _why_not_yet(looks: "_Looks", differing: Differences, arm: LookedAt, other: LookedAt) -> str:
+    """Why what differs is not seen yet; empty where it never will be."""
+    if later := _later(differing, arm):
+        return later
+    with suppress(NotLookedAt):
+        if differing.batch:
+            return _by_chance(looks, differing, arm, other)
+    return ""
+
+
+def _later(differing: Differences, arm: LookedAt) -> str:
+    """Reason why what differs may act later; empty also where all that an arm does is looked at."""
+    config = arm.config
+    whole = {
+        **dict.fromkeys(differing.batch, config.training.steps <= _BATCHES),
+        **dict.fromkeys(differing.sampled, count_sections(config) <= SECTIONS),
+    }
+    return next((why for key, why in differing.later.items() if not whole.get(key)), "")
+
+
+def _by_chance(looks: "_Looks", differing: Differences, arm: LookedAt, other: LookedAt) -> str:
+    """Share of videos or frames that is so small, or large, that what differs was not drawn in any batch.
+
+    With the share at its ends it is: a proof that the setting arrives, which a batch of the arm cannot give.
+    """
+    for key, share in shares_of(arm.config).items():
+        if not 0 < share < 1:
+            continue
+        if key in differing.batch:
+            pair = _with(arm, key, 0.0), _with(arm, key, 1.0)
+        elif min(share, 1 - share) < _RARE:
+            rarer = float(share < 0.5)
+            pair = _with(arm, key, rarer), _with(other, key, rarer)
+        else:
+            continue
+        if looks.parts(*pair):
+            return f"by chance, {key} is {share:g}"
+    return ""
+
+
+def _with(arm: LookedAt, key: str, value: Any) -> LookedAt:
+    return replace(arm, config=with_setting(arm.config, key, value))
 
 
 def _settings(differing: Mapping[str, tuple[Any, Any]]) -> str:

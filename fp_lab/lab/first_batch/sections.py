@@ -10,10 +10,17 @@ from fp_lab.lab.first_batch.digests import digest_of
 from fp_lab.lab.first_batch.inputs import NotLookedAt, starting_model
 from fp_lab.lab.materials.models import codec_of
 from fp_lab.lab.materials.training_videos import TrainingVideos
+from fp_lab.recipe.orders import plan
 from fp_lab.sampling.rollout import rollout
 
 SECTIONS = 2
 """Sections that are generated: the second one has a history that the model itself has made."""
+
+
+def count_sections(config: ExperimentConfig) -> int:
+    """Return how many sections an arm's evaluation videos have."""
+    given = frozenset(range(config.evaluation.given))
+    return len(plan(config.parsed_recipe, config.evaluation.frames, given=given, fill=config.sampling.fill))
 
 
 def first_sections(config: ExperimentConfig, videos: TrainingVideos) -> str:

@@ -1,10 +1,10 @@
 """Settings in which two arms differ, by where a difference shows."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
-from fp_lab.checks.later import why_later
+from fp_lab.checks.later import idle_settings, is_by_chance, why_later
 from fp_lab.flow.history_sources import HISTORY_SOURCES
 from fp_lab.flow.solvers import SOLVERS
 from fp_lab.lab.config import ExperimentConfig, flatten
@@ -25,6 +25,8 @@ _REGISTRIES: Mapping[str, Mapping[str, Any]] = {
     "sampling.solver.name": SOLVERS,
 }
 
+Settings = TypeVar("Settings")
+
 
 @dataclass(frozen=True)
 class Differences:
@@ -34,13 +36,13 @@ class Differences:
         batch: those that a training batch shows.
         sampled: those that a generated section shows.
         named: those that neither shows, such as the number of steps.
-        later: reasons of those that may act only later.
+        later: reasons of those that may act only later, by key.
     """
 
     batch: Mapping[str, tuple[Any, Any]]
     sampled: Mapping[str, tuple[Any, Any]]
     named: Mapping[str, tuple[Any, Any]]
-    later: tuple[str, ...]
+    later: Mapping[str, str]
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -60,8 +62,20 @@ def differences(config: ExperimentConfig, other: ExperimentConfig) -> Difference
     named = {key: values for key, values in differing.items() if key.startswith(_BY_NAME)}
     sampled = {key: values for key, values in differing.items() if _is_sampled(key)}
     batch = {key: values for key, values in differing.items() if key not in named | sampled}
-    later = [reason for key in differing for one in (config, other) if (reason := _later(one, key))]
-    return Differences(batch, sampled, named, tuple(dict.fromkeys(later)))
+    later = {key: reason for key in differing for one in (config, other) if (reason := _later(one, key))}
+    return Differences(batch, sampled, named, later)
+
+
+def shares_of(config: ExperimentConfig) -> Mapping[str, float]:
+    """Shares of videos or frames that are drawn in a training of an arm, by dotted key."""
+    return dict(_shares(config))
+
+
+def with_setting(settings: Settings, key: str, value: Any) -> Settings:
+    """Return settings with the value of a dotted key replaced."""
+    name, _, rest = key.partition(".")
+    inner: Any = with_setting(getattr(settings, name), rest, value) if rest else value
+    return replace(settings, **{name: inner})  # type: ignore[type-var]  # of a dataclass
 
 
 def batch_settings(config: ExperimentConfig) -> str:
@@ -89,14 +103,29 @@ def _differing(config: ExperimentConfig, other: ExperimentConfig) -> Iterator[tu
 def _later(config: ExperimentConfig, key: str) -> str:
     """Reason why a setting of an arm may act only later; empty for others."""
     settings: Any = config
+    reason = ""
     for name in key.split("."):
         found = (
             {field.name: field for field in fields(settings)}.get(name) if is_dataclass(settings) else None
         )
         if found is None:
-            return ""
-        if reason := why_later(found.metadata):
-            return reason
+            break
+        if name in idle_settings(settings):
+            return ""  # never, as other settings are
+        reason = reason or why_later(found.metadata)
         settings = getattr(settings, name)
+    if reason:
+        return reason
     chosen = _REGISTRIES[key].get(settings) if key in _REGISTRIES else None
     return str(getattr(chosen, "acts_later", ""))
+
+
+def _shares(settings: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in idle_settings(settings):
+            continue
+        if is_by_chance(field.metadata):
+            yield f"{place}{field.name}", value
+        elif is_dataclass(value):
+            yield from _shares(value, f"{place}{field.name}.")

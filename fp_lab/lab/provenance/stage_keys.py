@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fp_lab.causal import Blocks
+from fp_lab.flow.history_sources import WITH_SETTINGS
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import STAGES, digest
 from fp_lab.lab.files.weights import is_own
@@ -42,7 +43,6 @@ _LATER: Mapping[str, Any] = {
     "sampling.positions": "trained",
 }
 """Settings that came after runs were stored, with their default, at which they are in no key."""
-_SOURCES_WITH_SETTINGS = ("augmented", "recycled", "resampled", "rollout", "reversed")
 
 
 def without_later_defaults(content: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def without_later_defaults(content: dict[str, Any]) -> dict[str, Any]:
         if place[last] == default:
             del place[last]
     history = content["objective"]["history"]
-    for source in set(_SOURCES_WITH_SETTINGS) - {history.get("source")}:
+    for source in set(WITH_SETTINGS) - {history.get("source")}:
         del history[source]  # unused
     return content
 

@@ -246,7 +246,7 @@ class _Late(HistoryConfig):
 
 def test_what_acts_later_is_said_and_not_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tiny / "grid.yaml"
-    path.write_text("base: tiny\narms: [{recipe: td_f2k1f1k1_g3}]\n", encoding="utf-8")
+    path.write_text("base: tiny\narms: [{training.steps: 9}]\n", encoding="utf-8")
     (plain,) = load_grid(path).arms
 
     def with_history(history: HistoryConfig) -> ExperimentConfig:
@@ -266,6 +266,69 @@ def test_what_acts_later_is_said_and_not_refused(tiny: Path, monkeypatch: pytest
     assert found["late"].text == "nothing yet: once there is a bank"
     assert found["source"].text == "nothing yet: from the next step on"
     assert not [change.fault for change in found.values() if change.fault]
+
+
+def test_what_other_settings_switch_off_does_not_act_later(tiny: Path) -> None:
+    arms = """
+      - {label: first}
+      - {label: every, objective.history.rollout.every: 5}
+      - {label: entries, objective.history.recycled.entries: 5}
+      - {label: bands, sampling.adaptive: {momentum: 0.5, mean: 0.2}}
+      - {label: rollout, objective.history.source: rollout}
+      - {label: often, objective.history: {source: rollout, rollout.every: 5}}
+      - {label: noisy, sampling.adaptive.strength: 0.5}
+      - {label: banded, sampling.adaptive: {strength: 0.5, mean: 0.2}}
+    """
+    _, *off, rollout, often, noisy, banded = arms_of(tiny, arms, ["training.steps=9"]).values()
+    for change, key in zip(
+        off, ("rollout.every=5", "recycled.entries=5", "adaptive.momentum=0.5"), strict=True
+    ):
+        assert key in change.fault
+        assert change.text == "nothing"
+    assert not [change.fault for change in (rollout, often, noisy, banded) if change.fault]
+
+
+def test_nothing_acts_after_the_last_step_and_the_last_section(tiny: Path) -> None:
+    arms = """
+      - {label: first, objective.history.source: rollout}
+      - {label: every, objective.history: {source: rollout, rollout.every: 50}}
+      - {label: noisy, objective.history.source: rollout, sampling.adaptive.strength: 0.5}
+    """
+    # the base has three sections; with 7 frames the second one is the last, which nothing reads
+    short = ["evaluation.frames=7", "training.steps=8"]
+    _, every, noisy = arms_of(tiny, arms, short).values()
+    assert "rollout.every=50" in every.fault
+    assert "adaptive.strength=0.5" in noisy.fault
+    _, every, noisy = arms_of(tiny, arms, ["training.steps=9"]).values()
+    assert (every.text, every.fault) == ("nothing yet: from the second refresh on", "")
+    assert (noisy.text, noisy.fault) == ("nothing yet: once a section has left the bands", "")
+
+
+def test_a_share_that_is_too_small_to_be_seen_is_said_and_not_refused(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = """
+      - {label: first, objective.history.clean: 0.9999}
+      - {label: dropped, objective.history.dropout: 1.0e-4, objective.history.clean: 0.9999}
+      - {label: noisy, objective.history: {noise: 0.4, clean: 0.9999}}
+      - {label: unread, objective.history: {recycled.share: 1.0e-4, clean: 0.9999}}
+    """
+    _, dropped, noisy, unread = arms_of(tiny, arms).values()
+    assert (dropped.text, dropped.fault) == (
+        "nothing yet: by chance, objective.history.dropout is 0.0001",
+        "",
+    )
+    assert (noisy.text, noisy.fault) == ("nothing yet: by chance, objective.history.clean is 0.9999", "")
+    assert "recycled.share=0.0001" in unread.fault, "no source has a bank there"
+    whole = looks.build_system
+    monkeypatch.setattr(
+        looks,
+        "build_system",
+        lambda config, model: whole(replace(config, objective=ObjectiveConfig()), model),
+    )
+    _, dropped, noisy, _ = arms_of(tiny, arms).values()
+    assert "dropout=0.0001" in dropped.fault, "it gets lost on the way, whatever the share"
+    assert "noise=0.4" in noisy.fault
 
 
 def test_large_grids_are_looked_at_when_asked(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
