@@ -67,7 +67,7 @@ def track(
         console.say(f"No checkpoints: {path}", "yellow")
     page = write_track_page(tracked, goal, folder)
     with console.status("MLflow"):
-        send(tracked.runs, lambda line: console.say(line, "yellow"))
+        send([one.run for one in tracked.runs], lambda line: console.say(line, "yellow"))
     console.say(f"Page: {page.resolve()}")
     if tracked.failed:
         console.print(f"{len(tracked.failed)} checkpoints could not be scored:", style="red")

@@ -1,37 +1,36 @@
-"""Logging of checkpoint scores to MLflow, into the runs of earlier grids or trainings."""
+"""Logging of what was made after grids and trainings to MLflow, into the runs that they have there."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fp_lab.lab.checkpoints.afterwards import TrackedRun
+from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.results.differing import listed
 from fp_lab.lab.tracking import Tracker, Unreachable
-from fp_lab.lab.tracking.log_run import mirror_checkpoints
+from fp_lab.lab.tracking.log_run import mirror_additions
 
 
-def send(runs: Sequence[TrackedRun], say: Callable[[str], None]) -> None:
-    """Log the scores of checkpoints by training step, into the existing MLflow runs.
+def send(runs: Sequence[RunFolder], say: Callable[[str], None]) -> None:
+    """Log scores of checkpoints by training step, and measures without rollout, into existing MLflow runs.
 
     Args:
-        runs: runs with scored checkpoints.
+        runs: runs with scored checkpoints or such measures.
         say: called with what could not be sent, and how to send it.
     """
     trackers: dict[Path, Tracker] = {}
     unknown = []
-    for one in runs:
-        place = one.run.path
-        folder = place.parents[2]
+    for place in runs:
+        folder = place.path.parents[2]
         tracker = trackers.setdefault(folder, Tracker(folder, say))
         try:
-            known = tracker.known(place)
+            known = tracker.known(place.path)
             if known is None:
-                unknown.append(str(place))
+                unknown.append(str(place.path))
             else:
-                mirror_checkpoints(one.run, known)
+                mirror_additions(place, known)
         except Unreachable:
-            unknown.append(str(place))
+            unknown.append(str(place.path))
     if unknown:
         say(
-            f"MLflow lacks the checkpoints of {listed(unknown)}: the fp-lab grid or fp-lab train that made "
-            "these runs sends them"
+            f"MLflow lacks checkpoints or measures of {listed(unknown)}: the fp-lab grid or fp-lab train "
+            "that made these runs sends them"
         )

@@ -12,7 +12,7 @@ from fp_data.damaged import naming_damage
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.scoring.files import NOISE_FLOOR, SCORED_AGAIN, ScoresFolder
-from fp_lab.lab.scoring.without_rollout import STEP_ERROR, UNITS, video_values
+from fp_lab.lab.scoring.without_rollout import STEP_ERROR, UNITS, summarise_without_rollout, video_values
 from fp_lab.lab.training.checkpoints import Checkpoint, tracked_path
 
 COLUMNS = (
@@ -78,7 +78,7 @@ def _rows(checkpoint: Checkpoint) -> list[dict[str, Any]]:
             "protocol": _protocol(summary),
             "model_sha256": checkpoint.sha256,
         }
-        steps = summary.get("without_rollout", {}).items()
+        steps = summarise_without_rollout(read_rows(steps_file(checkpoint))).items()
         rows = [_row(name, told) for name, told in summary["estimators"].items()]
         rows += [_row_without_rollout(name, found) for name, found in steps]
         return [row | shared for row in rows]

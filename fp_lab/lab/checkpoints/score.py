@@ -51,6 +51,19 @@ class Scorer:
         """List the checkpoints that can be scored and are not."""
         return tuple(p for p in checkpoints(self.run) if p.has_weights and not self.is_scored(p))
 
+    def measure(self, checkpoint: Checkpoint) -> bool:
+        """Measure without rollout what was scored before; return whether there was something to do.
+
+        Nothing is sampled or scored again. A checkpoint whose weights were pruned stays as it is.
+
+        Raises:
+            ValueError: the weights are damaged.
+        """
+        if not checkpoint.has_weights:
+            return False
+        with only_one(checkpoint.lock):
+            return self._measure(checkpoint)
+
     def score(self, checkpoint: Checkpoint) -> None:
         """Generate and measure, unless already done; scores of another protocol are replaced.
 
@@ -67,8 +80,11 @@ class Scorer:
         checkpoint.clear("score")
         with checkpoint.doing("score", self.key(checkpoint)):
             sample(checkpoint, self.config, self.materials, self.reporter)
-            measured = without_rollout_key(self.key(checkpoint), self.config)
-            measure_without_rollout(checkpoint, self.config, measured, self.materials, self.reporter)
+            self._measure(checkpoint)
             threads, reporter = self.config.training.threads, self.reporter
             score_run(checkpoint.path, self.config, truth=self.truth, workers=threads, reporter=reporter)
         checkpoint.error.unlink(missing_ok=True)
+
+    def _measure(self, checkpoint: Checkpoint) -> bool:
+        key = without_rollout_key(self.key(checkpoint), self.config)
+        return measure_without_rollout(checkpoint, self.config, key, self.materials, self.reporter)

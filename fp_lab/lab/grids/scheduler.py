@@ -15,7 +15,7 @@ from fp_lab.lab.grids.first_look import first_look
 from fp_lab.lab.grids.progress import ArmProgress, GridProgress
 from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.tracking import Child, TrackedRun, Tracker, Unreachable
-from fp_lab.lab.tracking.log_run import checkpoints_key, mirror, shown_files
+from fp_lab.lab.tracking.log_run import checkpoints_key, mirror, shown_files, without_rollout_key
 
 _BUSY_PAUSE = 1.0  # seconds before another look at an arm that another process is at
 _LAST_TRIES = 6  # for a tracking server to answer before a grid ends
@@ -125,6 +125,7 @@ class ArmsAtWork:
             child
             and child.results == job.key
             and child.checkpoints == checkpoints_key(place)
+            and child.without_rollout == without_rollout_key(place)
             and child.has(shown_files(place))
         )
 

@@ -65,10 +65,12 @@ def run(
         if origin := take_over(place, keys.train, trained):
             reporter.say(origin)
             pending.remove("train")
+    measured = without_rollout_key(keys.sample, config)
+    if "score" in stages and not pending:  # the number of videos measured may be another one
+        measure_without_rollout(place, config, measured, materials, reporter)
     for stage in pending:
         key = getattr(keys, stage)
         if stage == "score":
-            measured = without_rollout_key(keys.sample, config)
             measure_without_rollout(place, config, measured, materials, reporter)
         with place.doing(stage, key):
             if stage == "train":

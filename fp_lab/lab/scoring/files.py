@@ -167,8 +167,6 @@ def headline(summary: Mapping[str, Any], history: str = "own") -> dict[str, floa
     ``.drift_given_signed`` and ``.gap``. Of several estimators of a score the first has that name, as in
     tables; the others have their own, such as ``offline/brisque``.
 
-    Measures without rollout have names such as ``influence/f2k2`` and ``step_error/section``.
-
     ``frozen_share`` is the share of videos that stand still: what does not move does not drift.
 
     Args:
@@ -188,7 +186,6 @@ def headline(summary: Mapping[str, Any], history: str = "own") -> dict[str, floa
                 figures[f"{key}.drift_given_signed"] = own["drift_given"]["signed"]["mean"]
         if "exposure_gap" in estimator:
             figures[f"{key}.gap"] = estimator["exposure_gap"]["value"]["mean"]
-    figures |= {name: found["mean"] for name, found in summary.get("without_rollout", {}).items()}
     if history in summary.get("flags", {}):
         figures["frozen_share"] = summary["flags"][history]["frozen_share"]
     return {key: value for key, value in figures.items() if value is not None and math.isfinite(value)}

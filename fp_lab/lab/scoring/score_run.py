@@ -16,9 +16,8 @@ from fp_data.latents import to_frames, to_pixels
 from fp_data.worlds import WorldConfig, render
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
+from fp_lab.lab.files.run_folder import TRUTH_FOLDER
 from fp_lab.lab.files.video_batch import GIVEN, Videos
-from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.planning.flops import strides_of
 from fp_lab.lab.runtime.process_pool import Advance, pooled
 from fp_lab.lab.runtime.reporter import Reporter
@@ -27,7 +26,6 @@ from fp_lab.lab.scoring.forgetting import returns_of, truly_shown, write_forgett
 from fp_lab.lab.scoring.given_frames import with_given
 from fp_lab.lab.scoring.score_video import VideoRows, measure, spans_of
 from fp_lab.lab.scoring.summary import summarise
-from fp_lab.lab.scoring.without_rollout import summarise_without_rollout
 from fp_lab.lab.scoring.world_truth import follows_one_object, scene_truths, world_truths
 from fp_metrics import About, SceneTruth, WorldTruth, protocol
 
@@ -102,8 +100,6 @@ def score_run(
     reporter.begin("score", len(tasks))
     floor = _noise_floor(truth)
     further: dict[str, Any] = {"truth": os.path.relpath(truth, folder)} if floor is not None else {}
-    if steps := summarise_without_rollout(read_rows(steps_file(RunFolder(folder)))):
-        further |= {"without_rollout": steps}
     return _score(ScoresFolder(folder / "scores"), tasks, own, config, floor, further, workers, reporter)
 
 

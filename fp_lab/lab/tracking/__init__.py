@@ -4,8 +4,21 @@ MLflow is a view of the run folders: where it does not answer, work goes on, and
 answers again or when the same command is called again.
 """
 
-from fp_lab.lab.tracking.mlflow_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
+from fp_lab.lab.tracking.mlflow_run import (
+    CHECKPOINTS_TAG,
+    RESULTS_TAG,
+    WITHOUT_ROLLOUT_TAG,
+    TrackedRun,
+)
 from fp_lab.lab.tracking.store import Unreachable
 from fp_lab.lab.tracking.tracker import Child, Tracker
 
-__all__ = ["CHECKPOINTS_TAG", "RESULTS_TAG", "Child", "TrackedRun", "Tracker", "Unreachable"]
+__all__ = [
+    "CHECKPOINTS_TAG",
+    "RESULTS_TAG",
+    "WITHOUT_ROLLOUT_TAG",
+    "Child",
+    "TrackedRun",
+    "Tracker",
+    "Unreachable",
+]

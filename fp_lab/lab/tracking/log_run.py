@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from safetensors import safe_open
 from fp_data.damaged import naming_damage
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import RunFolder, digest
+from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.results.efficiency import of_run
 from fp_lab.lab.scoring.files import ScoresFolder
-from fp_lab.lab.tracking import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
+from fp_lab.lab.scoring.without_rollout import summarise_without_rollout
+from fp_lab.lab.tracking import CHECKPOINTS_TAG, RESULTS_TAG, WITHOUT_ROLLOUT_TAG, TrackedRun
 from fp_lab.lab.training.checkpoints import checkpoints, tracked_path
 from fp_lab.weights.files import WEIGHTS_FILE, file_sha256
 
@@ -34,7 +37,7 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     known = tracked.has(RESULTS_TAG, key)
     for folder, files in shown_files(place).items():
         (tracked.log_missing_files if known else tracked.log_files)(files, folder)
-    mirror_checkpoints(place, tracked)
+    mirror_additions(place, tracked)
     if known:
         return
     tracked.log_steps(steps_of(place.loss))
@@ -48,13 +51,23 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     tracked.mark(RESULTS_TAG, key)
 
 
-def mirror_checkpoints(place: RunFolder, tracked: TrackedRun) -> None:
-    """Send scores and drift of a run's checkpoints by training step, unless they were sent before.
+def mirror_additions(place: RunFolder, tracked: TrackedRun) -> None:
+    """Send what may be made after a run is finished, unless it was sent before.
+
+    These are scores and drift of its checkpoints by training step, and its measures without rollout, named
+    ``influence/f2k2``, ``step_error/section`` and such.
 
     Raises:
         Unreachable: MLflow does not answer; call it again later.
     """
     tracked.opened()
+    measured = without_rollout_key(place)
+    if measured and not tracked.has(WITHOUT_ROLLOUT_TAG, measured):
+        summary = summarise_without_rollout(read_rows(steps_file(place)))
+        tracked.log_figures(
+            {name: found["mean"] for name, found in summary.items() if found["mean"] is not None}
+        )
+        tracked.mark(WITHOUT_ROLLOUT_TAG, measured)
     state = checkpoints_key(place)
     if state and not tracked.has(CHECKPOINTS_TAG, state):
         for step, found in checkpoints_of(tracked_path(place)).items():
@@ -66,6 +79,13 @@ def checkpoints_key(place: RunFolder) -> str:
     """Key of the scores of a run's checkpoints; empty without any."""
     shown = checkpoints_of(tracked_path(place))
     return digest({"checkpoints": {str(step): figures for step, figures in shown.items()}}) if shown else ""
+
+
+def without_rollout_key(place: RunFolder) -> str:
+    """Key of a run's measures without rollout; empty without any, and where their record is damaged."""
+    with suppress(ValueError):
+        return str(place.record_of("without_rollout").get("key", ""))
+    return ""
 
 
 def shown_files(place: RunFolder) -> dict[str, list[Path]]:

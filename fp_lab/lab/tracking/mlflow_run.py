@@ -11,6 +11,7 @@ from fp_lab.lab.runtime.reporter import Step
 from fp_lab.lab.tracking.store import Store, Unreachable
 
 RESULTS_TAG, CHECKPOINTS_TAG = "fp_lab.results", "fp_lab.checkpoints"
+WITHOUT_ROLLOUT_TAG = "fp_lab.without_rollout"
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Figure = tuple[str, float, int]
 """Metric as name, value and step."""
@@ -109,7 +110,7 @@ class TrackedRun:
         return not self._waiting
 
     def has(self, tag: str, key: str) -> bool:
-        """Return whether results (`RESULTS_TAG`) or checkpoints (`CHECKPOINTS_TAG`) of a key were logged."""
+        """Return whether what a tag stands for, such as results (`RESULTS_TAG`), was logged with a key."""
         return self._marks.get(tag) == key
 
     def mark(self, tag: str, key: str) -> None:

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from fp_lab.lab.tracking.mlflow_run import CHECKPOINTS_TAG, RESULTS_TAG, TrackedRun
+from fp_lab.lab.tracking.mlflow_run import (
+    CHECKPOINTS_TAG,
+    RESULTS_TAG,
+    WITHOUT_ROLLOUT_TAG,
+    TrackedRun,
+)
 from fp_lab.lab.tracking.store import FOLDER_TAG, GRID_TAG, Store, Unreachable
 
 ARM_TAG, SCORES_TAG = "fp_lab.arm_key", "fp_lab.scores"
@@ -24,6 +29,7 @@ class Child:
         status: status in MLflow.
         results: key of the logged results; empty without any.
         checkpoints: key of the logged checkpoint scores; empty without any.
+        without_rollout: key of the logged measures without rollout; empty without any.
         artifacts: folder of its files; None where a server keeps them.
     """
 
@@ -32,6 +38,7 @@ class Child:
     status: str
     results: str
     checkpoints: str
+    without_rollout: str
     artifacts: Path | None
 
     def has(self, files: Mapping[str, Sequence[Path]]) -> bool:
@@ -112,6 +119,7 @@ class Tracker:
                 run.info.status,
                 run.data.tags.get(RESULTS_TAG, ""),
                 run.data.tags.get(CHECKPOINTS_TAG, ""),
+                run.data.tags.get(WITHOUT_ROLLOUT_TAG, ""),
                 _local(run.info.artifact_uri),
             )
             for run in found

@@ -21,8 +21,8 @@ from fp_lab.lab.runs.measure_finished import measure_finished
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling import evaluation_videos
-from fp_lab.lab.scoring.files import ScoresFolder
 from fp_lab.lab.scoring.noise_floor import prepare_truth
+from fp_lab.lab.scoring.without_rollout import summarise_without_rollout
 from fp_lab.sampling.rollout import rollout
 from fp_lab.weights.files import file_sha256
 
@@ -155,13 +155,12 @@ def test_measures_without_rollout_are_stored_and_summarised(whole: RunFolder) ->
     first = own.index.get_level_values("place") == 0
     assert own[first].tolist() == true[first].tolist(), "the first section sees the same history"
     assert (own[~first] != true[~first]).all()
-    summary = ScoresFolder(whole.scores).read_summary()["without_rollout"]
+    summary = summarise_without_rollout(rows)
     assert summary["step_error/section"]["mean"] == pytest.approx(true.sum() / 2)
     levels = rows[rows["measure"] == "influence"].groupby("of")["value"].mean()
     assert {name: summary[f"influence/{name}"]["mean"] for name in levels.index} == pytest.approx(
         dict(levels)
     )
-    assert ScoresFolder(whole.scores).headline()["step_error/section"] == pytest.approx(true.sum() / 2)
 
 
 def test_a_run_from_before_is_measured_and_nothing_of_it_is_done_again(
@@ -169,12 +168,24 @@ def test_a_run_from_before_is_measured_and_nothing_of_it_is_done_again(
 ) -> None:
     place = RunFolder(shutil.copytree(whole.path, tmp_path / "grid" / "arm" / "seed0"))
     before = read_rows(steps_file(place))
-    assert measure_finished([tmp_path], Reporter()) == []
+    assert measure_finished([tmp_path], Reporter()) == {}
     shutil.rmtree(place.without_rollout)
     place.done_file("without_rollout").unlink()
     kept = {file: file.stat().st_mtime_ns for file in place.path.rglob("*") if file.is_file()}
-    assert measure_finished([tmp_path], Reporter()) == [place]
+    assert measure_finished([tmp_path], Reporter()) == {place: (place,)}
     pd.testing.assert_frame_equal(read_rows(steps_file(place)), before)
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+
+
+def test_another_number_of_videos_measures_a_whole_run_again_and_nothing_else(
+    whole: RunFolder, config: ExperimentConfig, materials: Materials, tmp_path: Path
+) -> None:
+    place = RunFolder(shutil.copytree(whole.path, tmp_path / "grid" / "arm" / "seed0"))
+    kept = {file: file.stat().st_mtime_ns for file in place.samples.rglob("*") if file.is_file()}
+    one = replace(config, evaluation=replace(config.evaluation, without_rollout=1))
+    assert run(place.path, one, materials, Reporter()) == []
+    rows = read_rows(steps_file(place))
+    assert set(rows.loc[rows["measure"] == "velocity_error", "video"]) == {0}
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
 
 

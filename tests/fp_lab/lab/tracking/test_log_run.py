@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -22,9 +23,12 @@ from fp_lab.lab.grids.run_grid import run_grid
 from fp_lab.lab.provenance.inputs import read_inputs
 from fp_lab.lab.provenance.record import provenance
 from fp_lab.lab.provenance.stage_keys import STAGE_VERSIONS
+from fp_lab.lab.runs.measure_finished import measure_finished
 from fp_lab.lab.runtime.progress import CheckpointProgress
-from fp_lab.lab.tracking import CHECKPOINTS_TAG, Tracker
+from fp_lab.lab.runtime.reporter import Reporter
+from fp_lab.lab.tracking import CHECKPOINTS_TAG, WITHOUT_ROLLOUT_TAG, Tracker
 from fp_lab.lab.tracking.log_run import checkpoints_of, mirror, steps_of, tags_of, weights_tags
+from fp_lab.lab.training.checkpoints import checkpoints, tracked_path
 from fp_lab.weights.files import file_sha256
 
 STEPS = 4
@@ -130,7 +134,8 @@ def test_checkpoints_that_are_scored_later_are_sent_by_tracking_and_by_the_grid(
     assert told("track/plain/clarity.drift") == {}
     found = find_runs([folder / "later"])
     said: list[str] = []
-    send(track(found, CheckpointProgress(Console(quiet=True))).runs, said.append)
+    tracked = track(found, CheckpointProgress(Console(quiet=True)))
+    send([one.run for one in tracked.runs], said.append)
     assert said == []
     drift = told("track/plain/clarity.drift")
     assert sorted(drift) == [2, STEPS]
@@ -143,3 +148,36 @@ def test_checkpoints_that_are_scored_later_are_sent_by_tracking_and_by_the_grid(
     assert len(client.get_metric_history(run.info.run_id, "track/plain/clarity.drift")) == 4, "sent again"
     call()
     assert len(client.get_metric_history(run.info.run_id, "track/plain/clarity.drift")) == 4, "and only once"
+
+
+def test_measures_of_runs_and_checkpoints_that_come_later_are_sent(folder: Path) -> None:
+    result = run_grid(
+        single(folder / "tiny.yaml", ["track.every=2"]),
+        folder / "before",
+        Console(quiet=True),
+        command="test",
+    )
+    (run,) = (RunFolder(config.parent) for config in result.folder.rglob("config.yaml"))
+    client = MlflowClient(f"sqlite:///{folder / 'before' / 'mlflow.db'}")
+    known = Tracker(folder / "before").known(run.path)
+    assert known is not None
+    table = pd.read_parquet(tracked_path(run))
+    places = (run, *checkpoints(run))
+    for one in places:  # as before there were any
+        shutil.rmtree(one.without_rollout)
+        one.done_file("without_rollout").unlink()
+    table[table["family"] == "plain"].to_parquet(tracked_path(run))
+    for tag in (WITHOUT_ROLLOUT_TAG, CHECKPOINTS_TAG):
+        client.set_tag(known.opened(), tag, "lost")
+    measured = measure_finished([result.folder], Reporter())
+    assert measured == {run: places}
+    pd.testing.assert_frame_equal(pd.read_parquet(tracked_path(run)), table)
+    said: list[str] = []
+    send(list(measured), said.append)
+    send(list(measured), said.append)
+    assert said == []
+    for name, count in (("influence/f2k2", 1), ("step_error/section", 1), ("track/influence/f2k2", 2)):
+        sent = [(m.step, m.value) for m in client.get_metric_history(known.opened(), name)]
+        assert len(sent) == 2 * count, "by the grid, and once more"
+        assert len(set(sent)) == count
+    assert measure_finished([result.folder], Reporter()) == {}
