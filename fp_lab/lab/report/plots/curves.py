@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fp_lab.lab.report.plots.style import (
     FAINT,
     INK,
+    LINE,
     TRUTH_COLOUR,
     LineStyle,
     Look,
@@ -25,9 +26,11 @@ from fp_lab.lab.report.plots.style import (
     headline,
     hide,
     legend_below,
+    most_lines,
     paper,
     save,
     truth_line,
+    wrapped,
 )
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.files import NOISE_FLOOR, clusters
@@ -177,8 +180,10 @@ def history_curves(
         path: path of the PNG.
     """
     panels, arms = curves.defined(estimators), curves.gathered.arms
+    labels = {arm.name: wrapped(arm.label, 16) for arm in arms}
+    high = max(1.25, LINE * most_lines(labels.values()) + 0.1)
     with paper():
-        figure = Figure(figsize=(2.2 * len(panels) + 1.2, 1.25 * len(arms) + 0.8), layout="constrained")
+        figure = Figure(figsize=(2.2 * len(panels) + 1.2, high * len(arms) + 0.8), layout="constrained")
         grid = figure.subplots(len(arms), len(panels), squeeze=False, sharex=True, sharey="col")
         for row, arm in zip(grid, arms, strict=True):
             solid = replace(arms_looks[arm.name], dash="-", marker="")
@@ -194,9 +199,7 @@ def history_curves(
                     entitle(axes, score, estimator, better=measure.higher_is_better)
                 if arm is arms[-1]:
                     axes.set_xlabel("frame of the video")
-            row[0].set_ylabel(
-                wrapped(arm.label, 16), rotation=0, ha="right", va="center", fontsize=8.5, color=INK
-            )
+            row[0].set_ylabel(labels[arm.name], rotation=0, ha="right", va="center", fontsize=8.5, color=INK)
         handles = [
             Line2D([], [], color=INK, lw=1.8, label=f"{HISTORIES_IN_FULL['own']}, with 95 % band"),
             Line2D([], [], color=INK, lw=1.2, ls=_TRUE_DASH, label=HISTORIES_IN_FULL["true"]),
@@ -225,7 +228,8 @@ def gap_bars(gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], p
 def _bars(
     gathered: Gathered, table: Table, arms_looks: Mapping[str, Look], path: Path, hint: str, *, floor: bool
 ) -> Path:
-    labels = {arm.name: arm.label for arm in gathered.arms}
+    labels = {arm.name: wrapped(arm.label, 20) for arm in gathered.arms}
+    high = max(0.3, LINE * most_lines(labels.values()))
     defined = [
         i
         for i, _ in enumerate(table.columns)
@@ -234,7 +238,7 @@ def _bars(
     lines = [line for line in table.lines if line.kind != "floor"]
     truths = [line for line in table.lines if line.kind == "floor"]
     with paper():
-        figure, grid = panel_grid(len(defined), height=0.3 * len(lines) + 1.0, sharey=True)
+        figure, grid = panel_grid(len(defined), height=high * len(lines) + 1.0, sharey=True)
         for axes, index in zip(grid, defined, strict=False):
             column = table.columns[index]
             axes.grid(axis="x")
@@ -252,7 +256,7 @@ def _bars(
             axes.set_title(column.title, pad=13)
             axes.set_xlabel("mean |d|" if floor else "true less generated history", fontsize=8)
             above(axes, column.subtitle)
-            axes.set_yticks(range(len(lines)), [wrapped(labels[line.name], 20) for line in lines], color=INK)
+            axes.set_yticks(range(len(lines)), [labels[line.name] for line in lines], color=INK)
             axes.tick_params(axis="y", length=0, labelsize=8.5)
         grid[0].invert_yaxis()
         handles = [Line2D([], [], color=INK, lw=1.2, label="95 % interval")]
@@ -327,14 +331,3 @@ def _segments(axes: Axes, frames: int) -> None:
     part = segment(frames)
     for side in (part.start, part.end):
         axes.axvspan(side[0] - 0.5, side[-1] + 0.5, color=SHADE, lw=0, zorder=0)
-
-
-def wrapped(label: str, width: int) -> str:
-    """Break a long label at underscores, blanks, dashes and dots."""
-    lines = [""]
-    breakable = label.replace("_", "_\0").replace(" ", " \0").replace("--", "\0--").replace(".", ".\0")
-    for word in breakable.split("\0"):
-        if lines[-1] and len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] += word
-    return "\n".join(line.strip() for line in lines)

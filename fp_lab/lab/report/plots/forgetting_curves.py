@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fp_lab.lab.compare.forgetting import ArmForgetting, Remembered
-from fp_lab.lab.report.plots.curves import above, panel_grid, wrapped
+from fp_lab.lab.report.plots.curves import above, panel_grid
 from fp_lab.lab.report.plots.style import (
     INK,
     TRUTH_COLOUR,
@@ -20,6 +20,7 @@ from fp_lab.lab.report.plots.style import (
     paper,
     save,
     truth_line,
+    wrapped,
 )
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered

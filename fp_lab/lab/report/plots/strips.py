@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fp_lab.lab.files.video_batch import GIVEN, Videos
-from fp_lab.lab.report.plots.curves import wrapped
-from fp_lab.lab.report.plots.style import DPI, INK, paper, save
+from fp_lab.lab.report.plots.style import DPI, INK, paper, save, wrapped
 from fp_lab.lab.tables.glossary import HISTORIES
 
 SHOWN = 12

@@ -37,7 +37,9 @@ INK, FAINT = "#222222", "#d5d5d5"
 FLOOR: dict[str, Any] = {"lw": 1.0, "ls": (0, (3, 2))}
 """Line of the noise floor."""
 DPI = 150
-_LEGEND_ROW = 0.19  # inches
+_LEGEND_ROW, _LEGEND_LETTER, _LEGEND_HANDLE = 0.19, 0.066, 0.75  # inches
+LINE = 0.17
+"""Height of a line of a title or label, inches."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,36 @@ def truth_line(**line: Any) -> Line2D:
     return Line2D([], [], color=TRUTH_COLOUR, label="ground truth (true videos through the codec)", **line)
 
 
+def wrapped(label: str, width: int) -> str:
+    """Break a long label at underscores, blanks, dashes and dots."""
+    lines = [""]
+    breakable = label.replace("_", "_\0").replace(" ", " \0").replace("--", "\0--").replace(".", ".\0")
+    for word in breakable.split("\0"):
+        if lines[-1] and len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(line.strip() for line in lines)
+
+
+def most_lines(labels: Iterable[str]) -> int:
+    """Return the number of lines of the label that has most, at least 1."""
+    return max((label.count("\n") + 1 for label in labels), default=1)
+
+
 def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
-    """Put a legend below all panels, in as many columns as its longest label allows; the figure grows."""
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, int(figure.get_figwidth() / (0.066 * longest + 0.75)))
+    """Put a legend below all panels, in as many columns as its longest label allows; the figure grows.
+
+    Labels that are wider than the figure go on in further lines.
+    """
+    fitting = int((figure.get_figwidth() - _LEGEND_HANDLE) / _LEGEND_LETTER)
+    for handle in handles:
+        if len(label := str(handle.get_label())) > fitting:
+            handle.set_label(wrapped(label, fitting))
+    labels = [str(handle.get_label()) for handle in handles]
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    columns = max(1, int(figure.get_figwidth() / (_LEGEND_LETTER * longest + _LEGEND_HANDLE)))
     rows = -(-len(handles) // columns)
-    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * rows)
+    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * rows * most_lines(labels))
     figure.legend(
         handles=handles,
         loc="outside lower center",

@@ -9,8 +9,19 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from fp_lab.lab.compare.without_rollout import ERROR_TITLES, UNREAD, Reading, error_panels
-from fp_lab.lab.report.plots.curves import panel_grid, wrapped
-from fp_lab.lab.report.plots.style import INK, Look, arm_line, headline, legend_below, paper, save
+from fp_lab.lab.report.plots.curves import panel_grid
+from fp_lab.lab.report.plots.style import (
+    INK,
+    LINE,
+    Look,
+    arm_line,
+    headline,
+    legend_below,
+    most_lines,
+    paper,
+    save,
+    wrapped,
+)
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.scoring.without_rollout import ERRORS
 
@@ -30,8 +41,10 @@ def draw_influence(found: Sequence[Reading], arms_looks: Mapping[str, Look], pat
     most = max(len(levels) for levels in arms.values())
     farthest = max(np.nanmax([one.influence.high, one.influence.mean, one.noise.mean]) for one in found)
     axis = max(1.0, float(farthest))
+    titles = {name: wrapped(levels[0].arm.label, 20) for name, levels in arms.items()}
+    high = 0.34 * most + LINE * most_lines(titles.values()) + 0.8
     with paper():
-        figure, grid = panel_grid(len(arms), height=0.34 * most + 1.0, width=3.0, columns=_COLUMNS)
+        figure, grid = panel_grid(len(arms), height=high, width=3.0, columns=_COLUMNS)
         for axes, (name, levels) in zip(grid, arms.items(), strict=False):
             axes.grid(axis="x")
             axes.set_axisbelow(True)
@@ -52,7 +65,7 @@ def draw_influence(found: Sequence[Reading], arms_looks: Mapping[str, Look], pat
             axes.set_ylim(most - 0.4, -0.6)
             axes.set_xlim(0, 1.15 * axis)
             axes.axvline(1, color="#888888", lw=0.8, ls=(0, (3, 2)))
-            axes.set_title(wrapped(levels[0].arm.label, 26))
+            axes.set_title(titles[name])
             axes.set_xlabel("influence R", fontsize=8)
         legend_below(
             figure,

@@ -55,3 +55,18 @@ def test_a_legend_of_fifteen_arms_lies_below_the_panels_and_inside_the_picture()
     assert box.y0 >= 0
     assert all(panel.get_tightbbox().y0 >= box.y1 for panel in panels)
     assert min(panel.bbox.height for panel in panels) > 100
+
+
+def test_labels_wider_than_the_picture_go_on_below() -> None:
+    label = "vanilla · released, " + "history.source=resampled, sampling.recency.beta=0.1, " * 3
+    found = looks(arms(*MEMORY[:7]))
+    with paper():
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        panel = figure.subplots()
+        legend_below(figure, [arm_line(look, label) for look in found.values()])
+        figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert (box.x0, box.y0) >= (0, 0)
+    assert box.x1 <= figure.bbox.width
+    assert panel.get_tightbbox().y0 >= box.y1
+    assert panel.bbox.height > 100
