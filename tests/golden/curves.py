@@ -1,13 +1,15 @@
-"""Losses of 20 steps of every training path. To write them anew, which is a decision:
+"""Losses of 20 steps of every training path. To write some of them anew, which is a decision:
 
-    PYTHONPATH=tests python tests/golden/curves.py
+    PYTHONPATH=tests python tests/golden/curves.py tiny causal
 
-Tiny models with random weights; one thread. A refactor leaves every bit of them alone.
+Tiny models with random weights; one thread. A refactor leaves every bit of them alone. Each is stored with
+the machine that it was computed on.
 """
 
 import json
 import platform
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,6 +61,12 @@ def _tiny(*overrides: str) -> Callable[[Path], list[float]]:
     return curve
 
 
+def _source(name: str, *settings: str) -> Callable[[Path], list[float]]:
+    """Histories from a source with a state small enough that its oldest entries go."""
+    own = [f"objective.history.{name}.{setting}" for setting in settings]
+    return _tiny(f"objective.history.source={name}", *own)
+
+
 def _lora(family: TinyFamily) -> Callable[[Path], list[float]]:
     def curve(folder: Path) -> list[float]:
         return _losses(real_config(family, folder, (f"training.steps={STEPS}",)), folder)
@@ -91,6 +99,11 @@ CURVES: dict[str, Callable[[Path], list[float]]] = {
     "tiny": _tiny(),
     "codebook": _tiny("recipe=td_f2k2f1k1_g3+D5"),
     "causal": _tiny("recipe=td_f4k1_g3", "context.attention=block_causal"),
+    "augmented": _source("augmented"),
+    "recycled": _source("recycled", "entries=2"),
+    "resampled": _source("resampled", "steps=2"),
+    "rollout": _source("rollout", "every=4", "videos=3"),
+    "reversed": _source("reversed", "every=4", "videos=3"),
     "lora_wan": _lora("wan"),
     "lora_hunyuan_video": _lora("hunyuan_video"),
     "codec": _codec,
@@ -107,14 +120,14 @@ def computed(name: str, folder: Path) -> list[float]:
         torch.set_num_threads(threads)
 
 
-def main() -> None:
-    """Write all of them."""
-    found = {}
-    for name in CURVES:
+def main(names: Sequence[str]) -> None:
+    """Write some of them, and leave the others as they are."""
+    stored = json.loads(STORED.read_text())
+    for name in names:
         with TemporaryDirectory() as folder:
-            found[name] = computed(name, Path(folder))
-    STORED.write_text(json.dumps({"machine": machine(), "curves": found}, indent=1) + "\n")
+            stored[name] = {"machine": machine(), "losses": computed(name, Path(folder))}
+    STORED.write_text(json.dumps({name: stored[name] for name in CURVES}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -10,8 +10,8 @@ from golden.curves import CURVES, STEPS, STORED, computed, machine
 
 @pytest.mark.parametrize("name", CURVES)
 def test_the_losses_of_twenty_steps_are_the_stored_ones(name: str, tmp_path: Path) -> None:
-    stored = json.loads(STORED.read_text())
-    expected, found = stored["curves"][name], computed(name, tmp_path)
+    stored = json.loads(STORED.read_text())[name]
+    expected, found = stored["losses"], computed(name, tmp_path)
     assert len(found) == STEPS
     if stored["machine"] == machine():
         assert found == expected
