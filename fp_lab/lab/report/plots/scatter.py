@@ -12,19 +12,23 @@ from matplotlib.figure import Figure
 from fp_lab.lab.report.plots.style import (
     FLOOR,
     INK,
+    LINE,
     TRUTH_COLOUR,
     Look,
     arm_line,
     headline,
     hide,
     legend_below,
+    most_lines,
     paper,
     save,
     truth_line,
+    wrapped,
 )
 from fp_metrics import Interval
 
 _ACROSS = 3  # panels
+_BESIDE, _NOTE_LETTER = 0.9, 0.062  # inches: labels of the vertical axis, a letter of the note above
 _END = {
     ("less", "less"): "lower left",
     ("less", "more"): "upper left",
@@ -97,10 +101,14 @@ def scatter(
     down = math.ceil(len(panels) / across)
     with paper():
         wide, high = (7.0, 4.6) if across == 1 else (3.4 * across, 3.0 * down)
+        notes = [_undefined(points, wide / across) for points in panels]
+        high += LINE * down * (most_lines(notes) - 1)
         figure = Figure(figsize=(wide, high + 0.4), layout="constrained")
         shown = figure.subplots(down, across, squeeze=False).ravel()
-        for place, points, (x, y) in zip(shown, panels, axes, strict=False):
+        for place, points, note, (x, y) in zip(shown, panels, notes, axes, strict=False):
             _panel(place, points, arms_looks, floor)
+            if note:
+                place.text(0, 1.02, note, transform=place.transAxes, fontsize=7.5, color=INK)
             place.set_xlabel(x.label)
             place.set_ylabel(y.label)
         for place in shown[len(panels) :]:
@@ -133,9 +141,14 @@ def _panel(axes: Axes, points: Sequence[Point], arms_looks: Mapping[str, Look], 
                 elinewidth=1.1,
                 label=point.label,
             )
-    if missing := [point.label for point in points if not point.defined]:
-        note = f"undefined: {', '.join(missing)}"
-        axes.text(0, 1.02, note, transform=axes.transAxes, fontsize=7.5, color=INK)
+
+
+def _undefined(points: Sequence[Point], wide: float) -> str:
+    """Arms that are not drawn in a panel of a width in inches, in lines; empty without any."""
+    missing = [point.label for point in points if not point.defined]
+    return (
+        wrapped(f"undefined: {', '.join(missing)}", int((wide - _BESIDE) / _NOTE_LETTER)) if missing else ""
+    )
 
 
 def _reach(interval: Interval) -> list[list[float]] | None:

@@ -89,3 +89,22 @@ def test_panels_share_their_arms_and_their_legend(monkeypatch: pytest.MonkeyPatc
     (legend,) = kept[0].legends
     assert [text.get_text() for text in legend.get_texts()] == ["first", "td_c"]
     assert shown[0].get_xlabel() == "drift of identity  (less is better)"
+
+
+@pytest.mark.parametrize("panels", [1, 3])
+def test_seven_undefined_arms_with_long_labels_leave_room_for_the_points(
+    panels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A panel that collapses is a warning, and warnings are errors."""
+    label = "vanilla · released, history.source=resampled, sampling.recency.beta=0.1 "
+    lost = [Point(f"td_{n}", f"{label}{n}", interval(0.2), interval(NAN)) for n in range(7)]
+    kept: list[Figure] = []
+    monkeypatch.setattr(scatter_module, "save", lambda figure, path: kept.append(figure) or path)
+    scatter([[POINTS[0], *lost]] * panels, [AXES] * panels, LOOKS, Path("x.png"), "drift")
+    (figure,) = kept
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        (note,) = axes.texts
+        assert note.get_text().replace("\n", " ").count("recency") == len(lost)
+        assert note.get_window_extent().x1 <= figure.bbox.width
+        assert axes.bbox.height > 100
