@@ -27,6 +27,7 @@ class Batch(TypedDict):
     captions: list[str]
     seeds: list[int]
     images: NotRequired[Tensor]
+    hidden: NotRequired[Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class LatentVideos:
         captions: one per video.
         seeds: that the videos were made from.
         images: embeddings of the first frames ``n i e``, for models that take them.
+        hidden: cells of the latents that something covers, bool ``n t h w``, where that is known.
     """
 
     latents: Tensor
     captions: tuple[str, ...]
     seeds: tuple[int, ...]
     images: Tensor | None = None
+    hidden: Tensor | None = None
 
     @property
     def shapes(self) -> dict[tuple[int, int, int], int]:
@@ -64,10 +67,12 @@ class LatentVideos:
 
 def together(parts: Sequence[LatentVideos]) -> LatentVideos:
     """Videos of several data sets, all without embeddings of first frames, as one."""
+    hidden = [part.hidden for part in parts if part.hidden is not None]
     return LatentVideos(
         torch.cat([part.latents for part in parts]),
         tuple(caption for part in parts for caption in part.captions),
         tuple(seed for part in parts for seed in part.seeds),
+        hidden=torch.cat(hidden) if len(hidden) == len(parts) else None,
     )
 
 
@@ -229,4 +234,6 @@ class LatentBatches(IterableDataset[Batch]):
         )
         if self.videos.images is not None:
             batch["images"] = self.videos.images[rows]
+        if self.videos.hidden is not None:
+            batch["hidden"] = self.videos.hidden[rows]
         return batch

@@ -23,7 +23,7 @@ from fp_lab.flow.matching import (
     velocity_target,
 )
 from fp_lab.model import FramePackModel
-from fp_lab.packing.assemble import ArrangementSource, PlannedSections, assemble, take
+from fp_lab.packing.assemble import Arrangement, ArrangementSource, PlannedSections, assemble, take
 from fp_lab.shapes import Caption, ContextLevel, PackedSample, TextCondition
 from fp_lab.training.history import HistorySource, Prediction, TrainingStep, make_source
 from fp_lab.training.history.source import draw_videos, keeps_state
@@ -38,12 +38,14 @@ _HISTORY = "fp_lab_history"
 class LatentBatch(TypedDict):
     """What training consumes: latents ``b c t h w``, a caption per video, embeddings of first frames.
 
-    A dropped caption is the text "", whether the others are texts or embeddings.
+    A dropped caption is the text "", whether the others are texts or embeddings. `hidden` are the cells that
+    something covers, bool ``b t h w``, for `recall_weights`.
     """
 
     latents: Tensor
     captions: Sequence[Caption]
     images: NotRequired[Tensor]
+    hidden: NotRequired[Tensor]
 
 
 class FramePackSystem(LightningModule):
@@ -69,6 +71,7 @@ class FramePackSystem(LightningModule):
         *,
         steps: int,
         seed: int,
+        recall_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if objective.flow.output != model.output:
@@ -84,6 +87,7 @@ class FramePackSystem(LightningModule):
         self.optimizer_config = optimizer
         self.steps = steps
         self.seed = seed
+        self.recall_weight = recall_weight
         self.strict_loading = all(parameter.requires_grad for parameter in model.parameters())
         self.register_state_dict_post_hook(_leave_out_frozen)  # type: ignore[no-untyped-call]
 
@@ -119,7 +123,7 @@ class FramePackSystem(LightningModule):
         step = TrainingStep(
             model, latents, batch["captions"], batch.get("images"), self.source, config, generator
         )
-        sample, weights = self._sample(step, self.source)
+        sample, arrangements = self._sample(step, self.source)
         frames, rows, columns = latents.shape[2:]
         # by the tokens of the sections drawn, as in the sampler
         shift = self._shift(sample.times.shape[1], frames, rows, columns)
@@ -140,13 +144,16 @@ class FramePackSystem(LightningModule):
         losses = velocity_loss(velocity, target)
         self.loss_bins = bin_losses(losses, sigmas)
         self.history_source.observe(step, Prediction(noisy, velocity.detach(), sample.target, sigmas))
-        if weights is None:
+        if not (self.recall_weight and "hidden" in batch):
             return losses.mean()
+        weights = recall_weights(batch["hidden"], arrangements, self.recall_weight)
         return ((velocity - target).square().mean(1) * weights).sum() / weights.sum()
 
-    def _sample(self, step: TrainingStep, source: ArrangementSource) -> tuple[PackedSample, Tensor | None]:
-        """One section per video, with its context from the source of histories; weights of its cells."""
-        model, generator, weight = self.model, step.shared, self.objective.recall_weight
+    def _sample(
+        self, step: TrainingStep, source: ArrangementSource
+    ) -> tuple[PackedSample, list[Arrangement]]:
+        """One section per video, with its context from the source of histories, and how it was arranged."""
+        model, generator = self.model, step.shared
         # the order of the draws is part of what a seed means: moving one changes every loss after it
         videos = draw_videos(self.history_source, step)
         corrupted = draw_corruption(step.latents, self.objective.history, generator)
@@ -163,8 +170,8 @@ class FramePackSystem(LightningModule):
             history = known(resampled)
         if arrangements[0].tails or model.context.timestep == "level":  # averaged, or mixed with noise
             history = model.history(history)
-        weights = recall_weights(videos.targets, arrangements, weight) if weight else None
-        return assemble(videos.targets, arrangements, model.context.missing, history), weights
+        sample = assemble(videos.targets, arrangements, model.context.missing, history)
+        return sample, arrangements
 
     def _treated(
         self, context: tuple[ContextLevel, ...], sigmas: Tensor, generator: Generator
@@ -289,11 +296,6 @@ def _check(
         raise ValueError(
             f"objective.given: got {list(objective.given)} with context.attention 'block_causal', expected "
             "[1]: its first block is the first frame"
-        )
-    if attention == "block_causal" and objective.recall_weight:
-        raise ValueError(
-            f"objective.recall_weight: got {objective.recall_weight} with context.attention 'block_causal', "
-            "expected 0: its windows pack no history"
         )
     history = objective.history
     if attention == "block_causal" and history.source != "true":

@@ -19,8 +19,6 @@ class ObjectiveConfig:
             the plain flow, which is the target here. What it is told in sampling is a setting of its own.
         given: how many latent frames videos are taken to begin with, each number as often: 0 teaches text to
             video, 1 image to video, more the extension of clips.
-        recall_weight: added weight of the loss where the history shows what its nearest frame does not, see
-            `recall_weights`; 0 is the plain loss.
         history: what is done to the history.
     """
 
@@ -28,12 +26,12 @@ class ObjectiveConfig:
     caption_dropout: float = field(default=0.1, metadata=acts_by_chance())
     distilled_guidance: float = 1.0
     given: tuple[int, ...] = (1,)
-    recall_weight: float = 0.0
     history: HistoryConfig = field(default_factory=HistoryConfig)
 
     def __post_init__(self) -> None:
         """Refuse shares outside [0, 1] and videos that begin with fewer than no frames."""
-        not_negative = ("distilled_guidance", "given", "recall_weight")
-        check_ranges("objective", self, caption_dropout="[0, 1]", **dict.fromkeys(not_negative, "[0, inf)"))
+        check_ranges(
+            "objective", self, caption_dropout="[0, 1]", distilled_guidance="[0, inf)", given="[0, inf)"
+        )
         if not self.given:
             raise ValueError("objective.given: got [], expected numbers of frames from 0 on")

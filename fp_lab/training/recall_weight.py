@@ -1,46 +1,37 @@
-"""Weights of the loss for what comes back: cells that the history shows, and its nearest frame does not."""
+"""Weights of the loss for what comes back: cells that the history shows, and its nearest frame hides."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from fp_lab.packing.assemble import Arrangement, take
+from fp_lab.packing.assemble import Arrangement
 
 
-def recall_weights(latents: Tensor, arrangements: Sequence[Arrangement], weight: float) -> Tensor:
-    """Weights of the cells of each section, from 1 up to 1 + `weight`.
+def recall_weights(hidden: Tensor, arrangements: Sequence[Arrangement], weight: float) -> Tensor:
+    """Weights of the cells of each section: 1, and 1 + `weight` where more than the nearest frame is needed.
 
-    ``1 + weight * clamp((d_near - d_best) / variance, 0, 1)``, with squared distances of a cell from the same
-    cell of the packed frame nearest in time, and of the packed frame most like it, and the variance of the
-    video's latents. Cells that need memory are few: without a weight a model learns to read what is near long
-    before what is far away.
+    That is where a cell is shown, was hidden in the packed frame nearest in time, and shown in another one.
+    Such cells are few: without a weight a model learns to read what is near long before what is far away.
 
     Args:
-        latents: videos ``b c t h w``, clean.
+        hidden: cells of the latents that something covers, bool ``b f h w``, for all frames of the videos.
         arrangements: one per video.
-        weight: added where the history tells all and its nearest frame nothing.
+        weight: added to 1.
 
     Returns:
-        Weights ``b t h w`` of the sections' cells.
+        Weights ``b t h w`` of the sections' cells, float32.
     """
-    targets = torch.tensor([a.targets for a in arrangements], device=latents.device)
-    packed = [sorted(a.packed) for a in arrangements]
-    cells = take(latents, targets)
-    nearest = [
-        [min(frames, key=lambda known: abs(known - target), default=target) for target in a.targets]
-        for a, frames in zip(arrangements, packed, strict=True)
+    rows = [
+        _weights(~of_video, arrangement) for of_video, arrangement in zip(hidden, arrangements, strict=True)
     ]
-    near = _distance(cells, take(latents, torch.tensor(nearest, device=latents.device)))
-    best = near
-    for place in range(max(map(len, packed))):  # one at a time: all at once would be frames times as large
-        frames = [known[place] if place < len(known) else -1 for known in packed]
-        there = torch.tensor(frames, device=latents.device)[:, None].expand_as(targets)
-        distance = _distance(cells, take(latents, there.clamp_min(0)))
-        best = torch.where((there >= 0)[..., None, None], best.minimum(distance), best)
-    variance = latents.var((2, 3, 4)).sum(1).clamp_min(torch.finfo(latents.dtype).eps)
-    return 1 + weight * ((near - best) / variance[:, None, None, None]).clamp(0, 1)
+    return 1 + weight * torch.stack(rows).float()
 
 
-def _distance(cells: Tensor, others: Tensor) -> Tensor:
-    return (cells - others).square().sum(1)
+def _weights(shown: Tensor, arrangement: Arrangement) -> Tensor:
+    """Cells ``t h w`` of a section that only memory can tell."""
+    packed = sorted(arrangement.packed)
+    if not packed:
+        return torch.zeros_like(shown[list(arrangement.targets)])
+    nearest = [min(packed, key=lambda known: abs(known - target)) for target in arrangement.targets]
+    return shown[list(arrangement.targets)] & ~shown[nearest] & shown[packed].any(0)

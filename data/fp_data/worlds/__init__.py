@@ -17,7 +17,7 @@ Variants, by what a model has to know from history:
 """
 
 from fp_data.worlds.layers import sprite_template
-from fp_data.worlds.render import World, iterate, register_world, render, still_scenes
+from fp_data.worlds.render import World, covered, iterate, register_world, render, still_scenes
 from fp_data.worlds.scenes import (
     BACKGROUND_COLOURS,
     BACKGROUND_TEXTURES,
@@ -50,6 +50,7 @@ __all__ = [
     "SpriteAttributes",
     "World",
     "WorldConfig",
+    "covered",
     "describe",
     "iterate",
     "register_world",

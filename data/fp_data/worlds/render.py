@@ -12,6 +12,7 @@ from fp_data.worlds.motion import camera_path, digit_paths, sprite_paths
 from fp_data.worlds.scenes import VARIANTS, WORLDS, SceneAttributes, WorldConfig, describe
 
 _AT_ONCE = 8  # videos rendered at once: bounds memory
+_COVERS = {"occlusion": pillar_layer, "curtain": curtain_layer}
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,8 @@ def render(config: WorldConfig, seeds: Sequence[int]) -> World:
         view = camera[0] if config.moving_view else camera[0, :1]
         image, background, alphas = _scene(config, scenes, positions, view, config.size)
     cover = torch.zeros(1, 1, config.size, config.size).expand(len(scenes), -1, -1, -1)
-    if config.variant in ("occlusion", "curtain"):
-        cover, colour = (pillar_layer if config.variant == "occlusion" else curtain_layer)(config, scenes)
+    if config.variant in _COVERS:
+        cover, colour = _COVERS[config.variant](config, scenes)
         image = image.lerp(colour, cover[:, :, None])
         background = background.lerp(colour, cover[:, :, None])
         alphas = alphas * (1 - cover[:, :, None])
@@ -152,6 +153,17 @@ def render(config: WorldConfig, seeds: Sequence[int]) -> World:
         covered=cover > 0.5,
         camera=camera,
         scenes=scenes,
+    )
+
+
+def covered(config: WorldConfig, seeds: Sequence[int]) -> Tensor:
+    """`World.covered` of videos that are not rendered: what pillar or curtain hides."""
+    if config.variant not in _COVERS:
+        return torch.zeros(1, 1, config.size, config.size, dtype=torch.bool).expand(len(seeds), -1, -1, -1)
+    chunks = (seeds[begin : begin + _AT_ONCE] for begin in range(0, len(seeds), _AT_ONCE))
+    layer = _COVERS[config.variant]
+    return torch.cat(
+        [layer(config, tuple(describe(config, int(s)) for s in chunk))[0] > 0.5 for chunk in chunks]
     )
 
 

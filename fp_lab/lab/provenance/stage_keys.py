@@ -33,7 +33,6 @@ MADE_OF = ("weights", "data", "estimators", "version")
 _LATER: Mapping[str, Any] = {
     "context.packer": "projections",
     "objective.history.source": "true",
-    "objective.recall_weight": 0.0,
     "model.architecture": "tiny",
     "sampling.rope_jitter": 0.0,
     "sampling.recency": asdict(RecencyConfig()),

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from fp_data.atomic import replacing_files
 from fp_data.latents import LatentBatches, LatentVideos, cached, encode_videos, together
-from fp_data.worlds import VARIANTS, VOCABULARY, WorldConfig
+from fp_data.worlds import VARIANTS, VOCABULARY, WorldConfig, covered
 from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig, WordsConfig
 from fp_lab.checks.ranges import MOST_SEED, THREADS, check_ranges
 from fp_lab.codecs.tiny import Codec
@@ -42,6 +43,7 @@ class PretrainConfig:
         fresh_projections: whether projections of larger kernels are initialised anew, as averages of the base
             kernel's.
         objective: loss and history corruption.
+        recall_weight: added weight of the loss in cells that come back into view, see `recall_weights`.
         optimizer: settings of AdamW and its schedule.
         world: size, length and captions of the videos.
         videos: number of encoded videos of each variant.
@@ -65,6 +67,7 @@ class PretrainConfig:
     objective: ObjectiveConfig = field(
         default_factory=lambda: ObjectiveConfig(history=HistoryConfig(noise=0.3, clean=0.3))
     )
+    recall_weight: float = 0.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     world: WorldConfig = field(default_factory=WorldConfig)
     videos: dict[str, int] = field(default_factory=lambda: {"plain": 800})
@@ -84,7 +87,14 @@ class PretrainConfig:
         """Check that this can be trained, and that the worlds exist."""
         counts = ("batch", "steps", "checkpoint_every", "devices")
         check_ranges("", self, **dict.fromkeys(counts, "[1, inf)"), threads=THREADS)
-        check_ranges("", self, ema="[0, 1)", gradient_clip="[0, inf)", seed=f"[0, {MOST_SEED}]")
+        check_ranges(
+            "",
+            self,
+            ema="[0, 1)",
+            gradient_clip="[0, inf)",
+            recall_weight="[0, inf)",
+            seed=f"[0, {MOST_SEED}]",
+        )
         check_ranges("", self, first_seed=f"[{FIRST_TRAINING_SEED}, {MOST_SEED}]")
         if self.batch % self.devices:
             raise ValueError(
@@ -135,7 +145,13 @@ def pretrain_base(
     if config.compile:
         model.compile_blocks()
     system = FramePackSystem(
-        model, config.sections, config.objective, config.optimizer, steps=config.steps, seed=config.seed
+        model,
+        config.sections,
+        config.objective,
+        config.optimizer,
+        steps=config.steps,
+        seed=config.seed,
+        recall_weight=config.recall_weight,
     )
     batches = LatentBatches(videos, config.batch, config.seed, rank=this_rank(), ranks=config.devices)
     settings = TrainingConfig(
@@ -186,7 +202,11 @@ def world_latents(world: WorldConfig, seeds: range, codec: Codec, cache: Path) -
     def make() -> LatentVideos:
         return encode_videos(world_videos(world, seeds), codec.encode)
 
-    return cached(cache, description, make)
+    videos = cached(cache, description, make)
+    frames, rows, _ = videos.latents.shape[2:]
+    # a cell counts as hidden where any of its pixels is
+    covers = F.max_pool2d(covered(world, seeds).float(), world.size // rows) > 0
+    return replace(videos, hidden=covers.expand(-1, frames, -1, -1))
 
 
 class _Ended(Callback):
