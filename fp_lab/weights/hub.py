@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 
-from fp_lab.weights.files import UNEXPECTED
+from fp_lab.weights.files import UNEXPECTED, read_config
 
 
 def local_folder(source: str | Path, patterns: Sequence[str], advice: str) -> Path:
@@ -29,6 +29,26 @@ def local_folder(source: str | Path, patterns: Sequence[str], advice: str) -> Pa
             f"got {str(source)!r}, which is no folder, and no repository that can be reached or is in the "
             f"hub's cache ({error}); {advice}"
         ) from error
+
+
+def stored_config(source: str, *names: str) -> dict[str, Any]:
+    """The first existing config in a folder, or in the hub's cache for a hub id; nothing is downloaded.
+
+    Args:
+        source: a folder, or a hub id.
+        names: of the files to look for in it, the first choice first.
+
+    Raises:
+        ValueError: there is no such config.
+    """
+    for name in names:
+        path = Path(source) / name if Path(source).is_dir() else try_to_load_from_cache(source, name)
+        if isinstance(path, str | Path) and Path(path).is_file():
+            return read_config(Path(path))
+    raise ValueError(
+        f"no {' or '.join(names)} of {source!r} on this machine; "
+        f"`hf download {source} --include '*config.json'` brings it"
+    )
 
 
 def load_whole(kind: Any, source: str | Path, *, heads: bool = False, **options: Any) -> Any:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import torch
 from diffusers import HunyuanVideoTransformer3DModel
 
 from fp_lab.backbones.hunyuan.model import HunyuanVideo
 from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.backbones.wan.model import Wan
-from fp_lab.weights.files import building
-from fp_lab.weights.hub import load_whole
+from fp_lab.weights.files import CONFIG_FILE, building
+from fp_lab.weights.hub import load_whole, stored_config
 from fp_lab.weights.pipelines import require_used
 
 PLAIN, PACKED, WAN = (
@@ -90,6 +91,27 @@ def load_transformer(source: str | Path, **options: Any) -> HunyuanVideo | Wan:
     with building(source):
         name = class_of(stored, source)
         return FAMILIES[name](load_whole(getattr(diffusers, name), source, **where))
+
+
+def stored_settings(source: str) -> tuple[str, dict[str, Any]]:
+    """Diffusers' class of a transformer and all of its settings; no weights are read, nothing is downloaded.
+
+    Args:
+        source: as for `load_transformer`.
+
+    Raises:
+        ValueError: its config is not on this machine, or of no known class.
+    """
+    stored = stored_config(source, f"{TRANSFORMER}/{CONFIG_FILE}", CONFIG_FILE)
+    with building(source), torch.device("meta"):
+        name = class_of(stored, source)
+        whole = new_transformer(name, _public(stored)).transformer.config  # with what the file leaves out
+    return name, _public(whole)
+
+
+def _public(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a class, without the private entries of diffusers."""
+    return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
 def _settings(name: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Text and image conditions of arms over transformers of diffusers."""
+"""Text and image conditions of arms whose captions are embedded by encoders."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fp_lab.conditions.encoder_files import EncoderFiles, find_encoders
+from fp_lab.conditions.encoder_files import EncoderFiles
 from fp_lab.conditions.encoders import load_encoders
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.text_embeddings import EncodedTexts
-from fp_lab.lab.files.weights import is_own, weights_identity
+from fp_lab.lab.files.weights import weights_identity
+from fp_lab.lab.model_families.choose import family_of
 from fp_lab.lab.runtime.device import device_of
 from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.model import FramePackModel
@@ -21,15 +22,10 @@ Embed = Callable[[Tensor], Tensor]
 """Function from first frames ``b c h w`` in [-1, 1] to embeddings ``b i e``."""
 
 
-def uses_diffusers_backbone(config: ExperimentConfig) -> bool:
-    """Return whether an arm starts from a transformer in diffusers' format."""
-    return config.model.base is not None and not is_own("base", config.model.base)
-
-
 def attach_text_embeddings(
     model: FramePackModel, config: ExperimentConfig, captions: Iterable[str], *, guided: bool = True
 ) -> FramePackModel:
-    """Attach caption embeddings to an arm over a transformer of diffusers; return other models unchanged.
+    """Attach caption embeddings to a model whose captions are embedded by encoders; return others unchanged.
 
     Args:
         model: model of the arm.
@@ -60,17 +56,12 @@ def texts_of(config: ExperimentConfig) -> EncodedTexts:
 
 
 def encoders_of(config: ExperimentConfig) -> EncoderFiles | None:
-    """Find the encoder files of an arm; None for fp_lab's own models, which read captions themselves.
+    """Find the encoder files of an arm; None where the backbone embeds captions itself.
 
     Raises:
         ValueError: the encoders are missing.
     """
-    if not uses_diffusers_backbone(config):
-        return None
-    settings = config.model
-    source = settings.conditions or settings.base
-    assert source is not None
-    return find_encoders(source, settings.images)
+    return family_of(config).encoders()
 
 
 def encoder_dtype(config: ExperimentConfig) -> str:

@@ -4,41 +4,26 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from fp_data.latents import encode_videos
 from fp_data.shards import Shards
-from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.cache_conditions import read_empty
-from fp_lab.lab.encoding.conditions import (
-    attach_text_embeddings,
-    image_identity,
-    texts_of,
-    uses_diffusers_backbone,
-)
+from fp_lab.lab.encoding.conditions import attach_text_embeddings, image_identity, texts_of
 from fp_lab.lab.materials.models import build_model, codec_of, encoder
 from fp_lab.lab.materials.training_videos import CachedVideos, TrainingVideos
 from fp_lab.lab.materials.videos import videos_of
+from fp_lab.lab.model_families.choose import family_of
 from fp_lab.lab.provenance.cache_identity import cache_of
 from fp_lab.model import FramePackModel
 from fp_lab.packing.codebook import fit_codebook
 
 VIDEOS = 4
 """Training videos that are looked at, whatever the batch: arms of other batch sizes see the same draws."""
-_SMALL = {
-    "num_attention_heads": 2,
-    "num_layers": 1,
-    "num_single_layers": 1,
-    "num_refiner_layers": 1,
-    "ffn_dim": 256,
-}
-"""Sizes of the random transformer that stands for a large one; all others are its own."""
 _FITTED = 2  # videos of a codebook: any one discretises
 _STD = 0.02  # of weights in place of zeros, as transformers are initialised
 
@@ -57,7 +42,7 @@ def few_videos(config: ExperimentConfig) -> TrainingVideos:
         folder = cache_of(config)
         texts_of(config).keep("", read_empty(folder))
         return CachedVideos(Shards(folder), images=image_identity(config) is not None)
-    if uses_diffusers_backbone(config):
+    if not family_of(config).embeds_captions:
         raise NotLookedAt("without data.cache its first batch needs text encoders and VAE")
     seeds = range(config.data.first_seed, config.data.first_seed + VIDEOS)
     chunks = videos_of(config.data, seeds, config.data.frames, held_out=False)
@@ -68,42 +53,24 @@ def few_videos(config: ExperimentConfig) -> TrainingVideos:
 def starting_model(config: ExperimentConfig, videos: TrainingVideos) -> Iterator[FramePackModel]:
     """Yield the model that training starts from, with random numbers in place of weights that are all zero.
 
-    Those hide what is before them: a last layer of zeros predicts 0 whatever the history. A transformer of
-    diffusers is one of its class with few and narrow blocks and random weights.
+    Those hide what is before them: a last layer of zeros predicts 0 whatever the history. For a large model
+    a small one stands in, see `fp_lab.lab.model_families.family.ModelFamily.stand_in`.
 
     Raises:
-        NotLookedAt: the transformer's config is not on this machine.
+        NotLookedAt: the config of a large model is not on this machine.
     """
     chunk = next(iter(videos.chunks(VIDEOS)))
     size = config.parsed_recipe.codebook
     codebook = None if size is None else fit_codebook(lambda: [chunk[:_FITTED]], size, seed=0, passes=1)
     with tempfile.TemporaryDirectory() as folder:
-        small = _with_small_transformer(config, Path(folder)) if uses_diffusers_backbone(config) else config
+        try:
+            small = family_of(config).stand_in(Path(folder))
+        except ValueError as error:
+            raise NotLookedAt(f"the config of its transformer is not on this machine: {error}") from error
         model = build_model(small, chunk.shape[1], codebook)
         attach_text_embeddings(model, config, (), guided=False)
         _without_zeros(model)
         yield model
-
-
-def _with_small_transformer(config: ExperimentConfig, folder: Path) -> ExperimentConfig:
-    """Write a small random transformer of the arm's class; return the config with it as base."""
-    from fp_lab.backbones.diffusers.families import new_transformer  # slow to import
-    from fp_lab.backbones.diffusers.presets import CLASSES
-    from fp_lab.lab.planning.arm_flops import model_of_arm
-
-    try:
-        real = model_of_arm(config)
-    except ValueError as error:
-        raise NotLookedAt(f"the config of its transformer is not on this machine: {error}") from error
-    settings: dict[str, Any] = dict(real.settings)
-    settings |= {name: min(size, settings[name]) for name, size in _SMALL.items() if settings.get(name)}
-    if settings.get("added_kv_proj_dim"):  # Wan's for images, which is its width
-        settings["added_kv_proj_dim"] = settings["num_attention_heads"] * settings["attention_head_dim"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        backbone = new_transformer(CLASSES[real.family], settings)
-    backbone.transformer.save_pretrained(folder / TRANSFORMER)
-    return replace(config, model=replace(config.model, base=str(folder)))
 
 
 @torch.no_grad()

@@ -5,11 +5,11 @@ from itertools import islice
 import torch
 
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.first_batch.digests import digest_of
 from fp_lab.lab.first_batch.inputs import NotLookedAt, starting_model
 from fp_lab.lab.materials.models import codec_of
 from fp_lab.lab.materials.training_videos import TrainingVideos
+from fp_lab.lab.model_families.choose import family_of
 from fp_lab.recipe.orders import plan
 from fp_lab.sampling.rollout import rollout
 
@@ -31,10 +31,10 @@ def first_sections(config: ExperimentConfig, videos: TrainingVideos) -> str:
         videos: some of its training videos.
 
     Raises:
-        NotLookedAt: the model is over a transformer of diffusers, whose captions need text encoders.
+        NotLookedAt: the captions need text encoders.
     """
-    if uses_diffusers_backbone(config):
-        raise NotLookedAt("sampling from a transformer of diffusers needs its text encoders")
+    if not family_of(config).embeds_captions:
+        raise NotLookedAt(f"sampling from {config.model.base} needs its text encoders")
     evaluation = config.evaluation
     chunk = next(iter(videos.chunks(1)))
     with torch.no_grad(), starting_model(config, videos) as model:

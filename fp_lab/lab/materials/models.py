@@ -1,27 +1,21 @@
 """Models that a config names: codec, transformer with its packer, training logic around it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from fp_data.worlds import VOCABULARY
-from fp_lab.backbones.protocol import BACKBONES
 from fp_lab.causal import Blocks
 from fp_lab.codecs.protocol import LatentCodec
 from fp_lab.codecs.video import load_codec
 from fp_lab.lab.config import CodecSource, ExperimentConfig
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
+from fp_lab.lab.model_families.choose import family_of
 from fp_lab.lab.runtime.device import device_of
-from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import PlannedSections
 from fp_lab.packing.codebook import Codebook
-from fp_lab.packing.packer import kernels_of
-from fp_lab.recipe import Kernel
 from fp_lab.training.sections import sections_of
 
 if TYPE_CHECKING:
@@ -55,21 +49,9 @@ def build_model(config: ExperimentConfig, channels: int, codebook: Codebook | No
     Raises:
         ValueError: the base is for other latents.
     """
-    kernels = kernels_of(config.parsed_recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if uses_diffusers_backbone(config):
-            model = load_diffusers_model(config, kernels, codebook)
-        elif config.model.base is not None:
-            base = FramePackModel.load(config.model.base)
-            model = base.with_kernels(kernels, config.context, codebook)
-        else:
-            words = config.model.backbone.words
-            words = words if words.words else replace(words, words=VOCABULARY)
-            backbone = replace(config.model.backbone, channels=channels, words=words)
-            output = config.objective.flow.output
-            kind = BACKBONES.choose("model.architecture", config.model.architecture)
-            model = FramePackModel(kind(backbone), kernels, output, config.context, codebook)
+        model = family_of(config).starting_model(channels, codebook)
     if model.backbone.channels != channels:
         raise ValueError(
             f"model.base {config.model.base} takes latents of {model.backbone.channels} channels, "
@@ -97,25 +79,6 @@ def build_system(
 def planned_sections(config: ExperimentConfig) -> PlannedSections | Blocks:
     """Plan that training draws sections from."""
     return sections_of(config.parsed_recipe, config.context, config.sampling.fill, config.objective.given)
-
-
-def load_diffusers_model(
-    config: ExperimentConfig, kernels: Sequence[Kernel], codebook: Codebook | None = None
-) -> FramePackModel:
-    """Load the model that an arm over a transformer of diffusers starts from.
-
-    Frozen weights have the data type of the config; trained weights are float32.
-    """
-    settings = config.model
-    assert settings.base is not None
-    dtype = getattr(torch, settings.dtype) if settings.lora is not None else torch.float32
-    with quiet_loading():
-        model = FramePackModel.from_transformer(
-            settings.base, kernels, config.context, codebook, settings.lora, torch_dtype=dtype
-        )
-    if settings.checkpointing:
-        model.backbone.transformer.enable_gradient_checkpointing()
-    return model
 
 
 def load_trained(folder: Path, config: ExperimentConfig) -> FramePackModel:

@@ -1,18 +1,14 @@
 """Floating-point operations of arms over transformers of diffusers, from configs on this machine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import mul
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
 
-from fp_lab.backbones.diffusers.families import class_of, new_transformer
+from fp_lab.backbones.diffusers.families import stored_settings
 from fp_lab.backbones.diffusers.presets import CLASSES, RealModel
-from fp_lab.backbones.protocol import TRANSFORMER
 from fp_lab.causal import Blocks
 from fp_lab.codecs.video import AUTOENCODERS, VideoCodec, autoencoder_class
 from fp_lab.lab.config import CodecSource, ExperimentConfig
@@ -25,7 +21,8 @@ from fp_lab.packing.token_counts import kernel_tokens, packed_frames, tail_token
 from fp_lab.recipe import BASE, Kernel
 from fp_lab.recipe.orders import Section, plan
 from fp_lab.training.history.source import sampled_beside
-from fp_lab.weights.files import CONFIG_FILE, building, read_config
+from fp_lab.weights.files import CONFIG_FILE, building
+from fp_lab.weights.hub import stored_config
 
 _WORDS = {"hunyuan": 256, "framepack": 256, "wan": 512}
 """Text tokens of a sample: Wan's captions are padded to this length, HunyuanVideo's may be shorter."""
@@ -153,11 +150,7 @@ def model_of_arm(config: ExperimentConfig) -> RealModel:
     """
     source = config.model.base
     assert source is not None
-    stored = stored_config(source, f"{TRANSFORMER}/{CONFIG_FILE}", CONFIG_FILE)
-    with building(source), torch.device("meta"):
-        name = class_of(stored, source)
-        whole = new_transformer(name, _own(stored)).transformer.config  # with what the file leaves out
-    settings = _own(whole)
+    name, settings = stored_settings(source)
     family = next(family for family, known in CLASSES.items() if known == name)
     sees = settings.get("has_image_proj") or settings.get("image_dim") is not None
     return RealModel(
@@ -170,11 +163,6 @@ def model_of_arm(config: ExperimentConfig) -> RealModel:
         source="",
         image=_image_tokens(config, family) if sees else 0,
     )
-
-
-def _own(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a class, without the private entries of diffusers."""
-    return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
 def _image_tokens(config: ExperimentConfig, family: str) -> int:
@@ -202,19 +190,3 @@ def video_strides(codec: CodecSource) -> Strides:
     with building(codec.source), torch.device("meta"):
         empty = VideoCodec(autoencoder_class(name).from_config(stored))
     return Strides(empty.spatial, empty.temporal)
-
-
-def stored_config(source: str, *names: str) -> dict[str, Any]:
-    """Read the first existing config in a folder, or in the hub's cache for a hub id, without download.
-
-    Raises:
-        ValueError: there is no such config.
-    """
-    for name in names:
-        found = Path(source) / name if Path(source).is_dir() else try_to_load_from_cache(source, name)
-        if isinstance(found, str | Path) and Path(found).is_file():
-            return read_config(Path(found))
-    raise ValueError(
-        f"no {' or '.join(names)} of {source!r} on this machine, which its operations are counted from; "
-        f"`hf download {source} --include '*config.json'` brings it"
-    )

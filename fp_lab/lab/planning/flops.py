@@ -1,6 +1,7 @@
 """Floating-point operations of steps, and numbers of steps at equal compute."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import mul
@@ -12,8 +13,11 @@ from fp_data.shard_manifest import Manifest
 from fp_lab.backbones.tiny import TinyDiTConfig
 from fp_lab.codecs.video import latent_frames
 from fp_lab.lab.config import ExperimentConfig
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.weights import is_own, own_codec_sizes
+from fp_lab.lab.model_families.choose import family_of
+from fp_lab.lab.model_families.diffusers import DiffusersModels
+from fp_lab.lab.model_families.family import ModelFamily
+from fp_lab.lab.model_families.own import OwnModels
 from fp_lab.lab.planning.latent_shape import LatentShape, Strides
 from fp_lab.model import stored_backbone
 from fp_lab.packing.context import ContextConfig
@@ -139,11 +143,6 @@ class ArmCosts(Protocol):
         """Lower bound of the memory of a context token at the input of the backbone, bytes."""
 
 
-def costs_of(config: ExperimentConfig) -> ArmCosts:
-    """Return the costs of an arm, by the format of its transformer."""
-    return (_DiffusersCosts if uses_diffusers_backbone(config) else _OwnCosts)(config)
-
-
 @dataclass(frozen=True)
 class _OwnCosts:
     """Closed forms, of fp_lab's own backbones."""
@@ -188,6 +187,18 @@ class _DiffusersCosts:
 
     def token_bytes(self) -> int:
         return 0  # little beside the weights
+
+
+COSTS: Mapping[type[ModelFamily], Callable[[ExperimentConfig], ArmCosts]] = {
+    OwnModels: _OwnCosts,
+    DiffusersModels: _DiffusersCosts,
+}
+"""Costs by family of models."""
+
+
+def costs_of(config: ExperimentConfig) -> ArmCosts:
+    """Return the costs of an arm, by its family of models."""
+    return COSTS[type(family_of(config))](config)
 
 
 def training_tflop(config: ExperimentConfig, shape: LatentShape | None = None) -> float:

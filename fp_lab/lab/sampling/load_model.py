@@ -5,18 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from fp_data.buckets import Bucket
 from fp_data.shard_manifest import MANIFEST, Manifest
 from fp_lab.lab.config import ExperimentConfig, load
-from fp_lab.lab.encoding.conditions import uses_diffusers_backbone
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.materials.models import load_trained
+from fp_lab.lab.model_families.choose import family_of
 from fp_lab.lab.runtime.quiet import quiet_loading
 from fp_lab.model import FramePackModel
-from fp_lab.packing.packer import kernels_of
 from fp_lab.weights.files import WEIGHTS_FILE
 
 _EXPERIMENT = "base"
@@ -69,24 +66,17 @@ def load_model(
         )
     settings = [*_settings(checkpoint), *chosen, *overrides]
     config = load(_EXPERIMENT if experiment is None else experiment, settings)
-    real = uses_diffusers_backbone(config)
+    family = family_of(config)
     if checkpoint is not None and (Path(checkpoint) / WEIGHTS_FILE).is_file():
-        model = _load(Path(checkpoint), config)
-        return LoadedModel(model, replace(config, context=model.context), () if real else _square(config))
-    if not real:
+        trained = _load(Path(checkpoint), config)
+        return LoadedModel(trained, replace(config, context=trained.context), family.sizes())
+    model = family.released_model()
+    if model is None:
         raise ValueError(
             f"checkpoint: got {checkpoint or config.model.base}, expected the folder of a run "
             "(runs/<grid>/<arm>/seed<k>) or of a trained model, or a transformer in diffusers' format"
         )
-    assert config.model.base is not None
-    with quiet_loading():
-        model = FramePackModel.from_transformer(
-            config.model.base,
-            kernels_of(config.parsed_recipe),
-            config.context,
-            torch_dtype=getattr(torch, config.model.dtype),
-        )
-    return LoadedModel(model, config)
+    return LoadedModel(model, config, family.sizes())
 
 
 def _of_run(run: RunFolder, overrides: Sequence[str]) -> LoadedModel:
@@ -94,12 +84,8 @@ def _of_run(run: RunFolder, overrides: Sequence[str]) -> LoadedModel:
         raise ValueError(f"{run.path} holds no trained model yet; finish it with the command of its grid")
     config = load(run.config, overrides)
     cache = config.data.cache
-    sizes = _square(config) if cache is None else _sizes(Path(cache))
+    sizes = (Bucket(config.data.size, config.data.size),) if cache is None else _sizes(Path(cache))
     return LoadedModel(_load(run.model, config), config, sizes, config.objective.given)
-
-
-def _square(config: ExperimentConfig) -> tuple[Bucket, ...]:
-    return (Bucket(config.data.size, config.data.size),)
 
 
 def _sizes(cache: Path) -> tuple[Bucket, ...]:
