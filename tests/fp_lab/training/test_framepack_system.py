@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,53 @@ def test_scaled_gradients_are_unscaled_before_they_are_clipped_and_measured() ->
         assert clipped.norm().item() == pytest.approx(0.1, rel=1e-3)
         norms.append(subject.gradient_norm.item())
     assert norms[1] == pytest.approx(norms[0], rel=0.02)
+
+
+class Steps(Callback):
+    """Loss, norm and one weight of every step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.norms: list[float] = []
+        self.weights: list[Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, subject: LightningModule, outputs: Any, *further: object
+    ) -> None:
+        assert isinstance(subject, FramePackSystem)
+        self.losses.append(float(outputs["loss"]))
+        self.norms.append(float(subject.gradient_norm))
+        self.weights.append(subject.model.backbone.embed.weight.detach().clone())
+
+
+def train_in(precision: MixedPrecision | None) -> Steps:
+    """Six steps with clipped gradients."""
+    steps = Steps()
+    plugins = [] if precision is None else [precision]
+    trainer = trainer_of(steps, max_steps=6, gradient_clip_val=0.1, plugins=plugins)
+    trainer.fit(system(), DataLoader(LatentBatches(moving(), 4, seed=0), batch_size=None))
+    return steps
+
+
+def test_16_mixed_trains_as_float32_does() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)  # as on a GPU, where Lightning makes it
+    half, single = train_in(MixedPrecision("16-mixed", "cpu", scaler)), train_in(None)
+    assert half.losses != single.losses
+    assert half.losses == pytest.approx(single.losses, rel=0.01)
+    assert half.norms == pytest.approx(single.norms, rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step:UserWarning")  # of the skipped step
+def test_16_mixed_skips_a_step_that_overflows_and_goes_on() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-24)
+    before = system().model.backbone.embed.weight
+    steps = train_in(MixedPrecision("16-mixed", "cpu", scaler))
+    assert scaler.get_scale() == 2.0**16
+    assert torch.equal(steps.weights[0], before)
+    assert not math.isfinite(steps.norms[0])
+    assert all(map(math.isfinite, [*steps.losses, *steps.norms[1:]]))
+    assert not torch.equal(steps.weights[1], before)
+    assert all(torch.isfinite(weight).all() for weight in steps.weights)
 
 
 def test_a_step_depends_on_seed_rank_and_number() -> None:

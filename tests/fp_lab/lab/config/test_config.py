@@ -66,6 +66,7 @@ def test_a_chain_that_comes_back_to_itself_is_refused(tmp_path: Path) -> None:
             r"optimizer.betas: got \[1, 2, 3\] \(list\), expected tuple\[float, float\]",
         ),
         ("data.kind=films", r"data.kind: got 'films' \(str\), expected Literal\['world', 'clips'\]"),
+        ("training.precision=16-mixed", r"training.precision: got '16-mixed' .*'32-true', 'bf16-mixed'"),
         ("section=nine", r"section: got 'nine' \(str\), expected int"),
         ("training.steps", r"got 'training.steps', expected key=value"),
         ("data.first_seed=9999", r"data.first_seed: got 9999, expected .*\[10000, "),
