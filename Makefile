@@ -19,7 +19,7 @@ demo: $(READY)  ## Two small grids: what compressions remember, which order drif
 	@$(BIN)/fp-lab grid demo
 
 models-demo: $(READY)  ## Fine-tune tiny HunyuanVideo and Wan pipelines, generate, score, compare (minutes; random weights)
-	@$(BIN)/python -m fp_lab.lab.tiny_checkpoints $(MODELS) hunyuan_video wan
+	@$(BIN)/python -m fp_lab.lab.tiny_pipelines $(MODELS) hunyuan_video wan
 	@$(BIN)/fp-lab data get clips --to $(MODELS)/clips
 	@set -e; against=; for family in hunyuan_video wan; do \
 	  $(BIN)/fp-lab encode $(MODELS)/clips $(MODELS)/$${family}_cache --model $(MODELS)/$$family $(TINY); \

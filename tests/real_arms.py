@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fixtures import TINY
 from fp_lab.lab.config import ExperimentConfig, load
-from fp_lab.lab.tiny_checkpoints import TinyFamily, build_tiny
+from fp_lab.lab.tiny_pipelines import TinyFamily, build_tiny
 
 LATENTS, FRAMES = 7, 25
 SETTINGS = (

@@ -36,7 +36,7 @@ from fp_lab.lab.report import checkpoints_page
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling import generate, load_model, openings
-from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.lab.tiny_pipelines import build_tiny
 from fp_lab.lab.training import pretrain, train_codec
 from real_arms import real_config
 

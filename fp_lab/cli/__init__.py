@@ -27,7 +27,7 @@ from fp_lab.cli import (
     weights,
 )
 from fp_lab.cli.console import log_to
-from fp_lab.cli.places import file_to_write
+from fp_lab.cli.output_paths import file_to_write
 from fp_lab.lab.files.atomic import CANNOT_WRITE
 from fp_lab.lab.files.names import visible
 from fp_lab.lab.runtime.progress import LOG

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fp_lab.cli.console import Console
-from fp_lab.cli.places import folder_to_write
+from fp_lab.cli.output_paths import folder_to_write
 
 Format = Literal["md", "latex", "csv", "html"]
 

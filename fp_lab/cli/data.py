@@ -7,7 +7,7 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import MOST, MOST_SEED, positive
-from fp_lab.cli.places import folder_to_write
+from fp_lab.cli.output_paths import folder_to_write
 
 app = typer.Typer(no_args_is_help=True, help="Fetch real clips, render synthetic videos, film walks.")
 

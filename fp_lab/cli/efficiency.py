@@ -7,7 +7,7 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import MOST, positive
-from fp_lab.cli.places import folder_to_write
+from fp_lab.cli.output_paths import folder_to_write
 
 
 def efficiency(

@@ -73,7 +73,7 @@ def encode(
     from fp_data.buckets import BucketsConfig
     from fp_lab.lab.encoding.encode import EncodeConfig, encode_folder
     from fp_lab.lab.encoding.windows import Cutting
-    from fp_lab.lab.files.places import check_folder
+    from fp_lab.lab.files.output_paths import check_folder
     from fp_lab.lab.runtime.progress import StageProgress
     from fp_lab.lab.runtime.quiet import quiet_loading
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.invocation import typed_command
 from fp_lab.cli.numbers import MOST, MOST_THREADS, positive
-from fp_lab.cli.places import folder_to_write
-from fp_lab.cli.typed import typed_command
+from fp_lab.cli.output_paths import folder_to_write
 
 if TYPE_CHECKING:
     from fp_lab.lab.evaluate.score_folders import FolderScores

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fp_lab.cli.numbers import MOST
-from fp_lab.cli.places import file_to_write
+from fp_lab.cli.output_paths import file_to_write
 from fp_lab.lab.files.names import visible
 
 

@@ -8,7 +8,7 @@ import typer
 from fp_lab.checks.ranges import check_once
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import MOST_LATENTS, MOST_SEED, positive
-from fp_lab.cli.places import file_to_write
+from fp_lab.cli.output_paths import file_to_write
 
 if TYPE_CHECKING:
     from fp_lab.codecs.protocol import LatentCodec

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from fp_lab.cli.console import Console
+from fp_lab.cli.invocation import typed_command
 from fp_lab.cli.numbers import MOST
-from fp_lab.cli.places import folder_to_write
-from fp_lab.cli.typed import typed_command
+from fp_lab.cli.output_paths import folder_to_write
 from fp_lab.lab.files.experiments import find_grids
 from fp_lab.lab.grids.closing_lines import ending
 

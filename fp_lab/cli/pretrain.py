@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from fp_lab.cli.console import Console
-from fp_lab.cli.places import folder_to_write
-from fp_lab.cli.typed import typed_command
+from fp_lab.cli.invocation import typed_command
+from fp_lab.cli.output_paths import folder_to_write
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as steps=200.")

@@ -8,7 +8,7 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.numbers import MOST, MOST_SEED
-from fp_lab.cli.places import folder_to_write
+from fp_lab.cli.output_paths import folder_to_write
 
 probe_app = typer.Typer(
     no_args_is_help=True, help="Train the probe, which scores videos of the synthetic world."

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fp_lab.cli.places import folder_to_write
+from fp_lab.cli.output_paths import folder_to_write
 
 
 def results(

@@ -7,8 +7,8 @@ import typer
 
 from fp_lab.cli.console import Console
 from fp_lab.cli.grid import INTERRUPTED, REDO_HELP, REPLACE_HELP, end_halted
-from fp_lab.cli.places import folder_to_write
-from fp_lab.cli.typed import typed_command
+from fp_lab.cli.invocation import typed_command
+from fp_lab.cli.output_paths import folder_to_write
 from fp_lab.lab.files.run_folder import STAGES, Stage
 
 

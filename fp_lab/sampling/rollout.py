@@ -14,12 +14,12 @@ from fp_lab.flow.solvers import solver_of
 from fp_lab.model import FramePackModel
 from fp_lab.recipe import Recipe
 from fp_lab.recipe.orders import Section, check_sections, even_scenes, plan, prompts_of
+from fp_lab.sampling.guidance import guided_velocity, require_shape
 from fp_lab.sampling.history_latents import HistoryLatents
 from fp_lab.sampling.rope_jitter import jittered
 from fp_lab.sampling.section_context import CachedHistory, History, PackedHistory
 from fp_lab.sampling.seeds import seeded_noise
 from fp_lab.sampling.settings import SamplingConfig, check_switches
-from fp_lab.sampling.velocity import guided_velocity, require_shape
 from fp_lab.shapes import Caption, EncodedText, TextCondition
 
 

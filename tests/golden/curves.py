@@ -28,7 +28,7 @@ from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.quiet import quiet_lightning
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.tiny_checkpoints import TinyFamily
+from fp_lab.lab.tiny_pipelines import TinyFamily
 from fp_lab.training.codec_system import CodecSystem, CodecTrainingConfig
 from real_arms import real_config
 

@@ -4,6 +4,7 @@ An experiment file is a small difference from another one (its ``base:``). The c
 ``key=value`` overrides are merged in that order into an `ExperimentConfig`.
 """
 
+from fp_lab.lab.config.conversion import value_of
 from fp_lab.lab.config.experiment import (
     CARRIED,
     FIRST_TRAINING_SEED,
@@ -24,8 +25,7 @@ from fp_lab.lab.config.layers import (
     with_origin,
 )
 from fp_lab.lab.config.load import fill_of_order, load, load_settings, merge, to_yaml
-from fp_lab.lab.config.making import value_of
-from fp_lab.lab.config.reading import Document, read_yaml, yaml_of
+from fp_lab.lab.config.yaml_files import Document, read_yaml, yaml_of
 
 __all__ = [
     "CARRIED",

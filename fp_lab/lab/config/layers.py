@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
-from fp_lab.lab.config.making import make
-from fp_lab.lab.config.reading import read_value, read_yaml
-from fp_lab.lab.config.texts import field_types, settings_class, takes_null
+from fp_lab.lab.config.conversion import build_settings
+from fp_lab.lab.config.field_types import field_types, settings_class, takes_null
+from fp_lab.lab.config.yaml_files import read_value, read_yaml
 from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.recipe.parts import PARTS
 
@@ -159,7 +159,7 @@ def typed(kind: type[Settings], layers: Sequence[Layer]) -> Settings:
         if value != {} or not isinstance(place.get(last), dict):
             place[last] = value
     try:
-        settings = make(kind, values)
+        settings = build_settings(kind, values)
     except ValueError as error:
         raise ValueError(with_origin(str(error), layers)) from error
     assert isinstance(settings, kind)

@@ -17,7 +17,7 @@ from fp_lab.lab.config.layers import (
     with_origin,
 )
 from fp_lab.lab.config.plugins import use_plugins
-from fp_lab.lab.config.reading import yaml_of
+from fp_lab.lab.config.yaml_files import yaml_of
 from fp_lab.lab.files.experiments import find_experiment
 from fp_lab.lab.files.weights import latent_stride
 from fp_lab.recipe.orders import ORDERS

@@ -23,7 +23,7 @@ from fp_lab.lab.report.plots.curves import (
 from fp_lab.lab.report.plots.strips import arm_strips, overview_strips
 from fp_lab.lab.report.plots.style import Look, looks
 from fp_lab.lab.report.protocol import protocol_html
-from fp_lab.lab.report.scatter_sections import forgetting, quality_and_cost
+from fp_lab.lab.report.trade_offs import forgetting, quality_and_cost
 from fp_lab.lab.report.without_rollout_section import without_rollout
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered, making

@@ -15,7 +15,7 @@ from fp_lab.lab.report.claims_page import CAVEAT
 from fp_lab.lab.report.document import Picture
 from fp_lab.lab.report.plots.order_curves import draw_orders
 from fp_lab.lab.report.plots.style import looks
-from fp_lab.lab.report.scatter_sections import forgetting_pictures
+from fp_lab.lab.report.trade_offs import forgetting_pictures
 from fp_lab.lab.report.without_rollout_section import TITLE, without_rollout_pictures
 from fp_lab.lab.results.gather import gather
 from fp_lab.lab.tables import to_markdown

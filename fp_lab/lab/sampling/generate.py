@@ -23,7 +23,7 @@ from fp_lab.codecs.video import pixel_frames
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.encoding.conditions import attach_text_embeddings, embedder
 from fp_lab.lab.files.atomic import read_json, write_text
-from fp_lab.lab.files.places import check_file
+from fp_lab.lab.files.output_paths import check_file
 from fp_lab.lab.files.run_folder import digest
 from fp_lab.lab.files.weights import weights_sha256
 from fp_lab.lab.materials.models import codec_of

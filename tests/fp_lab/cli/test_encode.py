@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import bad_videos
 from fp_data.read_video import write_mp4
 from fp_lab.cli import app
-from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.lab.tiny_pipelines import build_tiny
 
 
 def invoke(*arguments: str) -> tuple[int, str]:

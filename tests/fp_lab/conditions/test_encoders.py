@@ -18,7 +18,7 @@ from fp_lab.backbones.wan.condition import WanCondition
 from fp_lab.conditions.collate import collate, hunyuan_condition, wan_condition
 from fp_lab.conditions.encoder_files import find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders
-from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.lab.tiny_pipelines import build_tiny
 from fp_lab.shapes import EncodedText
 
 CAPTIONS = [

@@ -13,9 +13,9 @@ from fp_lab.packing.context import ContextConfig
 from fp_lab.packing.packer import kernels_of
 from fp_lab.recipe import BASE, parse
 from fp_lab.recipe.orders import plan
+from fp_lab.sampling.guidance import guide
 from fp_lab.sampling.rollout import rollout
 from fp_lab.sampling.settings import SamplingConfig
-from fp_lab.sampling.velocity import guide
 from fp_lab.shapes import ContextLevel, PackedContext, TextCondition
 from tiny_rollout import FRAMES, INVERTED, SAMPLING, VANILLA, model_for
 

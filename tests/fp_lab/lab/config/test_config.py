@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fp_lab.codecs.tiny import CodecConfig
 from fp_lab.lab.config import ExperimentConfig, load, to_yaml
-from fp_lab.lab.config.making import make
-from fp_lab.lab.config.texts import field_types, settings_class
+from fp_lab.lab.config.conversion import build_settings
+from fp_lab.lab.config.field_types import field_types, settings_class
 from fp_lab.lab.files.experiments import available_experiments, experiments_folder
 from fp_lab.lab.training.pretrain import PretrainConfig
 from fp_lab.lab.training.train_codec import CodecRunConfig
@@ -131,7 +131,7 @@ def test_no_count_goes_beyond_a_thousand_million(kind: type) -> None:
         for name in reversed(key.split(".")):
             settings = {name: settings}
         with pytest.raises(ValueError, match="1000000008"):
-            make(kind, {**settings, **({"recipe": "g9"} if kind is ExperimentConfig else {})})
+            build_settings(kind, {**settings, **({"recipe": "g9"} if kind is ExperimentConfig else {})})
 
 
 def test_a_value_out_of_range_names_the_file_that_has_set_it_last(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import grid_jobs
 from fp_lab.lab.planning.arm_flops import sampling_flops
 from fp_lab.lab.planning.flops import shape_of, training_tflop
-from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.lab.tiny_pipelines import build_tiny
 
 GRID = """\
 base: tiny

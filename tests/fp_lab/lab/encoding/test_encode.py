@@ -28,7 +28,7 @@ from fp_lab.lab.encoding.encode import EncodeConfig, check_cache, encode_folder
 from fp_lab.lab.encoding.windows import CLIPS, ClipPlan, Cutting
 from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.lab.tiny_pipelines import build_tiny
 from fp_lab.shapes import EncodedText
 
 CUTTING = Cutting(frames=5, buckets=BucketsConfig(area=16 * 32, unit=16))

@@ -13,7 +13,7 @@ from fp_lab.conditions.encoder_files import find_encoders
 from fp_lab.conditions.encoders import TextEncoders, load_encoders
 from fp_lab.lab.encoding import text_embeddings
 from fp_lab.lab.encoding.text_embeddings import EncodedTexts
-from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.lab.tiny_pipelines import build_tiny
 
 CAPTIONS = ["a red ball", "", "a bird takes off from the ground"]
 

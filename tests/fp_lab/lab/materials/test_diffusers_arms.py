@@ -20,7 +20,7 @@ from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter, Step
-from fp_lab.lab.tiny_checkpoints import TinyFamily
+from fp_lab.lab.tiny_pipelines import TinyFamily
 from fp_lab.model import FramePackModel
 from real_arms import FRAMES, SETTINGS, real_config
 

@@ -39,7 +39,7 @@ from fp_lab.lab.planning.flops import training_tflop
 from fp_lab.lab.planning.latent_shape import LatentShape
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runtime.reporter import Reporter, Step
-from fp_lab.lab.tiny_checkpoints import build_tiny
+from fp_lab.lab.tiny_pipelines import build_tiny
 from fp_lab.lab.training.fit import fit
 from fp_lab.packing.codebook import codebook_stats
 from fp_lab.packing.token_counts import tokens_per_sample

@@ -40,8 +40,8 @@ from fp_lab.lab.planning.flops import (
 from fp_lab.lab.planning.latent_shape import LatentShape
 from fp_lab.lab.planning.packed_model import Tokens, of_depth
 from fp_lab.lab.planning.step_flops import Way, operations
-from fp_lab.lab.tiny_checkpoints import TinyFamily, build_tiny
-from fp_lab.lab.tiny_checkpoints.parts import WIDTH
+from fp_lab.lab.tiny_pipelines import TinyFamily, build_tiny
+from fp_lab.lab.tiny_pipelines.parts import WIDTH
 from fp_lab.model import FramePackModel
 from fp_lab.packing.assemble import Arrangement, arrange_videos
 from fp_lab.packing.context import ContextConfig

@@ -20,7 +20,7 @@ from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model, build_system
-from fp_lab.lab.tiny_checkpoints import TinyFamily
+from fp_lab.lab.tiny_pipelines import TinyFamily
 from fp_lab.lab.training.fsdp import ShardedSystem
 from fp_lab.model import FramePackModel
 from fp_lab.training.framepack_system import step_generator

@@ -8,8 +8,8 @@ import torch
 
 from fp_lab.lab.encoding.conditions import attach_text_embeddings
 from fp_lab.lab.materials.models import build_model, build_system
-from fp_lab.lab.tiny_checkpoints import TinyFamily
-from fp_lab.lab.tiny_checkpoints.parts import WIDTH
+from fp_lab.lab.tiny_pipelines import TinyFamily
+from fp_lab.lab.tiny_pipelines.parts import WIDTH
 from fp_lab.shapes import EncodedText
 from fp_lab.training.framepack_system import step_generator
 from real_arms import LATENTS, real_config

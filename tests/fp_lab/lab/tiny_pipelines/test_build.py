@@ -12,8 +12,8 @@ from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import D
 from PIL import Image
 from torch import Tensor
 
-from fp_lab.lab.tiny_checkpoints import build_tiny
-from fp_lab.lab.tiny_checkpoints.tokenizers import CAPTIONS, clip_tokenizer, llama_tokenizer, umt5_tokenizer
+from fp_lab.lab.tiny_pipelines import build_tiny
+from fp_lab.lab.tiny_pipelines.tokenizers import CAPTIONS, clip_tokenizer, llama_tokenizer, umt5_tokenizer
 from fp_lab.weights.files import file_sha256
 
 SIZE = {"height": 32, "width": 48, "num_inference_steps": 2, "output_type": "latent"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from typer.core import TyperOption
 
-from fp_lab.lab.files.places import check_file, check_folder
+from fp_lab.lab.files.output_paths import check_file, check_folder
 
 
 def folder_to_write(option: TyperOption, folder: Path | None) -> Path | None:

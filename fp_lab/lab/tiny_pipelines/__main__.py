@@ -1,11 +1,11 @@
-"""Write tiny pipelines: python -m fp_lab.lab.tiny_checkpoints FOLDER [FAMILY ...]."""
+"""Write tiny pipelines: python -m fp_lab.lab.tiny_pipelines FOLDER [FAMILY ...]."""
 
 import argparse
 from pathlib import Path
 from typing import get_args
 
 from fp_lab.lab.runtime.quiet import quiet_loading
-from fp_lab.lab.tiny_checkpoints.build import TinyFamily, build_tiny
+from fp_lab.lab.tiny_pipelines.build import TinyFamily, build_tiny
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", type=Path, help="gets one folder per family")

@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args, get_origin
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fp_lab.lab.config.texts import field_types, settings_class
+from fp_lab.lab.config.field_types import field_types, settings_class
 
 
-def make(kind: type, values: Mapping[str, Any], path: str = "", default: Any = None) -> Any:
+def build_settings(kind: type, values: Mapping[str, Any], path: str = "", default: Any = None) -> Any:
     """Build settings from nested values over the defaults, the innermost settings first.
 
     Args:
@@ -31,7 +31,7 @@ def make(kind: type, values: Mapping[str, Any], path: str = "", default: Any = N
         beneath = _default(known[name]) if default is None else getattr(default, name)
         inner = settings_class(hints[name])
         if inner and isinstance(value, Mapping):
-            given[name] = make(inner, value, key, beneath)
+            given[name] = build_settings(inner, value, key, beneath)
         elif get_origin(hints[name]) is dict and isinstance(value, Mapping):
             given[name] = beneath | convert(hints[name], value, key)
         else:
@@ -54,7 +54,7 @@ def value_of(kind: type, key: str, value: Any) -> Any:
         settings = settings_class(hint)
         hint = field_types(settings).get(name) if settings else None
     if (settings := settings_class(hint)) and isinstance(value, Mapping):
-        return make(settings, value, key)
+        return build_settings(settings, value, key)
     return value if hint is None else convert(hint, value, key)
 
 

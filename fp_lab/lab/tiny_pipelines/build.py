@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fp_data.atomic import replacing_folder
-from fp_lab.lab.tiny_checkpoints import parts, tokenizers
+from fp_lab.lab.tiny_pipelines import parts, tokenizers
 
 TinyFamily = Literal["hunyuan_video", "framepack", "wan", "wan_i2v"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from fp_lab.lab.config.texts import is_text, takes_null, text_settings
+from fp_lab.lab.config.field_types import is_text, takes_null, text_settings
 
 _TAG = "tag:yaml.org,2002:"
 _TEXT, _NULL, _MERGE = f"{_TAG}str", f"{_TAG}null", f"{_TAG}merge"
