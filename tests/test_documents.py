@@ -16,7 +16,7 @@ from typer.main import get_command
 from fp_lab.cli import app
 from fp_lab.lab.config import load_settings
 from fp_lab.lab.files.experiments import find_experiment, find_grids
-from fp_lab.lab.grids.grid import load_grid, single
+from fp_lab.lab.grids.grid import load_grid, load_single
 from fp_lab.lab.training.pretrain import PretrainConfig
 from fp_lab.lab.training.train_codec import CodecRunConfig
 
@@ -121,7 +121,7 @@ def check_lab(words: tuple[str, ...], folder: Path, *, complete: bool) -> None:
         for grid in names:
             check_grid(grid, tuple(text for text in given["arms"] if "=" in text), folder)
     elif name == "train" and not PLACEHOLDER.search(given["config"]):
-        single(given["config"], overrides)
+        load_single(given["config"], overrides)
     elif name == "pretrain":
         load_settings(PretrainConfig, given["config"], overrides)
     elif name == "codec train":

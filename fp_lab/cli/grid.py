@@ -12,7 +12,7 @@ from fp_lab.cli.invocation import typed_command
 from fp_lab.cli.numbers import MOST
 from fp_lab.cli.output_paths import folder_to_write
 from fp_lab.lab.files.experiments import find_grids
-from fp_lab.lab.grids.closing_lines import ending
+from fp_lab.lab.grids.closing_lines import closing_lines
 
 if TYPE_CHECKING:
     from fp_lab.lab.dry_run.plan_table import Options
@@ -172,7 +172,7 @@ def _run(
         raise typer.Exit(INTERRUPTED) from None
     if result.halted:
         end_halted(result.halted, console)
-    console.say(ending(result.reported, runs))
+    console.say(closing_lines(result.reported, runs))
     return result.failed
 
 

@@ -35,11 +35,11 @@ def train(
 
       fp-lab train base recipe=td_f8k8f4k4f2k2f1k1_g9 seed=1 --score
     """
-    from fp_lab.lab.grids.grid import single
+    from fp_lab.lab.grids.grid import load_single
     from fp_lab.lab.grids.run_grid import fetch_data, run_grid
 
     console = Console()
-    alone = single(config, overrides or [])
+    alone = load_single(config, overrides or [])
     fetch_data(alone, console)
     stages: tuple[Stage, ...] = STAGES if score else STAGES[:1]
     command = typed_command()

@@ -98,7 +98,7 @@ def best_checkpoint(videos: pd.DataFrame, goal: Goal) -> Best | None:
     if not defined:
         return None
     best = min(defined, key=lambda step: (sign * defined[step].mean, int(step)))
-    differences = panel.compared(panel.of(list(defined)), panel.of([best] * len(defined))).intervals()
+    differences = panel.differences(panel.of(list(defined)), panel.of([best] * len(defined))).intervals()
     ties = [
         int(step)
         for step, difference in zip(defined, differences, strict=True)

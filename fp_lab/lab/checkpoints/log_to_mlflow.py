@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.results.differing import listed
+from fp_lab.lab.results.setting_differences import shortened
 from fp_lab.lab.tracking import Tracker, Unreachable
 from fp_lab.lab.tracking.log_run import mirror_additions
 
@@ -31,6 +31,6 @@ def send(runs: Sequence[RunFolder], say: Callable[[str], None]) -> None:
             unknown.append(str(place.path))
     if unknown:
         say(
-            f"MLflow lacks checkpoints or measures of {listed(unknown)}: the fp-lab grid or fp-lab train "
+            f"MLflow lacks checkpoints or measures of {shortened(unknown)}: the fp-lab grid or fp-lab train "
             "that made these runs sends them"
         )

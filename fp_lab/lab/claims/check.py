@@ -14,7 +14,7 @@ from fp_lab.lab.claims.claim import Checked, Claim, Evidence, Outcome
 from fp_lab.lab.claims.registry import CLAIMS
 from fp_lab.lab.compare.comparison import Comparison, compare_runs
 from fp_lab.lab.files.atomic import write_text
-from fp_lab.lab.results.find_runs import by_length
+from fp_lab.lab.results.find_runs import group_by_length
 from fp_lab.lab.scoring.files import plain
 
 CLAIMS_FILE = "claims.json"
@@ -51,7 +51,7 @@ def check_claims(
             raise ValueError(f"got claim {wanted!r}, expected one of {', '.join(known)}")
     if runs:
         begin("Comparing the runs")
-    lengths = by_length(runs) if runs else {}
+    lengths = group_by_length(runs) if runs else {}
     # one length, or none with scores: `compare_runs` says what is wrong
     parts = list(lengths.values()) if len(lengths) > 1 else [list(runs)] if runs else []
     known_at = [Evidence(compare_runs(part)) for part in parts] or [Evidence()]

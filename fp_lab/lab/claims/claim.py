@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 from fp_lab.lab.compare.comparison import Comparison
-from fp_lab.lab.compare.paired_values import Figure, Panel
+from fp_lab.lab.compare.paired_values import Panel, Statistic
 from fp_lab.lab.compare.paper_values import paper
 from fp_lab.lab.results.arms import Arm
 from fp_metrics.intervals import CLAIM_CLUSTERS, LEAST_SEEDS
@@ -112,13 +112,13 @@ class Evidence:
         defined = set(videos.loc[videos["value"].notna(), "estimator"].astype(str))
         return {s: e for s, e in gathered.estimators(gathered.families[0]).items() if e in defined}
 
-    def panel(self, score: str, figure: Figure) -> Panel:
+    def panel(self, score: str, figure: Statistic) -> Panel:
         """Return a score's panel, signed so that more is better, or of its drift size: less is better."""
         assert self.comparison is not None
         estimator = self.scores[score]
         panel = self.comparison.panels.panel(estimator, figure)
         worse = self.comparison.gathered.measures[estimator].higher_is_better is False
-        return panel.turned if worse and figure == "value" else panel
+        return panel.negated if worse and figure == "value" else panel
 
     @property
     def scope(self) -> str:

@@ -57,7 +57,7 @@ def difference(
         name: name of the effect.
         comparisons: number of effects of the claim.
     """
-    found = panel.compared(first[None], second[None])
+    found = panel.differences(first[None], second[None])
     (usual,) = found.intervals(LEVEL)  # as tables have it
     (strict,) = found.intervals(1 - (1 - LEVEL) / comparisons, resamples=_RESAMPLES)
     (detectable,) = found.detectable(comparisons=comparisons)
@@ -107,7 +107,7 @@ def all_negligible(
     kept = [(*one, margin) for one, margin in zip(panels, margins, strict=True) if margin > 0]
     found, equivalent, outside = [], [], []
     for name, panel, first, second, margin in kept:
-        both = panel.compared(first[None], second[None])
+        both = panel.differences(first[None], second[None])
         equivalent.append(bool(both.negligible(margin)[0] < 1 - LEVEL))
         (strict,) = both.intervals(1 - (1 - LEVEL) / len(kept), resamples=_RESAMPLES)
         outside.append(strict.low > margin or strict.high < -margin)

@@ -17,7 +17,7 @@ from fp_lab.lab.claims.decisions import (
     mean_of,
     resampled,
 )
-from fp_lab.lab.compare.paired_values import Figure
+from fp_lab.lab.compare.paired_values import Statistic
 from fp_lab.lab.compare.paper_values import paper
 from fp_lab.lab.results.arms import Arm
 
@@ -71,7 +71,7 @@ def of_order(evidence: Evidence, order: str) -> list[Arm]:
 
 
 def effects(
-    evidence: Evidence, pairs: Sequence[tuple[str, Sequence[str], Sequence[str]]], figure: Figure
+    evidence: Evidence, pairs: Sequence[tuple[str, Sequence[str], Sequence[str]]], figure: Statistic
 ) -> list[Difference]:
     """Compute how much better the first arms are than the second, per score and pair of groups.
 

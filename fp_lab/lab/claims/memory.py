@@ -12,7 +12,7 @@ from fp_lab.lab.claims.decisions import all_hold, all_negligible, difference, me
 from fp_lab.lab.claims.empirical import missing, settled
 from fp_lab.lab.compare.forgetting import kinds_of
 from fp_lab.lab.compare.paired_values import Panel
-from fp_lab.lab.compare.recalled import EVERY_GAP, recall
+from fp_lab.lab.compare.recall import EVERY_GAP, recall
 from fp_lab.lab.results.arms import Arm
 from fp_lab.recipe import BASE, Recipe, Side, parse
 from fp_metrics.intervals import CLAIM_CLUSTERS

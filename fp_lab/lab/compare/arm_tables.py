@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fp_lab.lab.compare.paired_values import Figure, Panel, Panels
+from fp_lab.lab.compare.paired_values import Panel, Panels, Statistic
 from fp_lab.lab.results.arms import Arm
-from fp_lab.lab.results.basis import Basis
-from fp_lab.lab.results.differing import listed
 from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.results.resampling_units import ResamplingUnits
 from fp_lab.lab.results.run_index import Measure
+from fp_lab.lab.results.setting_differences import shortened
 from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import STARS, Cell, Column, Line, Table, number
 from fp_lab.lab.tables.glossary import family_title, score_meanings, score_title
@@ -50,7 +50,7 @@ _NOT_MEASURED = Cell(math.nan, reason="not measured")
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class TableInputs:
     """Data behind the tables.
 
     Attributes:
@@ -66,19 +66,19 @@ class Compared:
     reference: str
 
     @classmethod
-    def of(cls, gathered: Gathered, reference: str) -> "Compared":
+    def of(cls, gathered: Gathered, reference: str) -> "TableInputs":
         """Lay out the rows of gathered scores."""
         truth = gathered.floor_videos[gathered.floor_videos["history"] == NOISE_FLOOR]
         floor = Panels(truth.reset_index(drop=True)) if len(truth) else None
         return cls(gathered, Panels(gathered.videos), floor, reference)
 
-    def intervals(self, estimator: str, figure: Figure) -> dict[str, Cell]:
+    def intervals(self, estimator: str, figure: Statistic) -> dict[str, Cell]:
         """Make a cell with its interval per arm, and for the ground truth."""
         known = [panels for panels in (self.panels, self.floor) if panels is not None and estimator in panels]
         return {arm: cell for panels in known for arm, cell in mean_cells(panels, estimator, figure).items()}
 
 
-def mean_cells(panels: Panels, estimator: str, figure: Figure) -> dict[str, Cell]:
+def mean_cells(panels: Panels, estimator: str, figure: Statistic) -> dict[str, Cell]:
     """Make a cell with the mean of a statistic and its interval per arm."""
     reasons = panels.reasons(estimator, figure)
     return {
@@ -105,27 +105,27 @@ class _Ranked:
     apart: tuple[str, ...] = ()
 
 
-def drift_table(compared: Compared, family: str) -> Table:
+def drift_table(inputs: TableInputs, family: str) -> Table:
     """Build the table of drift sizes (the paper's drift) of each score of a family, with signed means."""
     key, title = f"drift-{family}", _title(family, "Drift")
-    return _drift_table(compared, family, key, title, "drift_size", "drift", _DRIFT_NOTE)
+    return _drift_table(inputs, family, key, title, "drift_size", "drift", _DRIFT_NOTE)
 
 
-def drift_given_table(compared: Compared, family: str) -> Table:
+def drift_given_table(inputs: TableInputs, family: str) -> Table:
     """Build the table of drift against the given frame instead of the first 15 %."""
     key, title = f"drift-given-{family}", _title(family, "Drift against the given frame")
-    return _drift_table(compared, family, key, title, "drift_given_size", "drift_given", _GIVEN_NOTE)
+    return _drift_table(inputs, family, key, title, "drift_given_size", "drift_given", _GIVEN_NOTE)
 
 
 def _drift_table(
-    compared: Compared, family: str, key: str, title: str, size: Figure, signed: Figure, note: str
+    inputs: TableInputs, family: str, key: str, title: str, size: Statistic, signed: Statistic, note: str
 ) -> Table:
-    estimators = compared.gathered.estimators(family)
+    estimators = inputs.gathered.estimators(family)
     made = []
     for score, estimator in estimators.items():
-        column = _ranked(compared, Column(score, score_title(score), estimator, "lower"), estimator, size)
+        column = _ranked(inputs, Column(score, score_title(score), estimator, "lower"), estimator, size)
         digits = column.column.digits
-        for arm, cell in compared.intervals(estimator, signed).items():
+        for arm, cell in inputs.intervals(estimator, signed).items():
             half = (cell.high - cell.low) / 2
             width = f" ±{number(half, digits)}" if math.isfinite(half) else ""
             if math.isfinite(cell.value):
@@ -136,14 +136,14 @@ def _drift_table(
         note,
         score_meanings(estimators),
         _RANK_NOTE,
-        *accuracy_notes(estimators.values(), compared.gathered.measures),
+        *accuracy_notes(estimators.values(), inputs.gathered.measures),
     )
-    return _table(compared, key, title, made, notes)
+    return _table(inputs, key, title, made, notes)
 
 
-def score_table(compared: Compared, family: str) -> Table:
+def score_table(inputs: TableInputs, family: str) -> Table:
     """Build the table of means of each score of a family."""
-    estimators, measures = compared.gathered.estimators(family), compared.gathered.measures
+    estimators, measures = inputs.gathered.estimators(family), inputs.gathered.measures
     directions: dict[bool | None, Literal["higher", "lower"] | None]
     directions = {True: "higher", False: "lower", None: None}
     made = []
@@ -152,25 +152,25 @@ def score_table(compared: Compared, family: str) -> Table:
         column = Column(
             score, score_title(score), f"{estimator}, {told.unit}", directions[told.higher_is_better]
         )
-        made.append(_ranked(compared, column, estimator, "value"))
+        made.append(_ranked(inputs, column, estimator, "value"))
     notes = (
         "Mean over videos, generated history (rollout), with the half-width of its 95 % interval.",
         score_meanings(estimators),
         _RANK_NOTE,
         *accuracy_notes(estimators.values(), measures),
     )
-    return _table(compared, f"score-{family}", _title(family, "Scores"), made, notes)
+    return _table(inputs, f"score-{family}", _title(family, "Scores"), made, notes)
 
 
-def gap_table(compared: Compared, family: str) -> Table:
+def gap_table(inputs: TableInputs, family: str) -> Table:
     """Build the table of exposure-bias gaps of each score of a family; the ground truth has none."""
-    compared = replace(compared, floor=None)
+    inputs = replace(inputs, floor=None)
     made = [
-        _ranked(compared, Column(score, score_title(score), estimator, "lower"), estimator, "exposure_gap")
-        for score, estimator in compared.gathered.estimators(family).items()
+        _ranked(inputs, Column(score, score_title(score), estimator, "lower"), estimator, "exposure_gap")
+        for score, estimator in inputs.gathered.estimators(family).items()
     ]
-    notes = (_GAP_NOTE, score_meanings(compared.gathered.estimators(family)), _RANK_NOTE)
-    return _table(compared, f"gap-{family}", _title(family, "Exposure bias"), made, notes)
+    notes = (_GAP_NOTE, score_meanings(inputs.gathered.estimators(family)), _RANK_NOTE)
+    return _table(inputs, f"gap-{family}", _title(family, "Exposure bias"), made, notes)
 
 
 def cost_table(gathered: Gathered, further: Sequence[str] = ()) -> Table:
@@ -235,17 +235,15 @@ def _title(family: str, what: str) -> str:
     return f"{what}, {family_title(family)}"
 
 
-def _ranked(compared: Compared, column: Column, estimator: str, figure: Figure) -> _Ranked:
+def _ranked(inputs: TableInputs, column: Column, estimator: str, figure: Statistic) -> _Ranked:
     """Make a column with a cell per arm and for the ground truth; the best arm and its ties are marked."""
-    cells = compared.intervals(estimator, figure)
-    panel = compared.panels.panel(estimator, figure)
+    cells = inputs.intervals(estimator, figure)
+    panel = inputs.panels.panel(estimator, figure)
     column = replace(column, digits=_digits(panel.values))
     defined = {name: found for name, found in panel.intervals.items() if math.isfinite(found.mean)}
     few = tuple(name for name, found in defined.items() if not found.reliable)
-    names = [
-        arm.name for arm in compared.gathered.ranked if arm.name in defined and defined[arm.name].reliable
-    ]
-    sized = panel.sizes if figure == "exposure_gap" else panel
+    names = [arm.name for arm in inputs.gathered.ranked if arm.name in defined and defined[arm.name].reliable]
+    sized = panel.magnitudes if figure == "exposure_gap" else panel
     ranked = _with_common_videos(sized, names)
     apart = tuple(name for name in names if name not in ranked)
     if column.better is None or len(ranked) < 2:
@@ -254,7 +252,7 @@ def _ranked(compared: Compared, column: Column, estimator: str, figure: Figure) 
     best = choose(
         ranked, key=lambda name: abs(cells[name].value) if sized is not panel else cells[name].value
     )
-    differences = sized.compared(sized.of(ranked), sized.of([best] * len(ranked))).intervals()
+    differences = sized.differences(sized.of(ranked), sized.of([best] * len(ranked))).intervals()
     for name, difference in zip(ranked, differences, strict=True):
         tie = name != best and difference.reliable and not difference.excludes(0.0)
         cells[name] = replace(cells[name], best=name == best, tie=tie)
@@ -269,28 +267,28 @@ def _with_common_videos(panel: Panel, arms: Sequence[str]) -> list[str]:
     return [arm for arm, together in zip(arms, first, strict=True) if together]
 
 
-def _table(compared: Compared, key: str, title: str, made: Sequence[_Ranked], notes: Sequence[str]) -> Table:
-    basis = compared.panels.basis
+def _table(inputs: TableInputs, key: str, title: str, made: Sequence[_Ranked], notes: Sequence[str]) -> Table:
+    basis = inputs.panels.basis
     note = (f"Intervals and tests of all arms are {basis.draws}.", *_unmarked(made, basis))
-    note += (*_star(made, compared.reference, basis), *_unpaired(made, compared.reference))
-    note += (compared.gathered.differing,) if compared.gathered.differing else ()
-    arms = compared.gathered.arms
-    flags = {name: str(frozen) for name, frozen in compared.gathered.frozen.items()}
+    note += (*_star(made, inputs.reference, basis), *_unpaired(made, inputs.reference))
+    note += (inputs.gathered.differing,) if inputs.gathered.differing else ()
+    arms = inputs.gathered.arms
+    flags = {name: str(frozen) for name, frozen in inputs.gathered.frozen.items()}
     lines = [
         replace(
             _line(arm, [one.cells.get(arm.name, _NOT_MEASURED) for one in made]), flag=flags.get(arm.name, "")
         )
         for arm in arms
     ]
-    if compared.floor:
+    if inputs.floor:
         floor = tuple(one.cells.get(NOISE_FLOOR, _NOT_MEASURED) for one in made)
         label, flag = "noise floor: true videos through the codec", flags.get(NOISE_FLOOR, "")
         lines.append(Line("ground truth", label, "", floor, "floor", flag))
-    said = (*compared.gathered.cautions, *notes, *note)
+    said = (*inputs.gathered.cautions, *notes, *note)
     return Table(key, title, tuple(one.column for one in made), tuple(lines), said)
 
 
-def _unmarked(made: Sequence[_Ranked], basis: Basis) -> tuple[str, ...]:
+def _unmarked(made: Sequence[_Ranked], basis: ResamplingUnits) -> tuple[str, ...]:
     """Note which arms carry no marks."""
     columns = Counter(arm for one in made for arm in one.few)
     if not columns:
@@ -302,11 +300,11 @@ def _unmarked(made: Sequence[_Ranked], basis: Basis) -> tuple[str, ...]:
     ]
     return (
         f"Not marked (best, =, stars), since intervals below {LEAST_CLUSTERS} prompts{seeds} with a value "
-        f"are unreliable: {listed(told)}.",
+        f"are unreliable: {shortened(told)}.",
     )
 
 
-def _star(made: Sequence[_Ranked], reference: str, basis: Basis) -> tuple[str, ...]:
+def _star(made: Sequence[_Ranked], reference: str, basis: ResamplingUnits) -> tuple[str, ...]:
     """Set every cell's p-value against the reference, adjusted over the table; return a note."""
     tested = [
         (one, [arm for arm in one.panel.arms if arm != reference])
@@ -314,7 +312,8 @@ def _star(made: Sequence[_Ranked], reference: str, basis: Basis) -> tuple[str, .
         if reference in one.panel.rows and one.column.better is not None
     ]
     found = [
-        one.panel.compared(one.panel.of(arms), one.panel.of([reference] * len(arms))) for one, arms in tested
+        one.panel.differences(one.panel.of(arms), one.panel.of([reference] * len(arms)))
+        for one, arms in tested
     ]
     count, prompts = (
         sum(int(one.reliable.sum()) for one in found),
@@ -352,7 +351,7 @@ def _unpaired(made: Sequence[_Ranked], reference: str) -> tuple[str, ...]:
                 some[arm] = f"{arm} ({shared} of {videos})"
     if some:
         notes.append(
-            f"Compared with {reference} only on the videos that both have: {', '.join(some.values())}."
+            f"TableInputs with {reference} only on the videos that both have: {', '.join(some.values())}."
         )
     return tuple(notes)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fp_lab.lab.compare.arm_tables import (
-    Compared,
+    TableInputs,
     codebook_table,
     cost_table,
     drift_given_table,
@@ -23,10 +23,10 @@ from fp_lab.lab.compare.paper_table import paper_table
 from fp_lab.lab.compare.paper_values import PaperTable, paper
 from fp_lab.lab.compare.quoted_tables import OTHERS, quoted_table, quoted_tables
 from fp_lab.lab.compare.verdict import Verdict, judge
-from fp_lab.lab.compare.without_rollout import influence_table, readings, step_errors_table
+from fp_lab.lab.compare.without_rollout import influence_table, level_influences, step_errors_table
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.results.efficiency import measuring_command
-from fp_lab.lab.results.gather import Gathered, making
+from fp_lab.lab.results.gather import Gathered, make_from_scores
 from fp_lab.lab.scoring.files import plain
 from fp_lab.lab.tables import Table, to_csv, to_html, to_latex, to_markdown, to_text
 
@@ -126,7 +126,7 @@ def compare_runs(
     Raises:
         ValueError: there are no scores, scores cannot share a table, or a name is unknown.
     """
-    return making(partial(compare, against=against, beside=beside), paths, settings)
+    return make_from_scores(partial(compare, against=against, beside=beside), paths, settings)
 
 
 def compare(gathered: Gathered, *, against: str | None = None, beside: str | None = None) -> Comparison:
@@ -141,14 +141,14 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
     Raises:
         ValueError: there is no such arm or table.
     """
-    compared = Compared.of(gathered, _reference(gathered, against))
+    inputs = TableInputs.of(gathered, _reference(gathered, against))
     makers: dict[str, Callable[[], Table]] = {}
     gaps = gathered.videos["exposure_gap"].notna().any()
     for number, family in enumerate(gathered.families):
         kinds = {"drift": drift_table, "score": score_table, "drift-given": drift_given_table}
         kinds |= {"gap": gap_table} if gaps else {}
         made: dict[str, Callable[[], Table]]
-        made = {f"{kind}-{family}": cache(partial(make, compared, family)) for kind, make in kinds.items()}
+        made = {f"{kind}-{family}": cache(partial(make, inputs, family)) for kind, make in kinds.items()}
         if not number:
             first = dict(list(made.items())[:2]) | _cost_tables(gathered)
             if not gathered.codebooks.empty:
@@ -156,17 +156,17 @@ def compare(gathered: Gathered, *, against: str | None = None, beside: str | Non
             made = first | made
         makers |= made
     for table in _paper_tables(gathered, None if beside == OTHERS else beside):
-        makers[f"paper-{table.key}"] = cache(partial(paper_table, compared, table))
+        makers[f"paper-{table.key}"] = cache(partial(paper_table, inputs, table))
     if gathered.returned:
         makers["forgetting"] = cache(lambda: forgetting_table(gathered, gather_forgetting(gathered)))
     if len(gathered.without_rollout):
-        if found := readings(gathered):
+        if found := level_influences(gathered):
             makers["influence"] = cache(partial(influence_table, gathered, found))
         makers["step-errors"] = cache(partial(step_errors_table, gathered))
     for quoted in quoted_tables() if beside == OTHERS else ():  # last: they are about other runs
         makers[f"paper-{OTHERS}-{quoted.key}"] = partial(quoted_table, quoted)
-    verdict = judge(gathered, compared.panels, compared.reference, compared.floor)
-    return Comparison(gathered, compared.panels, makers, verdict)
+    verdict = judge(gathered, inputs.panels, inputs.reference, inputs.floor)
+    return Comparison(gathered, inputs.panels, makers, verdict)
 
 
 def _cost_tables(gathered: Gathered) -> dict[str, Callable[[], Table]]:

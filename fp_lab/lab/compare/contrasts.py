@@ -59,7 +59,7 @@ def contrasts(panel: Panel, pairs: Sequence[tuple[str, str]], column: str) -> li
     known = [pair for pair in pairs if panel.rows.keys() >= set(pair)]
     if not known:
         return []
-    found = panel.compared(panel.of([one for one, _ in known]), panel.of([other for _, other in known]))
+    found = panel.differences(panel.of([one for one, _ in known]), panel.of([other for _, other in known]))
     figures = zip(found.p.tolist(), found.error.tolist(), found.free.tolist(), strict=True)
     return [
         Contrast(one, other, column, interval, *own)

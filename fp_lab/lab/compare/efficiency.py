@@ -10,7 +10,7 @@ from fp_lab.lab.results.efficiency import (
     MeasuredEfficiency,
     load_measured,
     measuring_command,
-    of_run,
+    recorded_efficiency,
 )
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.tables import Cell, Column, Line, Table
@@ -42,7 +42,7 @@ def efficiency_table(gathered: Gathered, measured: MeasuredEfficiency) -> Table:
     other = f"not measured with these settings; `{measuring_command(folder)}` does it"
     lines = []
     for arm in gathered.arms:
-        figures = of_run(RunFolder(arm.folders[0]))
+        figures = recorded_efficiency(RunFolder(arm.folders[0]))
         cells = tuple(Cell(figures.get(c.key, math.nan), reason="" if figures else other) for c in columns)
         label = arm.label if arm.label != arm.name else ""
         kind: Literal["arm", "control"] = "control" if arm.control else "arm"

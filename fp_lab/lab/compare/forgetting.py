@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.results.resampling_units import ResamplingUnits
 from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_lab.lab.tables.glossary import HISTORIES, RETURNS
@@ -60,7 +60,7 @@ def kinds_of(gathered: Gathered) -> set[Kind]:
 
 
 def _summary(
-    runs: Sequence[tuple[int, Mapping[str, Any]]], history: str, kind: Kind, basis: Basis
+    runs: Sequence[tuple[int, Mapping[str, Any]]], history: str, kind: Kind, basis: ResamplingUnits
 ) -> ForgettingSummary:
     histories = [content["histories"] for _, content in runs]  # the true videos have one
     videos = [read_forgetting(rows) for own in histories for rows in own.get(NOISE_FLOOR, own.get(history))]

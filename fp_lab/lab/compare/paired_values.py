@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fp_lab.lab.results.basis import Basis
+from fp_lab.lab.results.resampling_units import ResamplingUnits
 from fp_lab.lab.scoring.files import clusters
 from fp_metrics.effects import Effects, effects_of
 from fp_metrics.intervals import Interval
 
-Figure = Literal[
+Statistic = Literal[
     "value", "drift", "drift_size", "drift_given", "drift_given_size", "start_given", "exposure_gap"
 ]
-_COLUMNS: dict[Figure, tuple[str, str]] = {
+_COLUMNS: dict[Statistic, tuple[str, str]] = {
     "value": ("value", "reason"),
     "drift": ("drift", "drift_reason"),
     "drift_size": ("drift", "drift_reason"),
@@ -38,7 +38,7 @@ class Panel:
         values: values ``(arms, training seeds, videos)``; NaN where a training seed or a video is missing, or
             the value is undefined.
         prompt_of: index of each video's prompt, ``(videos,)``.
-        over_seeds: whether training seeds are draws beside prompts, see `Basis`.
+        over_seeds: whether training seeds are draws beside prompts, see `ResamplingUnits`.
     """
 
     arms: tuple[str, ...]
@@ -53,12 +53,12 @@ class Panel:
         return {arm: row for row, arm in enumerate(self.arms)}
 
     @property
-    def sizes(self) -> "Panel":
+    def magnitudes(self) -> "Panel":
         """Panel of absolute values."""
         return replace(self, values=np.abs(self.values))
 
     @property
-    def turned(self) -> "Panel":
+    def negated(self) -> "Panel":
         """Panel with opposite signs."""
         return replace(self, values=-self.values)
 
@@ -75,7 +75,7 @@ class Panel:
         """Select the values of arms, ``(arms, training seeds, videos)``."""
         return self.values[[self.rows[arm] for arm in arms]]
 
-    def compared(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> Effects:
+    def differences(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> Effects:
         """Compute first minus second, over the videos that both have, see `effects_of`.
 
         Args:
@@ -108,7 +108,7 @@ class Panels:
         basis: units of resampling of all statistics.
     """
 
-    def __init__(self, videos: pd.DataFrame, basis: Basis | None = None) -> None:
+    def __init__(self, videos: pd.DataFrame, basis: ResamplingUnits | None = None) -> None:
         """Index the rows by arm, training seed and video.
 
         Args:
@@ -117,7 +117,7 @@ class Panels:
             basis: units of resampling of the comparison; by default of these rows alone.
         """
         self._videos = videos
-        self.basis = Basis.of(videos) if basis is None else basis
+        self.basis = ResamplingUnits.of(videos) if basis is None else basis
         self._arm, arms = pd.factorize(videos["arm"])
         self._arms = tuple(map(str, arms))
         prompts = videos["prompt"] if videos["prompt"].astype(bool).all() else pd.Series(clusters(videos))
@@ -133,7 +133,7 @@ class Panels:
     def __contains__(self, estimator: str) -> bool:
         return estimator in self._rows
 
-    def panel(self, estimator: str, figure: Figure) -> Panel:
+    def panel(self, estimator: str, figure: Statistic) -> Panel:
         """Return a statistic of all arms measured by an estimator; without arms where it measured nothing."""
         rows = self._rows.get(estimator, np.empty(0, dtype=np.int64))
         values = np.full((len(self._arms), len(self._trainings), len(self._prompt_of)), np.nan)
@@ -144,7 +144,7 @@ class Panels:
         arms = tuple(self._arms[code] for code in measured)
         return Panel(arms, self._prompts, values[measured], self._prompt_of, self.basis.over_seeds)
 
-    def reasons(self, estimator: str, figure: Figure) -> dict[str, str]:
+    def reasons(self, estimator: str, figure: Statistic) -> dict[str, str]:
         """Return arm -> reason why a statistic is undefined, for arms with videos without it."""
         rows = self._rows[estimator]
         reason, words = pd.factorize(self._videos[_COLUMNS[figure][1]].iloc[rows])  # -1 is none

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from fp_lab.lab.compare.arm_tables import Compared
+from fp_lab.lab.compare.arm_tables import TableInputs
 from fp_lab.lab.compare.paper_values import PaperRow, PaperTable, paper
 from fp_lab.lab.tables import Cell, Column, Line, Table, number
 
@@ -11,12 +11,12 @@ _LEAST_RANKED = 3
 _UNKNOWN = Cell(math.nan, reason="the paper's figure is not known here")
 
 
-def paper_table(compared: Compared, table: PaperTable) -> Table:
+def paper_table(inputs: TableInputs, table: PaperTable) -> Table:
     """Build a table of the arms that the paper names, with our values and the paper's in separate columns.
 
     Our values are of the family ``paper`` where measured, else of the first family.
     """
-    gathered = compared.gathered
+    gathered = inputs.gathered
     family = "paper" if "paper" in gathered.families else gathered.families[0]
     estimators = gathered.estimators(family)
     named = {row.name: row for row in table.rows}
@@ -33,7 +33,7 @@ def paper_table(compared: Compared, table: PaperTable) -> Table:
         theirs = [Cell(row.figures[figure]) if figure in row.figures else _UNKNOWN for row in rows]
         if score in estimators:
             estimator = estimators[score]
-            found = compared.intervals(estimator, "drift_size" if drifts else "value")
+            found = inputs.intervals(estimator, "drift_size" if drifts else "value")
             ours = [found[arm.name] for arm in arms]
             columns.append(Column(f"ours_{figure}", f"ours: {words}", estimator, "lower" if drifts else None))
             cells.append(ours)

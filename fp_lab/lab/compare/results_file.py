@@ -24,7 +24,7 @@ from fp_data.atomic import replacing
 from fp_data.damaged import parse_json
 from fp_lab.lab.compare.forgetting import KINDS
 from fp_lab.lab.results.gather import Gathered
-from fp_lab.lab.results.made_with import made_with
+from fp_lab.lab.results.provenance import provenance_of
 from fp_lab.lab.results.run_index import ROWS, Index, RunFacts
 from fp_lab.lab.scoring.files import NOISE_FLOOR, ScoresFolder
 from fp_metrics.returns import GAPS, STAYED, decibels
@@ -55,7 +55,7 @@ class StoredResults(Gathered):
 
     Attributes:
         table: rows of the file.
-        about: provenance of the runs, see `made_with`.
+        about: provenance of the runs, see `provenance_of`.
     """
 
     table: pa.Table | None = None
@@ -141,7 +141,7 @@ def store_results(gathered: Gathered, path: Path) -> None:
     told = {
         "version": _VERSION,
         "grid": grid.name,
-        "about": made_with(gathered, grid),
+        "about": provenance_of(gathered, grid),
         "runs": {name: asdict(facts) | {"state": []} for name, facts in index.runs.items()},
         "settings": {
             key: {name: value for name, value in own.items() if name not in shared}

@@ -61,7 +61,7 @@ def start_falls(gathered: Gathered, panels: Panels, floor: Panels | None, family
     return [fall for _, fall in sorted(falls, key=lambda found: found[0])]
 
 
-def falls_in_words(falls: list[StartFall], gathered: Gathered, family: str) -> str:
+def describe_start_falls(falls: list[StartFall], gathered: Gathered, family: str) -> str:
     """Describe the falls in words; empty without any."""
     if not falls:
         return ""

@@ -6,8 +6,8 @@ from itertools import combinations
 
 from fp_lab.lab.compare.contrasts import LEVEL, Contrast, adjust, contrasts
 from fp_lab.lab.compare.paired_values import Panel, Panels
-from fp_lab.lab.compare.recalled import memory_verdict
-from fp_lab.lab.compare.start_falls import StartFall, falls_in_words, start_falls
+from fp_lab.lab.compare.recall import memory_verdict
+from fp_lab.lab.compare.start_falls import StartFall, describe_start_falls, start_falls
 from fp_lab.lab.results.arms import Arm
 from fp_lab.lab.results.gather import Gathered
 from fp_lab.lab.results.run_index import Measure
@@ -102,7 +102,7 @@ def judge(gathered: Gathered, panels: Panels, reference: str, floor: Panels | No
         caveat=_caveat(gathered, drifts),
         control_contrasts=tuple(against),
         arm_contrasts=tuple(between),
-        start=falls_in_words(falls, gathered, family),
+        start=describe_start_falls(falls, gathered, family),
         start_falls=tuple(falls),
         memory=memory,
         memory_contrasts=memory_contrasts,

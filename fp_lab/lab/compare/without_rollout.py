@@ -37,7 +37,7 @@ _ERRORS_NOTE = (
 
 
 @dataclass(frozen=True)
-class Reading:
+class ArmLevelInfluence:
     """How much an arm reads of one level.
 
     Attributes:
@@ -57,7 +57,7 @@ class Reading:
     unread: bool
 
 
-def readings(gathered: Gathered) -> tuple[Reading, ...]:
+def level_influences(gathered: Gathered) -> tuple[ArmLevelInfluence, ...]:
     """Summarise the influence of every level, arm by arm; empty without such measures."""
     rows = gathered.without_rollout
     rows = rows[rows["measure"].isin([INFLUENCE, NOISE])]
@@ -71,14 +71,14 @@ def readings(gathered: Gathered) -> tuple[Reading, ...]:
         levels_of = held[held["arm"] == arm.name]
         for level, frames in zip(levels_of["of"], levels_of["frames"], strict=True):
             own, noise = (panels.panel(f"{kind}/{level}", "value") for kind in (INFLUENCE, NOISE))
-            (more,) = own.compared(own.of([arm.name]), noise.of([arm.name])).intervals()
+            (more,) = own.differences(own.of([arm.name]), noise.of([arm.name])).intervals()
             unread = more.low <= 0 if math.isfinite(more.low) else more.mean <= 0
             shown = own.intervals[arm.name], noise.intervals[arm.name]
-            found.append(Reading(arm, str(level), int(frames), *shown, bool(unread)))
+            found.append(ArmLevelInfluence(arm, str(level), int(frames), *shown, bool(unread)))
     return tuple(found)
 
 
-def influence_table(gathered: Gathered, found: Sequence[Reading]) -> Table:
+def influence_table(gathered: Gathered, found: Sequence[ArmLevelInfluence]) -> Table:
     """Build the table of the influence of levels, a row for each level of each arm."""
     columns = (
         Column("frames", "frames", "of the level, at most", None, 0),
@@ -100,7 +100,7 @@ def influence_table(gathered: Gathered, found: Sequence[Reading]) -> Table:
     return Table("influence", "Influence of levels", columns, lines, notes, ("arm", "level"))
 
 
-def unread_note(found: Sequence[Reading]) -> Iterator[str]:
+def unread_note(found: Sequence[ArmLevelInfluence]) -> Iterator[str]:
     """Name the levels that nobody reads, or say that there are none."""
     unread = [f"{one.level} of “{one.arm.label}”" for one in found if one.unread]
     if unread:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from fp_lab.lab.compare.contrasts import Contrast, adjust, contrasts
-from fp_lab.lab.compare.paired_values import Figure, Panels
+from fp_lab.lab.compare.paired_values import Panels, Statistic
 from fp_lab.lab.evaluate.pairs import Pairs, pair_videos
 from fp_lab.lab.evaluate.results import Results, refuse_other_protocol
 from fp_lab.lab.evaluate.score_file import Measuring
@@ -91,7 +91,7 @@ def _panels(ours: Results, theirs: Results, pairs: Pairs) -> Panels:
     return Panels(pd.concat(sides, ignore_index=True))
 
 
-def _cells(contrast: Contrast, figure: Figure, tests: int) -> list[Cell]:
+def _cells(contrast: Contrast, figure: Statistic, tests: int) -> list[Cell]:
     """Cells of a difference; where tested, also of its p-value and the detectable difference."""
     found, count = contrast.difference, contrast.difference.clusters
     undefined = "no pair is defined on both sides" if math.isnan(found.mean) else ""

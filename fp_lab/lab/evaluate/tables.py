@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from fp_lab.lab.compare.arm_tables import mean_cells
-from fp_lab.lab.compare.paired_values import Figure, Panels
+from fp_lab.lab.compare.paired_values import Panels, Statistic
 from fp_lab.lab.evaluate.results import HISTORY, Results
 from fp_lab.lab.tables import Cell, Column, Line, Table
 from fp_lab.lab.tables.glossary import ARROWS, score_title
 from fp_metrics import Estimator
 from fp_metrics.intervals import LEAST_CLUSTERS
 
-FIGURES: tuple[Figure, ...] = ("value", "drift_size", "drift")
+FIGURES: tuple[Statistic, ...] = ("value", "drift_size", "drift")
 """Statistics of folders of videos."""
 
 

@@ -7,7 +7,7 @@ from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.grids.grid import Arm
 from fp_lab.lab.planning.flops import shape_of, strides_of, training_shapes
 from fp_lab.lab.provenance.base_origin import toy_base
-from fp_lab.lab.results.differing import listed
+from fp_lab.lab.results.setting_differences import shortened
 from fp_lab.packing.kernel_fit import misfits
 from fp_lab.recipe.lengths import left_over, not_whole
 
@@ -25,7 +25,7 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
         )
         for remark in (*([base] if base else []), *of_config):
             about.setdefault(remark, []).append(arm.name)
-    return [f"{remark} ({listed(list(dict.fromkeys(names)))})" for remark, names in about.items()]
+    return [f"{remark} ({shortened(list(dict.fromkeys(names)))})" for remark, names in about.items()]
 
 
 def length_remarks(config: ExperimentConfig) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from fp_lab.lab.first_batch.changes import MOST, Change, LookedAt, by_settings, changes_of, require_changes
 from fp_lab.lab.grids.grid import Grid
-from fp_lab.lab.results.differing import listed
+from fp_lab.lab.results.setting_differences import shortened
 
 
 def changes_in(grid: Grid, look: bool | None = None) -> tuple[Mapping[str, Change], list[str]]:
@@ -25,7 +25,7 @@ def changes_in(grid: Grid, look: bool | None = None) -> tuple[Mapping[str, Chang
         if change.unseen:
             reasons.setdefault(change.unseen, []).append(name)
     return changes, [
-        f"changes: not looked at, so by settings alone: {why} ({listed(names)})"
+        f"changes: not looked at, so by settings alone: {why} ({shortened(names)})"
         for why, names in reasons.items()
     ]
 

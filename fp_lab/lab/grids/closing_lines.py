@@ -8,7 +8,7 @@ REPORT_FOLDER = "report"
 TABLE_FILE, PAGE_FILE = "table.txt", "index.html"
 
 
-def ending(folder: Path, runs: Path) -> str:
+def closing_lines(folder: Path, runs: Path) -> str:
     """Return the closing lines, with what to look at next.
 
     Args:

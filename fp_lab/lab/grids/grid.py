@@ -136,7 +136,7 @@ def load_grid(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
     return Grid(name, tuple(arms), files)
 
 
-def single(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
+def load_single(name: str | Path, overrides: Sequence[str] = ()) -> Grid:
     """Load an experiment file as a grid of one arm."""
     path = find_experiment(name)
     layers = read_layers(path, ExperimentConfig)

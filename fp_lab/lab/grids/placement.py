@@ -15,7 +15,14 @@ from fp_lab.lab.grids.grid import Arm, Grid, folder_name
 from fp_lab.lab.provenance.inputs import Inputs, read_inputs
 from fp_lab.lab.provenance.plugins import plugins_used
 from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
-from fp_lab.lab.runs.identity import ARM_FILE, Identity, choosing, occupant, results_in, write_identity
+from fp_lab.lab.runs.identity import (
+    ARM_FILE,
+    Identity,
+    assigning_folders,
+    identity_in,
+    results_in,
+    write_identity,
+)
 
 _SHOWN = 4  # settings that a line names
 _OTHER = {
@@ -95,8 +102,8 @@ def place_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
     for arm, identity in zip(grid.arms, identities, strict=True):
         place = arm.name if in_place else _choose(folder, arm, identity, known, there, names)
         if place not in known:
-            found = occupant(folder / place)
-            same = found is not None and found.same(identity)
+            found = identity_in(folder / place)
+            same = found is not None and found.same_results(identity)
             known[place] = found if found and same else identity
         chosen.append(replace(arm, place=place))
     if redo:
@@ -134,8 +141,8 @@ def _inputs(arms: Sequence[Arm]) -> list[Inputs]:
     ]
 
 
-def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:
-    """Choose a folder for every arm and reserve it; to be called while `choosing`.
+def reserve_folders(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool = False) -> Placed:
+    """Choose a folder for every arm and reserve it; to be called while `assigning_folders`.
 
     Args:
         grid: grid with the arms.
@@ -152,9 +159,9 @@ def claim_arms(grid: Grid, folder: Path, *, in_place: bool = False, redo: bool =
     return placed
 
 
-def release(placed: Placed) -> None:
+def release_unused(placed: Placed) -> None:
     """Release folders without results, so that other settings may use them."""
-    with choosing(placed.folder):
+    with assigning_folders(placed.folder):
         for place in placed.arms:
             if not any(results_in(place)):
                 (place / ARM_FILE).unlink(missing_ok=True)
@@ -184,10 +191,10 @@ def _choose(
     name = arm.name
 
     def at(name: str) -> Identity | None:
-        return known.get(name) or occupant(folder / name)
+        return known.get(name) or identity_in(folder / name)
 
     for place in (*_places(arm, there), *known):
-        if (place == name or place not in names) and (found := at(place)) and found.same(identity):
+        if (place == name or place not in names) and (found := at(place)) and found.same_results(identity):
             return place
     found = at(name)
     if found is None:
@@ -205,7 +212,7 @@ def _trained(folder: Path, arm: Arm, identity: Identity, there: Sequence[str]) -
     return tuple(
         folder / name / arm.folder.name
         for name in places
-        if (found := occupant(folder / name)) and found.train == identity.train
+        if (found := identity_in(folder / name)) and found.train == identity.train
     )
 
 
@@ -213,8 +220,8 @@ def _require_replaceable(placed: Placed) -> None:
     """Refuse to replace results in use, or some seeds of an arm without the others."""
     for arm, identity in zip(placed.grid.arms, placed.identities, strict=True):
         place = placed.folder / arm.place
-        found = occupant(place)
-        if found is None or found.same(identity):
+        found = identity_in(place)
+        if found is None or found.same_results(identity):
             continue
         seeds = placed.seeds(place)
         if more := [run.path.name for run in results_in(place) if run.path.name not in seeds]:
@@ -242,8 +249,8 @@ def _lines(folder: Path, arms: Sequence[Arm], identities: Sequence[Identity]) ->
     """Make one line for all arms that go beside others, or replace them, for the same reason."""
     apart: dict[tuple[str, bool], dict[str, None]] = {}
     for arm, identity in zip(arms, identities, strict=True):
-        there = occupant(folder / arm.name)
-        if there and not there.same(identity):
+        there = identity_in(folder / arm.name)
+        if there and not there.same_results(identity):
             apart.setdefault((_apart(there, identity), arm.place != arm.name), {})[arm.place] = None
     for (why, beside), places in apart.items():
         first, *more = places
@@ -260,7 +267,9 @@ def _apart(there: Identity, here: Identity) -> str:
     """Describe how existing results differ from the requested ones."""
     differing = there.differences(here) if there.settings else {}
     if not differing:
-        what = " and ".join(_OTHER.get(name, f"another source of {name}") for name in there.unlike(here))
+        what = " and ".join(
+            _OTHER.get(name, f"another source of {name}") for name in there.changed_dependencies(here)
+        )
         return f"of {what or 'other weights, data or another version of the lab'}; those of now"
     theirs, ours = ({name: values[side] for name, values in differing.items()} for side in (0, 1))
     return f"with {_settings(theirs)}; those with {_settings(ours)}"

@@ -17,14 +17,14 @@ from fp_lab.lab.files.run_folder import STAGES, TRUTH_FOLDER, RunFolder, Stage, 
 from fp_lab.lab.grids.cautions import cautions
 from fp_lab.lab.grids.engines import Engine, InProcess
 from fp_lab.lab.grids.grid import Arm, Grid
-from fp_lab.lab.grids.placement import Placed, claim_arms, place_arms, release
+from fp_lab.lab.grids.placement import Placed, place_arms, release_unused, reserve_folders
 from fp_lab.lab.grids.progress import GridProgress
-from fp_lab.lab.grids.scheduler import ArmsAtWork
+from fp_lab.lab.grids.scheduler import ArmScheduler
 from fp_lab.lab.provenance.data_identity import clips_folder
 from fp_lab.lab.results.efficiency import FILE as MEASURED
-from fp_lab.lab.runs.identity import choosing
+from fp_lab.lab.runs.identity import assigning_folders
 from fp_lab.lab.runs.job import Job
-from fp_lab.lab.runs.made_elsewhere import made_elsewhere
+from fp_lab.lab.runs.other_code import made_by_other_code
 from fp_lab.lab.runtime.environment import git_state
 from fp_lab.lab.tracking import TrackedRun, Tracker, Unreachable
 
@@ -93,7 +93,7 @@ def run_grid(
 
     Raises:
         KeyboardInterrupt: re-raised after the tracked runs are closed as killed.
-        ValueError: results cannot be replaced, see `claim_arms`, an arm is not feasible, see
+        ValueError: results cannot be replaced, see `reserve_folders`, an arm is not feasible, see
             `check_feasible`, or an arm changes nothing.
     """
     with (
@@ -106,11 +106,11 @@ def run_grid(
         if look is not False:
             _look(placed.grid, pending, look, progress)
         _describe(placed, command)
-        for line in (*placed.lines, *made_elsewhere(jobs)):
+        for line in (*placed.lines, *made_by_other_code(jobs)):
             progress.say(line)
         tracker = Tracker(runs, progress.say)
         with tracker.grid(placed.title, placed.reported).closing() as parent:
-            running = ArmsAtWork(jobs, where, tracker, parent, progress)
+            running = ArmScheduler(jobs, where, tracker, parent, progress)
             for caution in cautions(pending):
                 progress.say(caution)
             running.run(retry_failed)
@@ -152,15 +152,15 @@ def _claimed(
 ) -> Iterator[tuple[Placed, list[Job]]]:
     """Reserve folders for the arms; return them with their jobs."""
     folder = runs / grid.name
-    with choosing(folder):
-        placed = claim_arms(grid, folder, in_place=in_place, redo=redo)
+    with assigning_folders(folder):
+        placed = reserve_folders(grid, folder, in_place=in_place, redo=redo)
         jobs = placed_jobs(placed, runs, stages)
         if "score" in stages:
             _begin_truths(jobs, redo)
     try:
         yield placed, jobs
     finally:
-        release(placed)
+        release_unused(placed)
 
 
 def grid_jobs(grid: Grid, runs: Path, stages: Sequence[Stage] = STAGES) -> list[Job]:

@@ -11,8 +11,8 @@ from fp_lab.lab.config import flatten
 from fp_lab.lab.files.locking import Busy, only_one
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.grids.engines import Engine
-from fp_lab.lab.grids.first_look import first_look
 from fp_lab.lab.grids.progress import ArmProgress, GridProgress
+from fp_lab.lab.grids.result_line import result_line
 from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.tracking import Child, TrackedRun, Tracker, Unreachable
 from fp_lab.lab.tracking.log_run import checkpoints_key, mirror, shown_files, without_rollout_key
@@ -22,7 +22,7 @@ _LAST_TRIES = 6  # for a tracking server to answer before a grid ends
 _BETWEEN_TRIES = 10.0  # seconds
 
 
-class ArmsAtWork:
+class ArmScheduler:
     """Brings jobs up to date by an engine, with progress and tracking.
 
     Attributes:
@@ -148,7 +148,7 @@ class ArmsAtWork:
                 if outcome.stages
                 else "was done already"
             )
-            self._say(job, "; ".join(filter(None, (what, first_look(place.scores)))))
+            self._say(job, "; ".join(filter(None, (what, result_line(place.scores)))))
             if not self._send(job):
                 self.unsent.append(job)
         elif outcome.state == "failed":

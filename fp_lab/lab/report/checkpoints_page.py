@@ -11,15 +11,15 @@ import pandas as pd
 from fp_lab.lab.checkpoints.afterwards import Tracked, TrackedRun
 from fp_lab.lab.checkpoints.best import Goal
 from fp_lab.lab.checkpoints.table import best_lines, steps_table
-from fp_lab.lab.compare.paired_values import Figure, Panels
+from fp_lab.lab.compare.paired_values import Panels, Statistic
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.report.document import Picture, document, pictures_html, terms_html
 from fp_lab.lab.report.plots.step_curves import Curve, Panel, loss_curves, step_curves
 from fp_lab.lab.report.plots.style import Look, looks
 from fp_lab.lab.report.without_rollout_section import TITLE
 from fp_lab.lab.results.arms import Arm
-from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.labels import short_labels
+from fp_lab.lab.results.resampling_units import ResamplingUnits
 from fp_lab.lab.scoring.without_rollout import INFLUENCE, NOISE, STEP_ERROR
 from fp_lab.lab.tables import to_csv, to_html
 from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL, family_title
@@ -41,7 +41,7 @@ def write_track_page(tracked: Tracked, goal: Goal, folder: Path) -> Path:
     table = steps_table(tracked, goal)
     write_text(folder / TABLE, to_csv([table]))
     videos = pd.concat([run.videos.assign(arm=run.arm, training_seed=run.seed) for run in tracked.runs])
-    basis = Basis.of(videos, "step")
+    basis = ResamplingUnits.of(videos, "step")
     by_estimator = pd.concat([run.table for run in tracked.runs]).groupby("estimator")
     floors = by_estimator["drift_floor"].mean()
     better = by_estimator["higher_is_better"].first()
@@ -82,7 +82,7 @@ class _Shown:
     """A statistic against the step, as it is drawn."""
 
     name: str
-    figure: Figure
+    figure: Statistic
     title: str
     hint: str
     caption: str
@@ -134,7 +134,7 @@ def _direction(found: object) -> bool | None:
 
 
 def _curves(
-    videos: pd.DataFrame, basis: Basis, arms: Sequence[Arm], figure: Figure
+    videos: pd.DataFrame, basis: ResamplingUnits, arms: Sequence[Arm], figure: Statistic
 ) -> Iterator[tuple[str, str, dict[str, Curve]]]:
     """Yield score, estimator and the curves of all arms, where one is defined."""
     steps = {int(str(step)): Panels(of.reset_index(drop=True), basis) for step, of in videos.groupby("step")}
@@ -181,7 +181,7 @@ def _runs(tracked: Tracked) -> str:
     return terms_html(entries)
 
 
-def _caveat(basis: Basis) -> str:
+def _caveat(basis: ResamplingUnits) -> str:
     told = (
         ""
         if basis.over_seeds

@@ -26,7 +26,7 @@ from fp_lab.lab.report.protocol import protocol_html
 from fp_lab.lab.report.trade_offs import forgetting, quality_and_cost
 from fp_lab.lab.report.without_rollout_section import without_rollout
 from fp_lab.lab.results.arms import Arm
-from fp_lab.lab.results.gather import Gathered, making
+from fp_lab.lab.results.gather import Gathered, make_from_scores
 from fp_lab.lab.scoring.files import NOISE_FLOOR
 from fp_lab.lab.tables import to_html
 from fp_lab.lab.tables.glossary import HISTORIES_IN_FULL, family_title
@@ -58,7 +58,7 @@ def write_report(grid_folder: Path, runs: Sequence[Path] | None = None, reported
     def write(gathered: Gathered) -> Path:
         return _write(gathered, grid_folder, reported or grid_folder)
 
-    return making(write, [grid_folder] if runs is None else runs)
+    return make_from_scores(write, [grid_folder] if runs is None else runs)
 
 
 def _write(gathered: Gathered, grid_folder: Path, reported: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.report.document import rows_html, terms_html
 from fp_lab.lab.results.gather import Gathered
-from fp_lab.lab.results.made_with import stages_in_words
+from fp_lab.lab.results.provenance import stages_in_words
 from fp_lab.lab.scoring.score_video import measures
 from fp_lab.lab.tables.glossary import DIRECTIONS
 from fp_lab.weights.files import file_sha256

@@ -9,7 +9,7 @@ from fp_lab.lab.claims import Checked, Evidence, check_on, counted
 from fp_lab.lab.compare.comparison import Comparison, compare
 from fp_lab.lab.compare.forgetting import gather_forgetting
 from fp_lab.lab.compare.results_file import StoredResults, load_results, store_results
-from fp_lab.lab.compare.without_rollout import readings, unread_note
+from fp_lab.lab.compare.without_rollout import level_influences, unread_note
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.report.claims_page import CAVEAT
 from fp_lab.lab.report.document import Picture
@@ -78,7 +78,7 @@ def _sections(comparison: Comparison, results: StoredResults, folder: Path, name
         yield to_markdown(comparison.table("forgetting"))
     if len(results.without_rollout):
         yield f"## {TITLE}\n"
-        yield from (f"{line}\n" for line in unread_note(readings(results)))
+        yield from (f"{line}\n" for line in unread_note(level_influences(results)))
         yield from _shown(without_rollout_pictures(comparison, arms_looks, pictures), name)
         keys = [key for key in ("influence", "step-errors") if key in comparison.makers]
         yield from (to_markdown(comparison.table(key)) for key in keys)

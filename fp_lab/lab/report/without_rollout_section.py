@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from fp_lab.lab.compare.comparison import Comparison
-from fp_lab.lab.compare.without_rollout import readings, unread_note
+from fp_lab.lab.compare.without_rollout import level_influences, unread_note
 from fp_lab.lab.report.document import Picture, pictures_html
 from fp_lab.lab.report.plots.style import Look
 from fp_lab.lab.report.plots.without_rollout import draw_influence, draw_step_errors
@@ -19,7 +19,7 @@ def without_rollout(comparison: Comparison, arms_looks: Mapping[str, Look], fold
     pictures = without_rollout_pictures(comparison, arms_looks, folder)
     if not pictures:
         return {}
-    said = "".join(f"<p>{escape(line)}</p>" for line in unread_note(readings(comparison.gathered)))
+    said = "".join(f"<p>{escape(line)}</p>" for line in unread_note(level_influences(comparison.gathered)))
     keys = [key for key in ("influence", "step-errors") if key in comparison.makers]
     return {TITLE: said + pictures_html(pictures) + "".join(to_html(comparison.table(key)) for key in keys)}
 
@@ -35,7 +35,7 @@ def without_rollout_pictures(
         folder: folder of the pictures.
     """
     gathered, pictures = comparison.gathered, []
-    if found := readings(gathered):
+    if found := level_influences(gathered):
         caption = (
             "Influence of each level of the context on one predicted section, from true history: 1 is what "
             "all levels together change when they come from another video. In grey its noise: the same level "

@@ -78,7 +78,7 @@ def load_measured(grid: Path) -> MeasuredEfficiency | None:
     return None
 
 
-def of_run(run: RunFolder) -> dict[str, float]:
+def recorded_efficiency(run: RunFolder) -> dict[str, float]:
     """Load the measured efficiency of a run's arm with the run's settings; empty where there is none."""
     arm, measured = run.path.parent.name, load_measured(run.path.parents[1])
     if measured is None or not run.config.is_file():

@@ -22,7 +22,7 @@ def runs_below(paths: Sequence[Path]) -> list[Path]:
     return sorted({run for path in paths for run in _run_folders(path)}, key=str)
 
 
-def by_grid(runs: Sequence[Path]) -> dict[Path, list[Path]]:
+def group_by_grid(runs: Sequence[Path]) -> dict[Path, list[Path]]:
     """Group run folders by the folder of their grid."""
     grids: dict[Path, list[Path]] = {}
     for run in runs:
@@ -30,14 +30,14 @@ def by_grid(runs: Sequence[Path]) -> dict[Path, list[Path]]:
     return grids
 
 
-def by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
+def group_by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
     """Group scored runs below folders by the length of their videos in frames, the shortest first.
 
     Damaged runs, whose length is unknown, are in every group.
     """
     found: dict[int, list[Path]] = {}
     damaged: list[Path] = []
-    for grid, own in by_grid(runs_below(paths)).items():
+    for grid, own in group_by_grid(runs_below(paths)).items():
         index = read_runs(grid, own)
         damaged += [grid / name for name in index.damaged]
         for name, facts in index.runs.items():
@@ -45,7 +45,7 @@ def by_length(paths: Sequence[Path]) -> dict[int, list[Path]]:
     return {frames: [*runs, *damaged] for frames, runs in sorted(found.items())}
 
 
-def having(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:
+def with_settings(runs: Sequence[Path], settings: Sequence[str]) -> Iterator[Path]:
     """Select runs by settings of their config; parts stand for their recipe, a baseline for its label."""
     from fp_lab.lab.config import ExperimentConfig, flatten, load, override_layer  # imports torch
     from fp_lab.lab.config.layers import BASELINE_KEYS

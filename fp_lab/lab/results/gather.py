@@ -16,9 +16,8 @@ from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
 from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.results.arms import Arm, arms_of, latent_size
-from fp_lab.lab.results.basis import Basis
-from fp_lab.lab.results.differing import differing, refuse_pooled
-from fp_lab.lab.results.find_runs import by_grid, having, runs_below
+from fp_lab.lab.results.find_runs import group_by_grid, runs_below, with_settings
+from fp_lab.lab.results.resampling_units import ResamplingUnits
 from fp_lab.lab.results.run_index import (
     NOTHING,
     PROTOCOL,
@@ -29,6 +28,7 @@ from fp_lab.lab.results.run_index import (
     read_runs,
     training_seed,
 )
+from fp_lab.lab.results.setting_differences import describe_differences, require_same_settings
 from fp_lab.lab.scoring.files import NOISE_FLOOR, SCORED_AGAIN, ScoresFolder
 from fp_lab.lab.scoring.given_frames import with_given
 from fp_lab.packing.kernel_fit import misfits
@@ -193,9 +193,9 @@ class Gathered:
         return _read_truth(self.truths, ScoresFolder.read_frames)
 
     @cached_property
-    def basis(self) -> Basis:
+    def basis(self) -> ResamplingUnits:
         """Units of resampling of all metrics of the arms."""
-        return Basis.of(self.videos)
+        return ResamplingUnits.of(self.videos)
 
     @cached_property
     def frozen(self) -> dict[str, Frozen]:
@@ -231,7 +231,9 @@ class Gathered:
         return dict(zip(rows["score"], rows["estimator"], strict=True))
 
 
-def making(make: Callable[[Gathered], _Made], paths: Sequence[Path], settings: Sequence[str] = ()) -> _Made:
+def make_from_scores(
+    make: Callable[[Gathered], _Made], paths: Sequence[Path], settings: Sequence[str] = ()
+) -> _Made:
     """Gather scores and make something of them, again without damaged folders where needed.
 
     Runs and ground truths whose files turn out to be damaged later are left out, as by `gather`.
@@ -276,9 +278,9 @@ def gather(
         ValueError: there are no readable scores, or they have different protocols and cannot share a table.
     """
     runs = runs_below(paths)
-    runs = list(having(runs, settings)) if settings else runs
+    runs = list(with_settings(runs, settings)) if settings else runs
     whole = [run for run in runs if run not in damaged]
-    parts = {grid: read_runs(grid, own) for grid, own in by_grid(whole).items()}
+    parts = {grid: read_runs(grid, own) for grid, own in group_by_grid(whole).items()}
     scored = {grid / name: facts for grid, part in parts.items() for name, facts in part.runs.items()}
     found = {grid / name: why for grid, part in parts.items() for name, why in part.damaged.items()}
     damaged = {**found, **damaged}
@@ -312,8 +314,8 @@ def _differing(runs: Mapping[Path, RunFacts], index: Index) -> str:
     for run, facts in runs.items():
         settings.setdefault(run.parent.name, {})[str(run)] = index.settings[facts.settings]
     for arm, seeds in settings.items():
-        refuse_pooled(arm, seeds)
-    return differing({arm: next(iter(seeds.values())) for arm, seeds in settings.items()})
+        require_same_settings(arm, seeds)
+    return describe_differences({arm: next(iter(seeds.values())) for arm, seeds in settings.items()})
 
 
 def _one_protocol(runs: Mapping[Path, RunFacts], index: Index) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_config import run_settings
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.provenance.base_origin import is_toy, toy_base
-from fp_lab.lab.results.differing import compared_settings
+from fp_lab.lab.results.setting_differences import compared_settings
 from fp_lab.lab.scoring.files import SCORED_AGAIN, ScoresFolder, plain
 from fp_lab.lab.scoring.given_frames import GIVEN_COLUMNS, with_given
 

@@ -26,7 +26,7 @@ _NOT_IN_KEYS = (
 )
 
 
-class TakenByOthers(ValueError):
+class FolderTaken(ValueError):
     """An arm's folder belongs to other settings now."""
 
 
@@ -72,11 +72,11 @@ class Identity:
         again = {seed: self.redone.get(seed, 0) + 1 for seed in seeds}
         return replace(self, redone={**self.redone, **again})
 
-    def same(self, other: "Identity") -> bool:
+    def same_results(self, other: "Identity") -> bool:
         """Return whether both have the same results."""
         return bool(self.score) and self.score == other.score
 
-    def unlike(self, other: "Identity") -> list[str]:
+    def changed_dependencies(self, other: "Identity") -> list[str]:
         """List the dependencies of `MADE_OF` that differ; empty if unknown."""
         return [name for name, ours in other.made_of.items() if self.made_of.get(name, ours) != ours]
 
@@ -95,21 +95,21 @@ class Identity:
         }
 
 
-def choosing(grid: Path) -> AbstractContextManager[None]:
+def assigning_folders(grid: Path) -> AbstractContextManager[None]:
     """Hold the lock of a grid while its folders are assigned to arms."""
     return only_one(grid / ".arms.lock")
 
 
-def hold(place: Path, identity: Identity) -> None:
+def require_own_folder(place: Path, identity: Identity) -> None:
     """Check that an arm's folder still belongs to it, before anything is written there.
 
     Raises:
-        TakenByOthers: another command has assigned the folder to other settings.
+        FolderTaken: another command has assigned the folder to other settings.
     """
-    with choosing(place.parent):
-        found = occupant(place)
-        if found is not None and not found.same(identity):
-            raise TakenByOthers(
+    with assigning_folders(place.parent):
+        found = identity_in(place)
+        if found is not None and not found.same_results(identity):
+            raise FolderTaken(
                 f"{place} has been given to an arm with other settings meanwhile; the same command finds "
                 "another folder"
             )
@@ -122,7 +122,7 @@ def write_identity(place: Path, identity: Identity) -> None:
     write_text(place / ARM_FILE, json.dumps(asdict(identity), indent=2) + "\n")
 
 
-def occupant(place: Path) -> Identity | None:
+def identity_in(place: Path) -> Identity | None:
     """Return the identity of an arm's folder; None if it is free.
 
     Results without `ARM_FILE` are recognised by their configs and the records of their stages.

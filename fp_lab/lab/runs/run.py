@@ -13,7 +13,7 @@ from fp_lab.lab.provenance.inputs import read_inputs, require_unchanged
 from fp_lab.lab.provenance.record import provenance
 from fp_lab.lab.provenance.stage_keys import StageKeys, planned_keys
 from fp_lab.lab.runs.job import pending_stages
-from fp_lab.lab.runs.take_over import take_over
+from fp_lab.lab.runs.reuse_training import reuse_training
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.sampling.evaluation_videos import sample
 from fp_lab.lab.sampling.without_rollout import measure_without_rollout, without_rollout_key
@@ -62,7 +62,7 @@ def run(
         place.clear(stage)
     if "train" in pending:
         place.efficiency.unlink(missing_ok=True)  # or the peak memory of an earlier training would count
-        if origin := take_over(place, keys.train, trained):
+        if origin := reuse_training(place, keys.train, trained):
             reporter.say(origin)
             pending.remove("train")
     measured = without_rollout_key(keys.sample, config)

@@ -14,7 +14,7 @@ from fp_data.damaged import naming_damage
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import RunFolder, digest
 from fp_lab.lab.files.without_rollout import read_rows, steps_file
-from fp_lab.lab.results.efficiency import of_run
+from fp_lab.lab.results.efficiency import recorded_efficiency
 from fp_lab.lab.scoring.files import ScoresFolder
 from fp_lab.lab.scoring.without_rollout import summarise_without_rollout
 from fp_lab.lab.tracking import CHECKPOINTS_TAG, RESULTS_TAG, WITHOUT_ROLLOUT_TAG, TrackedRun
@@ -46,7 +46,7 @@ def mirror(place: RunFolder, tracked: TrackedRun, key: str) -> None:
     tracked.log_tags(tags | weights_tags(place.model / WEIGHTS_FILE))
     figures = {f"recorded/{name}": value for name, value in read_json(place.efficiency).items()}
     figures |= {f"codebook/{name}": value for name, value in read_json(place.codebook).items()}
-    figures |= {f"efficiency/{name}": value for name, value in of_run(place).items()}
+    figures |= {f"efficiency/{name}": value for name, value in recorded_efficiency(place).items()}
     tracked.log_figures(figures | ScoresFolder(place.scores).headline())
     tracked.mark(RESULTS_TAG, key)
 

@@ -45,12 +45,12 @@ class InProcess(Engine):
         """Run the waiting job."""
         if self._waiting is None:
             return []
-        from fp_lab.lab.runs.work import work  # slow to import
+        from fp_lab.lab.runs.run_job import run_job  # slow to import
 
         job, reporter = self._waiting
         self._waiting = None
         with watching(reporter):
-            return [(job, work(job, self._materials, reporter))]
+            return [(job, run_job(job, self._materials, reporter))]
 
     def close(self) -> None:
         """Do nothing, as no job runs between two calls."""

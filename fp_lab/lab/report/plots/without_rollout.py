@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from fp_lab.lab.compare.without_rollout import ERROR_TITLES, UNREAD, Reading, error_panels
+from fp_lab.lab.compare.without_rollout import ERROR_TITLES, UNREAD, ArmLevelInfluence, error_panels
 from fp_lab.lab.report.plots.curves import panel_grid
 from fp_lab.lab.report.plots.style import (
     INK,
@@ -29,7 +29,7 @@ _NOISE = "#b9b9b9"
 _COLUMNS = 3
 
 
-def draw_influence(found: Sequence[Reading], arms_looks: Mapping[str, Look], path: Path) -> Path:
+def draw_influence(found: Sequence[ArmLevelInfluence], arms_looks: Mapping[str, Look], path: Path) -> Path:
     """Draw a panel per arm: a bar per level with its interval, and a thin bar of its noise below.
 
     Args:

@@ -7,7 +7,7 @@ import pytest
 
 from fp_lab.lab.compare.comparison import Comparison, compare, compare_runs
 from fp_lab.lab.compare.results_file import load_results, store_results
-from fp_lab.lab.compare.without_rollout import UNREAD, readings, summed_errors
+from fp_lab.lab.compare.without_rollout import UNREAD, level_influences, summed_errors
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.files.without_rollout import read_rows, steps_file
 from fp_lab.lab.report.plots.style import looks
@@ -63,7 +63,7 @@ def test_influence_has_a_row_per_level_with_the_interval_of_its_videos(
 
 
 def test_a_level_that_nobody_reads_is_named(comparison: Comparison, tmp_path: Path) -> None:
-    (unread,) = [one for one in readings(comparison.gathered) if one.unread]
+    (unread,) = [one for one in level_influences(comparison.gathered) if one.unread]
     assert (unread.arm.name, unread.level) == (DEAF, "f16k4")
     told = to_markdown(comparison.table("influence"))
     assert f"Levels with {UNREAD}, which are not read: f16k4 of “inverted · released”." in told

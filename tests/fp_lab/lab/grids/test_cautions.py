@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_named_once_when_a_grid_begins(
     monkeypatch.setattr(grid_run, "Tracker", MagicMock())
     monkeypatch.setattr(grid_run, "_log_report", lambda *_: None)
     monkeypatch.setattr(
-        grid_run, "ArmsAtWork", MagicMock(return_value=MagicMock(failed={}, halted="stopped"))
+        grid_run, "ArmScheduler", MagicMock(return_value=MagicMock(failed={}, halted="stopped"))
     )
     console = Console(width=400, file=io.StringIO())
     grid_run.run_grid(grid, tmp_path / "runs", console, command="test")

@@ -12,11 +12,11 @@ from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder
 from fp_lab.lab.grids import placement
 from fp_lab.lab.grids.grid import Grid, load_grid
-from fp_lab.lab.grids.placement import Placed, claim_arms, place_arms, release
+from fp_lab.lab.grids.placement import Placed, place_arms, reserve_folders
 from fp_lab.lab.provenance import stage_keys as keys_module
 from fp_lab.lab.provenance.inputs import Inputs
 from fp_lab.lab.runs import identity
-from fp_lab.lab.runs.identity import ARM_FILE, Identity, TakenByOthers, hold
+from fp_lab.lab.runs.identity import ARM_FILE, FolderTaken, Identity, require_own_folder
 
 ARM = "td_f2k2f1k1_g3"
 OTHER = "f1k1_x_g3_f1k1f2k2_td"
@@ -51,8 +51,8 @@ def places(placed: Placed) -> list[str]:
 
 
 def test_other_settings_go_beside_and_both_are_found_again(folder: Path) -> None:
-    finish(claim_arms(grid(folder), folder))
-    longer = claim_arms(grid(folder, "training.steps=6"), folder)
+    finish(reserve_folders(grid(folder), folder))
+    longer = reserve_folders(grid(folder, "training.steps=6"), folder)
     assert places(longer) == [f"{MORE_STEPS}/seed0"]
     (line,) = longer.lines
     assert all(part in line for part in ("training.steps=4", "training.steps=6", MORE_STEPS, "--replace"))
@@ -64,7 +64,7 @@ def test_other_settings_go_beside_and_both_are_found_again(folder: Path) -> None
 
 
 def test_the_names_of_several_settings_and_of_reports_tell_them_apart(folder: Path) -> None:
-    finish(claim_arms(grid(folder), folder))
+    finish(reserve_folders(grid(folder), folder))
     both = place_arms(grid(folder, "training.steps=6", "sampling.guidance=2.0"), folder)
     apart = "training.steps=6--sampling.guidance=2.0"
     assert places(both) == [f"{ARM}--{apart}/seed0"]
@@ -73,7 +73,7 @@ def test_the_names_of_several_settings_and_of_reports_tell_them_apart(folder: Pa
 
 
 def test_other_weights_with_the_same_settings_go_into_a_numbered_folder(folder: Path) -> None:
-    finish(claim_arms(grid(folder), folder))
+    finish(reserve_folders(grid(folder), folder))
     codec = folder.parents[1] / "codec" / "model.safetensors"
     codec.write_bytes(codec.read_bytes() + b" ")
     placed = place_arms(grid(folder), folder)
@@ -83,16 +83,16 @@ def test_other_weights_with_the_same_settings_go_into_a_numbered_folder(folder: 
 
 def test_a_setting_that_is_newer_than_results_is_no_difference(folder: Path) -> None:
     """Results from before `evaluation.shuffled` existed, of another base."""
-    finish(claim_arms(grid(folder), folder))
+    finish(reserve_folders(grid(folder), folder))
     now = Identity.of(grid(folder).arms[0].config)
     older = {name: value for name, value in now.settings.items() if name != "evaluation.shuffled"}
     base = replace(now, score="another", settings=older, made_of={**now.made_of, "weights": "others"})
     assert base.differences(now) == {}
-    assert base.unlike(now) == ["weights"]
+    assert base.changed_dependencies(now) == ["weights"]
 
 
 def test_results_of_another_version_are_said_to_be_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish(claim_arms(grid(folder), folder))
+    finish(reserve_folders(grid(folder), folder))
     monkeypatch.setitem(keys_module.STAGE_VERSIONS, "train", 99)
     placed = place_arms(grid(folder), folder)
     assert places(placed) == [f"{ARM}--2/seed0"]
@@ -100,7 +100,7 @@ def test_results_of_another_version_are_said_to_be_so(folder: Path, monkeypatch:
 
 
 def test_what_is_replaced_is_told_beforehand_and_nothing_is_written(folder: Path) -> None:
-    finish(claim_arms(grid(folder), folder))
+    finish(reserve_folders(grid(folder), folder))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     planned = place_arms(grid(folder, "training.steps=6"), folder, in_place=True)
     assert places(planned) == [f"{ARM}/seed0"]
@@ -110,45 +110,45 @@ def test_what_is_replaced_is_told_beforehand_and_nothing_is_written(folder: Path
     assert again.keys != place_arms(grid(folder), folder).keys
     for path, content in before.items():
         assert path.read_bytes() == content
-    assert claim_arms(grid(folder), folder, redo=True).keys == again.keys
-    finish(claim_arms(grid(folder, seeds="[0, 1]"), folder))
+    assert reserve_folders(grid(folder), folder, redo=True).keys == again.keys
+    finish(reserve_folders(grid(folder, seeds="[0, 1]"), folder))
     with pytest.raises(ValueError, match=r"--replace: .*seed1"):
         place_arms(grid(folder, "training.steps=6"), folder, in_place=True)
 
 
 def test_seeds_of_an_arm_stay_together(folder: Path) -> None:
     """Results of seed 0 alone keep seed 1 of other settings out: one arm's seeds share their settings."""
-    finish(claim_arms(grid(folder), folder))
+    finish(reserve_folders(grid(folder), folder))
     assert places(place_arms(grid(folder, seeds="[0, 1]"), folder)) == [f"{ARM}/seed0", f"{ARM}/seed1"]
     longer = place_arms(grid(folder, "training.steps=6", seeds="[1, 2]"), folder)
     assert places(longer) == [f"{MORE_STEPS}/seed1", f"{MORE_STEPS}/seed2"]
 
 
 def test_settings_that_change_no_result_keep_the_folder(folder: Path) -> None:
-    finish(claim_arms(grid(folder), folder))
+    finish(reserve_folders(grid(folder), folder))
     same = grid(folder, "training.checkpoint_every=1", "track.every=2")
     assert places(place_arms(same, folder)) == [f"{ARM}/seed0"]
 
 
 def test_of_two_commands_at_once_the_second_goes_beside_though_nothing_is_done_yet(folder: Path) -> None:
-    first = claim_arms(grid(folder), folder)
-    second = claim_arms(grid(folder, "training.steps=6"), folder)
+    first = reserve_folders(grid(folder), folder)
+    second = reserve_folders(grid(folder, "training.steps=6"), folder)
     assert (places(first), places(second)) == ([f"{ARM}/seed0"], [f"{MORE_STEPS}/seed0"])
     release(first)  # it ends before anything is written
     assert places(place_arms(grid(folder, "training.steps=7"), folder)) == [f"{ARM}/seed0"]
 
 
 def test_a_folder_that_others_have_by_now_is_not_written_into(folder: Path) -> None:
-    first = claim_arms(grid(folder), folder)
+    first = reserve_folders(grid(folder), folder)
     release(first)
-    second = claim_arms(grid(folder, "training.steps=6"), folder)
-    hold(folder / ARM, second.identities[0])
-    with pytest.raises(TakenByOthers, match=ARM):
-        hold(folder / ARM, first.identities[0])
+    second = reserve_folders(grid(folder, "training.steps=6"), folder)
+    require_own_folder(folder / ARM, second.identities[0])
+    with pytest.raises(FolderTaken, match=ARM):
+        require_own_folder(folder / ARM, first.identities[0])
 
 
 def test_a_checkpoint_with_steps_behind_it_counts_as_a_result(folder: Path) -> None:
-    first = claim_arms(grid(folder), folder)
+    first = reserve_folders(grid(folder), folder)
     checkpoint = RunFolder(folder / ARM / "seed0").checkpoint
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"steps")
@@ -164,7 +164,7 @@ def test_results_of_before_there_were_identities_are_recognised(
     """By config and the records of stages; records that say nothing are somebody else's."""
     from fp_lab.lab.config import to_yaml
 
-    placed = claim_arms(grid(folder), folder)
+    placed = reserve_folders(grid(folder), folder)
     finish(placed)
     (folder / ARM / ARM_FILE).unlink()
     run = RunFolder(folder / ARM / "seed0")
@@ -175,25 +175,25 @@ def test_results_of_before_there_were_identities_are_recognised(
 
 
 def test_replacing_is_refused_where_it_would_mix_or_disturb(folder: Path) -> None:
-    finish(claim_arms(grid(folder, seeds="[0, 1]"), folder))
+    finish(reserve_folders(grid(folder, seeds="[0, 1]"), folder))
     with pytest.raises(ValueError, match="seed1 too"):
-        claim_arms(grid(folder, "training.steps=6"), folder, in_place=True)
+        reserve_folders(grid(folder, "training.steps=6"), folder, in_place=True)
     whole = grid(folder, "training.steps=6", seeds="[0, 1]")
     with (
         only_one(RunFolder(folder / ARM / "seed1").lock),
         pytest.raises(ValueError, match=r"--replace: .*\bprocess .*/seed1\b"),
     ):
-        claim_arms(whole, folder, in_place=True)
-    replacing = claim_arms(whole, folder, in_place=True)
+        reserve_folders(whole, folder, in_place=True)
+    replacing = reserve_folders(whole, folder, in_place=True)
     assert places(replacing) == [f"{ARM}/seed0", f"{ARM}/seed1"]
     assert "replace them" in replacing.lines[0]
 
 
 def test_stages_are_asked_for_anew_once(folder: Path) -> None:
     """Interrupted, the command without --redo goes on with what is asked for anew."""
-    first = claim_arms(grid(folder), folder)
+    first = reserve_folders(grid(folder), folder)
     finish(first)
-    again = claim_arms(grid(folder), folder, redo=True)
+    again = reserve_folders(grid(folder), folder, redo=True)
     run = RunFolder(folder / ARM / "seed0")
     assert places(again) == places(first)
     assert not any(run.is_done(stage, getattr(again.keys[0], stage)) for stage in STAGES)
@@ -203,15 +203,15 @@ def test_stages_are_asked_for_anew_once(folder: Path) -> None:
 
 
 def test_other_sampling_knows_where_a_model_is_that_was_trained_in_the_same_way(folder: Path) -> None:
-    finish(claim_arms(grid(folder), folder))
-    finish(claim_arms(grid(folder, "training.steps=6"), folder))
+    finish(reserve_folders(grid(folder), folder))
+    finish(reserve_folders(grid(folder, "training.steps=6"), folder))
     sampled = place_arms(grid(folder, "sampling.guidance=2.0"), folder)
     assert sampled.trained == ((folder / ARM / "seed0",),)
 
 
 def test_arms_of_one_grid_do_not_take_each_others_folders(folder: Path) -> None:
     """An arm of the grid is named like what would go beside another one."""
-    finish(claim_arms(grid(folder), folder))
+    finish(reserve_folders(grid(folder), folder))
     axis = grid(folder, arms="{training.steps: 6}, {training.steps: 4}")
     assert places(place_arms(axis, folder)) == [f"{MORE_STEPS}/seed0", f"{ARM}--training.steps=4/seed0"]
 
@@ -221,7 +221,7 @@ def test_a_label_names_a_folder_once_and_runs_of_earlier_versions_stay_where_the
     labelled = grid(folder, arms=arms)
     former = "mine--label=mine--training.steps=6"
     assert places(place_arms(labelled, folder)) == ["mine--training.steps=6/seed0"]
-    stored = claim_arms(replace(labelled, arms=(replace(labelled.arms[0], name=former),)), folder)
+    stored = reserve_folders(replace(labelled, arms=(replace(labelled.arms[0], name=former),)), folder)
     finish(stored)
     again = place_arms(labelled, folder)
     assert places(again) == [f"{former}/seed0"]

@@ -15,7 +15,7 @@ from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import GridResult, grid_jobs, run_grid
 from fp_lab.lab.provenance import record
 from fp_lab.lab.provenance.record import code_of
-from fp_lab.lab.runs import made_elsewhere
+from fp_lab.lab.runs import other_code
 from fp_lab.lab.runtime.environment import git_state
 from fp_lab.weights.files import file_sha256
 
@@ -116,7 +116,7 @@ def test_other_code_is_told_and_stages_are_done_again_only_when_asked(
     run: Run, both: tuple[GridResult, GridResult], said: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = {"commit": "abcdef0123456789", "changed": [], "diff": ""}
-    for module in (made_elsewhere, record):
+    for module in (other_code, record):
         monkeypatch.setattr(module, "git_state", lambda: other)
     before = state(both[0], ARM)
     said.export_text()

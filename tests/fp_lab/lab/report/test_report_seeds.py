@@ -12,8 +12,8 @@ from scipy import stats
 from fake_runs import INVERTED, VANILLA
 from fp_lab.lab.compare.forgetting import forgetting_table, gather_forgetting
 from fp_lab.lab.report.plots.curves import Curves
-from fp_lab.lab.results.basis import Basis
 from fp_lab.lab.results.gather import Gathered, gather
+from fp_lab.lab.results.resampling_units import ResamplingUnits
 from made_up_scores import Figures, made_up_grid
 
 LEVELS = 0.5, 0.9, 0.6
@@ -72,8 +72,8 @@ def test_one_arm_with_fewer_trainings_decides_for_all(tmp_path: Path) -> None:
 def test_checkpoints_have_the_basis_of_the_step_with_the_fewest_trainings() -> None:
     rows = [("one", seed, step) for seed in range(3) for step in (10, 20) if (seed, step) != (2, 20)]
     videos = pd.DataFrame(rows, columns=["arm", "training_seed", "step"])
-    assert Basis.of(videos).over_seeds
-    assert not Basis.of(videos, "step").over_seeds
+    assert ResamplingUnits.of(videos).over_seeds
+    assert not ResamplingUnits.of(videos, "step").over_seeds
 
 
 def test_forgetting_holds_the_spread_of_trainings(gathered: Gathered) -> None:

@@ -10,10 +10,10 @@ from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.inputs import InputsChanged
 from fp_lab.lab.provenance.stage_keys import stage_keys
-from fp_lab.lab.runs.identity import Identity, occupant
+from fp_lab.lab.runs.identity import Identity, identity_in
 from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runs.run import run
-from fp_lab.lab.runs.work import work
+from fp_lab.lab.runs.run_job import run_job
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.model import FramePackModel
 
@@ -51,23 +51,23 @@ def test_a_run_with_keys_of_other_weights_is_refused_before_it_trains(tmp_path: 
 def test_an_arm_without_results_takes_the_weights_as_they_are(tmp_path: Path) -> None:
     job = planned(tmp_path)
     another_base(tmp_path)
-    outcome = work(job, Materials(job.cache, Reporter()), Reporter())
+    outcome = run_job(job, Materials(job.cache, Reporter()), Reporter())
     assert outcome.state == "done", outcome.reason
     now = stage_keys(job.config)
     assert now.train != job.keys.train
     assert RunFolder(job.folder).is_done("train", now.train)
-    found = occupant(job.folder.parent)
+    found = identity_in(job.folder.parent)
     assert found is not None
-    assert found.same(Identity.of(job.config))
+    assert found.same_results(Identity.of(job.config))
 
 
 def test_an_arm_with_results_of_the_earlier_weights_fails_and_keeps_them(tmp_path: Path) -> None:
     job = planned(tmp_path)
-    work(job, Materials(job.cache, Reporter()), Reporter())
+    run_job(job, Materials(job.cache, Reporter()), Reporter())
     another_base(tmp_path)
     beside = replace(job, folder=job.folder.with_name("seed1"), config=replace(job.config, seed=1))
     beside = replace(beside, keys=replace(stage_keys(beside.config), inputs=job.keys.inputs))
-    outcome = work(beside, Materials(job.cache, Reporter()), Reporter())
+    outcome = run_job(beside, Materials(job.cache, Reporter()), Reporter())
     assert outcome.state == "failed"
     assert "InputsChanged" in outcome.reason
     assert RunFolder(job.folder).is_done("train", job.keys.train)

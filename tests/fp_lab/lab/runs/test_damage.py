@@ -17,14 +17,14 @@ from fp_lab.backbones.tiny import TinyDiT, TinyDiTConfig
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.config import ExperimentConfig
 from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
-from fp_lab.lab.grids.grid import single
+from fp_lab.lab.grids.grid import load_single
 from fp_lab.lab.grids.run_grid import GridResult, run_grid
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.stage_keys import stage_keys
 from fp_lab.lab.runs.identity import Identity, write_identity
 from fp_lab.lab.runs.job import Job, pending_stages
 from fp_lab.lab.runs.run import run
-from fp_lab.lab.runs.work import work
+from fp_lab.lab.runs.run_job import run_job
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling.resume import KeptSections
 from fp_lab.lab.scoring.noise_floor import prepare_truth
@@ -182,7 +182,7 @@ def test_what_several_stages_write_is_written_again_without_them(
     spoil(place.path / name)
     assert job.pending == []
     assert not job.is_whole
-    outcome = work(job, Materials(grid / "cache", Reporter()), Reporter())
+    outcome = run_job(job, Materials(grid / "cache", Reporter()), Reporter())
     assert (outcome.state, outcome.stages) == ("done", ())
     written = (place.path / name).read_text()
     assert written == before if name == "config.yaml" else json.loads(written) == json.loads(before)
@@ -252,7 +252,7 @@ def test_what_changed_during_the_work_is_not_called_done(tmp_path: Path) -> None
     place, listening = RunFolder(tmp_path / "runs" / "arm" / "seed0"), Listening(exchange)
     before, truth = stage_keys(config), tmp_path / "runs" / TRUTH
     job = Job("arm", config, before, Identity.of(config), place.path, truth, tmp_path / "cache", STAGES)
-    outcome = work(job, Materials(job.cache, listening), listening)
+    outcome = run_job(job, Materials(job.cache, listening), listening)
     assert outcome.state == "done"
     assert [line for line in listening.lines if str(tmp_path / "base") in line]
     assert listening.steps == [1, 2, 3, 4] * 2
@@ -313,7 +313,7 @@ def test_a_damaged_data_base_of_mlflow_is_set_aside(tmp_path: Path, spoil: Calla
 
 
 def test_a_grid_sends_again_what_mlflow_has_lost_and_writes_its_report_again(tmp_path: Path) -> None:
-    grid, runs = single(tiny_experiment(tmp_path), []), tmp_path / "runs"
+    grid, runs = load_single(tiny_experiment(tmp_path), []), tmp_path / "runs"
 
     def call() -> GridResult:
         return run_grid(grid, runs, Console(quiet=True), command="test")

@@ -12,7 +12,7 @@ from fp_lab.cli import app
 from fp_lab.lab.compare.comparison import compare
 from fp_lab.lab.files.video_batch import Videos
 from fp_lab.lab.report.protocol import protocol_html
-from fp_lab.lab.results.gather import Gathered, making
+from fp_lab.lab.results.gather import Gathered, make_from_scores
 from fp_lab.lab.runtime.environment import environment
 from made_up_scores import Figures, made_up_grid
 
@@ -70,11 +70,11 @@ def test_a_damaged_file_is_named_and_its_run_left_out(grid: Path, name: str) -> 
     whole = file.read_bytes()
     for form in damages(file):
         file.write_bytes(form)
-        said = making(read_all, [grid])
+        said = make_from_scores(read_all, [grid])
         assert f"Left out: {file}: is damaged" in said, form[:80]
         assert "g5" in said
     file.write_bytes(whole)
-    assert "Left out" not in making(read_all, [grid])
+    assert "Left out" not in make_from_scores(read_all, [grid])
 
 
 @pytest.mark.parametrize("name", ["frames.parquet", "videos.parquet"])
@@ -82,7 +82,7 @@ def test_a_damaged_ground_truth_is_left_out_alone(grid: Path, name: str) -> None
     file = grid / "truth" / "scores" / name
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
-    said = making(read_all, [grid])
+    said = make_from_scores(read_all, [grid])
     file.write_bytes(whole)
     assert f"Left out: {file}: is damaged" in said
     assert "g9" in said

@@ -19,9 +19,9 @@ from fp_lab.lab.files.run_config import run_settings
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.grids.engines.journal import JOURNAL_FILE, JournalReader
 from fp_lab.lab.report.results_page import write_results
-from fp_lab.lab.results.find_runs import by_length
+from fp_lab.lab.results.find_runs import group_by_length
 from fp_lab.lab.results.gather import gather
-from fp_lab.lab.runs.identity import occupant
+from fp_lab.lab.runs.identity import identity_in
 from fp_lab.lab.runtime.reporter import Reporter
 from fp_lab.lab.scoring.files import ScoresFolder
 from fp_lab.lab.training.checkpoints import Checkpoint
@@ -127,7 +127,7 @@ def test_a_damaged_run_is_left_out_by_name_and_the_others_are_read(tmp_path: Pat
     assert list(found.damaged) == [bad]
     assert found.damaged[bad].startswith(f"{bad / file}: is damaged: ")
     assert f"Left out: {bad / file}: is damaged" in compare(found).markdown
-    assert list(by_length([grid]).values()) == [[whole, bad]]
+    assert list(group_by_length([grid]).values()) == [[whole, bad]]
     with pytest.raises(ValueError, match=rf"/{file}: .*damaged"):
         write_results(grid, tmp_path)
 
@@ -184,7 +184,7 @@ def test_a_folder_with_a_damaged_identity_is_known_by_what_it_holds(tmp_path: Pa
     path = tmp_path / "arm.json"
     for form in (DEEP, "{", '{"redone": null}', '{"redone": {"seed0": []}}', '{"settings": 3}', '{"x": 1}'):
         path.write_text(form)
-        assert occupant(tmp_path) is None, form[:50]
+        assert identity_in(tmp_path) is None, form[:50]
 
 
 def test_results_that_are_none_are_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from fp_lab.lab.checkpoints.afterwards import find_runs, track
 from fp_lab.lab.checkpoints.log_to_mlflow import send
 from fp_lab.lab.config import load
 from fp_lab.lab.files.run_folder import RunFolder
-from fp_lab.lab.grids.grid import single
+from fp_lab.lab.grids.grid import load_single
 from fp_lab.lab.grids.run_grid import run_grid
 from fp_lab.lab.provenance.inputs import read_inputs
 from fp_lab.lab.provenance.record import provenance
@@ -37,7 +37,7 @@ STEPS = 4
 @pytest.fixture(scope="module")
 def place(folder: Path) -> RunFolder:
     """A run that is done, with checkpoints that were tracked."""
-    experiment = single(folder / "tiny.yaml", ["track.every=2"])
+    experiment = load_single(folder / "tiny.yaml", ["track.every=2"])
     result = run_grid(experiment, folder / "runs", Console(quiet=True), command="test")
     assert result.failed == {}
     return RunFolder(result.folder / experiment.arms[0].folder)
@@ -118,7 +118,10 @@ def test_checkpoints_that_are_scored_later_are_sent_by_tracking_and_by_the_grid(
 
     def call() -> None:
         result = run_grid(
-            single(folder / "tiny.yaml", overrides), folder / "later", Console(quiet=True), command="test"
+            load_single(folder / "tiny.yaml", overrides),
+            folder / "later",
+            Console(quiet=True),
+            command="test",
         )
         assert result.failed == {}
 
@@ -152,7 +155,7 @@ def test_checkpoints_that_are_scored_later_are_sent_by_tracking_and_by_the_grid(
 
 def test_measures_of_runs_and_checkpoints_that_come_later_are_sent(folder: Path) -> None:
     result = run_grid(
-        single(folder / "tiny.yaml", ["track.every=2"]),
+        load_single(folder / "tiny.yaml", ["track.every=2"]),
         folder / "before",
         Console(quiet=True),
         command="test",

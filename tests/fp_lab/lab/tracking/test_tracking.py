@@ -13,7 +13,7 @@ from rich.console import Console
 
 from fp_lab.lab.grids.engines import InProcess
 from fp_lab.lab.grids.progress import GridProgress
-from fp_lab.lab.grids.scheduler import ArmsAtWork
+from fp_lab.lab.grids.scheduler import ArmScheduler
 from fp_lab.lab.runtime.reporter import Step
 from fp_lab.lab.tracking import RESULTS_TAG, TrackedRun, Tracker, Unreachable
 from fp_lab.lab.tracking import store as store_module
@@ -211,9 +211,9 @@ def test_what_is_no_address_is_told_once_and_not_waited_for(
     tracker = Tracker(tmp_path, said.append)
     parent = tracker.grid("grid", tmp_path)
     with GridProgress(Console(quiet=True), 1) as progress:
-        work = ArmsAtWork([], InProcess(tmp_path / "cache"), tracker, parent, progress)
+        work = ArmScheduler([], InProcess(tmp_path / "cache"), tracker, parent, progress)
         work.unsent = ["an arm"]  # type: ignore[list-item]
-        monkeypatch.setattr(ArmsAtWork, "_send", lambda self, job: parent.open())
+        monkeypatch.setattr(ArmScheduler, "_send", lambda self, job: parent.open())
         monkeypatch.setattr("fp_lab.lab.grids.scheduler.time.sleep", lambda _: pytest.fail("it waits"))
         work.catch_up()
     (line,) = said

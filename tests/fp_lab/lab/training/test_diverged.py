@@ -19,7 +19,7 @@ from fp_lab.lab.grids.run_grid import grid_jobs
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.materials.models import build_model
 from fp_lab.lab.results.gather import gather
-from fp_lab.lab.runs.work import work
+from fp_lab.lab.runs.run_job import run_job
 from fp_lab.lab.runtime.reporter import Reporter, Step
 from fp_lab.lab.sampling.evaluation_videos import sample
 from fp_lab.lab.training.callbacks import StepTable
@@ -38,7 +38,7 @@ arms:
 def test_an_arm_that_diverges_fails_at_its_step_and_is_never_ranked(folder: Path) -> None:
     (folder / "nan.yaml").write_text(GRID)
     (job,) = grid_jobs(load_grid(folder / "nan.yaml"), folder / "runs")
-    outcome = work(job, Materials(folder / "cache", Reporter()), Reporter())
+    outcome = run_job(job, Materials(folder / "cache", Reporter()), Reporter())
     assert (outcome.state, outcome.stages) == ("failed", ())
     assert "step 2: loss nan" in outcome.reason
     place = RunFolder(job.folder)

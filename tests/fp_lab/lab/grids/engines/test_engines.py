@@ -23,9 +23,9 @@ from fp_lab.lab.grids.engines.restarting import ATTEMPTS, Lost, RestartingEngine
 from fp_lab.lab.grids.grid import load_grid
 from fp_lab.lab.grids.run_grid import grid_jobs, run_grid
 from fp_lab.lab.materials.materials import Materials
-from fp_lab.lab.runs import work as work_module
+from fp_lab.lab.runs import run_job as run_job_module
 from fp_lab.lab.runs.job import Job, Outcome
-from fp_lab.lab.runs.work import work
+from fp_lab.lab.runs.run_job import run_job
 from fp_lab.lab.runtime.reporter import Reporter
 
 QUIET = Console(quiet=True)
@@ -208,7 +208,7 @@ def test_one_local_worker_is_this_process(tmp_path: Path) -> None:
 def test_an_arm_at_which_another_process_is_is_left_alone(folder: Path) -> None:
     job = grid_jobs(load_grid(folder / "two.yaml"), folder / "busy")[0]
     with only_one(RunFolder(job.folder).lock):
-        outcome = work(job, Materials(job.cache, Reporter()), Reporter())
+        outcome = run_job(job, Materials(job.cache, Reporter()), Reporter())
     assert outcome.state == "busy"
     assert not RunFolder(job.folder).config.exists()
 
@@ -230,8 +230,8 @@ def test_a_folder_that_cannot_be_written_to_is_no_fault_of_the_arm(
     def fail(*given: object, **more: object) -> None:
         raise ValueError("while saving") from error
 
-    monkeypatch.setattr(work_module, "run", fail)
-    outcome = work(job, Materials(job.cache, Reporter()), Reporter())
+    monkeypatch.setattr(run_job_module, "run", fail)
+    outcome = run_job(job, Materials(job.cache, Reporter()), Reporter())
     assert outcome.state == state
     assert (RunFolder(job.folder).failure(job.key) is not None) is (state == "failed")
 
@@ -247,8 +247,8 @@ def test_a_full_disk_is_named_whatever_a_library_says_of_it(
         monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=2**20))
         raise RuntimeError("unexpected pos 64 vs 0")
 
-    monkeypatch.setattr(work_module, "run", fail)
-    outcome = work(job, Materials(job.cache, Reporter()), Reporter())
+    monkeypatch.setattr(run_job_module, "run", fail)
+    outcome = run_job(job, Materials(job.cache, Reporter()), Reporter())
     assert outcome.state == "halted"
     assert outcome.reason.startswith(f"{job.folder}: 1.0 MiB are free")
 

@@ -13,7 +13,7 @@ from fp_lab.lab.files.run_folder import STAGES, RunFolder, Stage
 from fp_lab.lab.materials.materials import Materials
 from fp_lab.lab.provenance.inputs import InputsChanged
 from fp_lab.lab.provenance.stage_keys import StageKeys, stage_keys
-from fp_lab.lab.runs.identity import Identity, TakenByOthers, hold, results_in, write_identity
+from fp_lab.lab.runs.identity import FolderTaken, Identity, require_own_folder, results_in, write_identity
 from fp_lab.lab.runs.job import Job, Outcome
 from fp_lab.lab.runs.run import run
 from fp_lab.lab.runtime.reporter import Reporter
@@ -24,7 +24,7 @@ _TRIES = 3  # to do an arm whose clips or weights change meanwhile
 _NEARLY_FULL = 16 * 2**20  # bytes; libraries do not always say why a file could not be written
 
 
-def work(job: Job, materials: Materials, reporter: Reporter) -> Outcome:
+def run_job(job: Job, materials: Materials, reporter: Reporter) -> Outcome:
     """Bring an arm up to date; failures are recorded in its folder and not raised.
 
     Args:
@@ -35,14 +35,14 @@ def work(job: Job, materials: Materials, reporter: Reporter) -> Outcome:
     place, started = RunFolder(job.folder), time.monotonic()
     try:
         with only_one(place.lock, wait=False):
-            hold(place.path.parent, job.identity)
+            require_own_folder(place.path.parent, job.identity)
             reporter.started()
             load_plugins(job.config.plugins)  # this may be another process than the one that read the config
             materials.reporter = reporter
             return _bring_up_to_date(job, place, materials, reporter, started)
     except Busy:
         return Outcome("busy", reason="another process is at it")
-    except TakenByOthers as error:
+    except FolderTaken as error:
         return Outcome("failed", reason=_line(error))
     except OSError as error:
         return Outcome("halted", reason=_line(error))
@@ -98,7 +98,7 @@ def _take_inputs_as_they_are(job: Job, change: InputsChanged) -> StageKeys:
     """
     fresh = stage_keys(job.config)
     now, keys = Identity.of(job.config, fresh), fresh.again(job.redone)
-    if now.same(job.identity):
+    if now.same_results(job.identity):
         return keys
     runs = results_in(job.folder.parent)
     done = any(run.done_file(stage).exists() for run in runs for stage in STAGES)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fp_lab.lab.results.differing import listed
+from fp_lab.lab.results.setting_differences import shortened
 from fp_metrics.intervals import LEAST_SEEDS
 
 
 @dataclass(frozen=True)
-class Basis:
+class ResamplingUnits:
     """Choice whether training seeds are draws beside prompts: only where every arm has enough of them.
 
     One arm with fewer decides for all; else one table would mix two tests, and arms with fewer trainings
@@ -23,7 +23,7 @@ class Basis:
     seeds: Mapping[str, int]
 
     @classmethod
-    def of(cls, videos: pd.DataFrame, *within: str) -> "Basis":
+    def of(cls, videos: pd.DataFrame, *within: str) -> "ResamplingUnits":
         """Count the training seeds in rows with ``arm`` and ``training_seed``.
 
         Args:
@@ -46,7 +46,7 @@ class Basis:
         for arm, count in sorted(self.seeds.items(), key=lambda own: own[1]):
             arms_of.setdefault(count, []).append(arm)
         if len(arms_of) > 1:
-            return "training seeds: " + ", ".join(f"{n} ({listed(arms)})" for n, arms in arms_of.items())
+            return "training seeds: " + ", ".join(f"{n} ({shortened(arms)})" for n, arms in arms_of.items())
         count = next(iter(arms_of), 0)
         return f"{count} training seed{'' if count == 1 else 's'} per arm"
 

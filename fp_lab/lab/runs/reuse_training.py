@@ -11,7 +11,7 @@ from fp_lab.lab.files.run_folder import RunFolder
 _LEFT_OUT = ("last.ckpt", "ranks", "samples", "scores", "error.txt", ".lock", "*.done.json")
 
 
-def take_over(run: RunFolder, key: str, others: Sequence[Path]) -> str | None:
+def reuse_training(run: RunFolder, key: str, others: Sequence[Path]) -> str | None:
     """Link (or copy) the results of a training with the same key, and its checkpoints without scores.
 
     Args:

@@ -13,7 +13,7 @@ from fp_lab.lab.files.run_folder import STAGES, RunFolder
 from fp_lab.lab.results.gather import Gathered
 
 
-def made_with(gathered: Gathered, grid: Path) -> dict[str, Any]:
+def provenance_of(gathered: Gathered, grid: Path) -> dict[str, Any]:
     """Collect the provenance of runs for a page, as plain data.
 
     Args:

@@ -15,7 +15,7 @@ from fp_metrics import SCORES
 _DRIFT = ".drift"
 
 
-def first_look(folder: Path) -> str:
+def result_line(folder: Path) -> str:
     """Describe recall or drift of an arm, from generated history; empty without results.
 
     In still scenes (worlds curtain and walk): PSNR against the truth of what comes back, and the share of

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fp_lab.lab.grids.first_look import first_look
+from fp_lab.lab.grids.result_line import result_line
 
 
 def estimator(family: str, score: str, drift: float | None) -> dict[str, Any]:
@@ -29,9 +29,9 @@ def test_drift_of_the_world_comes_before_that_of_other_families(tmp_path: Path) 
         c=estimator("world", "motion", None),
         d=estimator("world", "anatomy", 0.5),
     )
-    assert first_look(tmp_path) == "drift (world): clarity 0.250, shape 0.500"
+    assert result_line(tmp_path) == "drift (world): clarity 0.250, shape 0.500"
     write(tmp_path, a=estimator("plain", "clarity", 0.9), b=estimator("world", "clarity", None))
-    assert first_look(tmp_path) == "drift (plain): clarity 0.900"
+    assert result_line(tmp_path) == "drift (plain): clarity 0.900"
 
 
 def test_still_scenes_are_told_by_what_they_recall_from_own_history(tmp_path: Path) -> None:
@@ -43,11 +43,11 @@ def test_still_scenes_are_told_by_what_they_recall_from_own_history(tmp_path: Pa
     content = {"clusters": ["a", "b", "c"], "histories": {"own": own, "true": []}}
     (tmp_path / "forgetting.json").write_text(json.dumps(content))
     write(tmp_path, a=estimator("plain", "clarity", 0.9))
-    assert first_look(tmp_path) == "recalled 15.0 dB, objects restored 50%"
+    assert result_line(tmp_path) == "recalled 15.0 dB, objects restored 50%"
 
 
 def test_worlds_with_moving_objects_and_arms_without_figures(tmp_path: Path) -> None:
-    assert first_look(tmp_path) == ""
+    assert result_line(tmp_path) == ""
     content = {"clusters": ["a"], "histories": {"own": [[came_back("object", 0.5, 9.0)]]}}
     (tmp_path / "forgetting.json").write_text(json.dumps(content))
-    assert first_look(write(tmp_path, a=estimator("plain", "clarity", 0.9))).startswith("drift (plain)")
+    assert result_line(write(tmp_path, a=estimator("plain", "clarity", 0.9))).startswith("drift (plain)")

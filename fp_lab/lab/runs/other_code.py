@@ -12,7 +12,7 @@ from fp_lab.lab.runs.job import Job
 from fp_lab.lab.runtime.environment import environment, git_state
 
 
-def made_elsewhere(jobs: Sequence[Job]) -> Iterator[str]:
+def made_by_other_code(jobs: Sequence[Job]) -> Iterator[str]:
     """Return a line if stages were done by other code than the current one, which keys do not cover."""
     now = code_of({"git": git_state(), "environment": environment()})
     made = Counter[str]()

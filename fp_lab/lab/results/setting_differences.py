@@ -23,7 +23,7 @@ def compared_settings(config: Settings) -> dict[str, Any]:
     return {key: value for key, value in _flat(config) if key not in _TOLD and not key.startswith(own)}
 
 
-def refuse_pooled(arm: str, seeds: Mapping[str, Settings]) -> None:
+def require_same_settings(arm: str, seeds: Mapping[str, Settings]) -> None:
     """Check that the runs of one arm differ in the training seed alone.
 
     Args:
@@ -43,7 +43,7 @@ def refuse_pooled(arm: str, seeds: Mapping[str, Settings]) -> None:
                 )
 
 
-def differing(arms: Mapping[str, Settings]) -> str:
+def describe_differences(arms: Mapping[str, Settings]) -> str:
     """Describe in a sentence how arms differ beyond their names; empty where they do not.
 
     Args:
@@ -56,14 +56,14 @@ def differing(arms: Mapping[str, Settings]) -> str:
             if key in own and f"--{key}=" not in arm:
                 values.setdefault(str(own[key]), []).append(arm)
         if len(values) > 1:
-            parts.append(f"{key} " + ", ".join(f"{value} ({listed(of)})" for value, of in values.items()))
+            parts.append(f"{key} " + ", ".join(f"{value} ({shortened(of)})" for value, of in values.items()))
     if not parts:
         return ""
     more = f"; and {len(parts) - _MOST_SETTINGS} more settings" if len(parts) > _MOST_SETTINGS else ""
     return f"Beside what their names tell, arms differ in {'; '.join(parts[:_MOST_SETTINGS])}{more}."
 
 
-def listed(arms: Sequence[str]) -> str:
+def shortened(arms: Sequence[str]) -> str:
     """List the first names, and the number of others."""
     more = f" and {len(arms) - _MOST_ARMS} more" if len(arms) > _MOST_ARMS else ""
     return ", ".join(arms[:_MOST_ARMS]) + more
