@@ -219,7 +219,8 @@ def table(results: dict[tuple[str, str, int], Figures], clips: Sequence[str], na
                 row = every[name][damage]
                 text = " ".join(f"{v:+.1f}" if math.isfinite(v) else "–" for v in row).replace("-", "−")
                 must = (kind.moves, kind.drifts)[figure].get(name)
-                cells.append(f"**{text}** {verdict(row, must)}" if must else text)
+                measured = np.isfinite(row).any()  # NIQE refuses small frames
+                cells.append(f"**{text}** {verdict(row, must)}" if must and measured else text)
             strengths = ", ".join(f"{strength:g}" for strength in kind.strengths)
             lines.append(f"| {damage} {strengths} | {' | '.join(cells)} |")
         lines.append("")

@@ -30,8 +30,11 @@ def put_wheel(index: Path, members: dict[str | zipfile.ZipInfo, bytes], tag: str
     return Carrier("fake-files", "1.0", sha256(path.read_bytes()), path.stat().st_size)
 
 
-def put_sdist(index: Path, trace: Path) -> Carrier:
-    """An sdist with a file, links and a folder; its setup.py and build backend leave a trace when run."""
+def put_sdist(index: Path, trace: Path, *, pyproject: bool = True) -> Carrier:
+    """An sdist with a file, links and a folder; its setup.py and build backend leave a trace when run.
+
+    Without a pyproject.toml its backend is setuptools, which runs setup.py.
+    """
     path = index / "fake_files-1.0.tar.gz"
     spy = SPY.format(trace=str(trace))
     members = {
@@ -42,6 +45,8 @@ def put_sdist(index: Path, trace: Path) -> Carrier:
         "PKG-INFO": METADATA,
         "v.mp4": CONTENT.decode(),
     }
+    if not pyproject:
+        del members["pyproject.toml"]
     with tarfile.open(path, "w:gz") as sdist:
         for name, text in members.items():
             info = tarfile.TarInfo(f"fake_files-1.0/{name}")
@@ -55,7 +60,8 @@ def put_sdist(index: Path, trace: Path) -> Carrier:
             entry = tarfile.TarInfo(f"fake_files-1.0/{name}")
             entry.type, entry.linkname = kind, "/etc/hostname"
             sdist.addfile(entry)
-    return Carrier("fake-files", "1.0", sha256(path.read_bytes()), path.stat().st_size, "spying.backend")
+    backend = "spying.backend" if pyproject else "setuptools.build_meta:__legacy__"
+    return Carrier("fake-files", "1.0", sha256(path.read_bytes()), path.stat().st_size, backend)
 
 
 def put_weights(index: Path) -> dict[str, Artifact]:

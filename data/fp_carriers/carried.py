@@ -15,7 +15,8 @@ class Carrier:
         version: Exactly this one.
         sha256: Of the archive.
         size: Of the archive, bytes.
-        backend: For an sdist, the build backend that its pyproject.toml names; "" for a wheel.
+        backend: For an sdist, the build backend that its pyproject.toml names, "module" or "module:object";
+            without a pyproject.toml it is "setuptools.build_meta:__legacy__" (PEP 517). "" for a wheel.
         python: For a wheel of one Python version, that version, such as "3.11". The same wheel is taken
             whatever Python asks for it, since none of its code runs; "" for a wheel of any.
         platform: For a wheel of one platform, its tag; "" for a wheel of any.

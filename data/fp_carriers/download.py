@@ -28,7 +28,7 @@ def download(carrier: Carrier, scratch: Path) -> Path:
     command += ["download", "--no-deps", "--dest", str(downloads), "--requirement", str(requirement)]
     environment = dict(os.environ)
     if carrier.backend:
-        command += ["--no-binary=:all:", "--no-build-isolation"]
+        command += ["--no-binary=:all:", "--no-build-isolation", "--use-pep517"]
         environment["PYTHONPATH"] = str(_stand_in_backend(carrier, scratch / "backend"))
     else:
         command += ["--only-binary=:all:"]
@@ -55,7 +55,8 @@ def _stand_in_backend(carrier: Carrier, root: Path) -> Path:
     Before pip saves an sdist it asks the sdist's build backend for name and version. By then it has checked
     the sha256, so which backend will be asked is known; a stand-in of that name answers from the manifest.
     """
-    *parents, module = carrier.backend.split(".")
+    path, _, instance = carrier.backend.partition(":")
+    *parents, module = path.split(".")
     folder = root
     for parent in parents:
         folder /= parent
@@ -64,12 +65,12 @@ def _stand_in_backend(carrier: Carrier, root: Path) -> Path:
     info = f"{carrier.package.replace('-', '_')}-{carrier.version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {carrier.package}\nVersion: {carrier.version}\n"
     (folder / f"{module}.py").write_text(
-        "from pathlib import Path\n\n"
+        "import sys\nfrom pathlib import Path\n\n"
         "def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):\n"
         f"    folder = Path(metadata_directory) / {info!r}\n"
         "    folder.mkdir()\n"
         f"    (folder / 'METADATA').write_text({metadata!r})\n"
-        f"    return {info!r}\n",
+        f"    return {info!r}\n" + (f"{instance} = sys.modules[__name__]\n" if instance else ""),
         encoding="utf-8",
     )
     return root

@@ -24,7 +24,7 @@ from fp_metrics.series import Series
 from fp_metrics.series_metric import check_frames
 from fp_metrics.weights import weights_sha256
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """Grows whenever the same video would get other figures."""
 
 CHUNK = 8

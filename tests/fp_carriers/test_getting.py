@@ -69,9 +69,12 @@ def test_the_wheel_of_another_python_and_platform_is_taken(index: Path, tmp_path
     assert (tmp_path / "v.mp4").read_bytes() == CONTENT
 
 
-def test_an_sdist_is_unpacked_without_running_any_of_its_code(index: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pyproject", [True, False])
+def test_an_sdist_is_unpacked_without_running_any_of_its_code(
+    index: Path, tmp_path: Path, pyproject: bool
+) -> None:
     trace = tmp_path / "trace"
-    carrier = put_sdist(index, trace)
+    carrier = put_sdist(index, trace, pyproject=pyproject)
     assert get(tmp_path / "files", file_in(carrier, "fake_files-1.0/v.mp4")) == []
     assert (tmp_path / "files" / "v.mp4").read_bytes() == CONTENT
     assert not trace.exists()

@@ -70,7 +70,7 @@ def _features(grey: Tensor) -> Tensor:
     """The 18 features of one size."""
     around = F.pad(grey[:, None], (RADIUS,) * 4, mode="replicate")[:, 0]
     picture = by_bands(_normalised, around)[:, None]
-    fit = fit_aggd(neighbour_moments(picture, "zeros"), "neither")  # n 1 5
+    fit = fit_aggd(neighbour_moments(picture, "zeros"))  # n 1 5
     left, right = fit.left.square(), fit.right.square()
     own = torch.stack((fit.shape, (left + right) / 2), -1)[:, 0, 0]
     products = torch.stack((fit.shape, fit.mean, left, right), -1)[:, 0, 1:]

@@ -111,23 +111,18 @@ def moments(x: Tensor) -> Tensor:
     return torch.stack(sums, -1).sum(-2, dtype=torch.float64)  # rows in float32, their sum in float64
 
 
-def fit_aggd(found: Tensor, zeros: Literal["right", "neither"]) -> AGGD:
+def fit_aggd(found: Tensor) -> AGGD:
     """Fit an `AGGD` to each of the `moments` ``(..., 7)``.
 
     The shape is the one of `SHAPES` whose ``G(2/a)^2 / (G(1/a) G(3/a))`` is nearest to
     ``(E|x|)^2 / E x^2 * (l^3 + r^3) (l + r) / (l^2 + r^2)^2``, with l and r the deviations of the two sides.
-
-    Args:
-        found: the moments.
-        zeros: whether a zero counts as a pixel of the right side (scikit-video) or of none (OpenCV).
+    A zero counts as a pixel of neither side.
 
     Source:
         Lasmar et al., "Multiscale skewed heavy tailed model for texture analysis", ICIP 2009; section III-A
         of Mittal et al., "No-reference image quality assessment in the spatial domain", IEEE TIP 21 (2012).
     """
     pixels, below, above, total, negative, square, left_square = found.unbind(-1)
-    if zeros == "right":
-        above = pixels - below
     left = (left_square / below.clamp(min=1)).sqrt()
     right = ((square - left_square).clamp(min=0) / above.clamp(min=1)).sqrt()
     skew = (left**3 + right**3) * (left + right) / (left.square() + right.square()).square()

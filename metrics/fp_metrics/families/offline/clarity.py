@@ -10,13 +10,14 @@ from torch import Tensor
 from fp_metrics.estimator import Estimator, Score
 from fp_metrics.functional.brisque import LEAST_SIDE, brisque_features, brisque_score
 from fp_metrics.functional.natural_scene import grey_levels
-from fp_metrics.functional.niqe import LEAST_PATCHES, PATCH, PristineModel, niqe
+from fp_metrics.functional.niqe import PATCH, PristineModel, niqe, studio_levels
 from fp_metrics.networks.libsvm import SupportVectorRegression
 from fp_metrics.observer import Observer, Unmeasurable
 from fp_metrics.weights import weights_path
 
 NIQE_ARTIFACT, BRISQUE_ARTIFACT = "niqe-parameters", "brisque-svm"
-LUMA = "BT.601, full range, rounded to 8 bits"
+NIQE_LEAST_SIDE = 194
+"""Two patches each way, and a border around them: with fewer patches their covariance says little."""
 
 
 class Niqe(Observer):
@@ -27,21 +28,25 @@ class Niqe(Observer):
     """
 
     weights: ClassVar[tuple[str, ...]] = (NIQE_ARTIFACT,)
-    settings: ClassVar[dict[str, Any]] = {"luma": LUMA, "patch": PATCH, "least_patches": LEAST_PATCHES}
+    settings: ClassVar[dict[str, Any]] = {
+        "luma": "BT.601, studio range, rounded",
+        "patch": PATCH,
+        "least_side": NIQE_LEAST_SIDE,
+    }
 
     def keep(self, frame: Tensor, position: int) -> Tensor:
         """Grey levels ``(1, h, w)``.
 
         Raises:
-            Unmeasurable: the frame has no two patches.
+            Unmeasurable: the frame is smaller than 194x194.
         """
         height, width = frame.shape[-2:]
-        if (height // PATCH) * (width // PATCH) < LEAST_PATCHES:
+        if min(height, width) < NIQE_LEAST_SIDE:
             raise Unmeasurable(
-                f"NIQE needs two patches of {PATCH}x{PATCH} pixels, frames of {PATCH}x{2 * PATCH} or "
-                f"{2 * PATCH}x{PATCH} at least, got {height}x{width}"
+                f"NIQE needs frames of at least {NIQE_LEAST_SIDE}x{NIQE_LEAST_SIDE} pixels, "
+                f"got {height}x{width}; use larger frames, or offline/brisque for these"
             )
-        return grey_levels(frame[None])
+        return studio_levels(frame[None])
 
     def look(self, windows: Sequence[Sequence[Tensor]], starts: Sequence[int]) -> list[float]:
         """NIQE of each frame; NaN where fewer than two patches have any contrast.
@@ -57,7 +62,11 @@ class Brisque(Observer):
     """BRISQUE of every frame, one at a time."""
 
     weights: ClassVar[tuple[str, ...]] = (BRISQUE_ARTIFACT,)
-    settings: ClassVar[dict[str, Any]] = {"luma": LUMA, "features": "OpenCV's", "least_side": LEAST_SIDE}
+    settings: ClassVar[dict[str, Any]] = {
+        "luma": "BT.601, full range, rounded to 8 bits",
+        "features": "OpenCV's",
+        "least_side": LEAST_SIDE,
+    }
 
     def keep(self, frame: Tensor, position: int) -> Tensor:
         """Grey levels ``(1, h, w)``.
@@ -102,7 +111,7 @@ class NiqeClarity(Estimator):
 
     def undefined(self) -> str:
         """Why."""
-        return f"no frame has two patches of {PATCH}x{PATCH} pixels with any contrast"
+        return f"no frame has two patches of {PATCH}x{PATCH} pixels with contrast all over"
 
 
 class BrisqueClarity(Estimator):
