@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fp_data.atomic import replacing
 from fp_data.damaged import parse_json
 from fp_lab.lab.compare.forgetting import KINDS
-from fp_lab.lab.results.gather import Gathered
+from fp_lab.lab.results.gather import Gathered, Returned
 from fp_lab.lab.results.provenance import provenance_of
 from fp_lab.lab.results.run_index import ROWS, Index, RunFacts
 from fp_lab.lab.scoring.files import NOISE_FLOOR, ScoresFolder
@@ -72,8 +72,8 @@ class StoredResults(Gathered):
         return self._over_time(NOISE_FLOOR)
 
     @cached_property
-    def returned(self) -> dict[str, list[tuple[int, dict[str, Any]]]]:
-        """Return what came back, pooled over the gaps of each bin of `GAPS`."""
+    def _returned(self) -> tuple[Returned, dict[str, list[str]]]:
+        """Return what came back, pooled over the gaps of each bin of `GAPS`; nothing is damaged."""
         assert self.table is not None
         rows = self.table.filter(pc.equal(self.table["family"].cast(pa.string()), _RETURNED))
         runs: dict[tuple[str, int], dict[int, tuple[str, dict[str, list[Any]]]]] = {}
@@ -83,7 +83,7 @@ class StoredResults(Gathered):
             told = {key: row[key] for key in ("gap", "psnr", "weight", "reason")}
             told |= {"kind": row["score"], "agreement": row["value"]}
             histories.setdefault(row["history"], []).append(told)
-        found: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        found: Returned = {}
         for (arm, training), videos in runs.items():
             own = [videos[video] for video in sorted(videos)]
             content = {
@@ -94,7 +94,7 @@ class StoredResults(Gathered):
                 },
             }
             found.setdefault(arm, []).append((training, content))
-        return found
+        return found, {}
 
     @cached_property
     def without_rollout(self) -> pd.DataFrame:

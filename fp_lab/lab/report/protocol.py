@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from fp_data.damaged import DamagedFile
 from fp_lab.lab.files.run_folder import RunFolder
 from fp_lab.lab.report.document import rows_html, terms_html
 from fp_lab.lab.results.gather import Gathered
@@ -87,13 +88,20 @@ def _learned(described: Mapping[str, Any]) -> str:
 def _environment(gathered: Gathered) -> str:
     """Render machines, commits and versions of the stages of all runs, with counts where they differ."""
     made: dict[str, Counter[str]] = {}
+    damaged: list[str] = []
     for folder in (folder for arm in gathered.arms for folder in arm.folders):
-        for stage, _, told in stages_in_words(RunFolder(folder)):
+        try:
+            stages = stages_in_words(RunFolder(folder))
+        except DamagedFile as error:
+            damaged.append(f"<p>Left out of the environment, not of the scores: {escape(str(error))}</p>")
+            continue
+        for stage, _, told in stages:
             for name, text in told.items():
                 made.setdefault(f"{stage}: {name}", Counter())[text] += 1
     listed = {name: [_counted(text, n, found) for text, n in found.items()] for name, found in made.items()}
     terms = terms_html({name: "<br>".join(texts) for name, texts in listed.items()})
-    return f"<details><summary>Environment</summary>{terms}</details>" if listed else ""
+    details = f"<details><summary>Environment</summary>{terms}</details>" if listed else ""
+    return "\n".join([*damaged, details])
 
 
 def _counted(text: str, count: int, found: Mapping[str, int]) -> str:

@@ -35,6 +35,8 @@ from fp_lab.packing.kernel_fit import misfits
 from fp_lab.recipe import parse
 from fp_metrics.returns import Kind, Return
 
+Returned = dict[str, list[tuple[int, dict[str, Any]]]]
+"""Arm -> training seed and content of what came back, a run each."""
 _Kind = TypeVar("_Kind", bound="Gathered")
 _Made = TypeVar("_Made")
 
@@ -145,25 +147,34 @@ class Gathered:
     def left_out(self) -> tuple[str, ...]:
         """Damaged runs and records that are left out, a line each."""
         lines = [f"Left out: {why}" for why in self.damaged.values()]
-        for what, arms in self.faults.items():
+        for what, arms in {**self.faults, "memory": self._returned[1]}.items():
             lines += [f"Left out of {what}, not of the scores: {why}" for own in arms.values() for why in own]
         return tuple(lines)
 
-    @cached_property
-    def returned(self) -> dict[str, list[tuple[int, dict[str, Any]]]]:
-        """Read what came back: arm, or `NOISE_FLOOR`, -> training seed and its `ScoresFolder.forgetting`.
+    @property
+    def returned(self) -> Returned:
+        """What came back: arm, or `NOISE_FLOOR`, -> training seed and its `ScoresFolder.forgetting`.
 
-        Runs without that file are left out, and arms without such a run.
+        Runs without that file, or with a damaged one, are left out, and arms without such a run.
         """
+        return self._returned[0]
+
+    @cached_property
+    def _returned(self) -> tuple[Returned, dict[str, list[str]]]:
+        """Read `returned`, and the damaged files: arm -> files with their fault."""
         truths = [(NOISE_FLOOR, 0, truth) for truth in self.truths]
-        found: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        found: Returned = {}
+        faults: dict[str, list[str]] = {}
         for name, training, folder in (*self.runs, *truths):
             path = ScoresFolder(folder / "scores").forgetting
-            with naming_damage(path, SCORED_AGAIN):
-                if content := read_json(path):
-                    _check_returned(content)
-                    found.setdefault(name, []).append((training, content))
-        return found
+            try:
+                with naming_damage(path, SCORED_AGAIN):
+                    if content := read_json(path):
+                        _check_returned(content)
+                        found.setdefault(name, []).append((training, content))
+            except DamagedFile as error:
+                faults.setdefault(name, []).append(str(error))
+        return found, faults
 
     @cached_property
     def without_rollout(self) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from fp_lab.cli import app
 from fp_lab.lab.compare.comparison import compare
 from fp_lab.lab.files.video_batch import Videos
 from fp_lab.lab.report.protocol import protocol_html
-from fp_lab.lab.results.gather import Gathered, make_from_scores
+from fp_lab.lab.results.gather import Gathered, gather, make_from_scores
 from fp_lab.lab.runtime.environment import environment
 from made_up_scores import Figures, made_up_grid
 
@@ -24,9 +24,10 @@ FORGETTING = {
     "histories": {"own": [[CAME_BACK], []], "true": [[CAME_BACK, TOLD], []]},
 }
 READ = (
-    *("config.yaml", "provenance.json", "samples/own.safetensors"),
-    *("scores/forgetting.json", "scores/frames.parquet", "scores/summary.json", "scores/videos.parquet"),
+    *("config.yaml", "samples/own.safetensors"),
+    *("scores/frames.parquet", "scores/summary.json", "scores/videos.parquet"),
 )
+RECORDS = {"scores/forgetting.json": "memory", "provenance.json": "the environment"}
 ODD: tuple[Any, ...] = (None, "x", ["x"], {"x": ["x"]}, -1)
 
 
@@ -73,6 +74,24 @@ def test_a_damaged_file_is_named_and_its_run_left_out(grid: Path, name: str) -> 
         said = make_from_scores(read_all, [grid])
         assert f"Left out: {file}: is damaged" in said, form[:80]
         assert "g5" in said
+    file.write_bytes(whole)
+    assert "Left out" not in make_from_scores(read_all, [grid])
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_damaged_record_takes_nothing_with_it_but_what_it_gives(grid: Path, name: str) -> None:
+    file = grid / "g9" / "seed0" / name
+    whole, found = file.read_bytes(), gather([grid])
+    tables = {key: compare(found).table(key).lines for key in ("drift-plain", "cost")}
+    for form in damages(file):
+        file.write_bytes(form)
+        said = make_from_scores(read_all, [grid])
+        left = gather([grid])
+        assert {key: compare(left).table(key).lines for key in tables} == tables, form[:80]
+        assert left.damaged == {}
+        assert f"Left out of {RECORDS[name]}, not of the scores: {file}: is damaged" in said, form[:80]
+        remembered = ["g5"] if name == "scores/forgetting.json" else ["g5", "g9"]
+        assert list(left.returned) == remembered
     file.write_bytes(whole)
     assert "Left out" not in make_from_scores(read_all, [grid])
 
