@@ -12,6 +12,7 @@ from fp_data.atomic import replacing
 from fp_lab.checks.finite import check_weights
 from fp_lab.codecs.tiny import Codec
 from fp_lab.lab.files.atomic import read_json, write_text
+from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.probe.held_out import HeldOutConfig, measure_probe
 from fp_lab.lab.probe.train import ProbeRunConfig, fit
 from fp_lab.lab.runtime.reporter import Reporter
@@ -60,15 +61,24 @@ def train_probe(
         reporter: receiver of progress.
 
     Raises:
-        ValueError: the folder holds other files.
+        ValueError: the folder holds other files, or another process writes into it.
     """
     check_folder(folder)
-    measured_on = HeldOutConfig() if held_out is None else held_out
+    with only_writer(folder):
+        return _train(config, folder, command, HeldOutConfig() if held_out is None else held_out, reporter)
+
+
+def _train(
+    config: ProbeRunConfig,
+    folder: Path,
+    command: str,
+    measured_on: HeldOutConfig,
+    reporter: Reporter | None,
+) -> Trained:
     probe, curve = fit(config, reporter)
     check_weights(probe.state_dict(), "trained probe")
     codec = Codec.load(config.codec)
     figures = measure_probe(probe, measured_on, codec, reporter)
-    folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS_FILE) as unfinished:
         save_file({name: value.contiguous() for name, value in probe.state_dict().items()}, unfinished)
     sha256 = file_sha256(folder / WEIGHTS_FILE)
@@ -100,7 +110,7 @@ def check_folder(folder: Path) -> None:
         raise ValueError(f"{folder} is a file, expected a folder for the probe")
     path = folder / PROVENANCE_FILE
     made_by = read_json(path).get("command", "")
-    there = sorted(entry.name for entry in folder.iterdir())
+    there = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     if there and not str(made_by).startswith(COMMAND):
         raise ValueError(
             f"{folder} holds {', '.join(there[:3])} and no probe of `{COMMAND}`; give a new folder with --to"

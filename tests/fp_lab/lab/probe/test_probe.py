@@ -1,6 +1,7 @@
 """The probe: known damage is what it says, the same seed gives the same bits, the shipped one is good."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fixtures import tiny_codec
 from fp_data.worlds import WorldConfig, render
 from fp_lab.checks.finite import NotFinite
 from fp_lab.codecs.tiny import Codec
+from fp_lab.lab.files.locking import only_writer
 from fp_lab.lab.probe import HeldOutConfig, ProbeRunConfig, fit, measure_probe, train_probe
 from fp_lab.lab.probe.damage import blocks, blur, cut_out, moved, scaling, tint, white_noise, with_object
 from fp_lab.lab.probe.held_out import held_out_renders, on_renders
@@ -224,6 +226,15 @@ def test_only_a_probe_is_replaced(tmp_path: Path) -> None:
     second = quick(tmp_path / "probe", seed=1)
     record = json.loads((tmp_path / "probe" / PROVENANCE_FILE).read_text())
     assert record["sha256"] == second != first
+
+
+def test_two_trainings_into_one_folder_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "probe"
+    told = rf"probe: process {os.getpid()} on .* writes into it"
+    with only_writer(folder), pytest.raises(ValueError, match=told):
+        quick(folder)
+    assert list(folder.glob("[!.]*")) == []
+    assert quick(folder), "its lock is none of the files that a folder may not hold"
 
 
 @pytest.mark.parametrize(
