@@ -8,10 +8,12 @@ one grid folder. The first comparison reads every run and leaves the index, the 
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,21 +37,28 @@ def main() -> None:
         grid = Path(folder) / "grid"
         make_runs(grid, asked.runs, asked.seeds, asked.videos)
         for what in ("without an index", "with the index"):
-            started = time.perf_counter()
-            command = [str(Path(sys.executable).with_name("fp-lab")), "compare", str(grid)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            print(f"fp-lab compare of {asked.runs} runs, {what}: {time.perf_counter() - started:5.2f} s")
+            print(f"fp-lab compare of {asked.runs} runs, {what}: {command_seconds(['compare', str(grid)])}")
         subprocess.run([sys.executable, "-c", _PARTS, str(grid)], check=True)
+
+
+def command_seconds(arguments: list[str], environment: Mapping[str, str] | None = None) -> str:
+    """Run a command of the lab; return its seconds of CPU and of wall time in words."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    command = [str(Path(sys.executable).with_name("fp-lab")), *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return f"{cpu:5.2f} s of CPU, {wall:5.2f} s in all"
 
 
 _PARTS = """
 import sys, time
 from pathlib import Path
-last = time.perf_counter()
+last = time.process_time()
 def part(name):
     global last
-    print(f"  {name:20s} {time.perf_counter() - last:5.2f} s")
-    last = time.perf_counter()
+    print(f"  {name:20s} {time.process_time() - last:5.2f} s of CPU")
+    last = time.process_time()
 from fp_lab.lab.compare.comparison import compare
 from fp_lab.lab.results.gather import gather
 part("imports")

@@ -14,7 +14,7 @@ import pandas as pd
 from fp_data.damaged import DamagedFile, naming_damage
 from fp_lab.lab.files.atomic import read_json
 from fp_lab.lab.files.run_folder import TRUTH_FOLDER, RunFolder
-from fp_lab.lab.files.without_rollout import read_rows, steps_file
+from fp_lab.lab.files.without_rollout import COLUMNS, read_rows, steps_file
 from fp_lab.lab.results.arms import Arm, arms_of, latent_size
 from fp_lab.lab.results.find_runs import group_by_grid, runs_below, with_settings
 from fp_lab.lab.results.resampling_units import ResamplingUnits
@@ -179,12 +179,15 @@ class Gathered:
     @cached_property
     def without_rollout(self) -> pd.DataFrame:
         """Read the measures without rollout of the runs, see `fp_lab.lab.files.without_rollout`."""
+        files = {steps_file(RunFolder(folder)): (arm, training) for arm, training, folder in self.runs}
         tables = [
-            read_rows(steps_file(RunFolder(folder))).assign(arm=name, training_seed=training)
-            for name, training, folder in self.runs
+            read_rows(file).assign(arm=arm, training_seed=training)
+            for file, (arm, training) in files.items()
+            if file.is_file()
         ]
+        nothing = pd.DataFrame(columns=[*COLUMNS, "arm", "training_seed"])
         # one without rows has columns of another type
-        return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+        return pd.concat([table for table in tables if len(table)] or [nothing], ignore_index=True)
 
     @cached_property
     def frames(self) -> pd.DataFrame:

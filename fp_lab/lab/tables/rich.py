@@ -1,10 +1,14 @@
 """Terminal output of tables."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
 
-from rich.console import Console
-from rich.measure import Measurement, measure_renderables
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.table import Column as RichColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -13,7 +17,6 @@ from fp_lab.lab.tables.table import FULL_NAME, TIE, Cell, Column, Table, cell_te
 _NAME = 16
 """Narrowest width of a column of names, which wrap."""
 _AROUND = 3  # padding and rule of a column
-_NO_LIMIT = 100_000
 
 
 def to_text(table: Table, *, intervals: bool = False) -> str:
@@ -67,7 +70,7 @@ def to_rich(table: Table, *, bold: bool = True) -> RichTable:
             text = _figure(table, column, cell)
             text = f"**{text}**" if cell.best and not bold else text
             cells.append(Text(text, style="bold green" if cell.best else ""))
-        shown.add_row(name, line.order, *cells, *([line.full_name] if table.named else []))
+        shown.add_row(name, Text(line.order), *cells, *([Text(line.full_name)] if table.named else []))
     return shown
 
 
@@ -79,7 +82,7 @@ def print_table(console: Console, table: Table) -> None:
     """
     bold = console.color_system is not None
     whole = to_rich(table, bold=bold)
-    measured = _measured(console, whole)
+    measured = _measured(whole)
     if not console.is_terminal or _total(measured) <= console.width:
         _print_measured(console, whole, measured)
         console.print()
@@ -98,7 +101,7 @@ def print_whole(console: Console, table: RichTable) -> None:
     Without a terminal, lines are as long as needed. In a terminal words wrap; in one that is narrower than
     the longest words, lines are longer than it.
     """
-    _print_measured(console, table, _measured(console, table))
+    _print_measured(console, table, _measured(table))
 
 
 def _print_measured(console: Console, table: RichTable, measured: Sequence[Measurement]) -> None:
@@ -113,18 +116,57 @@ def _print_measured(console: Console, table: RichTable, measured: Sequence[Measu
             column.no_wrap = column.width is None and column.max_width is None  # nothing is left to wrap
             column.width = most  # else rich measures every cell again, several times
         table.width = wanted
+        wraps = not all(column.no_wrap for column in table.columns)
+        if console.color_system is None and not wraps and not table.show_lines:
+            console.print(_Uncoloured(table), crop=False)
+            return
     console.print(table, crop=False)
 
 
-def _measured(console: Console, table: RichTable) -> list[Measurement]:
+@dataclass(frozen=True)
+class _Uncoloured:
+    """A table without colours and wrapped lines: rich draws all but its rows, which take it long."""
+
+    table: RichTable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        frame = copy(self.table)
+        frame.columns, frame.rows = [], []
+        for column in self.table.columns:
+            frame.add_column(column.header, justify=column.justify, width=column.width, no_wrap=True)
+        assert frame.box is not None
+        box = frame.box.substitute(options, safe=console.safe_box)
+        end = box.get_bottom([(column.width or 0) + 2 for column in frame.columns])
+        for line in Segment.split_lines(console.render(frame, options)):
+            if "".join(segment.text for segment in line) == end:
+                for row in zip(*map(_padded_cells, self.table.columns), strict=True):
+                    yield Segment(f"{box.mid_left} {f' {box.mid_vertical} '.join(row)} {box.mid_right}\n")
+            yield from (*line, Segment.line())
+
+
+def _padded_cells(column: RichColumn) -> Iterator[str]:
+    for cell in column.cells:
+        text = _plain(cell)
+        space = " " * ((column.width or 0) - cell_len(text))
+        yield space + text if column.justify == "right" else text + space
+
+
+def _plain(cell: RenderableType) -> str:
+    """Text of a cell without its styles."""
+    assert isinstance(cell, str | Text)
+    return Text.from_markup(cell).plain if isinstance(cell, str) else cell.plain
+
+
+def _measured(table: RichTable) -> list[Measurement]:
     """Lengths in characters of each column's longest word (or its least width) and longest line."""
-    options = console.options.update(max_width=_NO_LIMIT)
     found = []
     for column in table.columns:
         if column.width is not None:
             found.append(Measurement(column.width, column.width))
             continue
-        words, whole = measure_renderables(console, options, [column.header, *column.cells])
+        lines = [line for cell in (column.header, *column.cells) for line in _plain(cell).splitlines()]
+        whole = max(map(cell_len, lines), default=0)
+        words = max((cell_len(word) for line in lines for word in line.split()), default=whole)
         least = column.min_width or words
         most = max(whole, least) if column.max_width is None else min(max(whole, least), column.max_width)
         found.append(Measurement(least, most))

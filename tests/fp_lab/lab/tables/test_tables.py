@@ -144,8 +144,7 @@ def test_a_table_that_fits_is_as_rich_lays_it_out_and_cells_are_not_measured_aga
     with console.capture() as captured:
         print_table(console, table)
     assert captured.get() == expected.get() + "\n"
-    cells = (1 + len(lines)) * (2 + len(columns))
-    assert cells <= len(measured) <= (2 if terminal else 1) * cells
+    assert len(measured) <= 2 * (2 + len(columns)), "heads alone, whatever the number of rows"
 
 
 def test_the_best_is_marked_where_there_are_no_colours(table: Table) -> None:
