@@ -12,6 +12,7 @@ Left to right in a name is video time. The grammar is the one of the FramePack p
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast
 
 from fp_lab.recipe.notation import (
@@ -198,6 +199,7 @@ def _side(name: str, words: list[_Word], *, left: bool) -> Side:
     return Side(tuple(runs if left else runs[::-1]), adjacent=not run_is_due, tail=tail)
 
 
+@lru_cache(maxsize=4096)
 def parse(name: str) -> Recipe:
     """Read an ablation name.
 

@@ -21,6 +21,7 @@ from fp_lab.lab.config.layers import (
     dotted_layer,
     flatten,
     override_layer,
+    plain_settings,
     read_layers,
     with_origin,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "load_settings",
     "merge",
     "override_layer",
+    "plain_settings",
     "read_layers",
     "read_yaml",
     "to_yaml",

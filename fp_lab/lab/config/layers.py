@@ -131,6 +131,17 @@ def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(_pairs(values))
 
 
+def plain_settings(settings: Any) -> Any:
+    """Return settings as nested mappings by field name; other values as they are.
+
+    As `dataclasses.asdict`, but without its copy of every value: a grid may have a thousand arms.
+    """
+    names = getattr(type(settings), "__dataclass_fields__", None)
+    if names is None:
+        return settings
+    return {name: plain_settings(getattr(settings, name)) for name in names}
+
+
 def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping) and value:

@@ -67,15 +67,12 @@ def estimate(jobs: Sequence[Job]) -> list[Cost]:
         return math.nan if lacks_gpu(config) else rates[costs_of(config).timed]
 
     costs = [_cost(job, rate(job.config), per_frame) if job.pending else Cost() for job in jobs]
-    return [
-        replace(cost, train=0.0) if index and _takes_over(job, jobs[:index]) else cost
-        for index, (job, cost) in enumerate(zip(jobs, costs, strict=True))
-    ]
-
-
-def _takes_over(job: Job, earlier: Sequence[Job]) -> bool:
-    """Whether an earlier job of the grid trains the model of this one."""
-    return any(other.keys.train == job.keys.train and other.folder in job.trained for other in earlier)
+    earlier: dict[str, Job] = {}
+    for place, job in enumerate(jobs):
+        first = earlier.setdefault(job.keys.train, job)  # trains the model of later ones that may reuse it
+        if first.folder in job.trained and first is not job:
+            costs[place] = replace(costs[place], train=0.0)
+    return costs
 
 
 def _rate(config: ExperimentConfig) -> float:

@@ -1,13 +1,13 @@
 """Settings in which two arms differ, by where a difference shows."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from fp_lab.checks.later import idle_settings, is_by_chance, why_later
 from fp_lab.flow.history_sources import HISTORY_SOURCES
 from fp_lab.flow.solvers import SOLVERS
-from fp_lab.lab.config import ExperimentConfig, flatten
+from fp_lab.lab.config import ExperimentConfig, flatten, plain_settings
 
 _NO_DIFFERENCE = (
     *("seed", "label", "protocol", "plugins", "track.", "training.compute_of"),
@@ -80,7 +80,7 @@ def with_setting(settings: Settings, key: str, value: Any) -> Settings:
 
 def batch_settings(config: ExperimentConfig) -> str:
     """Describe all settings that a training batch depends on, and the seed, as a text to compare."""
-    own = flatten(asdict(config))
+    own = flatten(plain_settings(config))
     others = (*_NO_DIFFERENCE, *_BY_NAME)
     return str(
         (config.seed, {k: v for k, v in own.items() if not k.startswith(others) and not _is_sampled(k)})
@@ -92,7 +92,10 @@ def _is_sampled(key: str) -> bool:
 
 
 def _differing(config: ExperimentConfig, other: ExperimentConfig) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    own, theirs = flatten(asdict(config)), flatten(asdict(other))
+    parts = [part.name for part in fields(config) if getattr(config, part.name) != getattr(other, part.name)]
+    own, theirs = (
+        flatten({name: plain_settings(getattr(one, name)) for name in parts}) for one in (config, other)
+    )
     unused = "data.clips." if config.data.kind == other.data.kind == "world" else "data.world."
     for key in dict.fromkeys((*own, *theirs)):
         values = own.get(key), theirs.get(key)

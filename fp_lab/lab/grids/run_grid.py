@@ -172,7 +172,6 @@ def placed_jobs(placed: Placed, runs: Path, stages: Sequence[Stage] = STAGES) ->
     """Return arms with chosen folders as jobs, in order."""
     folder = placed.folder
     first = _truth_key(folder / TRUTH_FOLDER) or placed.keys[0].truth
-    siblings = _siblings(placed)
     return [
         Job(
             label=f"{arm.place} seed {arm.seed}",
@@ -183,26 +182,25 @@ def placed_jobs(placed: Placed, runs: Path, stages: Sequence[Stage] = STAGES) ->
             truth=folder / (TRUTH_FOLDER if keys.truth == first else f"{TRUTH_FOLDER}-{keys.truth[:8]}"),
             cache=runs / "cache",
             stages=tuple(stages),
-            trained=(*trained, *siblings[arm.folder]),
+            trained=(*trained, *siblings),
         )
-        for arm, identity, keys, trained in zip(
-            placed.grid.arms, placed.identities, placed.keys, placed.trained, strict=True
+        for arm, identity, keys, trained, siblings in zip(
+            placed.grid.arms, placed.identities, placed.keys, placed.trained, _siblings(placed), strict=True
         )
     ]
 
 
-def _siblings(placed: Placed) -> dict[Path, list[Path]]:
+def _siblings(placed: Placed) -> list[list[Path]]:
     """For each arm the run folders of the arms of this command that are trained in the same way."""
+    folders = [placed.folder / arm.folder for arm in placed.grid.arms]
     same = defaultdict(list)
-    for arm, keys in zip(placed.grid.arms, placed.keys, strict=True):
-        same[keys.train].append(arm.folder)
-    return {
+    for keys, folder in zip(placed.keys, folders, strict=True):
+        same[keys.train].append(folder)
+    return [
         # checkpoints to track have scores of their arm's own sampling, so such an arm trains for itself
-        arm.folder: []
-        if arm.config.track.every
-        else [placed.folder / other for other in same[keys.train] if other != arm.folder]
-        for arm, keys in zip(placed.grid.arms, placed.keys, strict=True)
-    }
+        [] if arm.config.track.every else [other for other in same[keys.train] if other is not folder]
+        for arm, keys, folder in zip(placed.grid.arms, placed.keys, folders, strict=True)
+    ]
 
 
 def _truth_key(truth: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fp_lab.causal import Blocks
 from fp_lab.flow.history_sources import WITH_SETTINGS
-from fp_lab.lab.config import ExperimentConfig
+from fp_lab.lab.config import ExperimentConfig, plain_settings
 from fp_lab.lab.files.run_folder import STAGES, digest
 from fp_lab.lab.files.weights import is_own
 from fp_lab.lab.provenance.data_identity import data_identity
@@ -98,7 +98,7 @@ def stage_keys(config: ExperimentConfig, inputs: Inputs | None = None) -> StageK
         ValueError: the codec or the base is missing.
     """
     inputs = read_inputs(config) if inputs is None else inputs
-    content, codec = without_later_defaults(asdict(config)), inputs.codec
+    content, codec = without_later_defaults(plain_settings(config)), inputs.codec
     data = data_identity(config.data, inputs.clips)
     learned: dict[str, Any] = {
         "data": data,

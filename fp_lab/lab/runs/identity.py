@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fp_data.damaged import DamagedFile, naming_damage
-from fp_lab.lab.config import ExperimentConfig, flatten, load
+from fp_lab.lab.config import ExperimentConfig, flatten, load, plain_settings
 from fp_lab.lab.files.atomic import read_json, write_text
 from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder
@@ -64,7 +64,7 @@ class Identity:
         """
         if keys is None or config.seed:
             keys = stage_keys(replace(config, seed=0), inputs)
-        settings = json.loads(json.dumps(flatten(asdict(config)), default=str))
+        settings = json.loads(json.dumps(flatten(plain_settings(config)), default=str))
         return cls(keys.score, keys.train, settings, keys.made_of)
 
     def redo(self, seeds: Sequence[str]) -> "Identity":

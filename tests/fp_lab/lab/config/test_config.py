@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fp_lab.codecs.tiny import CodecConfig
-from fp_lab.lab.config import ExperimentConfig, load, to_yaml
+from fp_lab.lab.config import ExperimentConfig, load, plain_settings, to_yaml
 from fp_lab.lab.config.conversion import build_settings
 from fp_lab.lab.config.field_types import field_types, settings_class
 from fp_lab.lab.files.experiments import available_experiments, experiments_folder
@@ -30,6 +31,7 @@ def test_every_shipped_experiment_loads_and_survives_a_round_trip(tmp_path: Path
         assert config.training.steps == 7
         assert config.optimizer.betas == (0.5, 0.75)
         assert config.model.base is None
+        assert plain_settings(config) == asdict(config)
         assert load(write(tmp_path / "again.yaml", to_yaml(config))) == config
 
 
