@@ -136,6 +136,8 @@ def plain_settings(settings: Any) -> Any:
 
     As `dataclasses.asdict`, but without its copy of every value: a grid may have a thousand arms.
     """
+    if isinstance(settings, list | tuple):
+        return type(settings)(map(plain_settings, settings))
     names = getattr(type(settings), "__dataclass_fields__", None)
     if names is None:
         return settings
