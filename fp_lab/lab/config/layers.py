@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -138,10 +138,9 @@ def plain_settings(settings: Any) -> Any:
     """
     if isinstance(settings, list | tuple):
         return type(settings)(map(plain_settings, settings))
-    names = getattr(type(settings), "__dataclass_fields__", None)
-    if names is None:
+    if not is_dataclass(settings):
         return settings
-    return {name: plain_settings(getattr(settings, name)) for name in names}
+    return {each.name: plain_settings(getattr(settings, each.name)) for each in fields(settings)}
 
 
 def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
