@@ -7,7 +7,7 @@ sampling with a section that is prepared once against one that is prepared at ev
 import argparse
 import time
 from collections.abc import Callable
-from statistics import median
+from statistics import fmean, median
 
 import torch
 from torch import Tensor

@@ -12,7 +12,7 @@ from fp_lab.lab.files.locking import only_one
 from fp_lab.lab.files.run_folder import STAGES, RunFolder
 from fp_lab.lab.grids import placement
 from fp_lab.lab.grids.grid import Grid, load_grid
-from fp_lab.lab.grids.placement import Placed, place_arms, reserve_folders
+from fp_lab.lab.grids.placement import Placed, place_arms, release_unused, reserve_folders
 from fp_lab.lab.provenance import stage_keys as keys_module
 from fp_lab.lab.provenance.inputs import Inputs
 from fp_lab.lab.runs import identity
@@ -134,13 +134,13 @@ def test_of_two_commands_at_once_the_second_goes_beside_though_nothing_is_done_y
     first = reserve_folders(grid(folder), folder)
     second = reserve_folders(grid(folder, "training.steps=6"), folder)
     assert (places(first), places(second)) == ([f"{ARM}/seed0"], [f"{MORE_STEPS}/seed0"])
-    release(first)  # it ends before anything is written
+    release_unused(first)  # it ends before anything is written
     assert places(place_arms(grid(folder, "training.steps=7"), folder)) == [f"{ARM}/seed0"]
 
 
 def test_a_folder_that_others_have_by_now_is_not_written_into(folder: Path) -> None:
     first = reserve_folders(grid(folder), folder)
-    release(first)
+    release_unused(first)
     second = reserve_folders(grid(folder, "training.steps=6"), folder)
     require_own_folder(folder / ARM, second.identities[0])
     with pytest.raises(FolderTaken, match=ARM):
@@ -152,7 +152,7 @@ def test_a_checkpoint_with_steps_behind_it_counts_as_a_result(folder: Path) -> N
     checkpoint = RunFolder(folder / ARM / "seed0").checkpoint
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"steps")
-    release(first)
+    release_unused(first)
     assert places(place_arms(grid(folder, "training.steps=6"), folder)) == [f"{MORE_STEPS}/seed0"]
     assert places(place_arms(grid(folder), folder)) == [f"{ARM}/seed0"], "it is gone on with"
 

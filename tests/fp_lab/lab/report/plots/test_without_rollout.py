@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fp_lab.lab.compare.without_rollout import Reading
+from fp_lab.lab.compare.without_rollout import ArmLevelInfluence
 from fp_lab.lab.report.plots.style import looks
 from fp_lab.lab.report.plots.without_rollout import draw_influence
 from fp_lab.lab.results.arms import Arm
@@ -20,7 +20,7 @@ def test_arms_with_long_labels_have_room(levels: int, tmp_path: Path) -> None:
     arms = [Arm(name, parse(name), f"{LONG}{name}", None, (0,), ()) for name in names]
     reading = Interval(0.5, 0.3, 0.7, 0.95, 16, reliable=True)
     found = [
-        Reading(arm, f"f{level}k1", level, reading, reading, unread=True)
+        ArmLevelInfluence(arm, f"f{level}k1", level, reading, reading, unread=True)
         for arm in arms
         for level in range(1, 1 + levels)
     ]
