@@ -1,6 +1,7 @@
 """Ranges of settings, checked where settings are made (standard library only)."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 MOST = 10**9
@@ -68,6 +69,7 @@ def _in_words(interval: str, number: float) -> str:
     return f"a value in {interval}"
 
 
+@cache
 def _ends(interval: str) -> tuple[float, float]:
     low, high = interval[1:-1].split(", ")
     return float(low), float(high)

@@ -1,5 +1,6 @@
 """Command line: every command is thin, and nothing heavy is imported before it is needed."""
 
+import gc
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -131,6 +132,7 @@ def options(
     ] = None,
 ) -> None:
     """A lab for FramePack-style video generation: train arms, generate videos, measure drift, compare."""
+    gc.set_threshold(10_000)  # what imports and large grids make is no garbage: a seventh of a dry run
     if log is not None:
         log_to(log)
     load_plugins()

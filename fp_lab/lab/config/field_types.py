@@ -32,6 +32,7 @@ def field_types(kind: type) -> Mapping[str, Any]:
     return get_type_hints(kind)
 
 
+@cache
 def settings_class(hint: Any) -> type | None:
     """Dataclass that a field holds, also where null is allowed; None for other fields."""
     return next((part for part in (hint, *get_args(hint)) if is_dataclass(part)), None)  # type: ignore[return-value]

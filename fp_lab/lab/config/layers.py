@@ -138,9 +138,13 @@ def plain_settings(settings: Any) -> Any:
     """
     if isinstance(settings, list | tuple):
         return type(settings)(map(plain_settings, settings))
-    if not is_dataclass(settings):
-        return settings
-    return {each.name: plain_settings(getattr(settings, each.name)) for each in fields(settings)}
+    names = _field_names(type(settings))  # type: ignore[arg-type]  # a class is hashable
+    return settings if names is None else {name: plain_settings(getattr(settings, name)) for name in names}
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    return tuple(each.name for each in fields(kind)) if is_dataclass(kind) else None
 
 
 def _pairs(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
