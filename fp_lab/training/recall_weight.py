@@ -1,4 +1,4 @@
-"""Weights of the loss for what comes back: cells that the history shows, and its nearest frame hides."""
+"""Weights of the loss for what memory alone can tell: cells that the nearest frame of the history hides."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,10 @@ from fp_lab.packing.assemble import Arrangement
 def recall_weights(hidden: Tensor, arrangements: Sequence[Arrangement], weight: float) -> Tensor:
     """Weights of the cells of each section: 1, and 1 + `weight` where more than the nearest frame is needed.
 
-    That is where a cell is shown, was hidden in the packed frame nearest in time, and shown in another one.
-    Such cells are few: without a weight a model learns to read what is near long before what is far away.
+    That is where a cell was hidden in the packed frame nearest in time, and shown in another one. Such cells
+    are few: without a weight a model learns to read what is near long before what is far away. Whether the
+    section itself shows them has no part in it: else the model would learn that what is hidden comes back
+    more often than it does.
 
     Args:
         hidden: cells of the latents that something covers, bool ``b f h w``, for all frames of the videos.
@@ -29,9 +31,9 @@ def recall_weights(hidden: Tensor, arrangements: Sequence[Arrangement], weight: 
 
 
 def _weights(shown: Tensor, arrangement: Arrangement) -> Tensor:
-    """Cells ``t h w`` of a section that only memory can tell."""
+    """Cells ``t h w`` of a section that only memory can tell, where they are shown."""
     packed = sorted(arrangement.packed)
     if not packed:
         return torch.zeros_like(shown[list(arrangement.targets)])
     nearest = [min(packed, key=lambda known: abs(known - target)) for target in arrangement.targets]
-    return shown[list(arrangement.targets)] & ~shown[nearest] & shown[packed].any(0)
+    return ~shown[nearest] & shown[packed].any(0)

@@ -43,7 +43,7 @@ class PretrainConfig:
         fresh_projections: whether projections of larger kernels are initialised anew, as averages of the base
             kernel's.
         objective: loss and history corruption.
-        recall_weight: added weight of the loss in cells that come back into view, see `recall_weights`.
+        recall_weight: added weight of the loss in cells that only memory can tell, see `recall_weights`.
         optimizer: settings of AdamW and its schedule.
         world: size, length and captions of the videos.
         videos: number of encoded videos of each variant.
