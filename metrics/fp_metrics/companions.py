@@ -31,9 +31,9 @@ class Companion(SeriesMetric):
             raise ValueError(
                 f"got frames {tuple(frames.shape)} and reference {tuple(reference.shape)}, expected equal"
             )
-        first = int(self.frames)
         values = [self.agree(frame[None], true[None]) for frame, true in zip(frames, reference, strict=True)]
-        self.keep(values, range(first, first + len(values)), len(values))
+        positions = range(self.frames, self.frames + len(values))
+        self.keep(values, positions, positions)
 
     @abstractmethod
     def agree(self, frame: Tensor, reference: Tensor) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
+from torchmetrics import Metric
 from torchmetrics.wrappers.abstract import WrapperMetric
 
 from fp_metrics.estimator import Estimator
@@ -98,7 +99,8 @@ class Drift(WrapperMetric):
     """Wraps any estimator: its series over the whole video and its drift between segments.
 
     The estimator runs on each segment alone, as the paper does. Where its values are local that equals a
-    slice of the whole series, so it is not run again.
+    slice of the whole series, so it is not run again. Each process measures videos of its own: nothing is
+    gathered.
 
     Args:
         estimator: the class to wrap.
@@ -114,10 +116,12 @@ class Drift(WrapperMetric):
     ) -> None:
         super().__init__()
         self.segments = tuple(segments)
-        self.whole = estimator(about)
+        self.whole = estimator(about, sync_on_compute=False)
         self._pieces = [frozenset(piece) for s in self.segments for piece in (s.start, s.end)]
         self.parts = (
-            nn.ModuleList() if estimator.local else nn.ModuleList(estimator(about) for _ in self._pieces)
+            nn.ModuleList()
+            if estimator.local
+            else nn.ModuleList(estimator(about, sync_on_compute=False) for _ in self._pieces)
         )
         self._taken = 0
         self.watch = self._fresh_watch()
@@ -138,13 +142,12 @@ class Drift(WrapperMetric):
         """Take the next frames, float32 ``(n, 3, h, w)`` in [0, 1]."""
         check_frames(frames)
         positions = range(self._taken, self._taken + len(frames))
-        self.take(self.watch.take(frames, positions), len(frames))
+        self.take(self.watch.take(frames, positions), positions)
 
-    def take(self, observations: Mapping[int, Any], frames: int) -> None:
+    def take(self, observations: Mapping[int, Any], frames: Sequence[int]) -> None:
         """Take what the estimator's observer has seen in the next frames, as `Estimator.take` does."""
         self.whole.take(observations, frames)
-        came = range(self._taken, self._taken + frames)
-        self._taken += frames
+        self._taken += len(frames)
         span = self.whole.observer_span
         for part, piece in zip(self.parts, self._pieces, strict=False):
             assert isinstance(part, Estimator)
@@ -153,7 +156,7 @@ class Drift(WrapperMetric):
                 for start, observation in observations.items()
                 if piece.issuperset(range(start, start + span))
             }
-            part.take(seen, sum(frame in piece for frame in came))
+            part.take(seen, [frame for frame in frames if frame in piece])
 
     def compute(self) -> Drifted:
         """The series so far and the drift of every order."""
@@ -168,6 +171,17 @@ class Drift(WrapperMetric):
                 start, end = (self._part(2 * index + side).compute() for side in (0, 1))
             drift[segments.order] = compare(start, end, len(segments.start), segments.order)
         return Drifted(series, drift)
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Refuse: the first and last frames of pieces are not those of the video.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"drift of {self.whole.name}: got another piece of the video, expected all of it in one metric; "
+            "average the drifts of several videos with summarise_drift"
+        )
 
     def reset(self) -> None:
         """Forget all frames."""

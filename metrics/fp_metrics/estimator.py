@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor
+from torchmetrics import Metric
 
 from fp_metrics.observer import About, Observer, Watch
 from fp_metrics.series_metric import SeriesMetric, check_frames
@@ -35,7 +36,8 @@ class Estimator(SeriesMetric):
         weights: artifacts that it loads beside those of its observer.
         settings: what else its values depend on, for the protocol.
         local: whether a value depends on its own window only, or is meant of the whole video. The drift of
-            such an estimator is a slice of its series; any other one is run again on the segments alone.
+            such an estimator is a slice of its series; any other one is run again on the segments alone, and
+            is never merged from pieces of a video.
     """
 
     score: ClassVar[Score]
@@ -53,8 +55,10 @@ class Estimator(SeriesMetric):
         if self.needs_truth and self.about.truth is None:
             raise ValueError(f"{self.name} compares with a known world: got truth=None, pass a WorldTruth")
         self._observer = self.observer(self.about)
-        self.span = self._observer.span + (self.window - 1) * self._observer.every
+        self.every = self._observer.every
+        self.span = self._observer.span + (self.window - 1) * self.every
         self.least_frames = max(self.least_frames, self.span)
+        self.remembers, self.by_position = self.remembers or not self.local, self.needs_truth
         self._watch = Watch(self._observer)
         self._held: dict[int, Any] = {}
 
@@ -99,18 +103,18 @@ class Estimator(SeriesMetric):
             ValueError: for another shape, type or range, or positions of another number.
         """
         check_frames(frames)
-        first = self._watch.following
+        first = self._joined(self._pieces()).end if self._merged else self._watch.following
         positions = range(first, first + len(frames)) if positions is None else positions
         if len(positions) != len(frames):
             raise ValueError(f"got {len(positions)} positions for {len(frames)} frames; give one per frame")
-        self.take(self._watch.take(frames, positions), len(frames))
+        self.take(self._watch.take(frames, positions), positions)
 
-    def take(self, observations: Mapping[int, Any], frames: int) -> None:
+    def take(self, observations: Mapping[int, Any], frames: Sequence[int]) -> None:
         """Take what the observer has seen in the next frames.
 
         Args:
             observations: by the first frame of their window, ascending.
-            frames: how many frames went by.
+            frames: indices of the frames that went by.
         """
         every, values, middles = self._observer.every, [], []
         for start, observation in observations.items():
@@ -122,6 +126,21 @@ class Estimator(SeriesMetric):
                 values.append(self.measure(window, middles[-1]))
             self._held = {s: seen for s, seen in self._held.items() if s > first}
         self.keep(values, middles, frames)
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add what another estimator has measured on other frames of the same video, see `SeriesMetric`.
+
+        Raises:
+            ValueError: also where it was told something else of the video.
+        """
+        if isinstance(incoming_state, Estimator):
+            for known in ("fps", "prompt"):
+                ours, theirs = (getattr(one.about, known) for one in (self, incoming_state))
+                if ours != theirs:
+                    raise ValueError(
+                        f"{self.name}: got pieces of two videos, {known}={ours!r} and {theirs!r}"
+                    )
+        super().merge_state(incoming_state)
 
     def reset(self) -> None:
         """Forget all frames."""

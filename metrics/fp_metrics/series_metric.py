@@ -2,7 +2,6 @@
 
 import functools
 import warnings
-from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -11,20 +10,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
+from fp_metrics.pieces import Piece, join
 from fp_metrics.series import Series
+
+_STATES = ("values", "positions", "runs")
 
 
 class SeriesMetric(Metric):
     """Keeps values and their positions, gathers them over processes, and makes a `Series` of them.
+
+    Pieces of a video that were measured apart, by `merge_state` or in several processes, are put together
+    where they are the video measured at once, and refused where they are not, see `fp_metrics.pieces.join`.
 
     Attributes:
         name: ``family/what-it-really-is``.
         unit: unit or range of its values.
         higher_is_better: direction.
         span: consecutive frames that one value looks at.
+        every: frames from one value to the next.
         least_frames: fewer frames than this make the score undefined.
+        remembers: whether a value depends on frames before those it looks at, such as the first one.
+        by_position: whether a value depends on which frames of the video it looks at.
     """
 
     name: ClassVar[str]
@@ -33,42 +40,86 @@ class SeriesMetric(Metric):
     is_differentiable: bool | None = False
     full_state_update: bool | None = False
     span: int = 1
+    every: int = 1
     least_frames: int = 1
+    remembers: bool = False
+    by_position: bool = False
 
-    values: list[Tensor] | Tensor
-    positions: list[Tensor] | Tensor
-    frames: Tensor
+    values: list[Tensor]
+    positions: list[Tensor]
+    runs: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.add_state("values", default=[], dist_reduce_fx="cat")
-        self.add_state("positions", default=[], dist_reduce_fx="cat")
-        self.add_state("frames", default=torch.tensor(0), dist_reduce_fx="sum")
-        self._forget_waiting()
+        # without a reduction torchmetrics leaves what it gathers apart: one tensor per process, in their order
+        for state in _STATES:
+            self.add_state(state, default=[], dist_reduce_fx=None)
+        # NaN equals nothing: a MetricCollection takes metrics with equal states (no value yet, say) for one
+        self.add_state("apart", default=torch.tensor(float("nan")), dist_reduce_fx="max")
+        self._merged = False
 
-    def _forget_waiting(self) -> None:
-        # many small tensors would keep the allocator from returning the large ones between them
-        self._waiting_values, self._waiting_positions = array("d"), array("q")
+    @property
+    def frames(self) -> int:
+        """Frames taken so far."""
+        return sum(piece.frames for piece in self._pieces())
 
-    def keep(self, values: Sequence[float], positions: Sequence[int], frames: int) -> None:
-        """Add values and their positions, measured on a number of new frames."""
-        self.frames += frames
-        self._waiting_values.extend(values)
-        self._waiting_positions.extend(positions)
+    def _pieces(self) -> list[Piece]:
+        """What was measured, piece by piece: one, but while processes are gathered."""
+        return [Piece(*states) for states in zip(self.values, self.positions, self.runs, strict=True)]
 
-    def settle(self) -> None:
-        """Put what waits into the state that processes share."""
-        if self._waiting_values:
-            assert isinstance(self.values, list), "update after sync: unsync first"
-            assert isinstance(self.positions, list), "update after sync: unsync first"
-            self.values.append(torch.tensor(self._waiting_values, dtype=torch.float64))
-            self.positions.append(torch.tensor(self._waiting_positions, dtype=torch.int64))
-            self._forget_waiting()
+    def _hold(self, piece: Piece) -> None:
+        self.values, self.positions, self.runs = [piece.values], [piece.positions], [piece.runs]
+
+    def _joined(self, pieces: Sequence[Piece]) -> Piece:
+        return join(
+            pieces,
+            name=self.name,
+            span=self.span,
+            every=self.every,
+            remembers=self.remembers,
+            by_position=self.by_position,
+        )
+
+    def keep(self, values: Sequence[float], positions: Sequence[int], frames: Sequence[int]) -> None:
+        """Add values and their positions, measured on new frames of these indices.
+
+        Raises:
+            ValueError: another metric was merged into this one, and values that look at both would be lost.
+        """
+        if self._merged and (self.span > 1 or self.every > 1 or self.remembers):
+            raise ValueError(
+                f"{self.name}: got frames after merge_state, expected none: it looks at more than one frame at "
+                "once; merge when all frames have been taken, or reset it"
+            )
+        (piece,) = self._pieces() or [Piece.empty(self.device)]
+        self._hold(piece.with_values(values, positions, frames))
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add what another metric has measured on other frames of the same video.
+
+        Frames whose positions were not given to `update` follow those of this metric.
+
+        Raises:
+            ValueError: it is a metric of another kind, or both are not what the whole video would give (they
+                have frames in common, or values look at frames of both, or at the first one).
+        """
+        if isinstance(incoming_state, Metric):
+            if type(incoming_state) is not type(self):
+                raise ValueError(
+                    f"{self.name}: got a {type(incoming_state).__name__}, expected a {type(self).__name__}"
+                )
+            incoming_state = incoming_state.metric_state
+        if missing := [state for state in _STATES if state not in incoming_state]:
+            raise ValueError(f"{self.name}: got a state without {missing[0]}, expected {', '.join(_STATES)}")
+        incoming = map(Piece, *(incoming_state[state] for state in _STATES))
+        self._hold(self._joined([*self._pieces(), *incoming]))
+        self._computed, self._merged = None, True
+        self._update_count += 1
 
     def reset(self) -> None:
         """Forget all values."""
         super().reset()
-        self._forget_waiting()
+        self._merged = False
 
     def aggregate(self, values: NDArray[np.float64]) -> float:
         """The score of a run of values, at least one of them finite."""
@@ -79,16 +130,15 @@ class SeriesMetric(Metric):
         return "no frame could be measured"
 
     def compute(self) -> Series:
-        """The series of all frames taken so far, over all processes."""
-        self.settle()
-        if not len(self.values):
-            return self.summarise(np.zeros(0), np.zeros(0, dtype=np.int64), int(self.frames))
-        values, positions = (
-            dim_zero_cat(self.values).cpu().numpy(),
-            dim_zero_cat(self.positions).cpu().numpy(),
-        )
+        """The series of all frames taken so far, over all processes.
+
+        Raises:
+            ValueError: processes measured pieces that are not what the whole video would give.
+        """
+        whole = self._joined(self._pieces())
+        values, positions = whole.values.cpu().numpy(), whole.positions.cpu().numpy()
         ascending = np.argsort(positions, kind="stable")
-        return self.summarise(values[ascending], positions[ascending], int(self.frames))
+        return self.summarise(values[ascending], positions[ascending], whole.frames)
 
     def summarise(self, values: NDArray[np.float64], positions: NDArray[np.int64], frames: int) -> Series:
         """A series from values measured on a number of frames; NaN with a reason where it is undefined."""
@@ -103,16 +153,22 @@ class SeriesMetric(Metric):
         return Series(values, positions, score, self.unit, self.span, reason)
 
     def forward(self, *args: Any, **kwargs: Any) -> Series:
-        """Take frames and return the series so far: a video's values depend on their neighbours."""
+        """Take frames and return the series so far: a video's values depend on their neighbours.
+
+        As torchmetrics does, processes are gathered only with `dist_sync_on_step`.
+        """
         self.update(*args, **kwargs)
-        return self.compute()
+        self._to_sync = self.dist_sync_on_step
+        try:
+            series: Series = self.compute()
+        finally:
+            self._to_sync, self._computed = self.sync_on_compute, None
+        return series
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the states of all processes, also where one has no value yet."""
-        self.settle()
-        for state, dtype in (("values", torch.float64), ("positions", torch.int64)):
-            if not len(getattr(self, state)):
-                setattr(self, state, [torch.zeros(0, dtype=dtype, device=self.device)])
+        """Gather the states of all processes, also where one has no frame yet."""
+        if not self.values:
+            self._hold(Piece.empty(self.device))
         super().sync(*args, **kwargs)
 
     def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:

@@ -199,7 +199,7 @@ def _watch(
             try:
                 seen = watch.take(batch, positions)
                 for name, meter in sharing[kind].items():
-                    _take(name, meter, seen, len(batch))
+                    _take(name, meter, seen, positions)
             except Unmeasurable as error:
                 undefined |= dict.fromkeys(sharing[kind], str(error))
                 del watches[kind]
@@ -209,9 +209,9 @@ def _watch(
     return undefined
 
 
-def _take(name: str, meter: Drift, seen: Mapping[int, Any], count: int) -> None:
+def _take(name: str, meter: Drift, seen: Mapping[int, Any], frames: Sequence[int]) -> None:
     try:
-        meter.take(seen, count)
+        meter.take(seen, frames)
     except Exception as error:
         error.add_note(f"in metric {name!r}")
         raise

@@ -191,7 +191,7 @@ def scores_of(estimators: Mapping[str, type[Estimator]], video: Tensor, about: A
     found = {}
     for kind in estimators.values():
         estimator = kind(about)
-        estimator.take(seen[kind.observer], len(video))
+        estimator.take(seen[kind.observer], range(len(video)))
         found[str(kind.score)] = estimator.compute().score
     return found
 

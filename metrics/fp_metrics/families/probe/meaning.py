@@ -26,6 +26,7 @@ class CaptionReadback(ProbeEstimator):
     name: ClassVar[str] = "probe/caption-readback"
     unit: ClassVar[str] = "share of attributes, [0, 1]"
     window: ClassVar[int] = 3
+    remembers = True  # the borders that the object came to
     figures: ClassVar[tuple[str, ...]] = (
         "presence_accuracy",
         "shape_accuracy",
