@@ -16,7 +16,7 @@ from fp_lab.lab.evaluate.tables import folder_tables
 from fp_lab.lab.files.atomic import write_text
 from fp_lab.lab.runtime.process_pool import Advance, pooled
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.scoring.files import ScoresFolder, plain, video_table
+from fp_lab.lab.scoring.files import ScoresFolder, frame_table, plain, video_table
 from fp_lab.lab.scoring.score_video import Row
 from fp_lab.lab.scoring.summary import summarise
 from fp_lab.lab.tables import Table, to_csv
@@ -91,7 +91,7 @@ def score_folders(
     if all(own.failure for own in scores.values()):
         listed = "".join(f"\n  {file.name}: {scores[i].failure}" for i, file in enumerate(files[:10]))
         raise ValueError(f"no usable video in {', '.join(map(str, paths))}:{listed}")
-    frames = pd.DataFrame([row | _known(f, i) for i, f in enumerate(files) for row in scores[i].frames])
+    frames = frame_table([row | _known(f, i) for i, f in enumerate(files) for row in scores[i].frames])
     videos = video_table([row | _known(f, i) for i, f in enumerate(files) for row in scores[i].videos])
     results = Results(_summary(files, scores, videos, measuring), videos)
     ScoresFolder(out).write(frames, videos, results.summary)

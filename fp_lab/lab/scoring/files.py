@@ -27,6 +27,11 @@ COMPANION_FAMILY = "companion"
 
 _FLAG_COLUMNS = {"frozen_from": "Int64", "loop_period": "Int64"}
 _NAMES = ("prompt", "file", "group")
+_FRAME_COLUMNS = {
+    **dict.fromkeys(("estimator", "score", "family"), "object"),
+    **{"frame": "int64", "value": "float64", "video": "int64", "prompt": "object", "seed": "int64"},
+    **dict.fromkeys(("history", *_NAMES[1:]), "object"),
+}
 _TEXT_COLUMNS = ("reason", "seconds_reason", "drift_reason", "generation_drift_reason", "exposure_reason")
 
 
@@ -46,6 +51,12 @@ def video_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     for column in table.columns[table.isna().all()].difference([*_TEXT_COLUMNS, *_FLAG_COLUMNS, *_NAMES]):
         table[column] = table[column].astype(float)
     return table
+
+
+def frame_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Build a table with one row per value; with its columns and their types also without any row."""
+    table = pd.DataFrame(list(rows), columns=None if rows else list(_FRAME_COLUMNS))
+    return table.astype({name: kind for name, kind in _FRAME_COLUMNS.items() if name in table})
 
 
 @dataclass(frozen=True)

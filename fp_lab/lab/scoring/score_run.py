@@ -21,7 +21,7 @@ from fp_lab.lab.files.video_batch import GIVEN, Videos
 from fp_lab.lab.planning.flops import strides_of
 from fp_lab.lab.runtime.process_pool import Advance, pooled
 from fp_lab.lab.runtime.reporter import Reporter
-from fp_lab.lab.scoring.files import NOISE_FLOOR, ScoresFolder, plain, video_table
+from fp_lab.lab.scoring.files import NOISE_FLOOR, ScoresFolder, frame_table, plain, video_table
 from fp_lab.lab.scoring.forgetting import returns_of, truly_shown, write_forgetting
 from fp_lab.lab.scoring.given_frames import with_given
 from fp_lab.lab.scoring.score_video import VideoRows, measure, spans_of
@@ -196,7 +196,7 @@ def _score(
     table = video_table(video_rows)
     size: dict[str, float] = {"videos": len(tasks), "frames": videos.length, "height": videos.frames.shape[2]}
     size |= {"width": videos.frames.shape[3], "fps": videos.fps, "stride": strides_of(config).spatial}
-    frames = pd.DataFrame(frame_rows)
+    frames = frame_table(frame_rows)
     spans = spans_of(frames["estimator"].unique(), videos.fps)
     if GIVEN in videos.order and set(videos.order) != {GIVEN}:
         size["given"] = videos.order.count(GIVEN)

@@ -19,6 +19,7 @@ from fp_lab.lab.evaluate.prompt_files import read_prompts
 from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.evaluate.score_file import Measuring
 from fp_lab.lab.evaluate.score_folders import FolderScores, score_folders
+from fp_lab.lab.evaluate.tables import summary_table
 from fp_lab.lab.report.scores_page import write_scores_page
 from fp_lab.lab.runtime.reporter import Reporter
 
@@ -182,6 +183,39 @@ def test_short_videos_are_scored_where_they_can_be(count: int, motion: bool, tmp
     assert math.isfinite(found["value"]["plain/dis-middle-frame"]) == motion
     assert math.isnan(found["drift"]["plain/dis-middle-frame"])
     assert "needs at least 3 frame(s), got" in found["drift_reason"]["plain/dis-middle-frame"]
+
+
+@pytest.mark.parametrize(
+    ("family", "metrics"),
+    [
+        ("plain", ("semantic", "anatomy")),
+        ("paper", ("motion", "semantic", "anatomy", "identity")),
+        ("plain", ("motion",)),
+    ],
+)
+def test_a_selection_without_any_defined_drift_is_written_with_its_reasons(
+    family: str, metrics: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Columns of nothing but undefined values hold numbers still, and each score has a line with why."""
+    write_mp4(tmp_path / "short.mp4", bad_videos.moving(16), 8)  # segments of 2 frames: motion needs 3
+    measuring = Measuring((family,), metrics)
+    scores = score(tmp_path, measuring=measuring)
+    for table in (
+        pd.read_parquet(scores.out / "videos.parquet"),
+        pd.read_parquet(scores.out / "frames.parquet"),
+    ):
+        assert table["value"].dtype == np.float64
+    videos = pd.read_parquet(scores.out / "videos.parquet")
+    assert videos["drift"].dtype == np.float64
+    assert videos["drift"].isna().all()
+    summary = summary_table(tmp_path.name, scores.kinds, scores.results)
+    reasons = {reason for reason in videos["drift_reason"] if reason}
+    assert len(reasons) == len(metrics)
+    for reason in reasons:
+        assert [reason in note for note in summary.footnotes].count(True) == 1
+    against = compare_folders(scores.results, Results.load(scores.out))
+    page = write_scores_page(scores, "fp-lab evaluate", [against]).read_text()
+    assert "no drift can be told from none" in page
 
 
 def test_odd_large_deep_and_uneven_videos_are_scored(tmp_path: Path) -> None:
