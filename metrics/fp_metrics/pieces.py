@@ -15,8 +15,8 @@ class Piece:
     Attributes:
         values: float64 ``(m,)``.
         positions: int64 ``(m,)``.
-        runs: int64 ``(k, 2)``: first frame of each run of consecutive frames, and the frame after its last one,
-            in the order in which they were taken.
+        runs: int64 ``(k, 2)``: first frame of each run of consecutive frames, and the frame after its last
+            one, in the order in which they were taken.
     """
 
     values: Tensor

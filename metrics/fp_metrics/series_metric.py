@@ -51,7 +51,7 @@ class SeriesMetric(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # without a reduction torchmetrics leaves what it gathers apart: one tensor per process, in their order
+        # without a reduction torchmetrics leaves what it gathers apart: one tensor per process, in order
         for state in _STATES:
             self.add_state(state, default=[], dist_reduce_fx=None)
         # NaN equals nothing: a MetricCollection takes metrics with equal states (no value yet, say) for one
@@ -88,8 +88,8 @@ class SeriesMetric(Metric):
         """
         if self._merged and (self.span > 1 or self.every > 1 or self.remembers):
             raise ValueError(
-                f"{self.name}: got frames after merge_state, expected none: it looks at more than one frame at "
-                "once; merge when all frames have been taken, or reset it"
+                f"{self.name}: got frames after merge_state, expected none: it looks at more than one frame "
+                "at once; merge when all frames have been taken, or reset it"
             )
         (piece,) = self._pieces() or [Piece.empty(self.device)]
         self._hold(piece.with_values(values, positions, frames))
