@@ -145,13 +145,13 @@ def in_order(series: Series, order: Sequence[int]) -> Series:
     return Series(values, made[ascending], score, series.unit, 1, reason)
 
 
-def worst_window(series: Series, length: int, *, higher_is_better: bool = True) -> Window:
+def worst_window(series: Series, length: int, *, higher_is_better: bool | None = True) -> Window:
     """The `length` consecutive values with the worst mean (NaN left out; the first one of equals).
 
-    A series shorter than `length` is one window.
+    A series shorter than `length` is one window. Where neither direction is better, there is none.
     """
     count = len(series.values)
-    if not np.isfinite(series.values).any():
+    if higher_is_better is None or not np.isfinite(series.values).any():
         return Window(-1, float("nan"))
     length = min(length, count)
     worst, first = float("inf"), 0

@@ -26,7 +26,7 @@ class SeriesMetric(Metric):
     Attributes:
         name: ``family/what-it-really-is``.
         unit: unit or range of its values.
-        higher_is_better: direction.
+        higher_is_better: direction; None where neither is better.
         span: consecutive frames that one value looks at.
         every: frames from one value to the next.
         least_frames: fewer frames than this make the score undefined.

@@ -90,7 +90,7 @@ class VideoScores:
     def _curve(self, name: str) -> dict[str, Any]:
         """Slope per second, the worst stretch as long as a segment, the last 5 seconds against the first."""
         series, better = self.series[name], self.estimators[name].higher_is_better
-        worst = worst_window(series, self.drift[name].frames, higher_is_better=better is not False)
+        worst = worst_window(series, self.drift[name].frames, higher_is_better=better)
         seconds = seconds_drift(series, self.fps)
         return {
             "slope": slope(series) * self.fps,

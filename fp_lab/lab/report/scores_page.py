@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from fp_lab.lab.evaluate.results import HISTORY, Results
+from fp_lab.lab.evaluate.drifting import drifts
+from fp_lab.lab.evaluate.results import Results
 from fp_lab.lab.evaluate.score_file import strip_path
 from fp_lab.lab.evaluate.score_folders import FolderScores
 from fp_lab.lab.evaluate.tables import summary_table
@@ -57,16 +58,16 @@ def write_scores_page(scores: FolderScores, command: str, further: Sequence[Tabl
 def _lead(results: Results) -> list[str]:
     count = len(results.files)
     said = [f"{count} video{'s' if count > 1 else ''} scored."]
-    for group, summary in results.groups.items():
-        falling: list[str] = []
-        rising: list[str] = []
-        for name, figures in summary["estimators"].items():
-            signed = figures[HISTORY]["drift"]["signed"]
-            if signed["low"] is not None and signed["reliable"] and signed["low"] * signed["high"] > 0:
-                worse = (signed["mean"] < 0) == results.protocol["estimators"][name]["higher_is_better"]
-                (falling if worse else rising).append(f"{name} ({number(signed['mean'], 3)})")
-        told = [f"gets worse from start to end in {', '.join(falling)}"] if falling else []
-        told += [f"gets better in {', '.join(rising)}"] if rising else []
+    drifting = drifts(results)
+    for group in results.groups:
+        told = []
+        for words, sign in (("gets worse", -1), ("gets better", 1), ("changes", 0)):
+            named = []
+            for name, mean in drifting[group].items():
+                better = results.protocol["estimators"][name]["higher_is_better"]
+                if sign == (0 if better is None else 1 if (mean > 0) == better else -1):
+                    named.append(f"{name} ({number(mean, 3)})")
+            told += [f"{words} from start to end in {', '.join(named)}"] if named else []
         said.append(f"{group}: {'; '.join(told) or 'no drift can be told from none'}.")
     if results.skipped:
         said.append(f"{len(results.skipped)} could not be scored: {', '.join(results.skipped)}. See Files.")

@@ -51,6 +51,7 @@ class DynamicDegree(Estimator):
 
     score: ClassVar[Score] = "dynamic"
     unit: ClassVar[str] = "1 where it moves, else 0"
+    higher_is_better = None  # how much moves is no quality
     vbench_compat: ClassVar[bool] = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -58,6 +58,7 @@ class DisTopFlow(Estimator):
     name: ClassVar[str] = "offline/dis-top5-flow"
     family: ClassVar[str] = "offline"
     unit: ClassVar[str] = "% of the shorter side per 1/8 s, at least 0"
+    higher_is_better = None  # how much moves is no quality
     observer: ClassVar[type[Observer]] = DisMotion
 
     def measure(self, window: Sequence[TopMotion], position: int) -> float:

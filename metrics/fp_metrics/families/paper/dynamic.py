@@ -47,6 +47,7 @@ class RaftTopFlow(Estimator):
     name: ClassVar[str] = "paper/raft-top5-flow"
     family: ClassVar[str] = "paper"
     unit: ClassVar[str] = "% of the shorter side between frames about 1/8 s apart, at least 0"
+    higher_is_better = None  # how much moves is no quality
     observer: ClassVar[type[Observer]] = RaftMotion
 
     def measure(self, window: Sequence[TopMotion], position: int) -> float:

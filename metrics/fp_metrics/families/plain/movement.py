@@ -32,6 +32,7 @@ class DisTopFlow(Estimator):
     name: ClassVar[str] = "plain/dis-top5-flow"
     family: ClassVar[str] = "plain"
     unit: ClassVar[str] = "% of the shorter side per frame, at least 0"
+    higher_is_better = None  # how much moves is no quality
     window: ClassVar[int] = 2
 
     def measure(self, window: Sequence[Tensor], position: int) -> float:
