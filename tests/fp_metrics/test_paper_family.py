@@ -20,7 +20,7 @@ def test_every_score_is_named_after_its_family(family: str, kinds: dict[str, typ
         assert (kind.family, kind.name) == (family, name)
         assert name.startswith(f"{family}/")
         assert set(kind.observer.weights) <= set(ARTIFACTS)
-        assert kind(About()).higher_is_better
+        assert kind(About()).higher_is_better is (None if kind.score == "dynamic" else True)
 
 
 def test_only_published_scores_are_repeated_with_their_defects() -> None:
