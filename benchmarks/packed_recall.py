@@ -123,14 +123,15 @@ def main() -> None:
     if model.output != "clean":
         parser.error(f"--base: got a model that predicts {model.output!r}, expected clean latents")
     videos = Videos(Codec.load(options.codec), range(options.videos))
-    found = {name: errors(model, recipe, videos, slice(1, 6)) for name, recipe in contexts().items()}
+    recipes = contexts()
+    found = {name: errors(model, recipe, videos, slice(1, 6)) for name, recipe in recipes.items()}
     none, all_of_it = found["1 k1"][0], found["19 k1"][0]
     table = Table(
         "context", "error, what comes back", "of what 19 k1 gain on 1 k1", "error, all else", "tokens hold"
     )
     for name, (back, other) in found.items():
         share = f"{(none - back) / (none - all_of_it):.0%}"
-        kernel = contexts()[name].levels[0].kernel
+        kernel = recipes[name].levels[0].kernel
         holds = held(model, kernel, videos.latents) if name.startswith("18 frames") else math.nan
         table.add_row(name, f"{back:.3f}", share, f"{other:.3f}", "" if math.isnan(holds) else f"{holds:.0%}")
     Console(width=120).print(table)

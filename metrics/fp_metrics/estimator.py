@@ -116,7 +116,7 @@ class Estimator(SeriesMetric):
             observations: by the first frame of their window, ascending.
             frames: indices of the frames that went by.
         """
-        every, values, middles = self._observer.every, [], []
+        every, values, middles = self.every, [], []
         for start, observation in observations.items():
             self._held[start] = observation
             first = start - (self.window - 1) * every
